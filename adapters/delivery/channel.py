@@ -1,0 +1,123 @@
+"""The port that a platform implements: one chat of one bot account, as the outbox sees it. Small on purpose.
+
+A `Frame` is what one platform message should show at one moment. It is structured, so that each platform renders it in
+its own means: an expandable quote or a `<details>` for thinking, buttons or nothing for actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bots.messages import Action
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingView:
+    """The reasoning beside an answer: `seconds` so far (or in all, once `done`). `text` is empty where it is hidden."""
+
+    text: str
+    seconds: float
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The whole content of one platform message.
+
+    Args:
+        markdown: this chunk of the answer, well formed by itself (every fence that it opens is closed).
+        status: the bot's own line while there is nothing better to show ("2nd in the queue, about 8 s").
+        growing: more will come into this message: platforms may show a cursor.
+        thinking: shown before the text, in the first chunk only.
+        failure: one sentence, shown after the text.
+        footer: small print after the last chunk of a finished answer.
+        notice: the frame is the bot's own words, not an answer.
+    """
+
+    markdown: str = ""
+    status: str = ""
+    growing: bool = False
+    thinking: ThinkingView | None = None
+    failure: str = ""
+    footer: str = ""
+    actions: tuple[Action, ...] = ()
+    notice: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the platform allows, in its own unit of length (see `Channel.measure`).
+
+    Args:
+        message_units: the longest message, after rendering.
+        upload_bytes: the largest file; 0 where files cannot be sent.
+        interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
+        max_chunks: an answer of more messages than this also comes as a file.
+    """
+
+    message_units: int
+    upload_bytes: int = 0
+    interval_s: float = 1.0
+    max_chunks: int = 5
+
+
+class ChannelError(Exception):
+    """A call did not do its work. Subclasses say what that means for the message."""
+
+
+class RetryAfter(ChannelError):
+    """The platform's penalty: not applied, and nothing may be sent to this chat for `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"retry after {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+class Unsent(ChannelError):
+    """A passing fault, and the call was certainly not applied (refused connection, 5xx before processing)."""
+
+
+class UnknownOutcome(ChannelError):
+    """The connection broke or timed out after the call went out: it may or may not have been applied."""
+
+
+class MessageGone(ChannelError):
+    """The message to edit was deleted by a person."""
+
+
+class Forbidden(ChannelError):
+    """The bot may not write here any more (blocked, kicked, no permission)."""
+
+
+class Rejected(ChannelError):
+    """The platform refuses this content for good; sending it again cannot help."""
+
+
+class Channel(Protocol):
+    """Every method except `measure` may raise any `ChannelError`; `send` and `upload` return the platform's message id."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def measure(self, frame: Frame) -> int:
+        """The length of the rendered frame, in the unit that the platform counts (UTF-16 units on Telegram)."""
+        ...
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        """Posts a new message. `nonce` names the attempt: platforms that know nonces apply it once."""
+        ...
+
+    async def find(self, nonce: str) -> str | None:
+        """The id of the message that a `send` or `upload` with that nonce made, None where there is none or no telling."""
+        ...
+
+    async def edit(self, message_id: str, frame: Frame) -> None: ...
+
+    async def delete(self, message_id: str) -> None: ...
+
+    async def typing(self) -> None: ...
+
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+        """Posts a file of at most `limits.upload_bytes`."""
+        ...

@@ -1,0 +1,144 @@
+"""What goes through the bot: an `Incoming` from any platform, and the reply events that answer it.
+
+No platform's words, limits or markup are here. Text is Markdown (CommonMark) as the model wrote it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from inference.api import Reason, Timings, Usage
+
+ThinkingMode = Literal["show", "hide", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`id` is unique over all platforms ("telegram:4711"); `name` is what the platform shows."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as it was uploaded: hostile bytes under a name that somebody else chose."""
+
+    data: bytes = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One message, command or pressed button of one person.
+
+    Args:
+        event_id: unique for the platform; the same event delivered twice carries the same id.
+        chat: unique over all platforms ("discord:123456"), threads and topics included.
+        text: what was written; a leading slash makes it a command, on every platform.
+        reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
+    """
+
+    event_id: str
+    chat: str
+    author: Person
+    text: str = ""
+    pictures: tuple[Picture, ...] = ()
+    reply_to: str | None = None
+
+
+class Action(StrEnum):
+    """Buttons under an answer. A press comes back as an `Incoming` with the command of the same name."""
+
+    STOP = "stop"
+    REGENERATE = "regenerate"
+    CONTINUE = "continue"
+
+    @property
+    def command(self) -> str:
+        return f"/{self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A streamed answer begins; from here on until `Ended` or `Failed` it can be stopped.
+
+    When an older answer is continued, `answer_id` is that answer's, `text` and `thinking` are what it held already,
+    and `message_ids` are the platform's ids of its visible chunks: the same messages go on growing.
+    """
+
+    answer_id: str
+    text: str = ""
+    thinking: str = ""
+    message_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The answer waits for its turn: `position` 1 is next; `eta_s` in seconds, None while nothing is known."""
+
+    position: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """More reasoning text (a delta)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """More answer text (a delta)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """The captioner's words for picture `index` (0-based) of `count`; a complete answer or the ground for one."""
+
+    text: str
+    index: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The answer is complete.
+
+    Args:
+        model: the name of the model that wrote it (or of the captioner).
+        settings: the person's settings that differ from the defaults, as (name, value) for people to read.
+        thinking: how this person wants to see the reasoning.
+    """
+
+    reason: Reason
+    usage: Usage
+    timings: Timings
+    model: str
+    settings: tuple[tuple[str, str], ...] = ()
+    actions: tuple[Action, ...] = ()
+    thinking: ThinkingMode = "show"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There is no (more) answer: one sentence for the person. Text that was said until then stays."""
+
+    sentence: str
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The bot's own words, complete in themselves; `private` ones are for the asker's eyes where a platform can."""
+
+    text: str
+    private: bool = False
+
+
+ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice

@@ -1,0 +1,93 @@
+"""What the bot needs kept, as protocols; `adapters.storage` implements them, on disk and in memory.
+
+Every write is atomic and is on disk when the call returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from inference.api import Reason
+
+State = Literal["streaming", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One node of a conversation tree: what a person asked, or what was answered.
+
+    Args:
+        parent_id: the turn that this one follows; None begins a conversation.
+        prompt: for a user turn, the text that goes to the model where it differs from `text` (the code instruction,
+            the picture's caption).
+        reason: for an answer, why it ended; None while it is being written or after a failure.
+        created_at: seconds since the epoch.
+    """
+
+    id: str
+    chat: str
+    person: str
+    role: Literal["user", "assistant"]
+    text: str
+    parent_id: str | None = None
+    prompt: str = ""
+    thinking: str = ""
+    state: State = "done"
+    reason: Reason | None = None
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where an answer is visible: the platform's message ids of its chunks, in order."""
+
+    answer_id: str
+    message_ids: tuple[str, ...] = field(default=())
+
+
+class Preferences(Protocol):
+    """One person's settings, a value a name; concurrent changes of different names both survive."""
+
+    async def preferences(self, person: str) -> Mapping[str, str]: ...
+
+    async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
+        """Sets each name to its value; None forgets it."""
+        ...
+
+
+class Conversations(Protocol):
+    """Trees of turns, and where each person stands in each chat."""
+
+    async def head(self, chat: str, person: str) -> str | None:
+        """The id of the turn that this person's next message follows, None for a new conversation."""
+        ...
+
+    async def set_head(self, chat: str, person: str, turn_id: str | None) -> None: ...
+
+    async def turn(self, turn_id: str) -> Turn | None: ...
+
+    async def branch(self, turn_id: str, limit: int) -> Sequence[Turn]:
+        """The turn and its ancestors, oldest first, at most `limit` of them (the newest ones)."""
+        ...
+
+    async def put_turn(self, turn: Turn) -> None:
+        """Inserts the turn, or replaces the one with its id."""
+        ...
+
+
+class Deliveries(Protocol):
+    """Which platform messages show which answer."""
+
+    async def delivered(self, chat: str, answer_id: str) -> Delivered: ...
+
+    async def answer_at(self, chat: str, message_id: str) -> str | None:
+        """The id of the answer that this platform message shows (a part of)."""
+        ...
+
+    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None: ...
+
+
+class Storage(Preferences, Conversations, Deliveries, Protocol):
+    """All of it, by one implementation."""

@@ -1,0 +1,245 @@
+"""The face of inference: requests, events, errors and the `Inference` protocol.
+
+Everything above (`bots`, `adapters`) sees only this module, and it needs only the standard library: whoever asks for
+text never pays for torch. In process (`LocalInference`) and over HTTP (`RemoteInference`) are the same protocol.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+Reason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation, as plain text; control tokens in it are text and are never parsed."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen. Names and meanings are those of transformers and vLLM.
+
+    `temperature == 0` means greedy. `top_k == 0` means all tokens. `repetition_penalty` counts prompt and output,
+    `presence_penalty` the output alone. `max_new_tokens` and `min_new_tokens` count the answer, `thinking_budget`
+    counts the tokens of reasoning before it (`None`: as many as the model's context allows).
+
+    Raises:
+        ValueError: a value outside its mathematical range; the message names the field and the range.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_new_tokens: int = 500
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+    min_new_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    thinking_budget: int | None = 1024
+
+    def __post_init__(self) -> None:
+        _within("temperature", self.temperature, 0, 2)
+        _within("top_p", self.top_p, 0, 1)
+        _within("max_new_tokens", self.max_new_tokens, 1, 2**31 - 1)
+        _within("top_k", self.top_k, 0, 2**31 - 1)
+        _within("repetition_penalty", self.repetition_penalty, 0.01, 10)
+        _within("presence_penalty", self.presence_penalty, -2, 2)
+        _within("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
+        if self.seed is not None:
+            _within("seed", self.seed, 0, 2**32 - 2)
+        if self.thinking_budget is not None:
+            _within("thinking_budget", self.thinking_budget, 0, 2**31 - 1)
+        if self.top_p == 0:
+            raise ValueError("top_p must be greater than 0")
+        if not all(self.stop):
+            raise ValueError("stop must hold no empty string")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One answer that somebody asked for.
+
+    `id` is unique and names the request in logs and in `Inference.cancel`; `owner` is the fairness key (a person,
+    whatever the platform); `prefix` is assistant text (thinking included, as the model wrote it) to continue from.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    owner: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionRequest:
+    """One picture to describe: `image` holds an encoded picture from a stranger, `prompt` a text to begin with."""
+
+    id: str
+    image: bytes = field(repr=False)
+    owner: str
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits: `position` 1 is next; `eta_s` is the expected wait in seconds, None while nothing is known."""
+
+    position: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """More reasoning text (a delta)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More answer text (a delta)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Counts in tokens; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    thinking_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds by the monotonic clock, from the moment when the request arrived.
+
+    `tokens_per_s` is the rate of decoding: tokens after the first one over the time after the first one.
+    """
+
+    queued_s: float = 0.0
+    time_to_first_token_s: float | None = None
+    total_s: float = 0.0
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of a stream, exactly once."""
+
+    reason: Reason
+    usage: Usage
+    timings: Timings
+
+
+Event = Queued | Thinking | Text | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What the captioner saw."""
+
+    text: str
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What callers may know of the models behind the service.
+
+    `context_tokens` bounds prompt and answer together. `system_prompt` is false for models that were trained without
+    one (DeepSeek-R1 and its distillations). `captioner` is None where no captioner is configured.
+    """
+
+    name: str
+    context_tokens: int
+    system_prompt: bool = True
+    reasoning: bool = False
+    captioner: str | None = None
+    demo_captioner: bool = False
+
+
+class InferenceError(Exception):
+    """Why there is no answer; each kind has its own sentence in `bots.wording`."""
+
+
+class Busy(InferenceError):
+    """The queue is full; `retry_in_s` is when a place should be free."""
+
+    def __init__(self, retry_in_s: float) -> None:
+        super().__init__(f"the queue is full, retry in {retry_in_s:.0f} s")
+        self.retry_in_s = retry_in_s
+
+
+class TooLong(InferenceError):
+    """The prompt has `tokens` tokens and only `limit` are allowed; nothing was sent to the model."""
+
+    def __init__(self, limit: int, tokens: int) -> None:
+        super().__init__(f"the prompt has {tokens} tokens, the limit is {limit}")
+        self.limit = limit
+        self.tokens = tokens
+
+
+class BadImage(InferenceError):
+    """The picture cannot be used; `why` is a clause for a person ("it is larger than 20 MB")."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Unavailable(InferenceError):
+    """The engine cannot answer now; `why` is for the log, never for a chat."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Inference(Protocol):
+    """One shared inference service, whatever machine it runs on."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """Yields `Queued`, `Thinking`, `Text` events and ends with exactly one `Finished`.
+
+        Close the generator (`contextlib.aclosing`) to give up: the engine stops within one decode step.
+
+        Raises:
+            Busy, TooLong, Unavailable: before or instead of `Finished`; text that was yielded until then stands.
+        """
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """Ends that request's stream with `Finished("cancelled", …)`; unknown ids are ignored."""
+        ...
+
+    async def caption(self, request: CaptionRequest) -> Caption:
+        """Describes one picture.
+
+        Raises:
+            BadImage, Busy, Unavailable.
+        """
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """The length in tokens of the prompt that the model's chat template makes of `messages`."""
+        ...
