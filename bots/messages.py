@@ -135,10 +135,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The bot's own words, complete in themselves; `private` ones are for the asker's eyes where a platform can."""
+    """The bot's own words, complete in themselves; `private` ones are for the asker's eyes where a platform can.
+
+    `refused`: the words say why what was asked for was not done.
+    """
 
     text: str
     private: bool = False
+    refused: bool = False
 
 
 ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice

@@ -212,6 +212,10 @@ class Unavailable(InferenceError):
         self.why = why
 
 
+class Cancelled(InferenceError):
+    """The caption was given up by `Inference.cancel`; a stream that is cancelled ends with `Finished` instead."""
+
+
 class Inference(Protocol):
     """One shared inference service, whatever machine it runs on."""
 
@@ -236,7 +240,7 @@ class Inference(Protocol):
         """Describes one picture.
 
         Raises:
-            BadImage, Busy, Unavailable.
+            BadImage, Busy, Unavailable, Cancelled.
         """
         ...
 

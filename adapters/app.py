@@ -1,0 +1,147 @@
+"""The composition root: the one place that knows which parts make the program. Importing it loads no model library."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from adapters.storage.memory import MemoryStorage
+from bots.bot import Bot
+from bots.ports import Storage
+from bots.preferences import Bounds as PersonBounds
+from config.settings import ConfigError, Settings
+from inference.engines.llamacpp import LlamaOptions
+from inference.lanes import Bounds as ServiceBounds
+from inference.models import captioner_for, engine_for
+from inference.service import LocalInference
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The running program, without its platforms."""
+
+    bot: Bot
+    inference: LocalInference
+    storage: Storage
+
+
+@asynccontextmanager
+async def in_memory(settings: Settings) -> AsyncIterator[App]:
+    """The bot over a store that forgets, for one answer. Raises Unavailable."""
+    async with _inference(settings) as inference:
+        storage = MemoryStorage()
+        yield App(_bot(inference, storage, settings), inference, storage)
+
+
+@asynccontextmanager
+async def on_disk(settings: Settings) -> AsyncIterator[App]:
+    """The bot over the configured database, without a platform. Raises Unavailable or StorageError."""
+    from adapters.storage.database import open_database
+    from adapters.storage.sql import SqlStorage
+
+    async with open_database(settings.database) as database, _inference(settings) as inference:
+        storage = SqlStorage(database)
+        yield App(_bot(inference, storage, settings), inference, storage)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[list[str]]:
+    """Every configured platform, serving; yields a line about each.
+
+    On leaving, answers that are being written get `inference.drain_s` to finish.
+
+    Raises:
+        ConfigError: no platform is switched on, or one that this version does not have.
+        Unavailable, StorageError, OSError: the model, the database or the port.
+    """
+    _check_platforms(settings)
+    from adapters.delivery.outbox import Outboxes
+    from adapters.delivery.phrases import Phrases
+    from adapters.storage.database import open_database
+    from adapters.storage.posts import SqlPosts
+    from adapters.storage.sql import SqlStorage
+    from adapters.web.posts import StoredFile, decode, encode
+    from adapters.web.preferences import PreferencesPanel
+    from adapters.web.server import WebServer
+    from bots import wording
+    from bots.commands import COMMANDS, EXAMPLES
+
+    phrases = Phrases(
+        waiting=wording.waiting,
+        starting=wording.starting,
+        thinking=wording.thinking,
+        footer=wording.footer,
+        empty=wording.empty,
+        interrupted=wording.interrupted,
+        broken=wording.broken,
+    )
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database))
+        storage = SqlStorage(database)
+        inference = await stack.enter_async_context(_inference(settings))
+        bot = _bot(inference, storage, settings)
+        outboxes = await stack.enter_async_context(Outboxes(phrases=phrases))
+        web = WebServer(
+            bot=bot,
+            outboxes=outboxes,
+            record=storage,
+            phrases=phrases,
+            posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
+            panel=PreferencesPanel(bot),
+            info=inference.info,
+            examples=EXAMPLES,
+            commands=[(command.name, command.summary) for command in COMMANDS],
+            host=settings.web.host,
+            port=settings.web.port,
+        )
+        address = await stack.enter_async_context(web.serving())
+        stack.push_async_callback(inference.drain, settings.inference.drain_s)
+        yield [address]
+
+
+def _check_platforms(settings: Settings) -> None:
+    for name, section in (("discord", settings.discord), ("telegram", settings.telegram)):
+        if section.token.get_secret_value():
+            raise ConfigError([f"{name}.token is set, but this version has no {name} adapter: unset it"])
+    if not settings.web.enabled:
+        raise ConfigError(["no platform is switched on: set PARTYLINE_WEB__ENABLED=true for the local page"])
+
+
+@asynccontextmanager
+async def _inference(settings: Settings) -> AsyncIterator[LocalInference]:
+    options = settings.inference
+    engine = engine_for(
+        settings.model,
+        LlamaOptions(
+            slots=options.slots,
+            context_tokens=options.context_tokens,
+            batch_tokens=options.batch_tokens,
+            threads=options.threads,
+            gpu_layers=options.gpu_layers,
+        ),
+    )
+    bounds = ServiceBounds(
+        max_waiting=options.max_waiting,
+        max_waiting_per_owner=options.max_waiting_per_person,
+        max_active_per_owner=options.max_active_per_person,
+    )
+    inference = LocalInference(engine, captioner_for(settings.captioner), bounds=bounds, clock=time.monotonic)
+    try:
+        await inference.start()
+        yield inference
+    finally:
+        await inference.close()
+
+
+def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot:
+    bounds = PersonBounds(
+        max_tokens=settings.limits.max_tokens,
+        thinking_budget=settings.limits.thinking_budget,
+        default_temperature=settings.limits.default_temperature,
+        default_top_p=settings.limits.default_top_p,
+        default_max_tokens=settings.limits.default_max_tokens,
+    )
+    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex)

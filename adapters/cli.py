@@ -1,0 +1,200 @@
+"""`partyline`: check, ask, chat, demo, run. Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from config.settings import ConfigError, Settings, load
+
+_STARTED = time.monotonic()
+_DEMO = {"model": "demo", "captioner": "demo"}
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Parses and does one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        settings = load(options.config)
+        command: Callable[[argparse.Namespace, Settings], int] = options.command
+        _log(settings.log_level)
+        return command(options, settings)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"partyline: {problem}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="partyline", description="One GPU, many chats.")
+    top.add_argument("--config", type=Path, metavar="FILE", help="a TOML file (default: partyline.toml, if there)")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="print the effective settings and what is missing")
+    check.set_defaults(command=_check)
+    ask = commands.add_parser("ask", help="one answer on stdout")
+    ask.add_argument("text", nargs="?", metavar="TEXT", help="the question or a /command; - reads it from stdin")
+    ask.add_argument("--image", type=Path, action="append", default=[], metavar="FILE", help="a picture to look at")
+    ask.add_argument("--json", action="store_true", help="one event a line")
+    for name, kind in _SETTING_OPTIONS.items():
+        ask.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=kind, help=f"the setting {name}")
+    ask.set_defaults(command=_ask)
+    chat = commands.add_parser("chat", help="a conversation in this terminal")
+    chat.set_defaults(command=_chat)
+    demo = commands.add_parser("demo", help="the web page with the embedded models")
+    demo.add_argument("--port", type=int, metavar="PORT", help="where to listen (default: web.port)")
+    demo.set_defaults(command=_demo)
+    for command in (ask, chat):
+        command.add_argument("--demo", action="store_true", help="use the embedded models")
+    for command in (chat, demo):
+        command.add_argument("--data", type=Path, metavar="DIR", help="where the demo keeps what was said and set")
+    serve = commands.add_parser("run", help="serve the platforms that the configuration names")
+    serve.set_defaults(command=_run)
+    return top
+
+
+_SETTING_OPTIONS = {
+    "temperature": "0.7",
+    "top_p": "0.9",
+    "max_tokens": "N",
+    "preset": "NAME",
+    "top_k": "N",
+    "repetition_penalty": "1.1",
+    "presence_penalty": "0.5",
+    "seed": "N",
+    "stop": "WORDS",
+}
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from adapters.check import report
+
+    lines, missing = report(settings)
+    print("\n".join(lines))
+    return 1 if missing else 0
+
+
+def _ask(options: argparse.Namespace, settings: Settings) -> int:
+    from adapters.terminal import Question, ask
+
+    text = options.text or ""
+    if text == "-":
+        text = sys.stdin.read()
+    if not text.strip() and not options.image:
+        print("partyline: write a question, or add --image FILE; partyline ask --help shows more", file=sys.stderr)
+        return 2
+    chosen = {name: getattr(options, name) for name in _SETTING_OPTIONS if getattr(options, name) is not None}
+    question = Question(text=text, images=tuple(options.image), settings=chosen, json=options.json)
+    return _until_done(ask(question, _with_demo(options, settings), _ready))
+
+
+def _chat(options: argparse.Namespace, settings: Settings) -> int:
+    from adapters.terminal import chat
+
+    if options.demo or options.data:
+        settings = _demo_settings(settings, options.data)
+    return _until_done(chat(settings, _ready))
+
+
+def _demo(options: argparse.Namespace, settings: Settings) -> int:
+    settings = _demo_settings(settings, options.data)
+    port = settings.web.port if options.port is None else options.port
+    if not 0 <= port <= 65_535:
+        raise ConfigError([f"--port: {port} is outside; allowed: 0 to 65535"])
+    web = settings.web.model_copy(update={"enabled": True, "port": port})
+    return _until_done(_serve(settings.model_copy(update={"web": web})))
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    return _until_done(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    from adapters.app import serving
+
+    stop = asyncio.Event()
+    async with serving(settings) as addresses:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop_once, loop, stop, number)
+        _ready(" ".join(addresses), stream=sys.stdout)
+        await stop.wait()
+        print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
+    return 0
+
+
+def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, number: signal.Signals) -> None:
+    """The second signal finds the default again, which ends the program."""
+    stop.set()
+    loop.remove_signal_handler(number)
+    signal.signal(number, signal.SIG_DFL)
+
+
+def _ready(what: str, stream: Any = None) -> None:
+    took = time.monotonic() - _STARTED
+    print(f"Partyline is ready after {took:.1f} s: {what}", file=stream or sys.stderr, flush=True)
+
+
+def _until_done(work: Coroutine[Any, Any, int]) -> int:
+    """Runs the program's one coroutine; what stops it becomes a sentence and an exit code."""
+    from adapters.storage.errors import StorageError
+    from inference.api import Unavailable
+
+    try:
+        return asyncio.run(work)
+    except (Unavailable, StorageError) as error:
+        print(f"partyline: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"partyline: {error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    except BaseExceptionGroup as group:
+        return _grouped(group)
+    return 1
+
+
+def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
+    """Task groups wrap what stopped them; a defect keeps its traceback."""
+    from adapters.storage.errors import StorageError
+    from inference.api import Unavailable
+
+    expected, rest = group.split((Unavailable, StorageError, OSError))
+    if rest is not None or expected is None:
+        raise group
+    for error in expected.exceptions:
+        print(f"partyline: {error}", file=sys.stderr)
+    return 1
+
+
+def _with_demo(options: argparse.Namespace, settings: Settings) -> Settings:
+    return settings.model_copy(update=_DEMO) if options.demo else settings
+
+
+def _demo_settings(settings: Settings, data: Path | None) -> Settings:
+    changes: dict[str, Any] = dict(_DEMO)
+    if data is not None or "database" not in settings.model_fields_set:
+        changes["database"] = str((data or Path("partyline-demo")) / "partyline.sqlite3")
+    return settings.model_copy(update=changes)
+
+
+def _log(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("aiohttp.access", "asyncio", "httpx"):
+        logging.getLogger(chatty).setLevel("WARNING")
+    with contextlib.suppress(AttributeError, ValueError):
+        # Model text may hold what a terminal's encoding lacks; nothing may fail for that.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

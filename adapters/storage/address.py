@@ -1,0 +1,64 @@
+"""Which database a text means: a path, an SQLite URL or a PostgreSQL URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from adapters.storage.errors import StorageError
+
+_SQLITE = {"sqlite", "sqlite+aiosqlite"}
+_POSTGRESQL = {"postgres", "postgresql", "postgresql+asyncpg"}
+_EXPECTED = (
+    "PARTYLINE_DATABASE is neither the path of a file nor an address such as sqlite:///partyline.sqlite3 or "
+    "postgresql://user:password@host/name; correct it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database that can be opened.
+
+    Args:
+        url: with the asynchronous driver, and with the password: never to be shown.
+        where: names the database for people, without user and password.
+        path: the file of an SQLite database, None for PostgreSQL.
+    """
+
+    url: URL
+    where: str
+    path: Path | None = None
+
+
+def parse_address(text: str) -> Address:
+    """Reads a bare path (`~` allowed), `sqlite:///path` or `postgresql://user:password@host/name`.
+
+    Raises:
+        StorageError: the text is none of these.
+    """
+    if "://" not in text:
+        return _file(text)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise StorageError(_EXPECTED) from None  # the cause quotes the text, which may hold a password
+    if url.drivername in _SQLITE and not url.query and not url.host:
+        return _file(url.database or "")
+    if url.drivername in _POSTGRESQL and url.database:
+        return _server(url)
+    raise StorageError(_EXPECTED)
+
+
+def _file(text: str) -> Address:
+    if not text.strip() or text == ":memory:" or "\0" in text:
+        raise StorageError(_EXPECTED)
+    path = Path(text).expanduser()
+    return Address(URL.create("sqlite+aiosqlite", database=str(path)), str(path), path)
+
+
+def _server(url: URL) -> Address:
+    where = f"The PostgreSQL database {url.database} on {url.host or 'this machine'}"
+    return Address(url.set(drivername="postgresql+asyncpg"), where)

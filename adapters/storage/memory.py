@@ -1,0 +1,66 @@
+"""`bots.ports.Storage` in plain dictionaries: for one question in a terminal, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bots.ports import Delivered, Storage, Turn
+
+
+class MemoryStorage(Storage):
+    """Keeps everything until the process ends, and grows with every turn: not for a bot that runs for days."""
+
+    def __init__(self) -> None:
+        self._preferences: dict[str, dict[str, str]] = {}
+        self._heads: dict[tuple[str, str], str] = {}
+        self._turns: dict[str, Turn] = {}
+        self._messages: dict[tuple[str, str], dict[int, str]] = {}
+        self._answers: dict[tuple[str, str], tuple[str, int]] = {}
+
+    async def preferences(self, person: str) -> Mapping[str, str]:
+        return dict(self._preferences.get(person, {}))
+
+    async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
+        kept = {**self._preferences.get(person, {}), **values}
+        self._preferences[person] = {name: value for name, value in kept.items() if value is not None}
+
+    async def head(self, chat: str, person: str) -> str | None:
+        return self._heads.get((chat, person))
+
+    async def set_head(self, chat: str, person: str, turn_id: str | None) -> None:
+        if turn_id is None:
+            self._heads.pop((chat, person), None)
+        else:
+            self._heads[chat, person] = turn_id
+
+    async def turn(self, turn_id: str) -> Turn | None:
+        return self._turns.get(turn_id)
+
+    async def branch(self, turn_id: str, limit: int) -> Sequence[Turn]:
+        newest_first: list[Turn] = []
+        turn = self._turns.get(turn_id)
+        while turn is not None and len(newest_first) < limit:
+            newest_first.append(turn)
+            turn = self._turns.get(turn.parent_id) if turn.parent_id is not None else None
+        return newest_first[::-1]
+
+    async def put_turn(self, turn: Turn) -> None:
+        self._turns[turn.id] = turn
+
+    async def delivered(self, chat: str, answer_id: str) -> Delivered:
+        messages = self._messages.get((chat, answer_id), {})
+        return Delivered(answer_id, tuple(messages[position] for position in sorted(messages)))
+
+    async def answer_at(self, chat: str, message_id: str) -> str | None:
+        shown = self._answers.get((chat, message_id))
+        return shown[0] if shown else None
+
+    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+        """A message shows one chunk and a chunk is in one message: the newest record holds."""
+        if before := self._answers.pop((chat, message_id), None):
+            del self._messages[chat, before[0]][before[1]]
+        chunks = self._messages.setdefault((chat, answer_id), {})
+        if position in chunks:
+            del self._answers[chat, chunks[position]]
+        chunks[position] = message_id
+        self._answers[chat, message_id] = (answer_id, position)

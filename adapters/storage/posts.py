@@ -1,0 +1,136 @@
+"""The channel of the page in SQL: its posts as documents, its files and people's names.
+
+The page's own types are its business and this room does not know them: whoever composes the two hands in how a post
+becomes a document and back (`adapters.web.posts.encode` and `decode`) and what a file is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import ColumnElement, Table, delete, func, select
+
+from adapters.storage.database import Database
+from adapters.storage.errors import Taken
+from adapters.storage.tables import files, names, posts
+from adapters.storage.upsert import upsert
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class AnyPost(_Identified, Protocol):
+    """What this room looks at in a post; "" as `nonce` or `event_id` means none."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def attachments(self) -> Sequence[_Identified]: ...
+
+
+class AnyFile(_Identified, Protocol):
+    """A file with its bytes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+P = TypeVar("P", bound=AnyPost)
+F = TypeVar("F", bound=AnyFile)
+
+
+class SqlPosts(Generic[P, F]):
+    """Implements `adapters.web.posts.Posts`; every method raises `StorageError` where the database fails.
+
+    Args:
+        encode: makes a document of a post; `decode` is its inverse.
+        make_file: called with `id`, `name`, `media_type` and `data`.
+    """
+
+    def __init__(
+        self, database: Database, *, encode: Callable[[P], str], decode: Callable[[str], P], make_file: Callable[..., F]
+    ) -> None:
+        self._database = database
+        self._encode = encode
+        self._decode = decode
+        self._make_file = make_file
+
+    async def load(self, limit: int) -> Sequence[P]:
+        # SQLite takes a negative limit for none.
+        query = select(posts.c.document).order_by(posts.c.position.desc()).limit(max(limit, 0))
+        async with self._database.read() as connection:
+            documents = (await connection.scalars(query)).all()
+        return [self._decode(document) for document in reversed(documents)]
+
+    async def post(self, post_id: str) -> P | None:
+        return await self._post_where(posts.c.id == post_id)
+
+    async def put(self, post: P) -> None:
+        row = {
+            "id": post.id,
+            "position": post.position,
+            "nonce": post.nonce or None,
+            "event_id": post.event_id or None,
+            "document": self._encode(post),
+        }
+        await self._put(posts, row)
+
+    async def delete(self, post_id: str) -> None:
+        own = posts.c.id == post_id
+        async with self._database.write() as connection:
+            document = await connection.scalar(select(posts.c.document).where(own))
+            if document is None:
+                return
+            attached = [attachment.id for attachment in self._decode(document).attachments]
+            await connection.execute(delete(files).where(files.c.id.in_(attached)))
+            await connection.execute(delete(posts).where(own))
+
+    async def with_nonce(self, nonce: str) -> P | None:
+        return await self._post_where(posts.c.nonce == nonce)
+
+    async def with_event(self, event_id: str) -> P | None:
+        return await self._post_where(posts.c.event_id == event_id)
+
+    async def put_file(self, stored: F) -> None:
+        row = {"id": stored.id, "name": stored.name, "media_type": stored.media_type, "data": stored.data}
+        await self._put(files, row)
+
+    async def file(self, file_id: str) -> F | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(files).where(files.c.id == file_id))).one_or_none()
+        return self._make_file(**row._mapping) if row else None
+
+    async def name_of(self, person: str) -> str | None:
+        async with self._database.read() as connection:
+            return await connection.scalar(select(names.c.name).where(names.c.person == person))
+
+    async def put_name(self, person: str, name: str) -> bool:
+        try:
+            await self._put(names, {"person": person, "name": name, "folded": name.casefold()})
+        except Taken:
+            return False
+        return True
+
+    async def count_names(self) -> int:
+        async with self._database.read() as connection:
+            return await connection.scalar(select(func.count()).select_from(names)) or 0
+
+    async def _post_where(self, condition: ColumnElement[bool]) -> P | None:
+        async with self._database.read() as connection:
+            document = await connection.scalar(select(posts.c.document).where(condition))
+        return None if document is None else self._decode(document)
+
+    async def _put(self, table: Table, row: dict[str, Any]) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(upsert(self._database.dialect, table, [row]))

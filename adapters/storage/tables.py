@@ -1,0 +1,91 @@
+"""The tables, the same on SQLite and on PostgreSQL; `migrations/` creates them, a test compares the two.
+
+All ids are text: platforms have 64-bit numbers, and several platforms share one table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table
+
+from adapters.storage.text import AnyText
+
+metadata = MetaData()
+
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("name", AnyText, primary_key=True),
+    Column("value", AnyText, nullable=False),
+)
+
+# A parent is not a foreign key: what a person erases, or what grew too old, may leave younger turns behind.
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("chat", AnyText, nullable=False),
+    Column("person", AnyText, nullable=False),
+    Column("role", AnyText, nullable=False),
+    Column("text", AnyText, nullable=False),
+    Column("parent_id", AnyText),
+    Column("prompt", AnyText, nullable=False),
+    Column("thinking", AnyText, nullable=False),
+    Column("state", AnyText, nullable=False),
+    Column("reason", AnyText),
+    Column("created_at", Double, nullable=False),
+    Index("turns_by_parent", "parent_id"),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("chat", AnyText, primary_key=True),
+    Column("person", AnyText, primary_key=True),
+    Column("turn_id", AnyText, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("chat", AnyText, primary_key=True),
+    Column("message_id", AnyText, primary_key=True),
+    Column("answer_id", AnyText, nullable=False),
+    Column("position", Integer, nullable=False),
+    Index("deliveries_by_answer", "chat", "answer_id", "position", unique=True),
+)
+
+# The page's own channel. `document` is the whole post; the other columns are what is asked for. A nonce and an event
+# make at most one post; those without are NULL, which is unique to no one.
+posts = Table(
+    "posts",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("nonce", AnyText),
+    Column("event_id", AnyText),
+    Column("document", AnyText, nullable=False),
+    Index("posts_by_position", "position", unique=True),
+    Index("posts_by_nonce", "nonce", unique=True),
+    Index("posts_by_event", "event_id", unique=True),
+)
+
+# A file is there before its post is, so there is no foreign key.
+files = Table(
+    "files",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("name", AnyText, nullable=False),
+    Column("media_type", AnyText, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# `folded` is the name without case: nobody can be mistaken for somebody else.
+names = Table(
+    "names",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("name", AnyText, nullable=False),
+    Column("folded", AnyText, nullable=False),
+    Index("names_by_folded", "folded", unique=True),
+)

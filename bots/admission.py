@@ -1,0 +1,85 @@
+"""What is taken on at all, and the line of one person's messages in one chat. No clock, no platform."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from bots import wording
+from bots.messages import Incoming
+
+MAX_CHARACTERS = 1_000_000
+MAX_PICTURES = 10
+MAX_LINE = 5
+_REMEMBERED_EVENTS = 10_000
+
+
+def refusal(incoming: Incoming) -> str | None:
+    """Why this message is not taken on, as one sentence; None when it is."""
+    if not incoming.text.strip() and not incoming.pictures:
+        return wording.empty_message()
+    if len(incoming.text) > MAX_CHARACTERS:
+        return wording.long_message(len(incoming.text), MAX_CHARACTERS)
+    if len(incoming.pictures) > MAX_PICTURES:
+        return wording.too_many_pictures(len(incoming.pictures), MAX_PICTURES)
+    return None
+
+
+class Seen:
+    """The newest events, so that one delivered twice is answered once."""
+
+    def __init__(self, size: int = _REMEMBERED_EVENTS) -> None:
+        self._size = size
+        self._events: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def before(self, incoming: Incoming) -> bool:
+        """Whether this event was here before; from now on it was."""
+        key = incoming.chat, incoming.event_id
+        if key in self._events:
+            return True
+        self._events[key] = None
+        if len(self._events) > self._size:
+            self._events.popitem(last=False)
+        return False
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One answer's place in its person's line. `turn` is set when it is the first, or when it was stopped."""
+
+    answer_id: str
+    chat: str
+    person: str
+    request_id: str
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: bool = False
+
+
+class Lines:
+    """A conversation is a sequence: one person's messages in one chat are answered one after the other."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], deque[Place]] = {}
+
+    def join(self, place: Place) -> int:
+        """How many are before it; 0 means that it is this one's turn."""
+        line = self._lines.setdefault((place.chat, place.person), deque())
+        line.append(place)
+        line[0].turn.set()
+        return len(line) - 1
+
+    def leave(self, place: Place) -> None:
+        key = place.chat, place.person
+        line = self._lines[key]
+        line.remove(place)
+        if line:
+            line[0].turn.set()
+        else:
+            del self._lines[key]
+
+    def of(self, chat: str, person: str) -> list[Place]:
+        return list(self._lines.get((chat, person), ()))
+
+    def find(self, answer_id: str) -> Place | None:
+        return next((p for line in self._lines.values() for p in line if p.answer_id == answer_id), None)

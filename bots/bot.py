@@ -1,0 +1,234 @@
+"""What the bot does, on any platform: one `Incoming` in, a stream of reply events out."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from bots import admission, prompt, wording
+from bots.answers import Answers, Task
+from bots.commands import Called, read
+from bots.messages import Failed, Incoming, Notice, ReplyEvent
+from bots.ports import Storage, Turn
+from bots.preferences import Bounds, Profile, Refused, Setting, change, settings_of
+from inference.api import Inference, InferenceError
+
+log = logging.getLogger(__name__)
+
+
+class Bot:
+    """The same bot for every platform.
+
+    Args:
+        now: seconds since the epoch; for the dates of what is kept.
+        new_id: unique ids, for requests and turns.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        storage: Storage,
+        *,
+        bounds: Bounds,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._inference = inference
+        self._storage = storage
+        self._bounds = bounds
+        self._now = now
+        self._new_id = new_id
+        self._answers = Answers(inference, storage, now, new_id)
+        self._seen = admission.Seen()
+        self.settings = settings_of(bounds)
+
+    async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        """Answers one message, command or pressed button; nothing at all for an event that was answered before.
+
+        Every failure ends in one `Failed` event. Close the generator to give the answer up.
+        """
+        if self._seen.before(incoming):
+            return
+        try:
+            async with aclosing(self._route(incoming)) as events:
+                async for event in events:
+                    yield event
+        except Refused as refusal:
+            yield Notice(str(refusal), private=True, refused=True)
+        except InferenceError as error:
+            log.warning("event %s of %s: %s", incoming.event_id, incoming.chat, error)
+            yield Failed(wording.failure(error))
+        except Exception:
+            # The edge where a defect becomes a sentence; the traceback goes to the log alone.
+            log.exception("event %s of %s failed", incoming.event_id, incoming.chat)
+            yield Failed(wording.broken())
+
+    async def profile(self, person: str) -> Profile:
+        return Profile(self.settings, await self._storage.preferences(person), self._bounds)
+
+    async def change_setting(self, person: str, name: str, value: str) -> str:
+        """Sets one setting and returns the sentence that says so.
+
+        Raises:
+            Refused: there is no such setting, or it cannot have this value.
+        """
+        setting = self._setting(name)
+        values = change(setting, value)
+        await self._storage.set_preferences(person, values)
+        if setting.name == "preset":
+            return wording.preset_changed(setting.parse(value))
+        profile = await self.profile(person)
+        pair = ("temperature", "top_p")
+        both = name in pair and all(profile[each] != self.settings[each].default for each in pair)
+        return wording.setting_changed(setting, profile[name], hint=both and profile["preset"] == "custom")
+
+    async def reset_settings(self, person: str) -> str:
+        await self._storage.set_preferences(person, dict.fromkeys(self.settings))
+        return wording.settings_were_reset()
+
+    async def _route(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        if (refusal := admission.refusal(incoming)) is not None:
+            raise Refused(refusal)
+        called = read(incoming.text)
+        task: Task | None = None
+        if called is None:
+            task = await self._plain(incoming, incoming.text)
+        elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
+            task = await self._task(incoming, called)
+        else:
+            yield Notice(await self._say(incoming, called), private=True)
+        if task is None:
+            return
+        if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
+            raise Refused(wording.too_many_waiting(admission.MAX_LINE))
+        profile = await self.profile(incoming.author.id)
+        async with aclosing(self._answers.give(incoming, profile, task)) as events:
+            async for event in events:
+                yield event
+
+    async def _task(self, incoming: Incoming, called: Called) -> Task:
+        if called.name == "regenerate":
+            return await self._regenerate(incoming)
+        if called.name == "continue":
+            return await self._continue(incoming)
+        if called.name == "caption":
+            if not incoming.pictures:
+                raise Refused(wording.needs_picture())
+            return await self._plain(incoming, called.argument)
+        if not called.argument and not incoming.pictures:
+            raise Refused(wording.needs_argument(called.name))
+        task = await self._plain(incoming, called.argument)
+        if called.name == "code" and called.argument:
+            question = replace(task.question, prompt=prompt.for_code(called.argument))
+            return replace(task, question=question, asks=True)
+        return replace(task, asks=bool(called.argument))
+
+    async def _plain(self, incoming: Incoming, text: str) -> Task:
+        if incoming.pictures and self._inference.info.captioner is None:
+            raise Refused(wording.no_captioner())
+        text = text.strip()
+        ready = prompt.for_text(text, self._inference.info)
+        question = Turn(
+            id=self._new_id(),
+            chat=incoming.chat,
+            person=incoming.author.id,
+            role="user",
+            text=text,
+            prompt=ready if ready != text else "",
+            parent_id=await self._parent(incoming),
+            created_at=self._now(),
+        )
+        asks = not incoming.pictures or prompt.is_question(text)
+        return Task(question=question, pictures=incoming.pictures, asks=asks)
+
+    async def _parent(self, incoming: Incoming) -> str | None:
+        """A reply to an older answer branches the conversation there."""
+        if incoming.reply_to is not None:
+            answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
+            if answer_id is not None:
+                return answer_id
+        return await self._storage.head(incoming.chat, incoming.author.id)
+
+    async def _regenerate(self, incoming: Incoming) -> Task:
+        answer = await self._answer(incoming)
+        question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
+        if answer is None or question is None or not (question.prompt or question.text):
+            raise Refused(wording.nothing_to_regenerate())
+        if answer.reason is None and answer.state != "failed":
+            raise Refused(wording.caption_again())
+        return Task(question=question, anew=True)
+
+    async def _continue(self, incoming: Incoming) -> Task:
+        answer = await self._answer(incoming)
+        question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
+        if answer is None or question is None:
+            raise Refused(wording.nothing_to_continue())
+        if answer.reason == "stop":
+            raise Refused(wording.finished_already())
+        shown = await self._storage.delivered(incoming.chat, answer.id)
+        return Task(question=question, resumes=answer, message_ids=shown.message_ids)
+
+    async def _answer(self, incoming: Incoming) -> Turn | None:
+        """The person's answer whose button was pressed, else their newest one here."""
+        person = incoming.author.id
+        if incoming.reply_to is not None:
+            answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
+        else:
+            answer_id = await self._storage.head(incoming.chat, person)
+        turn = await self._storage.turn(answer_id) if answer_id else None
+        if turn is not None and turn.person != person:
+            raise Refused(wording.not_yours())
+        return turn if turn is not None and turn.role == "assistant" else None
+
+    async def _say(self, incoming: Incoming, called: Called) -> str:
+        """The bot's own words to a command that asks the model nothing."""
+        person = incoming.author.id
+        if called.name in self.settings:
+            return await self._one_setting(person, called.name, called.argument)
+        match called.name:
+            case "settings":
+                return await self._all_settings(person, called.argument)
+            case "stop":
+                return await self._stop(incoming)
+            case "reset":
+                await self._storage.set_head(incoming.chat, person, None)
+                return wording.was_reset()
+            case "examples":
+                return wording.examples()
+            case "help" | "start":
+                return wording.help_text(self._inference.info)
+        raise Refused(wording.unknown_command(called))
+
+    async def _stop(self, incoming: Incoming) -> str:
+        answer_id = None
+        if incoming.reply_to is not None:
+            answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
+        count = self._answers.stop(incoming.chat, incoming.author.id, answer_id)
+        if count is None:
+            raise Refused(wording.not_yours())
+        return wording.stopped(count) if count else wording.nothing_to_stop()
+
+    async def _all_settings(self, person: str, argument: str) -> str:
+        if argument.lower() == "reset":
+            return await self.reset_settings(person)
+        if argument:
+            name, _, value = argument.partition(" ")
+            return await self._one_setting(person, name.lower(), value)
+        profile = await self.profile(person)
+        return wording.settings_list(self.settings, {name: profile[name] for name in self.settings})
+
+    async def _one_setting(self, person: str, name: str, value: str) -> str:
+        setting = self._setting(name)
+        if not value.strip():
+            return wording.setting_is(setting, (await self.profile(person))[setting.name])
+        return await self.change_setting(person, setting.name, value)
+
+    def _setting(self, name: str) -> Setting:
+        name = name.replace("-", "_")
+        if name in self.settings:
+            return self.settings[name]
+        close = difflib.get_close_matches(name, self.settings, n=1, cutoff=0.5)
+        raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))

@@ -1,0 +1,45 @@
+"""What of a conversation goes to the model: the newest turns that fit its context, in whole pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from bots.ports import Turn
+from bots.prompt import messages
+from inference.api import Message, TooLong
+
+Count = Callable[[Sequence[Message]], Awaitable[int]]
+# Turns read from the store for one answer; more than any context holds of a real conversation.
+MAX_TURNS = 200
+# Of a small context at most this share is kept free for the answer.
+_ANSWER_SHARE = 4
+
+
+def prompt_limit(context_tokens: int, max_new_tokens: int) -> int:
+    """The longest prompt in tokens that leaves room for the answer."""
+    return context_tokens - min(max_new_tokens, context_tokens // _ANSWER_SHARE)
+
+
+async def fitting(turns: Sequence[Turn], limit: int, count: Count) -> tuple[Message, ...]:
+    """The newest of `turns` (the last one is the question) whose prompt has at most `limit` tokens.
+
+    Older turns are dropped in pairs, so that what is left begins with a question.
+
+    Raises:
+        TooLong: the question alone is longer.
+    """
+    starts = [index for index, turn in enumerate(turns) if turn.role == "user"]
+    # Prompts grow with every turn, so the longest one that fits is found by halving.
+    low, high = 0, len(starts) - 1
+    tokens = await count(messages(turns[starts[0] :]))
+    if tokens <= limit:
+        return messages(turns[starts[0] :])
+    while low < high:
+        middle = (low + high) // 2
+        tokens = await count(messages(turns[starts[middle] :]))
+        low, high = (low, middle) if tokens <= limit else (middle + 1, high)
+    kept = messages(turns[starts[low] :])
+    tokens = await count(kept)
+    if tokens > limit:
+        raise TooLong(limit, tokens)
+    return kept

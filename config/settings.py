@@ -1,0 +1,187 @@
+"""Every setting of the program: a TOML file under the environment, read once at the start, frozen, checked."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+PREFIX = "PARTYLINE_"
+NESTED = "__"
+DEFAULT_FILE = Path("partyline.toml")
+
+# Names that people already have in their environment, and the settings that they mean.
+PLAIN = {
+    "DISCORD_TOKEN": ("discord", "token"),
+    "DISCORD_API_BASE": ("discord", "api_base"),
+    "DISCORD_GATEWAY_URL": ("discord", "gateway_url"),
+    "TELEGRAM_TOKEN": ("telegram", "token"),
+    "TELEGRAM_API_BASE": ("telegram", "api_base"),
+    "TELEGRAM_FILE_BASE": ("telegram", "file_base"),
+}
+
+Share = Annotated[float, Field(ge=0.1, le=1.0)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` are lines for the operator."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class InferenceSettings(_Section):
+    """The engine and the queue before it. Lengths in tokens, times in seconds."""
+
+    slots: int = Field(8, ge=1, le=256, description="requests decoded in one batch")
+    context_tokens: int = Field(4096, ge=256, le=1_048_576, description="prompt and answer of one request")
+    batch_tokens: int = Field(256, ge=32, le=8192, description="tokens of prompt in one step")
+    threads: int = Field(0, ge=0, le=1024, description="0: one for each core")
+    gpu_layers: int = Field(-1, ge=-1, le=10_000, description="layers on the GPU, -1: all")
+    max_waiting: int = Field(64, ge=1, le=100_000, description="places in the queue")
+    max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
+    max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person while others wait")
+    drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
+
+
+class LimitSettings(_Section):
+    """What people may choose, and what they get when they choose nothing."""
+
+    max_tokens: int = Field(500, ge=10, le=4096, description="the most that a person may set")
+    thinking_budget: int = Field(1024, ge=0, le=131_072, description="tokens of reasoning before an answer")
+    default_temperature: Share = Field(0.7, description="0.1 to 1.0")
+    default_top_p: Share = Field(0.9, description="0.1 to 1.0")
+    default_max_tokens: int = Field(500, ge=10, le=4096, description="tokens of an answer")
+
+
+class WebSettings(_Section):
+    """The local page."""
+
+    enabled: bool = Field(False, description="serve the page")
+    host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
+    port: int = Field(8080, ge=0, le=65_535, description="0: any free port")
+
+
+class DiscordSettings(_Section):
+    token: SecretStr = Field(SecretStr(""), description="switches Discord on")
+    api_base: str = Field("", description="empty: Discord's own")
+    gateway_url: str = Field("", description="empty: Discord's own")
+
+
+class TelegramSettings(_Section):
+    token: SecretStr = Field(SecretStr(""), description="switches Telegram on")
+    api_base: str = Field("", description="empty: Telegram's own")
+    file_base: str = Field("", description="empty: Telegram's own")
+
+
+class Settings(_Section):
+    """All of it. Field names are the TOML file's keys; in the environment `web.port` is `PARTYLINE_WEB__PORT`."""
+
+    model: str = Field("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", min_length=1, description="see docs/models.md")
+    captioner: str = Field("Salesforce/blip-image-captioning-base", description="a BLIP checkpoint, empty: none")
+    database: str = Field("partyline.sqlite3", min_length=1, description="a path or a PostgreSQL address")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
+    inference: InferenceSettings = InferenceSettings()
+    limits: LimitSettings = LimitSettings()
+    web: WebSettings = WebSettings()
+    discord: DiscordSettings = DiscordSettings()
+    telegram: TelegramSettings = TelegramSettings()
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads `path` (or `partyline.toml` where there is one) and the environment on top of it.
+
+    Raises:
+        ConfigError: a file that is missing or no TOML, an unknown key, an impossible value.
+    """
+    values = _from_file(path)
+    _merge(values, _from_environment(os.environ if environ is None else environ))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError([_problem(detail) for detail in error.errors()]) from None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None and not DEFAULT_FILE.is_file():
+        return {}
+    path = path or DEFAULT_FILE
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path} is not valid TOML: {error}"]) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            _put(values, name.removeprefix(PREFIX).lower().split(NESTED), value)
+    for name, keys in PLAIN.items():
+        if environ.get(name):
+            _put(values, list(keys), environ[name])
+    return values
+
+
+def _put(values: dict[str, Any], keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError([f"{PREFIX}{key.upper()} is a section: set one of its keys"])
+        values = inner
+    values[keys[-1]] = value
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = value
+
+
+def _problem(detail: Any) -> str:
+    """One line: the setting's name, what is wrong, and what is allowed. Never the value of a secret."""
+    keys = [str(key) for key in detail["loc"]]
+    name = ".".join(keys)
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_section(keys[:-1]).model_fields))
+        return f"{name}: unknown setting; known ones here: {known}"
+    field = _section(keys[:-1]).model_fields.get(keys[-1])
+    allowed = allowed_range(field) if field is not None else ""
+    return f"{name}: {detail['msg'].lower()}" + (f"; allowed: {allowed}" if allowed else "")
+
+
+def _section(keys: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Settings
+    for key in keys:
+        inner = section.model_fields[key].annotation if key in section.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        section = inner
+    return section
+
+
+def allowed_range(field: FieldInfo) -> str:
+    """The bounds of a field in words; empty where any value will do."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    if field.annotation is bool:
+        return "true, false"
+    bounds = {name: getattr(item, name) for item in field.metadata for name in ("ge", "le") if hasattr(item, name)}
+    if "ge" in bounds and "le" in bounds:
+        return f"{bounds['ge']} to {bounds['le']}"
+    return ""

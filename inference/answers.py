@@ -1,0 +1,149 @@
+"""One answer from an engine: reasoning apart from text, each with its own budget, counted and clocked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, Usage
+from inference.engines.port import Closed, Engine, Opened, Piece
+from inference.lanes import Ticket
+from inference.thinking import CLOSE, OPEN, Part, Splitter
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts and clocks one answer."""
+
+    clock: Callable[[], float]
+    arrived: float
+    started: float | None = None
+    first: float | None = None
+    last: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    tokens: dict[type, int] = field(default_factory=lambda: {Thinking: 0, Text: 0})
+
+    def token(self, kind: type, count: int) -> None:
+        self.last = self.clock()
+        self.first = self.last if self.first is None else self.first
+        self.tokens[kind] += count
+
+    @property
+    def spent(self) -> int:
+        return self.prompt_tokens - self.cached_tokens + sum(self.tokens.values())
+
+    def finished(self, reason: Reason) -> Finished:
+        usage = Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.tokens[Text],
+            thinking_tokens=self.tokens[Thinking],
+            cached_tokens=self.cached_tokens,
+        )
+        rate = None
+        if self.first is not None and self.last is not None and self.last > self.first:
+            rate = (sum(self.tokens.values()) - 1) / (self.last - self.first)
+        now = self.clock()
+        return Finished(
+            reason,
+            usage,
+            Timings(
+                queued_s=(now if self.started is None else self.started) - self.arrived,
+                time_to_first_token_s=None if self.first is None else self.first - self.arrived,
+                total_s=now - self.arrived,
+                tokens_per_s=rate,
+            ),
+        )
+
+
+class Answer:
+    """One answer from the engine, with the budgets of reasoning and text.
+
+    When the reasoning has used up its budget, or the model ended without leaving it, the reasoning is closed and the
+    answer goes on from there: the engine continues from all that was said.
+    """
+
+    def __init__(self, engine: Engine, request: ChatRequest, ticket: Ticket, meter: Meter) -> None:
+        self._engine = engine
+        self._request = request
+        self._ticket = ticket
+        self._meter = meter
+        self._splitter = Splitter()
+        self._splitter.feed(request.prefix)
+        self._prefix = request.prefix
+        self._thought = ""
+        self._closed_thinking = CLOSE in request.prefix
+        self.reason: Reason = "stop"
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        while True:
+            async with aclosing(self._run()) as events:
+                async for event in events:
+                    yield event
+            if not self._must_close_thinking():
+                return
+            self._closed_thinking = True
+            self._prefix = f"{OPEN}{self._thought.rstrip()}\n{CLOSE}\n\n"
+            self._splitter = Splitter()
+            self._splitter.feed(self._prefix)
+
+    async def _run(self) -> AsyncGenerator[Event, None]:
+        request = replace(self._request, prefix=self._prefix, sampling=self._limits())
+        async with aclosing(self._engine.generate(request)) as outputs:
+            while (output := await self._ticket.wait(anext(outputs, None))) is not None:
+                for event in self._take(output):
+                    yield event
+                if self._over_budget():
+                    return
+        for event in self._events(self._splitter.close(), 0):
+            yield event
+
+    def _limits(self) -> Sampling:
+        sampling = self._request.sampling
+        said = self._meter.tokens[Text]
+        room = max(1, sampling.max_new_tokens - said)
+        if self._closed_thinking or not self._engine.info.reasoning:
+            return replace(sampling, max_new_tokens=room, min_new_tokens=min(sampling.min_new_tokens, room))
+        budget = sampling.thinking_budget
+        return replace(sampling, max_new_tokens=2**31 - 1 if budget is None else room + budget)
+
+    def _take(self, output: Opened | Piece | Closed) -> list[Event]:
+        if isinstance(output, Opened):
+            self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
+            if output.thinking:
+                self._splitter = Splitter(inside=True)
+            return []
+        if isinstance(output, Closed):
+            self.reason = output.reason
+            self._meter.cached_tokens = output.cached_tokens
+            return []
+        return self._events(self._splitter.feed(output.text), output.tokens)
+
+    def _events(self, parts: Sequence[Part], count: int) -> list[Event]:
+        """The parts as events; the tokens are counted to what the text is in when they end."""
+        kind: type = Thinking if self._splitter.thinking else Text
+        if count:
+            self._meter.token(kind, count)
+        events: list[Event] = []
+        for name, text in parts:
+            if name == "thinking":
+                self._thought += text
+                events.append(Thinking(text))
+            else:
+                events.append(Text(text))
+        return events
+
+    def _over_budget(self) -> bool:
+        sampling = self._request.sampling
+        if self._splitter.thinking:
+            budget = sampling.thinking_budget
+            return budget is not None and self._meter.tokens[Thinking] >= budget
+        if self._meter.tokens[Text] >= sampling.max_new_tokens and self._thought:
+            self.reason = "length"
+            return True
+        return False
+
+    def _must_close_thinking(self) -> bool:
+        """Only once: a model that goes back to reasoning after all is taken at its word."""
+        return self._splitter.thinking and not self._closed_thinking

@@ -1,0 +1,133 @@
+"""An engine without weights: it answers from a file, at the speed that the file says.
+
+`scripted:FILE` names a JSON-lines file; each line is `{"match": regex, "answer": text, "tokens_per_s": 30,
+"first_token_s": 0.1}`. The first `match` found in the newest user turn wins; without a match the turn is said back. For
+tests, load and acceptance on every platform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.port import Closed, Opened, Output, Piece
+from inference.thinking import CLOSE
+
+# A token is at most eight characters of a word with the blanks before it: about what real tokenizers make of prose.
+_TOKEN = re.compile(r"\s*\S{1,8}|\s+")
+_FIELDS = {"match", "answer", "tokens_per_s", "first_token_s"}
+DEFAULT_TOKENS_PER_S = 30.0
+DEFAULT_FIRST_TOKEN_S = 0.1
+# Shorter sleeps than this are not kept by event loops; faster scripts send several tokens at once.
+_TICK_S = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    match: re.Pattern[str]
+    answer: str
+    tokens_per_s: float = DEFAULT_TOKENS_PER_S
+    first_token_s: float = DEFAULT_FIRST_TOKEN_S
+
+
+def parse_line(number: int, text: str) -> Line:
+    """Raises Unavailable with the line's number and what is wrong with it."""
+    try:
+        values = json.loads(text)
+        if unknown := set(values) - _FIELDS:
+            raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+        line = Line(
+            re.compile(values["match"], re.IGNORECASE),
+            str(values["answer"]),
+            float(values.get("tokens_per_s", DEFAULT_TOKENS_PER_S)),
+            float(values.get("first_token_s", DEFAULT_FIRST_TOKEN_S)),
+        )
+        if line.tokens_per_s <= 0 or line.first_token_s < 0:
+            raise ValueError("tokens_per_s must be above 0 and first_token_s at least 0")
+    except KeyError as error:
+        raise Unavailable(f"line {number} of the script lacks {error}") from error
+    except (ValueError, TypeError, re.error) as error:
+        raise Unavailable(f"line {number} of the script: {error}") from error
+    return line
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of `text`; joined they are `text` again."""
+    return _TOKEN.findall(text)
+
+
+def _rest(answer: str, prefix: str) -> str:
+    """What of `answer` is still to be said after `prefix`."""
+    if answer.startswith(prefix):
+        return answer.removeprefix(prefix)
+    return answer.partition(CLOSE)[2].lstrip() if CLOSE in prefix and CLOSE in answer else answer
+
+
+async def _clock(line: Line, count: int) -> AsyncGenerator[int, None]:
+    """Yields how many of `count` tokens are out, whenever there are more."""
+    await asyncio.sleep(line.first_token_s)
+    now = asyncio.get_running_loop().time
+    started, sent = now(), 0
+    while sent < count:
+        sent = min(count, max(sent, int((now() - started) * line.tokens_per_s)) + 1)
+        yield sent
+        if sent < count:
+            await asyncio.sleep(max(_TICK_S, sent / line.tokens_per_s - (now() - started)))
+
+
+class ScriptedEngine:
+    """Plays the lines of a file; `slots` of them at once."""
+
+    def __init__(self, path: Path, *, slots: int = 8, context_tokens: int = 8192) -> None:
+        self._path = path
+        self._slots = slots
+        self._lines: list[Line] = []
+        self._info = ModelInfo(name=f"scripted:{path.name}", context_tokens=context_tokens)
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    async def start(self) -> None:
+        try:
+            text = await asyncio.to_thread(self._path.read_text, encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unavailable(f"the script {self._path} cannot be read: {error}") from error
+        rows = enumerate(text.split("\n"), 1)
+        self._lines = [parse_line(number, row) for number, row in rows if row.strip()]
+
+    async def close(self) -> None:
+        pass
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        prompt_tokens = await self.count_tokens(request.messages)
+        if prompt_tokens >= self._info.context_tokens:
+            raise TooLong(self._info.context_tokens, prompt_tokens)
+        line = self._line_for(request.messages)
+        answer = tokens(_rest(line.answer, request.prefix))
+        limit = min(request.sampling.max_new_tokens, self._info.context_tokens - prompt_tokens)
+        yield Opened(prompt_tokens)
+        sent = 0
+        async with aclosing(_clock(line, min(len(answer), limit))) as counts:
+            async for ready in counts:
+                yield Piece("".join(answer[sent:ready]), ready - sent)
+                sent = ready
+        yield Closed("length" if len(answer) > limit else "stop", sent)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(len(tokens(message.content)) + 4 for message in messages)
+
+    def _line_for(self, messages: Sequence[Message]) -> Line:
+        newest = next((message.content for message in reversed(messages) if message.role == "user"), "")
+        found = next((line for line in self._lines if line.match.search(newest)), None)
+        return found or Line(re.compile(""), newest)

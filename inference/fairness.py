@@ -1,0 +1,142 @@
+"""Who is next: start-time fair queueing by owner. Pure: no clock, no asyncio, no torch.
+
+Every owner has a virtual time, the tokens that were spent on them; whoever has had least goes next, whatever the number
+of requests they have waiting. Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+class Full(Exception):
+    """No place for this request; `position` is the one that it would have had."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the queue is full at {position - 1} requests")
+        self.position = position
+
+
+@dataclass(slots=True)
+class _Owner:
+    virtual: float = 0.0
+    active: int = 0
+    waiting: deque[str] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    owner: str
+    cost: float
+    arrival: int
+
+
+class FairQueue:
+    """Requests by id, with at most `slots` running, `per_owner` of them one owner's.
+
+    Args:
+        slots: how many requests run at once.
+        per_owner: how many of them may be one owner's while others wait; idle slots are given to anybody.
+        max_waiting: places in the queue; one owner may hold `max_waiting_per_owner` of them.
+    """
+
+    def __init__(self, *, slots: int, per_owner: int, max_waiting: int, max_waiting_per_owner: int) -> None:
+        self.slots = slots
+        self._per_owner = per_owner
+        self._max_waiting = max_waiting
+        self._max_waiting_per_owner = max_waiting_per_owner
+        self._owners: dict[str, _Owner] = {}
+        self._waiting: dict[str, _Job] = {}
+        self._running: dict[str, _Job] = {}
+        self._virtual = 0.0
+        self._arrivals = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def push(self, request_id: str, owner: str, cost: float) -> None:
+        """Adds a request that is expected to cost `cost` tokens.
+
+        Raises:
+            Full: the queue, or this owner's part of it, has no place.
+        """
+        state = self._owners.setdefault(owner, _Owner(virtual=self._virtual))
+        if self._has_no_place(state):
+            self._forget()
+            raise Full(len(self._waiting) + 1)
+        if not state.waiting and not state.active:
+            state.virtual = max(state.virtual, self._virtual)
+        self._arrivals += 1
+        self._waiting[request_id] = _Job(owner, cost, self._arrivals)
+        state.waiting.append(request_id)
+
+    def start(self) -> list[str]:
+        """Moves every request that may run now to the running ones, and returns their ids in order."""
+        started = []
+        while len(self._running) < self.slots and (request_id := self._next(self._owners)) is not None:
+            job = self._waiting.pop(request_id)
+            state = self._owners[job.owner]
+            state.waiting.popleft()
+            state.active += 1
+            self._virtual = max(self._virtual, state.virtual)
+            state.virtual += job.cost
+            self._running[request_id] = job
+            started.append(request_id)
+        return started
+
+    def remove(self, request_id: str, spent: float = 0.0) -> None:
+        """Takes out a request, finished or given up; `spent` tokens replace the cost that was expected of it."""
+        if (job := self._running.pop(request_id, None)) is not None:
+            state = self._owners[job.owner]
+            state.active -= 1
+            state.virtual += spent - job.cost
+        elif (job := self._waiting.pop(request_id, None)) is not None:
+            self._owners[job.owner].waiting.remove(request_id)
+        else:
+            return
+        self._forget()
+
+    def position(self, request_id: str) -> int | None:
+        """The place among those that wait, 1 is next; None for a request that does not wait."""
+        if request_id not in self._waiting:
+            return None
+        return next(place for place, other in enumerate(self._order(), 1) if other == request_id)
+
+    def _has_no_place(self, state: _Owner) -> bool:
+        if len(self._running) < self.slots and not self._waiting:
+            return False
+        return len(self._waiting) >= self._max_waiting or len(state.waiting) >= self._max_waiting_per_owner
+
+    def _next(self, owners: dict[str, _Owner]) -> str | None:
+        """The least served owner first; an owner at their limit only when nobody else wants the slot."""
+        candidates = [state for state in owners.values() if state.waiting]
+        if not candidates:
+            return None
+        best = min(candidates, key=self._rank)
+        return best.waiting[0]
+
+    def _rank(self, state: _Owner) -> tuple[bool, float, int]:
+        return state.active >= self._per_owner, state.virtual, self._waiting[state.waiting[0]].arrival
+
+    def _order(self) -> Iterator[str]:
+        """The ids that wait, in the order in which they would start if every running request ended one by one."""
+        copies = {name: _Owner(o.virtual, o.active, deque(o.waiting)) for name, o in self._owners.items()}
+        while (request_id := self._next(copies)) is not None:
+            job = self._waiting[request_id]
+            copies[job.owner].waiting.popleft()
+            copies[job.owner].virtual += job.cost
+            yield request_id
+
+    def _forget(self) -> None:
+        """Owners who are owed nothing leave no trace, or the map would grow for ever."""
+        quiet = not self._waiting and not self._running
+        for name, state in list(self._owners.items()):
+            if not state.waiting and not state.active and (quiet or state.virtual <= self._virtual):
+                del self._owners[name]

@@ -1,0 +1,122 @@
+"""One lane to a scarce thing: bounded admission, a fair queue, and a ticket by which every wait can be cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from inference.api import Busy, Queued, Unavailable
+from inference.fairness import FairQueue, Full
+
+T = TypeVar("T")
+# What somebody is told who finds the queue full before anything was measured, in seconds.
+_FIRST_GUESS_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the service takes on: waiting places in all and for one owner, running requests of one owner."""
+
+    max_waiting: int = 64
+    max_waiting_per_owner: int = 8
+    max_active_per_owner: int = 2
+
+
+class TicketCancelled(Exception):
+    """This request was cancelled by its id."""
+
+
+class Ticket:
+    """One request's way through a lane; `wait` is how everything on that way can be cancelled."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Event()
+        self._cancelled = False
+        self._scope: asyncio.Timeout | None = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(0)
+
+    async def wait(self, awaitable: Awaitable[T], timeout_s: float | None = None) -> T:
+        """Awaits; `cancel` interrupts it at once, and the awaitable with it. Raises TicketCancelled or TimeoutError."""
+        if self._cancelled:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise TicketCancelled
+        try:
+            async with asyncio.timeout(timeout_s) as self._scope:
+                return await awaitable
+        except TimeoutError:
+            if self._cancelled:
+                raise TicketCancelled from None
+            raise
+        finally:
+            self._scope = None
+
+
+class Lane:
+    """A fair queue with its measured pace: one for text, one for pictures."""
+
+    def __init__(self, slots: int, bounds: Bounds, clock: Callable[[], float]) -> None:
+        self._queue = FairQueue(
+            slots=slots,
+            per_owner=bounds.max_active_per_owner,
+            max_waiting=bounds.max_waiting,
+            max_waiting_per_owner=bounds.max_waiting_per_owner,
+        )
+        self._slots = slots
+        self._clock = clock
+        self._tickets: dict[str, Ticket] = {}
+        self._starts: dict[str, float] = {}
+        self._mean_s: float | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def enter(self, request_id: str, owner: str, cost: float) -> Ticket:
+        """Raises Busy."""
+        if request_id in self._tickets:
+            raise Unavailable(f"request id {request_id} is in use")
+        try:
+            self._queue.push(request_id, owner, cost)
+        except Full as full:
+            raise Busy(self.eta_s(full.position) or _FIRST_GUESS_S) from full
+        ticket = self._tickets[request_id] = Ticket()
+        self.idle.clear()
+        self._admit()
+        return ticket
+
+    def leave(self, request_id: str, spent: float) -> None:
+        if self._tickets.pop(request_id, None) is None:
+            return
+        if (start := self._starts.pop(request_id, None)) is not None:
+            took = self._clock() - start
+            self._mean_s = took if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took
+        self._queue.remove(request_id, spent)
+        self._admit()
+        if not self._tickets:
+            self.idle.set()
+
+    def cancel(self, request_id: str) -> None:
+        if (ticket := self._tickets.get(request_id)) is not None:
+            ticket.cancel()
+
+    def cancel_all(self) -> None:
+        for ticket in list(self._tickets.values()):
+            ticket.cancel()
+
+    def place(self, request_id: str) -> Queued | None:
+        position = self._queue.position(request_id)
+        return None if position is None else Queued(position, self.eta_s(position))
+
+    def eta_s(self, position: int) -> float | None:
+        """Seconds until the request in this place starts, by what requests took lately."""
+        return None if self._mean_s is None else self._mean_s * position / self._slots
+
+    def _admit(self) -> None:
+        for request_id in self._queue.start():
+            self._starts[request_id] = self._clock()
+            self._tickets[request_id].turn.set()

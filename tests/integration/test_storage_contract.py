@@ -1,0 +1,198 @@
+"""One contract for the storage in memory and the storage in SQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.storage.database import open_database
+from adapters.storage.memory import MemoryStorage
+from adapters.storage.sql import SqlStorage
+from bots.ports import Delivered, Storage, Turn
+
+ANY_TEXT = st.text(st.characters(), max_size=20)
+many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+QUESTION = Turn(id="q1", chat="web:main", person="web:ann", role="user", text="Why?", created_at=1_700_000_000.123456)
+ANSWER = Turn(
+    id="a1",
+    chat="web:main",
+    person="web:ann",
+    role="assistant",
+    text="Because.",
+    parent_id="q1",
+    thinking="Hm",
+    state="stopped",
+    reason="cancelled",
+    created_at=1_700_000_001.5,
+)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    if cast(str, request.param) == "memory":
+        yield MemoryStorage()
+        return
+    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+        yield SqlStorage(database)
+
+
+async def put_line(storage: Storage, length: int) -> None:
+    for number in range(length):
+        parent = f"t{number - 1}" if number else None
+        await storage.put_turn(replace(QUESTION, id=f"t{number}", parent_id=parent))
+
+
+async def test_settings_of_a_stranger_are_empty(storage: Storage) -> None:
+    assert await storage.preferences("web:ann") == {}
+
+
+async def test_settings_are_set_changed_and_forgotten_one_by_one(storage: Storage) -> None:
+    await storage.set_preferences("web:ann", {"temperature": "0.7", "seed": "1"})
+    await storage.set_preferences("web:ann", {"temperature": "0.2", "seed": None, "top_p": "0.9", "stop": None})
+    await storage.set_preferences("web:ann", {})
+    assert await storage.preferences("web:ann") == {"temperature": "0.2", "top_p": "0.9"}
+    assert await storage.preferences("web:bob") == {}
+
+
+async def test_changes_at_once_all_survive(storage: Storage) -> None:
+    names = [f"name{number}" for number in range(50)]
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(storage.set_preferences("web:ann", {name: name}))
+    assert await storage.preferences("web:ann") == {name: name for name in names}
+
+
+async def test_a_head_is_kept_per_chat_and_person(storage: Storage) -> None:
+    assert await storage.head("c", "p") is None
+    await storage.set_head("c", "p", "t1")
+    await storage.set_head("c", "p", "t2")
+    await storage.set_head("c", "other", "t3")
+    assert (await storage.head("c", "p"), await storage.head("c", "other")) == ("t2", "t3")
+    assert await storage.head("d", "p") is None
+
+
+async def test_a_head_is_forgotten(storage: Storage) -> None:
+    await storage.set_head("c", "p", "t1")
+    await storage.set_head("c", "p", None)
+    await storage.set_head("c", "p", None)
+    assert await storage.head("c", "p") is None
+
+
+@pytest.mark.parametrize("turn", [QUESTION, ANSWER], ids=["question", "answer"])
+async def test_a_turn_comes_back_whole(storage: Storage, turn: Turn) -> None:
+    await storage.put_turn(turn)
+    assert await storage.turn(turn.id) == turn
+
+
+async def test_a_turn_replaces_the_one_with_its_id(storage: Storage) -> None:
+    streaming = replace(ANSWER, text="Bec", state="streaming", reason=None)
+    await storage.put_turn(streaming)
+    await storage.put_turn(ANSWER)
+    assert await storage.turn("a1") == ANSWER
+
+
+async def test_unknown_ids_are_nothing(storage: Storage) -> None:
+    assert await storage.turn("x") is None
+    assert await storage.branch("x", 10) == []
+    assert await storage.delivered("c", "x") == Delivered("x")
+    assert await storage.answer_at("c", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "ids"),
+    [
+        (10, ["t0", "t1", "t2", "t3", "t4"]),
+        (5, ["t0", "t1", "t2", "t3", "t4"]),
+        (2, ["t3", "t4"]),
+        (1, ["t4"]),
+        (0, []),
+        (-1, []),
+    ],
+)
+async def test_a_branch_is_its_newest_turns_oldest_first(storage: Storage, limit: int, ids: list[str]) -> None:
+    await put_line(storage, 5)
+    assert [turn.id for turn in await storage.branch("t4", limit)] == ids
+
+
+async def test_a_branch_leaves_out_siblings_and_descendants(storage: Storage) -> None:
+    await put_line(storage, 4)
+    await storage.put_turn(replace(QUESTION, id="sibling", parent_id="t1"))
+    assert [turn.id for turn in await storage.branch("sibling", 10)] == ["t0", "t1", "sibling"]
+    assert [turn.id for turn in await storage.branch("t2", 10)] == ["t0", "t1", "t2"]
+
+
+async def test_a_branch_begins_where_a_parent_is_gone(storage: Storage) -> None:
+    await storage.put_turn(ANSWER)
+    assert await storage.branch("a1", 10) == [ANSWER]
+
+
+async def test_a_circle_ends_at_the_limit(storage: Storage) -> None:
+    await storage.put_turn(replace(QUESTION, id="x", parent_id="y"))
+    await storage.put_turn(replace(QUESTION, id="y", parent_id="x"))
+    assert [turn.id for turn in await storage.branch("x", 3)] == ["x", "y", "x"]
+
+
+async def test_the_messages_of_an_answer_are_in_the_order_of_its_chunks(storage: Storage) -> None:
+    for position, message in [(2, "30"), (0, "90"), (1, "18446744073709551615")]:
+        await storage.record_delivery("c", "a", position, message)
+    await storage.record_delivery("c", "a", 0, "90")
+    assert await storage.delivered("c", "a") == Delivered("a", ("90", "18446744073709551615", "30"))
+    assert await storage.answer_at("c", "18446744073709551615") == "a"
+
+
+async def test_the_same_message_id_in_another_chat_is_another_message(storage: Storage) -> None:
+    await storage.record_delivery("c", "a", 0, "1")
+    await storage.record_delivery("d", "b", 0, "1")
+    assert (await storage.answer_at("c", "1"), await storage.answer_at("d", "1")) == ("a", "b")
+
+
+async def test_a_chunk_that_was_sent_anew_is_in_the_new_message(storage: Storage) -> None:
+    await storage.record_delivery("c", "a", 0, "1")
+    await storage.record_delivery("c", "a", 0, "2")
+    assert await storage.delivered("c", "a") == Delivered("a", ("2",))
+    assert await storage.answer_at("c", "1") is None
+
+
+async def test_a_message_that_shows_another_answer_belongs_to_that_one(storage: Storage) -> None:
+    await storage.record_delivery("c", "a", 0, "1")
+    await storage.record_delivery("c", "b", 0, "1")
+    assert await storage.answer_at("c", "1") == "b"
+    assert await storage.delivered("c", "a") == Delivered("a")
+
+
+@many
+@given(text=ANY_TEXT, identity=ANY_TEXT)
+async def test_any_text_comes_back(storage: Storage, text: str, identity: str) -> None:
+    turn = replace(ANSWER, id=identity, chat=text, person=text, text=text, prompt=text, thinking=text, parent_id=text)
+    await storage.put_turn(turn)
+    assert await storage.turn(identity) == turn
+    await storage.set_preferences(identity, {text: text})
+    assert (await storage.preferences(identity))[text] == text
+    await storage.set_head(text, identity, text)
+    assert await storage.head(text, identity) == text
+    await storage.record_delivery(identity, text, 0, text)
+    assert await storage.delivered(identity, text) == Delivered(text, (text,))
+
+
+async def test_long_text_comes_back(storage: Storage) -> None:
+    turn = replace(ANSWER, text="ä😀\0\n" * 250_000)
+    await storage.put_turn(turn)
+    assert await storage.turn("a1") == turn
+
+
+async def test_a_cancelled_write_leaves_the_storage_usable(storage: Storage) -> None:
+    for wait_s in (0.0, 0.0005, 0.001, 0.002, 0.004):
+        write = asyncio.ensure_future(storage.set_preferences("web:ann", {"a": "1", "b": None}))
+        await asyncio.wait([write], timeout=wait_s)
+        write.cancel()
+        await asyncio.wait([write])
+    await storage.set_preferences("web:ann", {"a": "2"})
+    assert await storage.preferences("web:ann") == {"a": "2"}
