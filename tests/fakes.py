@@ -1,0 +1,107 @@
+"""Parts that stand in for slow or outside ones; each passes the contract tests of what it stands in for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.storage.memory import MemoryStorage
+from bots.bot import Bot
+from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
+from bots.preferences import Bounds
+from inference.api import BadImage
+from inference.engines.scripted import ScriptedEngine
+from inference.lanes import Bounds as ServiceBounds
+from inference.service import LocalInference
+
+
+class FakeCaptioner:
+    """Says how many bytes it saw; b"bad" is a picture that cannot be used."""
+
+    name = "fake captioner"
+    demo = False
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+
+    async def caption(self, image: bytes, prompt: str) -> str:
+        if image == b"bad":
+            raise BadImage("the file is damaged or incomplete")
+        self.prompts.append(prompt)
+        return f"{prompt or 'a picture of'} {len(image)} bytes"
+
+    async def close(self) -> None:
+        pass
+
+
+def script(folder: Path, *lines: dict[str, Any]) -> Path:
+    """Writes a script for the scripted engine; quick, unless a line says otherwise."""
+    path = folder / "script.jsonl"
+    quick = {"tokens_per_s": 2000, "first_token_s": 0.0}
+    path.write_text("\n".join(json.dumps(quick | line) for line in lines))
+    return path
+
+
+@asynccontextmanager
+async def scripted_inference(
+    path: Path, *, slots: int = 8, context_tokens: int = 8192, captioner: bool = True, **bounds: int
+) -> AsyncIterator[LocalInference]:
+    engine = ScriptedEngine(path, slots=slots, context_tokens=context_tokens)
+    eyes = FakeCaptioner() if captioner else None
+    inference = LocalInference(engine, eyes, bounds=ServiceBounds(**bounds), clock=time.monotonic)
+    await inference.start()
+    try:
+        yield inference
+    finally:
+        await inference.close()
+
+
+class Chat:
+    """People who talk to a bot; each call is one message and returns the events of its answer."""
+
+    def __init__(self, inference: LocalInference, bounds: Bounds | None = None) -> None:
+        self.storage = MemoryStorage()
+        numbers = itertools.count(1)
+        self.bot = Bot(
+            inference,
+            self.storage,
+            bounds=bounds or Bounds(),
+            now=lambda: 0.0,
+            new_id=lambda: f"id{next(numbers)}",
+        )
+        self._events = itertools.count(1)
+
+    def incoming(
+        self,
+        text: str,
+        person: str = "ann",
+        pictures: Iterable[bytes] = (),
+        reply_to: str | None = None,
+        chat: str = "test:room",
+    ) -> Incoming:
+        return Incoming(
+            event_id=f"e{next(self._events)}",
+            chat=chat,
+            author=Person(f"test:{person}", person),
+            text=text,
+            pictures=tuple(Picture(data) for data in pictures),
+            reply_to=reply_to,
+        )
+
+    async def say(self, text: str, person: str = "ann", **more: Any) -> list[ReplyEvent]:
+        return [event async for event in self.events(self.incoming(text, person, **more))]
+
+    async def events(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        async with aclosing(self.bot.respond(incoming)) as events:
+            async for event in events:
+                yield event
+
+
+def said(events: Iterable[ReplyEvent]) -> str:
+    """The answer's text."""
+    return "".join(event.text for event in events if isinstance(event, Said))

@@ -1,0 +1,344 @@
+"""The bot as people meet it: conversations over the scripted engine and a store in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bots.bot import Bot
+from bots.messages import Action, Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from inference.api import ChatRequest, Message
+from inference.service import LocalInference
+from tests.fakes import Chat, said, script, scripted_inference
+
+SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
+THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
+LONG = {"match": "long", "answer": "one two three four five six seven eight nine ten eleven twelve"}
+
+
+@pytest.fixture
+async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
+    async with scripted_inference(script(tmp_path, SLOW, THINK, LONG), context_tokens=400) as inference:
+        yield Chat(inference)
+
+
+class Spy:
+    """Keeps the requests that reach the model."""
+
+    def __init__(self, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[ChatRequest] = []
+        inference = bot._inference
+        assert isinstance(inference, LocalInference)
+        stream = inference.stream
+
+        def spying(request: ChatRequest) -> object:
+            self.requests.append(request)
+            return stream(request)
+
+        monkeypatch.setattr(inference, "stream", spying)
+
+    @property
+    def contents(self) -> list[str]:
+        return [message.content for message in self.requests[-1].messages]
+
+
+def notice(events: list[ReplyEvent]) -> str:
+    assert len(events) == 1
+    assert isinstance(events[0], Notice)
+    return events[0].text
+
+
+def ended(events: list[ReplyEvent]) -> Ended:
+    assert isinstance(events[-1], Ended), events
+    return events[-1]
+
+
+def failed(events: list[ReplyEvent]) -> str:
+    assert isinstance(events[-1], Failed), events
+    return events[-1].sentence
+
+
+async def test_a_plain_message_is_answered(chat: Chat) -> None:
+    events = await chat.say("hello there")
+    assert isinstance(events[0], Started)
+    assert said(events) == "hello there"
+    assert ended(events).reason == "stop"
+    assert ended(events).actions == (Action.REGENERATE,)
+
+
+async def test_a_code_request_asks_for_a_fenced_block(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("/code reverse a string")
+    assert spy.contents[0].startswith("reverse a string\n\n")
+    assert "fenced" in spy.contents[0]
+
+
+async def test_the_conversation_is_remembered_without_thinking(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say("think")
+    assert "".join(event.text for event in events if isinstance(event, Thought)) == "let me see"
+    await chat.say("and then?")
+    assert spy.contents == ["think", "forty two", "and then?"]
+
+
+async def test_people_and_chats_are_apart(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("I am Ann", "ann")
+    await chat.say("I am Bob", "bob")
+    assert spy.contents == ["I am Bob"]
+    await chat.say("elsewhere", "ann", chat="test:other")
+    assert spy.contents == ["elsewhere"]
+
+
+async def test_reset_begins_anew(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("first")
+    assert "new conversation" in notice(await chat.say("/reset"))
+    await chat.say("second")
+    assert spy.contents == ["second"]
+
+
+async def test_old_turns_give_way_in_pairs(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    for number in range(12):
+        await chat.say(f"{number} " + "filler " * 20)
+    contents = spy.contents
+    assert contents[-1].startswith("11 ")
+    assert len(contents) % 2 == 1
+    assert contents[0] == contents[1].strip() or contents[0].strip() == contents[1].strip(), "begins with a question"
+    assert len(contents) < 23
+
+
+async def test_a_prompt_over_the_context_gets_both_numbers_and_is_not_kept(chat: Chat) -> None:
+    sentence = failed(await chat.say("word " * 1000))
+    assert "1,004" in sentence
+    assert "300" in sentence
+    assert await chat.storage.head("test:room", "test:ann") is None
+    assert said(await chat.say("short")) == "short"
+
+
+async def test_replying_to_an_older_answer_branches_there(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    first = (await chat.say("first"))[0]
+    assert isinstance(first, Started)
+    await chat.storage.record_delivery("test:room", first.answer_id, 0, "message-1")
+    await chat.say("second")
+    await chat.say("third", reply_to="message-1")
+    assert spy.contents == ["first", "first", "third"]
+
+
+async def test_regenerate_asks_the_same_question_once_more(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("/seed 5")
+    await chat.say("/settings seed 5")
+    await chat.say("hello")
+    events = await chat.say("/regenerate")
+    assert said(events) == "hello"
+    assert [message.content for message in spy.requests[1].messages] == ["hello"]
+    assert (spy.requests[0].sampling.seed, spy.requests[1].sampling.seed) == (5, None)
+    await chat.say("next")
+    assert spy.contents == ["hello", "hello", "next"]
+
+
+async def test_continue_goes_on_in_the_same_answer(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("/max_tokens 10")
+    events = await chat.say("long")
+    assert ended(events).reason == "length"
+    assert ended(events).actions == (Action.CONTINUE, Action.REGENERATE)
+    first = said(events)
+    started = events[0]
+    assert isinstance(started, Started)
+    await chat.storage.record_delivery("test:room", started.answer_id, 0, "m1")
+    more = await chat.say("/continue", reply_to="m1")
+    assert more[0] == Started(answer_id=started.answer_id, text=first, message_ids=("m1",))
+    assert first + said(more) == LONG["answer"]
+    assert spy.requests[-1].prefix == first
+    assert "complete" in notice(await chat.say("/continue"))
+    turn = await chat.storage.turn(started.answer_id)
+    assert turn is not None
+    assert turn.text == LONG["answer"]
+
+
+async def test_only_the_asker_may_regenerate_continue_or_stop(chat: Chat) -> None:
+    started = (await chat.say("hello"))[0]
+    assert isinstance(started, Started)
+    await chat.storage.record_delivery("test:room", started.answer_id, 0, "m1")
+    for command in ("/regenerate", "/continue"):
+        assert "somebody else" in notice(await chat.say(command, "bob", reply_to="m1"))
+
+
+async def test_stop_ends_the_answer_and_keeps_what_was_said(chat: Chat) -> None:
+    events: list[ReplyEvent] = []
+    async for event in chat.events(chat.incoming("slow")):
+        events.append(event)
+        if len(events) == 5:
+            assert notice(await chat.say("/stop")) == "Stopped."
+    assert ended(events).reason == "cancelled"
+    assert 0 < len(said(events)) < 4000
+    head = await chat.storage.head("test:room", "test:ann")
+    assert head is not None
+    turn = await chat.storage.turn(head)
+    assert turn is not None
+    assert (turn.text, turn.state) == (said(events), "stopped")
+    assert "Nothing" in notice(await chat.say("/stop"))
+
+
+async def test_somebody_elses_stop_stops_nothing(chat: Chat) -> None:
+    seen = 0
+    async for event in chat.events(chat.incoming("slow")):
+        seen += isinstance(event, Said)
+        if seen == 3:
+            assert "Nothing" in notice(await chat.say("/stop", "bob"))
+        if seen == 20:
+            break
+    assert seen == 20
+
+
+async def test_two_messages_at_once_are_answered_in_order(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(chat.say("long"))
+        await asyncio.sleep(0)
+        second = tasks.create_task(chat.say("and more"))
+    assert Waiting(1, None) in second.result()
+    assert said(second.result()) == "and more"
+    assert spy.contents == ["long", said(first.result()), "and more"]
+
+
+async def test_stop_also_stops_what_waits(chat: Chat) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        answers = [tasks.create_task(chat.say("slow")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert notice(await chat.say("/stop")) == "Stopped 3 answers."
+    assert [ended(task.result()).reason for task in answers] == ["cancelled"] * 3
+
+
+async def test_the_line_of_one_person_is_bounded(chat: Chat) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        answers = [tasks.create_task(chat.say("slow")) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        await chat.say("/stop")
+    refused = [task.result() for task in answers if isinstance(task.result()[0], Notice)]
+    assert len(refused) == 1
+    assert "5 messages" in notice(refused[0])
+
+
+async def test_fifty_people_at_once(chat: Chat) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        answers = [tasks.create_task(chat.say(f"person {number}", f"p{number}")) for number in range(50)]
+    assert [said(task.result()) for task in answers] == [f"person {number}" for number in range(50)]
+
+
+async def test_an_event_that_comes_twice_is_answered_once(chat: Chat) -> None:
+    incoming = chat.incoming("hello")
+    assert said([event async for event in chat.events(incoming)]) == "hello"
+    assert [event async for event in chat.events(incoming)] == []
+
+
+async def test_settings_are_one_persons_own(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    assert notice(await chat.say("/temperature 0,3")) == "Temperature is 0.3 for you from now on."
+    assert "usually enough" in notice(await chat.say("/top_p 0.5"))
+    ann = await chat.say("hello")
+    await chat.say("hello", "bob")
+    assert [request.sampling.temperature for request in spy.requests] == [0.3, 0.7]
+    assert ended(ann).settings == (("temperature", "0.3"), ("top-p", "0.5"))
+    assert "**0.3**" in notice(await chat.say("/settings"))
+    assert "precise" in notice(await chat.say("/preset precise"))
+    assert "back at" in notice(await chat.say("/settings reset"))
+    assert "is 0.7 for you" in notice(await chat.say("/temperature"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "nothing in that message"),
+        ("  \n ", "nothing in that message"),
+        ("/temperature 0", "0.1 to 1"),
+        ("/temperature nan", "0.1 to 1"),
+        ("/temperature abc", "abc"),
+        ("/temprature 0.5", "did you mean /temperature"),
+        ("/wibble", "/help"),
+        ("/code", "/code what"),
+        ("/caption", "Add a picture"),
+        ("/settings sed 3", "did you mean seed"),
+        ("/settings zzz 3", "There is no setting"),
+        ("/regenerate", "ask something first"),
+        ("/continue", "ask something first"),
+        ("x" * 1_000_001, "1,000,001"),
+    ],
+)
+async def test_each_bad_input_gets_one_sentence(chat: Chat, text: str, words: str) -> None:
+    (event,) = await chat.say(text)
+    assert isinstance(event, Notice)
+    assert words in event.text
+    assert event.refused
+
+
+async def test_help_and_examples(chat: Chat) -> None:
+    assert "/code" in notice(await chat.say("/help"))
+    assert "palindromes" in notice(await chat.say("/examples"))
+
+
+async def test_a_picture_is_captioned(chat: Chat) -> None:
+    events = await chat.say("", pictures=[b"1234"])
+    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert ended(events).model == "fake captioner"
+
+
+async def test_words_beside_a_picture_begin_its_caption(chat: Chat) -> None:
+    events = await chat.say("a drawing of", pictures=[b"1234", b"12"])
+    captions = [event for event in events if isinstance(event, Captioned)]
+    assert captions == [Captioned("a drawing of 4 bytes", 0, 2), Captioned("a drawing of 2 bytes", 1, 2)]
+    assert not said(events)
+
+
+async def test_a_question_about_a_picture_goes_to_the_model(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say("What colour is it?", pictures=[b"1234"])
+    assert Captioned("a picture of 4 bytes") in events
+    assert spy.contents == ["A picture shows this: a picture of 4 bytes.\n\nWhat colour is it?"]
+    assert ended(events).model.startswith("scripted")
+
+
+async def test_a_caption_is_part_of_the_conversation(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("", pictures=[b"1234"])
+    await chat.say("tell me more")
+    assert spy.contents[1:] == ["a picture of 4 bytes", "tell me more"]
+    assert spy.requests[-1].messages[0] == Message("user", "Describe the picture. (I sent a picture.)")
+
+
+async def test_a_bad_picture_says_why(chat: Chat) -> None:
+    assert "damaged or incomplete" in failed(await chat.say("", pictures=[b"bad"]))
+    assert "11 pictures" in notice(await chat.say("", pictures=[b"x"] * 11))
+
+
+async def test_without_a_captioner_pictures_get_a_sentence(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path), captioner=False) as inference:
+        assert "No captioner" in notice(await Chat(inference).say("", pictures=[b"1"]))
+
+
+async def test_a_defect_becomes_a_sentence_without_details(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def explode(*_: object) -> None:
+        raise RuntimeError("secret path /etc/x")
+
+    monkeypatch.setattr(chat.storage, "head", explode)
+    sentence = failed(await chat.say("hello"))
+    assert "secret" not in sentence
+
+
+async def test_a_closed_answer_is_kept_as_far_as_it_was_said(chat: Chat) -> None:
+    events = chat.bot.respond(chat.incoming("slow"))
+    async for event in events:
+        if isinstance(event, Said):
+            break
+    await events.aclose()
+    head = await chat.storage.head("test:room", "test:ann")
+    assert head is not None
+    turn = await chat.storage.turn(head)
+    assert turn is not None
+    assert (turn.role, turn.state) == ("assistant", "failed")
+    assert turn.text.startswith("word")

@@ -1,0 +1,207 @@
+"""The shared service over the scripted engine: order, cancel, budgets, limits, drain."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from inference.api import (
+    BadImage,
+    Busy,
+    CaptionRequest,
+    ChatRequest,
+    Event,
+    Finished,
+    Message,
+    Queued,
+    Sampling,
+    Text,
+    Thinking,
+    TooLong,
+    Unavailable,
+)
+from inference.engines.scripted import ScriptedEngine
+from inference.service import LocalInference
+from tests.fakes import script, scripted_inference
+
+SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
+THINK = {"match": "think", "answer": "<think>" + "hm " * 50 + "</think>\n\nforty two"}
+
+
+def request(text: str, *, owner: str = "ann", id: str = "r", prefix: str = "", **sampling: int) -> ChatRequest:
+    settings = Sampling(**sampling)  # type: ignore[arg-type]
+    return ChatRequest(id=id, messages=(Message("user", text),), sampling=settings, owner=owner, prefix=prefix)
+
+
+async def collect(inference: LocalInference, chat: ChatRequest) -> list[Event]:
+    async with aclosing(inference.stream(chat)) as events:
+        return [event async for event in events]
+
+
+def text_of(events: list[Event], kind: type[Text] | type[Thinking] = Text) -> str:
+    return "".join(event.text for event in events if isinstance(event, kind))
+
+
+def finished(events: list[Event]) -> Finished:
+    assert [type(event) for event in events].count(Finished) == 1
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+@pytest.fixture
+async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
+    async with scripted_inference(script(tmp_path, SLOW, THINK), slots=2) as service:
+        yield service
+
+
+async def test_one_answer(inference: LocalInference) -> None:
+    events = await collect(inference, request("say this back"))
+    end = finished(events)
+    assert text_of(events) == "say this back"
+    assert (end.reason, end.usage.completion_tokens) == ("stop", 3)
+    assert end.timings.time_to_first_token_s is not None
+
+
+async def test_reasoning_is_apart_from_the_answer(inference: LocalInference) -> None:
+    events = await collect(inference, request("think"))
+    assert text_of(events) == "forty two"
+    assert text_of(events, Thinking) == "hm " * 50
+    assert finished(events).usage.thinking_tokens > 40
+
+
+async def test_a_spent_budget_closes_the_reasoning_and_the_answer_follows(inference: LocalInference) -> None:
+    events = await collect(inference, request("think", thinking_budget=5))
+    assert text_of(events) == "forty two"
+    assert len(text_of(events, Thinking)) < 30
+    assert finished(events).reason == "stop"
+
+
+async def test_max_new_tokens_counts_the_answer_alone(inference: LocalInference) -> None:
+    events = await collect(inference, request("think", max_new_tokens=1))
+    end = finished(events)
+    assert (end.reason, end.usage.completion_tokens, text_of(events)) == ("length", 1, "forty")
+
+
+async def test_a_prefix_is_continued_not_repeated(inference: LocalInference) -> None:
+    events = await collect(inference, request("say this back", prefix="say this"))
+    assert text_of(events) == " back"
+
+
+async def test_cancel_ends_the_stream_with_cancelled(inference: LocalInference) -> None:
+    events: list[Event] = []
+    async with aclosing(inference.stream(request("slow", id="x"))) as stream:
+        async for event in stream:
+            events.append(event)
+            if len(events) == 3:
+                inference.cancel("x")
+    assert finished(events).reason == "cancelled"
+    assert finished(events).usage.completion_tokens >= 3
+
+
+async def test_cancel_while_waiting(inference: LocalInference) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        busy = [tasks.create_task(collect(inference, request("slow", id=f"b{n}", owner=f"o{n}"))) for n in range(2)]
+        await asyncio.sleep(0.01)
+        stream = inference.stream(request("slow", id="w"))
+        assert isinstance(await anext(stream), Queued)
+        inference.cancel("w")
+        rest = [event async for event in stream]
+        for number in range(2):
+            inference.cancel(f"b{number}")
+    assert finished(rest).reason == "cancelled"
+    assert all(finished(task.result()).reason == "cancelled" for task in busy)
+
+
+async def test_a_closed_stream_frees_its_slot(inference: LocalInference) -> None:
+    for number in range(20):
+        async with aclosing(inference.stream(request("slow", id=f"r{number}"))) as stream:
+            await anext(stream)
+    assert finished(await collect(inference, request("hello"))).timings.queued_s < 1
+
+
+async def test_a_cancelled_task_frees_its_slot(inference: LocalInference) -> None:
+    for number in range(5):
+        task = asyncio.ensure_future(collect(inference, request("slow", id=f"r{number}")))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert text_of(await collect(inference, request("hello"))) == "hello"
+
+
+async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path, SLOW), slots=1, max_waiting=1) as inference:
+        first = inference.stream(request("slow", id="1", owner="a"))
+        second = inference.stream(request("slow", id="2", owner="b"))
+        await anext(first)
+        assert await anext(second) == Queued(1, None)
+        with pytest.raises(Busy) as busy:
+            await collect(inference, request("slow", id="3", owner="c"))
+        assert busy.value.retry_in_s > 0
+        await second.aclose()
+        await first.aclose()
+        assert text_of(await collect(inference, request("hi", id="4"))) == "hi"
+
+
+async def test_one_owner_waits_for_themselves_not_for_others_to_finish(inference: LocalInference) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        hogs = [tasks.create_task(collect(inference, request("slow", id=f"h{n}", owner="hog"))) for n in range(6)]
+        await asyncio.sleep(0.02)
+        quiet = inference.stream(request("hello", id="q", owner="quiet"))
+        assert await anext(quiet) == Queued(1, None)
+        inference.cancel("h0")
+        assert text_of([event async for event in quiet]) == "hello"
+        for number in range(6):
+            inference.cancel(f"h{number}")
+    assert all(finished(hog.result()).reason == "cancelled" for hog in hogs)
+
+
+async def test_a_prompt_over_the_context_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path), context_tokens=10) as inference:
+        with pytest.raises(TooLong) as error:
+            await collect(inference, request("a b c d e f g h"))
+        assert (error.value.limit, error.value.tokens) == (10, 12)
+
+
+async def test_captions_pass_while_text_is_busy(inference: LocalInference) -> None:
+    stream = inference.stream(request("slow"))
+    await anext(stream)
+    caption = await inference.caption(CaptionRequest(id="c", image=b"1234", owner="ann"))
+    assert caption.text == "a picture of 4 bytes"
+    with pytest.raises(BadImage):
+        await inference.caption(CaptionRequest(id="d", image=b"", owner="ann"))
+    await stream.aclose()
+
+
+async def test_drain_lets_answers_finish_and_takes_nothing_new(inference: LocalInference) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        quick = tasks.create_task(collect(inference, request("think", id="quick")))
+        slow = tasks.create_task(collect(inference, request("slow", id="slow")))
+        await asyncio.sleep(0.01)
+        tasks.create_task(inference.drain(0.5))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await collect(inference, request("late", id="late"))
+    assert finished(quick.result()).reason == "stop"
+    assert finished(slow.result()).reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"match": "a"}', "answer"),
+        ('{"match": "(", "answer": ""}', "line 1"),
+        ('{"match": "a", "answer": "b", "speed": 3}', "speed"),
+        ('{"match": "a", "answer": "b", "tokens_per_s": 0}', "above 0"),
+        ("[]", "line 1"),
+        ("{", "line 1"),
+    ],
+)
+async def test_a_wrong_script_is_refused_with_its_line(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(line)
+    with pytest.raises(Unavailable, match="line 1") as error:
+        await ScriptedEngine(path).start()
+    assert words in str(error.value)

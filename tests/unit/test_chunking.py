@@ -1,0 +1,244 @@
+"""The laws of chunking: lossless, balanced, within the limit, frozen for good, independent of how the text arrived."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.delivery.boundaries import grapheme_boundary, word_boundary
+from adapters.delivery.chunking import Chunk, Chunker
+from adapters.delivery.renderers.commonmark import parse
+
+PIECES = [
+    "word ", "words and words ", "\n", "\n\n", "```python\n", "```\n", "````\n", "~~~ text\n", "~~~\n", "```text\n",
+    "- item\n", "  - nested\n", "    - deeper\n", "1. first\n", "2) second\n", "> quote\n", "> > inner\n", "> ```c\n",
+    "> ```\n", "- ```js\n", "  ```\n", "      ```\n", "    code\n", "      more code\n", "# Title\n", "---\n", "***\n",
+    "===\n", "| a | b |\n|---|:-:|\n", "| 1 | 2 |\n", "`code span` ", "``a ` b`` ", "**bold words here** ", "_soft_ ",
+    "[link text](https://example.org/a_b) ", "![alt](https://example.org/x.png)", "~~gone~~ ", "<think>", "<b>",
+    "@everyone", "\\", "\\*", "&amp;", "`", "```", "~", "*", "_", "[", "](", ">", "#", "-", "+", "1.", "|", "\t", " ",
+    "    ", "\r\n", "\r", "\x00", "\ud800", "\u202e", "\u200b", "👩\u200d👩\u200d👧", "🇩🇪",
+    "👍🏽", "e\u0301", "\u0300" * 5, "שלום ", "한국어 ", "字" * 7,
+    "def f(x):\n    return x\n", "x" * 40, "`" * 20 + "\n", "~" * 40,
+]  # fmt: skip
+markdown_texts = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+    st.text(max_size=300),
+    st.text(alphabet="`~>-*_ \n\t#|[]()1.ab\\", max_size=300),
+)
+limits = st.sampled_from([100, 120, 160, 250])
+
+
+def code_units(markdown: str) -> int:
+    return len(markdown.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def escaped_units(markdown: str) -> int:
+    """A rendering that lengthens some characters and shortens some spans: neither additive nor monotone."""
+    return len(markdown) + 4 * markdown.count("*") + 3 * markdown.count("_") - 20 * markdown.count("](https://")
+
+
+def chunker(limit: int = 120, measure: object = code_units) -> Chunker:
+    return Chunker(lambda _: limit, measure)  # type: ignore[arg-type]
+
+
+def chunks_of(text: str, limit: int = 120, measure: object = code_units) -> list[Chunk]:
+    whole = chunker(limit, measure)
+    whole.feed(text)
+    whole.finish()
+    return [*whole.frozen, whole.live()]
+
+
+def unclosed_fences(markdown: str) -> list[str]:
+    """The fences that the parser, an independent reader, finds without a closing line."""
+    lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    unclosed = []
+    for token in parse(markdown):
+        if token.type == "fence" and token.map:
+            last = lines[token.map[1] - 1].lstrip(" \t>").rstrip(" \t")
+            if token.map[1] - 1 == token.map[0] or last.strip(token.markup[0]) or len(last) < len(token.markup):
+                unclosed.append(markdown[-200:])
+    return unclosed
+
+
+def visible_differences(chunk: Chunk) -> bool:
+    """Whether a chunk's middle differs from its source in more than list indentation, escapes and fence lines."""
+    middle = chunk.markdown[len(chunk.opened) : len(chunk.markdown) - len(chunk.closed)]
+    return _lines(middle) != _lines(chunk.source)
+
+
+def _lines(text: str) -> list[str]:
+    squeezed = [_squeezed(line) for line in text.replace("\r", "\n").split("\n")]
+    return [line for line in squeezed if line and set(line.lstrip(">")) not in ({"`"}, {"~"})]
+
+
+def _squeezed(line: str) -> str:
+    return line.replace(" ", "").replace("\t", "").replace("\\`", "`").replace("\\~", "~")
+
+
+@given(markdown_texts, limits, st.sampled_from([code_units, escaped_units]))
+def test_chunks_are_lossless_balanced_and_within_the_limit(text: str, limit: int, measure: object) -> None:
+    chunks = chunks_of(text, limit, measure)
+    assert "".join(chunk.source for chunk in chunks) == text
+    for chunk in chunks:
+        assert measure(chunk.markdown) <= limit  # type: ignore[operator]
+        assert not unclosed_fences(chunk.markdown)
+        assert not visible_differences(chunk)
+
+
+@given(markdown_texts, limits, st.data())
+def test_the_pieces_in_which_text_arrives_do_not_matter(text: str, limit: int, data: st.DataObject) -> None:
+    growing = chunker(limit)
+    position, frozen = 0, list[Chunk]()
+    while position < len(text):
+        length = data.draw(st.integers(1, 90))
+        growing.feed(text[position : position + length])
+        position += length
+        assert growing.frozen[: len(frozen)] == frozen, "a frozen chunk changed"
+        frozen = list(growing.frozen)
+        live = growing.live()
+        assert code_units(live.markdown) <= limit
+        assert not unclosed_fences(live.markdown)
+    growing.finish()
+    assert [*growing.frozen, growing.live()] == chunks_of(text, limit)
+
+
+@given(markdown_texts, markdown_texts)
+def test_an_answer_that_is_continued_keeps_its_chunks(old: str, more: str) -> None:
+    before = chunks_of(old)
+    again = chunker()
+    again.feed(old)
+    again.finish()
+    again.feed(more)
+    again.finish()
+    assert again.frozen[: len(before) - 1] == before[:-1]
+    assert "".join(chunk.source for chunk in [*again.frozen, again.live()]) == old + more
+
+
+CODE = "".join(f"value_{n} = compute({n})  # {'x' * (n % 30)}\n" for n in range(200))
+
+
+def code_in(chunks: Sequence[Chunk]) -> str:
+    return "".join(token.content for chunk in chunks for token in parse(chunk.markdown) if token.type == "fence")
+
+
+@pytest.mark.parametrize("fence", ["```", "````", "~~~"])
+@pytest.mark.parametrize("prefix", ["", "  ", "> ", "> > "])
+def test_code_is_reopened_with_its_language(fence: str, prefix: str) -> None:
+    inner = CODE + "```text\n~~\n"
+    lines = "".join(f"{prefix}{line}\n" for line in f"{fence}python\n{inner}{fence}".splitlines())
+    chunks = chunks_of(f"Here:\n\n{lines}\nThat is it.", 300)
+    assert len(chunks) > 20
+    assert all(f"{fence}python" in chunk.markdown for chunk in chunks[1:-1])
+    assert code_in(chunks).replace(" ", "") == inner.replace(" ", "")
+
+
+@pytest.mark.parametrize("item", ["- ", "1. ", "  - ", "1)   "])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_code_in_lists_stays_code_in_every_chunk(item: str, levels: int) -> None:
+    markers = "".join(f"{' ' * len(item) * level}{item}level\n" for level in range(levels))
+    indent = " " * len(item) * levels
+    inner = "".join(f"{indent}{line}\n" if line else "\n" for line in f"```python\n{CODE}```".split("\n"))
+    chunks = chunks_of(f"{markers}\n{inner}\nafter", 300)
+    assert code_in(chunks) == CODE
+    assert "after" in [token.content for token in parse(chunks[-1].markdown)]
+
+
+def test_a_list_that_ends_within_a_reopened_fence_closes_it() -> None:
+    text = "- ```\n" + "  some code here\n" * 20 + "not in the list any more\n"
+    last = chunks_of(text)[-1]
+    assert last.markdown.endswith("some code here\n```\nnot in the list any more\n")
+
+
+def test_ends_between_blocks_where_it_can() -> None:
+    paragraph = "Some words that make up a paragraph of text.\n\n"
+    chunks = chunks_of(paragraph * 6)
+    assert {chunk.source for chunk in chunks} == {paragraph * 2}
+
+
+def test_a_heading_stays_with_its_text() -> None:
+    chunks = chunks_of("Words at first, quite some of them, so that it is late.\n\n## Heading\n\n" + "word " * 30)
+    assert "## Heading\n\nword" in chunks[0].source
+
+
+def test_links_emphasis_and_inline_code_stay_whole() -> None:
+    for span in ("**bold words here**", "`code words here`", "[some linked words](https://example.org)"):
+        for chunk in chunks_of(f"plain words {span} " * 40):
+            assert chunk.source.count(span) == chunk.source.count(span[-6:])
+
+
+def test_a_table_repeats_its_header() -> None:
+    table = "| name | size |\n|---|---|\n" + "".join(f"| file{n} | {n} |\n" for n in range(40))
+    chunks = chunks_of(table)
+    assert len(chunks) > 3
+    assert all(parse(chunk.markdown)[0].type == "table_open" for chunk in chunks)
+
+
+@pytest.mark.parametrize("character", ["👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "e\u0301\u0300", "각", "1\ufe0f\u20e3"])
+def test_characters_are_never_cut(character: str) -> None:
+    chunks = chunks_of(character * 200)
+    assert len(chunks) > 1
+    assert all(chunk.source == character * (len(chunk.source) // len(character)) for chunk in chunks)
+
+
+def test_boundaries() -> None:
+    assert grapheme_boundary("ab", 1) == 1
+    assert grapheme_boundary("a" + "\u0301" * 500, 400) == 400
+    assert word_boundary("one two three", 0) == len("one two ")
+    assert word_boundary("one `two three", 0) == len("one ")
+    assert word_boundary("one `two three", 5) == len("one `two ")
+    assert word_boundary("onetwo", 0) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "   ", "\n" * 5_000, "```\n" * 2_000, "```", "~~~~", "`" * 50_000, "~" * 50_000, ">" * 100_000,
+        "> " * 50_000, "*" * 100_000, "- " * 50_000, "[" * 50_000, "x" * 1_000_000, "字" * 100_000, "\u0301" * 50_000,
+        " " * 100_000, "\t" * 50_000, "\x00" * 10_000, "\ud800" * 10_000, "\u200b\u202e" * 20_000, "# " * 50_000,
+        "|" * 50_000, "\r" * 5_000, "\\" * 50_000, "a`" * 50_000, "```" + "x" * 10_000, "1. " * 30_000,
+    ],
+    ids=lambda text: f"{text[:3]!r}x{len(text)}",
+)  # fmt: skip
+def test_hostile_text_takes_linear_time(text: str) -> None:
+    began = time.process_time()
+    chunks = chunks_of(text, 2_000)
+    assert time.process_time() - began < 12
+    assert "".join(chunk.source for chunk in chunks) == text
+    for chunk in chunks[:5]:
+        assert code_units(chunk.markdown) <= 2_000
+        assert not unclosed_fences(chunk.markdown)
+
+
+def test_the_cost_of_a_piece_does_not_depend_on_the_length_of_the_reply() -> None:
+    measured = 0
+
+    def measure(markdown: str) -> int:
+        nonlocal measured
+        measured += len(markdown)
+        return len(markdown)
+
+    growing = Chunker(lambda _: 2_000, measure)
+    costs = []
+    for _ in range(10):
+        measured = 0
+        for _ in range(2_000):
+            growing.feed("some words ")
+        costs.append(measured)
+    assert max(costs[1:]) < 1.3 * min(costs[1:])
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32))
+def test_long_random_documents(seed: int) -> None:
+    dice = random.Random(seed)
+    text = "".join(dice.choices(PIECES, k=800))
+    chunks = chunks_of(text, 400)
+    assert "".join(chunk.source for chunk in chunks) == text
+    for chunk in chunks:
+        assert code_units(chunk.markdown) <= 400
+        assert not unclosed_fences(chunk.markdown)

@@ -1,0 +1,71 @@
+"""How a message is read as a command, and what the prompts are made of."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.commands import COMMANDS, Called, read
+from bots.prompt import is_mathematics, is_question
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "argument"),
+    [
+        ("/code a web server", "code", "a web server"),
+        ("/CODE x", "code", "x"),
+        ("/top-p 0.5", "top_p", "0.5"),
+        ("  /help  ", "help", ""),
+        ("/code@partyline_bot x", "code", "x"),
+        ("/code\nline one\n line two", "code", "line one\n line two"),
+        ("/temperature", "temperature", ""),
+        ("/wibble 3", "wibble", "3"),
+    ],
+)
+def test_commands(text: str, name: str, argument: str) -> None:
+    assert read(text) == Called(name, argument)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "/", "//", "/usr/bin/env python", "a /code b", "/ code", "1/2", "/é"])
+def test_plain_messages(text: str) -> None:
+    assert read(text) is None
+
+
+@given(st.text())
+def test_any_text_can_be_read(text: str) -> None:
+    called = read(text)
+    assert called is None or text.lstrip().startswith("/")
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("cod", "code"), ("temprature", "temperature"), ("tempe", "temperature")])
+def test_a_typo_gets_a_suggestion(typo: str, meant: str) -> None:
+    assert Called(typo, "").suggestion == meant
+
+
+def test_nonsense_gets_none() -> None:
+    assert Called("zzzzqqq", "").suggestion is None
+
+
+def test_every_usage_is_of_its_command() -> None:
+    for command in COMMANDS:
+        assert command.usage.startswith(f"/{command.name}")
+        assert read(command.usage.split(",")[0]) is not None
+
+
+@pytest.mark.parametrize("text", ["what is this", "Is it red?", "¿Qué?", "这是什么？", "count the dots", "how many"])
+def test_questions(text: str) -> None:
+    assert is_question(text)
+
+
+@pytest.mark.parametrize("text", ["", "a photo of", "this picture shows", "island", "wholesale"])
+def test_beginnings_of_captions(text: str) -> None:
+    assert not is_question(text)
+
+
+@pytest.mark.parametrize("text", ["What is the square root of 3,456?", "2 + 2", "3 pears, how many halves?", "solve x"])
+def test_mathematics(text: str) -> None:
+    assert is_mathematics(text)
+
+
+@pytest.mark.parametrize("text", ["a poem about a robot", "reverse a string in Python", "the year 2026", "how many?"])
+def test_no_mathematics(text: str) -> None:
+    assert not is_mathematics(text)

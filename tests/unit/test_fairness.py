@@ -1,0 +1,148 @@
+"""The laws of the fair queue."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from inference.fairness import FairQueue, Full
+
+
+def queue(slots: int = 1, per_owner: int = 8, waiting: int = 100, each: int = 100) -> FairQueue:
+    return FairQueue(slots=slots, per_owner=per_owner, max_waiting=waiting, max_waiting_per_owner=each)
+
+
+def run_all(fair: FairQueue) -> list[str]:
+    """Runs everything, one after the other; returns the order."""
+    order: list[str] = []
+    while started := fair.start():
+        for request_id in started:
+            order.append(request_id)
+            fair.remove(request_id, 100)
+    return order
+
+
+def test_one_owner_is_served_in_order() -> None:
+    fair = queue()
+    for number in range(5):
+        fair.push(str(number), "a", 100)
+    assert run_all(fair) == ["0", "1", "2", "3", "4"]
+
+
+def test_twenty_requests_of_one_owner_hold_up_nobody() -> None:
+    fair = queue()
+    for number in range(20):
+        fair.push(f"a{number}", "a", 100)
+    fair.start()
+    fair.push("b", "b", 100)
+    assert fair.position("b") == 1
+
+
+def test_owners_share_by_tokens_not_by_requests() -> None:
+    fair = queue()
+    for number in range(8):
+        fair.push(f"long{number}", "long", 400)
+        fair.push(f"short{number}", "short", 100)
+    served: Counter[str] = Counter()
+    for _ in range(5):
+        (request_id,) = fair.start()
+        owner = request_id[:-1]
+        served[owner] += 1
+        fair.remove(request_id, 400 if owner == "long" else 100)
+    assert served == {"short": 4, "long": 1}
+
+
+def test_an_owner_at_the_limit_gets_an_idle_slot_all_the_same() -> None:
+    fair = queue(slots=3, per_owner=1)
+    for name in ("a0", "a1", "a2"):
+        fair.push(name, "a", 1)
+    assert fair.start() == ["a0", "a1", "a2"]
+
+
+def test_an_owner_at_the_limit_waits_behind_others() -> None:
+    fair = queue(slots=2, per_owner=1)
+    for name in ("a0", "a1", "b0"):
+        fair.push(name, name[0], 1)
+    assert fair.start() == ["a0", "b0"]
+
+
+def test_full_names_the_place_and_leaves_nothing_behind() -> None:
+    fair = queue(slots=1, waiting=1)
+    fair.push("a", "a", 1)
+    fair.start()
+    fair.push("b", "b", 1)
+    with pytest.raises(Full) as full:
+        fair.push("c", "c", 1)
+    assert full.value.position == 2
+    assert fair.waiting == 1
+
+
+def test_one_owner_cannot_fill_the_queue() -> None:
+    fair = queue(slots=1, waiting=10, each=2)
+    for number in range(3):
+        fair.push(f"a{number}", "a", 1)
+        fair.start()
+    with pytest.raises(Full):
+        fair.push("a3", "a", 1)
+    fair.push("b", "b", 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 1000)), min_size=1, max_size=40))
+def test_positions_are_the_order_in_which_requests_start(requests: list[tuple[str, int]]) -> None:
+    fair = queue()
+    for number, (owner, cost) in enumerate(requests):
+        fair.push(str(number), owner, cost)
+    places = {str(number): fair.position(str(number)) for number in range(len(requests))}
+    order: list[str] = []
+    while started := fair.start():
+        order += started
+        fair.remove(started[0], requests[int(started[0])][1])
+    assert [places[request_id] for request_id in order] == list(range(1, len(order) + 1))
+
+
+class Machine(RuleBasedStateMachine):
+    """Any sequence of calls keeps the books balanced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fair = FairQueue(slots=3, per_owner=2, max_waiting=10, max_waiting_per_owner=4)
+        self.waiting: set[str] = set()
+        self.running: set[str] = set()
+        self.number = 0
+
+    @rule(owner=st.sampled_from("abc"), cost=st.integers(1, 500))
+    def push(self, owner: str, cost: int) -> None:
+        self.number += 1
+        try:
+            self.fair.push(str(self.number), owner, cost)
+            self.waiting.add(str(self.number))
+        except Full:
+            assert len(self.running) == 3 or self.waiting
+
+    @rule()
+    def start(self) -> None:
+        started = set(self.fair.start())
+        assert started <= self.waiting
+        self.waiting -= started
+        self.running |= started
+        assert not self.waiting or len(self.running) == 3, "no slot is idle while somebody waits"
+
+    @precondition(lambda self: self.running or self.waiting)
+    @rule(data=st.data(), spent=st.integers(0, 500))
+    def remove(self, data: st.DataObject, spent: int) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.running | self.waiting)))
+        self.fair.remove(request_id, spent)
+        self.running.discard(request_id)
+        self.waiting.discard(request_id)
+
+    @invariant()
+    def books_balance(self) -> None:
+        assert (self.fair.waiting, self.fair.running) == (len(self.waiting), len(self.running))
+        assert len(self.running) <= 3
+        if not self.waiting and not self.running:
+            assert not self.fair._owners, "nothing is remembered of a quiet queue"
+
+
+TestMachine = Machine.TestCase
