@@ -90,7 +90,7 @@ class _Prose:
             case Captioned(text):
                 print(text, flush=True)
             case Notice(text, refused=refused):
-                print(text, file=sys.stderr if refused else sys.stdout, flush=True)
+                print(f"partyline: {text}" if refused else text, file=sys.stderr if refused else sys.stdout, flush=True)
                 self.exit_code = int(refused)
             case Failed(sentence):
                 print(f"\npartyline: {sentence}", file=sys.stderr, flush=True)

@@ -62,8 +62,8 @@ def _background(rng: np.random.Generator, scenes: Scenes, side: int) -> Floats:
 
 def _grid(side: int) -> tuple[Floats, Floats]:
     """x (1, 1, side) and y (1, side, 1) of the pixels' centres, as fractions."""
-    line = (np.arange(side, dtype=np.float32) + 0.5) / side
-    return line[None, None, :], line[None, :, None]
+    line: Floats = ((np.arange(side) + 0.5) / side).astype(np.float32)
+    return line.reshape(1, 1, side), line.reshape(1, side, 1)
 
 
 def _distances(rng: np.random.Generator, scenes: Scenes, slot: int, side: int) -> Floats:
@@ -74,7 +74,8 @@ def _distances(rng: np.random.Generator, scenes: Scenes, slot: int, side: int) -
         chosen = np.flatnonzero(scenes.shape[:, slot] == kind)
         if len(chosen):
             result[chosen] = distance(rng, u[chosen], v[chosen])
-    return result * (scenes.size[:, slot, None, None] / 2 * side)
+    result *= scenes.size[:, slot, None, None] * np.float32(side / 2)
+    return result
 
 
 def _shape_frame(rng: np.random.Generator, scenes: Scenes, slot: int, side: int) -> tuple[Floats, Floats]:
@@ -105,8 +106,9 @@ def _triangle(rng: np.random.Generator, u: Floats, v: Floats) -> Floats:
     quarter = np.where(rng.random(m) < 0.75, 0, rng.integers(1, 4, m))[:, None, None]
     u, v = np.choose(quarter, [u, v, -u, -v]), np.choose(quarter, [v, -u, -v, u])
     apex = np.where(rng.random(m) < 0.7, 0.0, rng.uniform(-1, 1, m)).astype(np.float32)[:, None, None]
-    left, right = ((-2 * u - (1 + apex) * v + apex - 1) / np.hypot(2, 1 + apex)), (
-        (2 * u - (1 - apex) * v - apex - 1) / np.hypot(2, 1 - apex)
+    left, right = (
+        ((-2 * u - (1 + apex) * v + apex - 1) / np.hypot(2, 1 + apex)),
+        ((2 * u - (1 - apex) * v - apex - 1) / np.hypot(2, 1 - apex)),
     )
     return np.maximum(np.maximum(left, right), v - 1)
 
@@ -129,7 +131,7 @@ def _heart(rng: np.random.Generator, u: Floats, v: Floats) -> Floats:
     v = np.where(v > 0, v * rng.uniform(0.8, 1.05, (len(u), 1, 1)).astype(np.float32), v)
     lobe = np.hypot(u - half / 2, v + half / 2) - half * np.float32(np.sqrt(0.5))
     diamond = (u + np.abs(v) - half) * np.float32(np.sqrt(0.5))
-    return np.minimum(lobe, diamond)
+    return np.asarray(np.minimum(lobe, diamond))
 
 
 _DISTANCES = (_circle, _square, _triangle, _star, _heart)
@@ -145,7 +147,7 @@ def _degraded(rng: np.random.Generator, canvas: Floats) -> NDArray[np.uint8]:
     noisy = np.flatnonzero(rng.random(n) < 0.25)
     sigma = rng.uniform(1, 10, (len(noisy), 1, 1, 1)).astype(np.float32)
     canvas[noisy] += sigma * rng.standard_normal(canvas[noisy].shape, dtype=np.float32)
-    pixels = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    pixels = np.asarray(np.clip(canvas + 0.5, 0, 255), dtype=np.uint8)
     for i in np.flatnonzero(rng.random(n) < 0.12):
         pixels[i] = _through_jpeg(pixels[i], quality=int(rng.integers(60, 96)))
     return pixels
@@ -158,7 +160,7 @@ def _blurred(canvas: Floats) -> Floats:
         wide = np.pad(canvas, pad, mode="edge")
         size = canvas.shape[axis]
         before, middle, after = (wide.take(np.arange(k, k + size), axis=axis) for k in range(3))
-        canvas = (before + 2 * middle + after) / 4
+        canvas = np.asarray((before + 2 * middle + after) / 4, dtype=np.float32)
     return canvas
 
 

@@ -4,6 +4,8 @@ The first hex value of a name is its CSS value. Values between two names (maroon
 a picture must have one right caption.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ COLOURS: tuple[str, ...] = tuple(_HEX)
 CSS: dict[str, str] = {name: "#" + values.split()[0] for name, values in _HEX.items()}
 
 _SHAPE_SHARE = {"light blue": 0.4, "light green": 0.4, "light yellow": 0.3}
-_BACKGROUND_SHARE = {"white": 18.0, "black": 5.0, "grey": 5.0, "light blue": 2.0, "light yellow": 1.5, "light green": 1.5}
+_BACKGROUND_SHARE = {"white": 18, "black": 5, "grey": 5, "light blue": 2, "light yellow": 1.5, "light green": 1.5}
 _JITTER = 10.0  # of 255 a channel; more would carry CSS brown (a52a2a) into red
 _SIZE = max(len(values.split()) for values in _HEX.values())
 
@@ -45,7 +47,7 @@ def _anchors() -> NDArray[np.float32]:
     return np.array([[_rgb(each[i % len(each)]) for i in range(_SIZE)] for each in lists], dtype=np.float32)
 
 
-def _shares(special: dict[str, float]) -> NDArray[np.float64]:
+def _shares(special: Mapping[str, float]) -> NDArray[np.float64]:
     weights = np.array([special.get(name, 1.0) for name in COLOURS])
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
@@ -71,5 +73,5 @@ def sample_rgb(rng: np.random.Generator, names: NDArray[np.int64]) -> NDArray[np
     loose = (kind >= 0.6)[..., None]
     share = rng.random((*names.shape, 1), dtype=np.float32) * loose
     mixed = _ANCHORS[names, first] * (1 - share) + _ANCHORS[names, second] * share
-    jitter = rng.uniform(-_JITTER, _JITTER, mixed.shape).astype(np.float32) * loose
-    return np.clip(mixed + jitter, 0, 255).astype(np.float32)
+    jitter = rng.uniform(-_JITTER, _JITTER, size=mixed.shape) * loose
+    return np.asarray(np.clip(mixed + jitter, 0, 255), dtype=np.float32)

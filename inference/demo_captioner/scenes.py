@@ -4,6 +4,7 @@ Coordinates are fractions of the picture's width and height, from its left upper
 captioner sees: its processor makes every picture square.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,33 +95,32 @@ def _phrase(thing: Thing) -> str:
 
 
 def sample_scenes(rng: np.random.Generator, n: int, two: float) -> Scenes:
-    """n scenes with a share `two` of two shapes; a scene that has no single right caption is drawn again."""
-    parts: list[Scenes] = []
-    missing = n
-    while missing > 0:
-        scenes = _propose(rng, 2 * missing + 8, two)
-        # Two shapes are refused more often than one: taking from each kind apart keeps the share.
-        accepted = np.flatnonzero(_is_clear(scenes))
-        want_two = rng.binomial(missing, two)
-        pairs = accepted[scenes.count[accepted] == 2][:want_two]
-        single = accepted[scenes.count[accepted] == 1][: missing - want_two]
-        parts.append(scenes.take(np.concatenate([single, pairs])))
-        missing -= len(pairs) + len(single)
+    """n scenes, each with the chance `two` of two shapes; one without a single right caption is drawn again."""
+    pairs = int(rng.binomial(n, two))
+    parts = [*_accepted(rng, n - pairs, 1), *_accepted(rng, pairs, 2)]
     return _joined(parts).take(rng.permutation(n))
+
+
+def _accepted(rng: np.random.Generator, n: int, count: int) -> Iterator[Scenes]:
+    """Scenes of `count` shapes until there are n."""
+    while n > 0:
+        scenes = _propose(rng, 2 * n + 4, count)
+        keep = np.flatnonzero(_is_clear(scenes))[:n]
+        n -= len(keep)
+        yield scenes.take(keep)
 
 
 def _joined(parts: list[Scenes]) -> Scenes:
     return Scenes(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
-def _propose(rng: np.random.Generator, n: int, two: float) -> Scenes:
-    count = 1 + (rng.random(n) < two).astype(np.int64)
+def _propose(rng: np.random.Generator, n: int, count: int) -> Scenes:
     aspect = np.where(rng.random(n) < 0.35, 1.0, np.exp(rng.uniform(-0.65, 0.65, n))).astype(np.float32)
     size = _sizes(rng, count, aspect)
     colour = sample_names(rng, (n, 2))
     background, ends = _backgrounds(rng, n)
     return Scenes(
-        count=count,
+        count=np.full(n, count),
         shape=rng.integers(0, len(SHAPES), (n, 2)),
         colour=colour,
         rgb=sample_rgb(rng, colour),
@@ -138,20 +138,17 @@ def extent(size: NDArray[np.float32], aspect: NDArray[np.float32]) -> NDArray[np
     return np.stack([size / root, size * root], axis=-1)
 
 
-def _sizes(rng: np.random.Generator, count: NDArray[np.int64], aspect: NDArray[np.float32]) -> NDArray[np.float32]:
-    n = len(count)
+def _sizes(rng: np.random.Generator, count: int, aspect: NDArray[np.float32]) -> NDArray[np.float32]:
+    n = len(aspect)
     # Small shapes are the hard ones, so that the logarithm is even and not the size.
-    one = np.exp(rng.uniform(np.log(0.14), np.log(0.85), (n, 2)))
-    pair = np.exp(rng.uniform(np.log(0.17), np.log(0.5), (n, 2)))
-    pair[:, 1] = np.where(rng.random(n) < 0.4, pair[:, 0], pair[:, 1])
-    size = np.where((count == 2)[:, None], pair, one)
+    smallest, largest = (0.14, 0.85) if count == 1 else (0.17, 0.5)
+    size = np.exp(rng.uniform(np.log(smallest), np.log(largest), (n, 2)))
+    size[:, 1] = np.where(rng.random(n) < 0.4, size[:, 0], size[:, 1])
     root = np.sqrt(aspect)[:, None]
     return np.minimum(size, 0.95 * np.minimum(root, 1 / root)).astype(np.float32)
 
 
-def _centres(
-    rng: np.random.Generator, size: NDArray[np.float32], aspect: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _centres(rng: np.random.Generator, size: NDArray[np.float32], aspect: NDArray[np.float32]) -> NDArray[np.float32]:
     """Centres that keep the shapes inside; often in the middle of an axis, as people draw."""
     reach = np.maximum(0.5 - extent(size, aspect) / 2, 0)
     offset = rng.uniform(-1, 1, reach.shape).astype(np.float32) * reach
@@ -172,12 +169,13 @@ def _backgrounds(rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], N
 
 def _is_clear(scenes: Scenes) -> NDArray[np.bool_]:
     """Which scenes (n,) have one right caption: shapes that stand out, apart, and in a clear relation."""
-    stands_out = (_distance(scenes.rgb[:, :, None], scenes.ends[:, None]) >= _CONTRAST).all(axis=2)
+    contrast = _distance(scenes.rgb[:, :, None], scenes.ends[:, None])  # (n, 2 shapes, 2 ends)
+    stands_out = contrast.min(axis=2) >= _CONTRAST
     apart, plain_relation = _pair_is_clear(scenes)
     span = _distance(scenes.ends[:, 0], scenes.ends[:, 1])
     fair_background = (scenes.background < len(COLOURS)) | (span >= _STRONG_GRADIENT)
     pair = stands_out[:, 1] & apart & plain_relation
-    return stands_out[:, 0] & fair_background & ((scenes.count == 1) | pair)
+    return np.asarray(stands_out[:, 0] & fair_background & ((scenes.count == 1) | pair))
 
 
 def _pair_is_clear(scenes: Scenes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

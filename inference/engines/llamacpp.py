@@ -193,6 +193,7 @@ class LlamaCppEngine:
 
 
 def _load(path: Path, options: LlamaOptions, key: str) -> Any:
+    _be_a_good_neighbour()
     import xllamacpp  # loads a native library of 30 MB, so not before it is asked for
 
     params = xllamacpp.CommonParams()
@@ -212,6 +213,15 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise Unavailable(f"{path.name} cannot be loaded: {error}") from error
+
+
+def _be_a_good_neighbour() -> None:
+    """Lets waiting threads sleep soon instead of spinning: docs/decisions/003-spinning.md has the figures.
+
+    GNU OpenMP reads this when it is loaded, so it must be set before; what the operator set stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 
 def available_cores() -> int:

@@ -1,0 +1,17 @@
+"""Runs every benchmark, one after the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_ALL = ("engine", "people", "delivery")
+
+
+def main() -> int:
+    codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode for name in _ALL]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What every channel keeps to. A platform joins by adding its factory to `CHANNELS`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
+from adapters.delivery.outbox import Outboxes
+from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
+from inference.api import Timings, Usage
+from tests.servers.simulated import PHRASES, Platform, Records, SimulatedChannel, plain, told
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A channel to an empty chat, and what a person sees there: the text of each message, oldest first."""
+
+    channel: Channel
+    chat: str
+    seen: Callable[[], Sequence[str]]
+
+
+@asynccontextmanager
+async def simulated() -> AsyncIterator[Subject]:
+    platform = Platform()
+    channel = SimulatedChannel(platform, "c", Limits(message_units=600, upload_bytes=10**7, interval_s=0.01))
+    yield Subject(channel, "c", lambda: [plain(message.frames[-1]) for message in platform.chat("c").visible])
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated]
+
+
+@pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    async with request.param() as made:
+        yield made
+
+
+HELLO = Frame(markdown="Hello", growing=True, actions=(Action.STOP,))
+FRAMES = [
+    Frame(status="In the queue, 2nd"),
+    HELLO,
+    replace(HELLO, growing=False, footer="model, 3 tokens", actions=(Action.REGENERATE, Action.CONTINUE)),
+    Frame(thinking=ThinkingView("hm", 2, True, "Thought for 2 s"), markdown="**bold** `code`\n\n```python\nx = 1\n```"),
+    Frame(markdown="Some", failure="It broke."),
+    Frame(markdown="Settings", notice=True),
+    Frame(markdown="- [x](http://y)\n> <b>\x00\ud800\u202e", growing=True),
+]
+
+
+async def test_limits_can_be_kept(subject: Subject) -> None:
+    limits = subject.channel.limits
+    assert limits.message_units >= 400
+    assert limits.interval_s >= 0
+    assert limits.max_chunks >= 1
+
+
+async def test_every_kind_of_frame_can_be_shown(subject: Subject) -> None:
+    ids = [await subject.channel.send(frame, reply_to=None, nonce=f"n{n}") for n, frame in enumerate(FRAMES)]
+    assert len(set(ids)) == len(FRAMES)
+    assert len(subject.seen()) == len(FRAMES)
+    for frame in FRAMES:
+        await subject.channel.edit(ids[0], frame)
+        assert 0 < subject.channel.measure(frame) <= subject.channel.limits.message_units
+
+
+async def test_a_frame_is_as_long_as_its_text(subject: Subject) -> None:
+    lengths = [subject.channel.measure(Frame(markdown="word " * n)) for n in (1, 10, 100)]
+    assert lengths == sorted(set(lengths))
+    assert lengths[2] >= 400
+
+
+async def test_an_edit_replaces_the_text(subject: Subject) -> None:
+    sent = await subject.channel.send(HELLO, reply_to=None, nonce="n")
+    await subject.channel.edit(sent, Frame(markdown="Goodbye"))
+    [text] = subject.seen()
+    assert "Goodbye" in text
+    assert "Hello" not in text
+
+
+async def test_a_deleted_message_is_gone(subject: Subject) -> None:
+    sent = await subject.channel.send(HELLO, reply_to=None, nonce="n")
+    await subject.channel.delete(sent)
+    assert list(subject.seen()) == []
+    with pytest.raises(MessageGone):
+        await subject.channel.edit(sent, Frame(markdown="Goodbye"))
+
+
+async def test_a_message_is_found_by_its_nonce_or_not_at_all(subject: Subject) -> None:
+    sent = await subject.channel.send(HELLO, reply_to=None, nonce="n")
+    assert await subject.channel.find("n") in (sent, None)
+    assert await subject.channel.find("never used") is None
+
+
+async def test_typing_is_harmless(subject: Subject) -> None:
+    await subject.channel.typing()
+    assert list(subject.seen()) == []
+
+
+async def test_files_arrive_where_the_platform_takes_them(subject: Subject) -> None:
+    if subject.channel.limits.upload_bytes:
+        first = await subject.channel.upload("answer.md", b"text", reply_to=None, nonce="f1")
+        assert first != await subject.channel.upload("code.py", b"x = 1", reply_to=None, nonce="f2")
+
+
+async def test_a_whole_reply_arrives(subject: Subject) -> None:
+    words = [f"word{n} " for n in range(300)]
+    end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny")
+    events: list[ReplyEvent] = [Started(answer_id="a"), Thought("hm"), *map(Said, words), end]
+    records = Records()
+    async with Outboxes(phrases=PHRASES) as outboxes:
+        await outboxes.deliver(subject.channel, subject.chat, told(events), reply_to=None, record=records)
+    seen = " ".join(subject.seen())
+    assert all(f"word{n}" in seen for n in range(300))
+    assert "tiny" in seen
+    assert sorted(records.positions[subject.chat, "a"]) == list(range(len(subject.seen())))
