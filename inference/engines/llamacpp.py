@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -25,7 +26,7 @@ from inference.thinking import open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
-_WHOLE_CONTEXT = 2**31 - 1
+_HANDOVER_S = 0.025
 _HTTP_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -47,6 +48,43 @@ class LlamaOptions:
     batch_tokens: int = 256
     threads: int = 0
     gpu_layers: int = -1
+
+
+class _Handover:
+    """Chunks from a thread to the event loop, until None; the first one at once, then a few at a time.
+
+    To wake the loop for every token would take a core away from the threads that make the next one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._chunks: deque[dict[str, Any] | None] = deque()
+        self._fresh = asyncio.Event()
+        self._wanted = False
+
+    def put(self, chunk: dict[str, Any] | None) -> None:
+        """Called in the thread."""
+        self._chunks.append(chunk)
+        if self._wanted:
+            self._wanted = False
+            self._loop.call_soon_threadsafe(self._fresh.set)
+
+    async def all(self) -> AsyncGenerator[dict[str, Any], None]:
+        while True:
+            await self._some()
+            while self._chunks:
+                if (chunk := self._chunks.popleft()) is None:
+                    return
+                yield chunk
+            await asyncio.sleep(_HANDOVER_S)
+
+    async def _some(self) -> None:
+        self._fresh.clear()
+        self._wanted = True
+        # Looked at only after it is known that somebody waits, so that no chunk slips in between.
+        if not self._chunks:
+            await self._fresh.wait()
+        self._wanted = False
 
 
 class LlamaCppEngine:
@@ -96,6 +134,7 @@ class LlamaCppEngine:
         yield Opened(len(prompt), thinking=not request.prefix and opened_by("".join(template)))
         body = {"prompt": prompt, **_sampling(request.sampling), "stream": True, "return_progress": True}
         body["n_predict"] = min(request.sampling.max_new_tokens, room)
+        body["repeat_last_n"] = self._info.context_tokens
         stop = threading.Event()
         try:
             async with aclosing(self._outputs(body, stop)) as outputs:
@@ -109,27 +148,28 @@ class LlamaCppEngine:
 
     async def _outputs(self, body: dict[str, Any], stop: threading.Event) -> AsyncGenerator[Output, None]:
         loop = asyncio.get_running_loop()
-        chunks: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        chunks = _Handover(loop)
 
-        def hand_over(chunk: dict[str, Any]) -> bool:
+        def take(chunk: dict[str, Any]) -> bool:
             if stop.is_set() or self._closing.is_set():
                 return True
-            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            chunks.put(chunk)
             return False
 
         def work() -> None:
             try:
-                self._server.handle_completions(body, hand_over)
+                self._server.handle_completions(body, take)
             finally:
-                loop.call_soon_threadsafe(chunks.put_nowait, None)
+                chunks.put(None)
 
         done = loop.run_in_executor(self._threads, work)
         count = 0
-        while (chunk := await chunks.get()) is not None:
-            output = _output(chunk, count, self._info.context_tokens)
-            if output is not None:
-                count += output.tokens if isinstance(output, Piece) else 0
-                yield output
+        async with aclosing(chunks.all()) as arriving:
+            async for chunk in arriving:
+                output = _output(chunk, count, self._info.context_tokens)
+                if output is not None:
+                    count += output.tokens if isinstance(output, Piece) else 0
+                    yield output
         await done
         if self._closing.is_set():
             raise Unavailable("the engine is closing")
@@ -239,7 +279,6 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": _WHOLE_CONTEXT,
         "presence_penalty": sampling.presence_penalty,
         "stop": list(sampling.stop),
         "cache_prompt": True,
