@@ -198,3 +198,7 @@ def _log(level: str) -> None:
     with contextlib.suppress(AttributeError, ValueError):
         # Model text may hold what a terminal's encoding lacks; nothing may fail for that.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main()

@@ -14,11 +14,15 @@ from bots.messages import Action
 
 @dataclass(frozen=True, slots=True)
 class ThinkingView:
-    """The reasoning beside an answer: `seconds` so far (or in all, once `done`). `text` is empty where it is hidden."""
+    """The reasoning beside an answer: `seconds` so far (or in all, once `done`). `text` is empty where it is hidden.
+
+    `label` is the bot's own line for it ("Thinking, 12 s", "Thought for 12 s").
+    """
 
     text: str
     seconds: float
     done: bool
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Frame:
         failure: one sentence, shown after the text.
         footer: small print after the last chunk of a finished answer.
         notice: the frame is the bot's own words, not an answer.
+        private: only the asker should see it; platforms that cannot show it to one person show it to all.
     """
 
     markdown: str = ""
@@ -43,6 +48,7 @@ class Frame:
     footer: str = ""
     actions: tuple[Action, ...] = ()
     notice: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +60,18 @@ class Limits:
         upload_bytes: the largest file; 0 where files cannot be sent.
         interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
         max_chunks: an answer of more messages than this also comes as a file.
+        typing_s: how long one `typing` shows; 0 where the platform has none.
+        account: chats of one account share its budget; chats without an account have none to share.
+        account_interval_s: the time between two calls of the account, in whatever chats.
     """
 
     message_units: int
     upload_bytes: int = 0
     interval_s: float = 1.0
     max_chunks: int = 5
+    typing_s: float = 0.0
+    account: str = ""
+    account_interval_s: float = 0.0
 
 
 class ChannelError(Exception):
@@ -95,7 +107,7 @@ class Rejected(ChannelError):
 
 
 class Channel(Protocol):
-    """Every method except `measure` may raise any `ChannelError`; `send` and `upload` return the platform's message id."""
+    """Every method except `measure` may raise any `ChannelError`; `send` and `upload` return the message's id."""
 
     @property
     def limits(self) -> Limits: ...
@@ -109,7 +121,7 @@ class Channel(Protocol):
         ...
 
     async def find(self, nonce: str) -> str | None:
-        """The id of the message that a `send` or `upload` with that nonce made, None where there is none or no telling."""
+        """The id of the message that a `send` or `upload` with that nonce made, None if there is none or no telling."""
         ...
 
     async def edit(self, message_id: str, frame: Frame) -> None: ...

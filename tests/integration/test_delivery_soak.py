@@ -1,4 +1,4 @@
-"""Random replies under random faults arrive whole. `PARTYLINE_SOAK=1` runs 10,000 of them instead of a sample."""
+"""Random replies under random faults arrive whole. `SOAK=1` runs 10,000 of them instead of a sample."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.servers.simulated import (
 )
 from tests.unit.test_chunking import PIECES, unclosed_fences
 
-REPLIES = 10_000 if os.environ.get("PARTYLINE_SOAK") else 200
+REPLIES = 10_000 if os.environ.get("SOAK") else 200
 AT_ONCE = 25
 
 CODE = {

@@ -1,0 +1,330 @@
+"""Reads the block structure of Markdown line by line, as CommonMark does: quotes, lists, fences, tables, paragraphs.
+
+A chunk that begins within a block is read as a person's client will read it: by itself. List indentation that it
+inherits is dropped (the item that gave it its meaning is in an earlier message), quote markers are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+from dataclasses import dataclass
+from enum import IntEnum
+
+from adapters.delivery.renderers.commonmark import DEPTH
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
+_FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$", re.DOTALL)
+_RULE = re.compile(r"([-*_])[ \t]*(?:\1[ \t]*){2,}$")
+_UNDERLINE = re.compile(r"(?:=+|-+)$")
+_HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
+_DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_BLOCK_START = re.compile(r"[-+*](?:[ \t]|$)|#{1,6}(?:[ \t]|$)|>|`{3}|~{3}|={1,}[ \t]*$|([-*_])[ \t]*(?:\1[ \t]*){2,}$")
+_LONGEST_FENCE = 16
+"""A longer run of fence characters is shown as text: it would eat the room of every message that repeats it."""
+_LONGEST_LANGUAGE = 32
+
+
+class Cut(IntEnum):
+    """How good a place is to end a chunk."""
+
+    NEVER = 0
+    """Between a heading and its text."""
+    LINE = 1
+    ITEM = 2
+    BLOCK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    marker: str
+    language: str
+    indent: int
+    depth: int
+    """The number of containers around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A quote (`width` 0) or a list item, whose lines are indented by `width` columns.
+
+    The first `dropped` of them are not shown: the item, or one around it, began in an earlier chunk.
+    """
+
+    width: int
+    dropped: int = 0
+
+
+class Blocks:
+    """The structure of one chunk, from its beginning to wherever `read` has come.
+
+    Attributes:
+        shown: what the lines look like in this chunk.
+        cuts: (position, quality) of every line's end, positions counted from the chunk's beginning.
+        length: how far it has read.
+    """
+
+    def __init__(
+        self, before: Blocks | None = None, at_line_start: bool = True, text: str = "", room: int = 1_000
+    ) -> None:
+        """Begins a chunk with `text` where `before` ended, at the start of a line or within one.
+
+        `room` is how many code points may be spent on repeating a language or a table's header.
+        """
+        self.containers: list[Container] = []
+        self.fence: Fence | None = None
+        self.opened = ""
+        self.shown: list[str] = []
+        self.cuts: list[tuple[int, Cut]] = []
+        self.length = 0
+        self._paragraph = False
+        self._previous = ""
+        self._after_heading = False
+        self._table = ""
+        self._within_line = False
+        self._drops = False
+        self._lazy = False
+        """The line goes on with a paragraph without the markers of its containers."""
+        if before is not None:
+            self._continue(before, at_line_start, text, room)
+
+    def _continue(self, before: Blocks, at_line_start: bool, text: str, room: int) -> None:
+        self.containers = [Container(one.width, dropped=one.width) for one in before.containers]
+        self._drops = bool(self.containers)
+        self._within_line = not at_line_start
+        quotes = self._prefix()
+        if before.fence:
+            self.fence = before.fence
+            language = before.fence.language if len(before.fence.language) <= room else ""
+            self.opened = f"{quotes}{self._fence_line(language)}\n"
+        elif len(before._table) in range(1, room) and at_line_start and text.strip(" \t")[:1] not in ("", "\n", "\r"):
+            self._table = before._table
+            self.opened = "".join(f"{quotes}{row}\n" for row in before._table.split("\n"))
+        if self._within_line:
+            self.opened += quotes
+            first_line = _LINE_END.split(text, maxsplit=1)[0].lstrip(" \t")
+            if not self.fence and _BLOCK_START.match(first_line):
+                self.opened += "\\"
+
+    @property
+    def markdown(self) -> str:
+        return f"{self.opened}{''.join(self.shown)}{self.closed}"
+
+    @property
+    def closed(self) -> str:
+        """The line that closes the fence that is open at the end."""
+        if not self.fence:
+            return ""
+        ended = not self.shown or self.shown[-1].endswith(("\n", "\r"))
+        return f"{'' if ended else chr(10)}{self._prefix()}{self._fence_line()}"
+
+    def _prefix(self, depth: int | None = None) -> str:
+        """What a line of the chunk's own begins with in order to be inside the containers."""
+        return "".join(
+            " " * (container.width - container.dropped) if container.width else "> "
+            for container in self.containers[:depth]
+        )
+
+    def _fence_line(self, language: str = "") -> str:
+        return f"{' ' * self.fence.indent}{self.fence.marker}{language}" if self.fence else ""
+
+    def read(self, text: str) -> Blocks:
+        """Reads on: whole lines, and perhaps a last unfinished one, after which nothing more can be read."""
+        position = 0
+        for end in _LINE_END.finditer(text):
+            self.shown.append(self._line(text[position : end.start()]) + end[0])
+            position = end.end()
+            self.cuts.append((self.length + position, self._quality()))
+        if position < len(text):
+            self.shown.append(self._line(text[position:]))
+        self.length += len(text)
+        return self
+
+    def copy(self) -> Blocks:
+        """What can read on without changing this one."""
+        twin = copy(self)
+        twin.containers, twin.shown, twin.cuts = self.containers[:], self.shown[:], self.cuts[:]
+        return twin
+
+    def _quality(self) -> Cut:
+        if self._after_heading:
+            return Cut.NEVER
+        return Cut.LINE if self.fence or self._paragraph or self._table else Cut.BLOCK
+
+    def _line(self, text: str) -> str:
+        line = text.expandtabs(4) if "\t" in text else text
+        escaped = self._within_line and self.opened.endswith("\\")
+        if self._within_line:
+            self._within_line = False
+            position, matched, kept = 0, len(self.containers), ""
+        else:
+            position, matched, kept = self._walk(line)
+        skipped = 0
+        if matched < len(self.containers):
+            skipped = min(self.containers[matched].dropped, _indent(line, position))
+        dropping = self._drops and (skipped or any(one.dropped for one in self.containers[:matched]))
+        position += skipped
+        self._lazy = False
+        if escaped:
+            self._paragraph, self._previous = True, ""
+        added = self._lose_containers(line[position:], matched)
+        if not (self.fence or self._lazy or escaped):
+            begin = position
+            position = self._open_containers(line, position, skipped)
+            kept += line[begin:position]
+        escape = None if escaped else self._leaf(line[position:])
+        if escape is not None:
+            rest = line[position:]
+            return f"{added}{kept}{rest[:escape]}\\{rest[escape:]}"
+        return f"{added}{kept}{line[position:]}" if dropping else f"{added}{text}"
+
+    def _walk(self, line: str) -> tuple[int, int, str]:
+        """How far the open containers reach into the line, how many they are, and what of them is shown."""
+        position, matched, kept = 0, 0, ""
+        for container in self.containers:
+            indent = _indent(line, position)
+            end = position
+            if container.width:
+                if position + indent < len(line):
+                    if indent < container.width:
+                        break
+                    end += container.width
+            elif line.startswith(">", position + indent) and (indent <= 3 or self.shown or self.opened):
+                end += indent + 1
+                end += line.startswith(" ", end)
+            else:
+                break
+            kept += line[position + container.dropped : end]
+            position = end
+            matched += 1
+        return position, matched, kept
+
+    def _lose_containers(self, rest: str, matched: int) -> str:
+        """Closes the containers that the line does not continue; returns the line that closes a fence in them."""
+        if matched == len(self.containers):
+            return ""
+        if not self.fence and self._paragraph and self._continues_paragraph(rest):
+            self._lazy = True
+            return ""
+        added = ""
+        if self.fence and matched < self.fence.depth:
+            added = f"{self._prefix()}{self._fence_line()}\n"
+            self._close_fence()
+        if not self.fence:
+            del self.containers[matched:]
+            self._paragraph, self._table = False, ""
+        return added
+
+    def _close_fence(self) -> None:
+        self.fence = None
+        del self.cuts[-1:]  # a chunk that began here would begin with an empty block
+
+    def _continues_paragraph(self, rest: str) -> bool:
+        stripped = rest.lstrip(" ")
+        if len(rest) - len(stripped) >= 4:
+            return True
+        return bool(stripped) and not (stripped[0] == ">" or _MARKER.match(stripped) or _starts_leaf(stripped))
+
+    def _open_containers(self, line: str, position: int, skipped: int) -> int:
+        """Reads markers from `position` on, in front of which `skipped` columns are not shown."""
+        while self._level() < DEPTH:
+            indent = _indent(line, position)
+            start = position + indent
+            if indent >= 4 or start >= len(line):
+                break
+            if line[start] == ">":
+                end = start + 1 + line.startswith(" ", start + 1)
+                self._open(Container(0))
+            else:
+                marker = _MARKER.match(line, start)
+                if not marker or _RULE.match(line, start):
+                    break
+                gap = _indent(line, marker.end())
+                empty = marker.end() + gap >= len(line)
+                if self._paragraph and (empty or marker[1] not in (None, "1")):
+                    break
+                end = marker.end() + (min(1, gap) if empty or gap >= 5 else gap)
+                width = (marker.end() + 1 if empty else end) - position
+                self._open(Container(width + skipped, dropped=skipped))
+            position, skipped = end, 0
+        return position
+
+    def _open(self, container: Container) -> None:
+        self.containers.append(container)
+        self._paragraph, self._table = False, ""
+        self._upgrade(Cut.ITEM)
+
+    def _level(self) -> int:
+        return sum(2 if one.width else 1 for one in self.containers if one.dropped < one.width or not one.width)
+
+    def _upgrade(self, quality: Cut) -> None:
+        """The line that is being read begins something, so the place before it is a good one."""
+        if self.cuts and Cut.NEVER < self.cuts[-1][1] < quality:
+            self.cuts[-1] = (self.cuts[-1][0], quality)
+
+    def _leaf(self, rest: str) -> int | None:
+        """Reads what the containers hold; returns where a backslash has to go, if anywhere."""
+        stripped = rest.strip(" \t")
+        indent = _indent(rest, 0)
+        previous, self._previous = self._previous, stripped
+        if self.fence:
+            marker = self.fence.marker
+            if indent <= 3 and len(stripped) >= len(marker) and not stripped.strip(marker[0]):
+                self._close_fence()
+            return None
+        if not stripped:
+            self._paragraph, self._table = False, ""
+            return None
+        self._after_heading = False
+        if self._lazy:
+            self._previous = ""
+            return indent if indent <= 3 and _FENCE.match(stripped) else None
+        if self._level() >= DEPTH or (indent >= 4 and not self._paragraph):
+            self._paragraph = self._paragraph or indent < 4
+        elif indent <= 3 and (fence := _FENCE.match(stripped)):
+            return self._open_fence(fence, indent)
+        elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):
+            self._paragraph, self._table, self._after_heading = False, "", True
+        elif indent <= 3 and (_HEADING.match(stripped) or _RULE.match(stripped)):
+            self._upgrade(Cut.BLOCK)
+            self._paragraph, self._table, self._after_heading = False, "", stripped[0] == "#"
+        elif self._paragraph and _is_table(previous, stripped):
+            self._table = f"{previous}\n{stripped}"
+            self._paragraph = False
+        else:
+            self._paragraph = not self._table
+        return None
+
+    def _open_fence(self, found: re.Match[str], indent: int) -> int | None:
+        marker, info = found[1] or found[3], found[2] or found[4] or ""
+        self._table = ""
+        if len(marker) > _LONGEST_FENCE:
+            self._paragraph = True
+            return indent
+        words = info.split(maxsplit=1)
+        language = words[0] if words and len(words[0]) <= _LONGEST_LANGUAGE else ""
+        self._upgrade(Cut.BLOCK)
+        self._paragraph = False
+        self.fence = Fence(marker, language, indent, len(self.containers))
+        return None
+
+
+def _starts_leaf(stripped: str) -> bool:
+    fence = _FENCE.match(stripped)
+    if fence:
+        return len(fence[1] or fence[3]) <= _LONGEST_FENCE
+    return bool(_HEADING.match(stripped) or _RULE.match(stripped))
+
+
+def _is_table(header: str, delimiters: str) -> bool:
+    if "|" not in header or "-" not in delimiters or not _DELIMITERS.match(delimiters):
+        return False
+    return len(header.strip("|").replace(r"\|", "").split("|")) == len(delimiters.strip("|").split("|"))
+
+
+def _indent(line: str, position: int) -> int:
+    end = position
+    while line.startswith(" ", end):
+        end += 1
+    return end - position

@@ -1,0 +1,163 @@
+"""Cuts Markdown that is still growing into chunks within a limit, each of them well formed by itself.
+
+Where a chunk ends depends on the text alone, never on the pieces in which it arrived: the length is looked at only at
+places that follow from the text before them. What was cut off is frozen and is never looked at again, so the cost of
+the next piece depends on the live chunk, not on the length of the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters.delivery.blocks import Blocks, Cut
+from adapters.delivery.boundaries import grapheme_boundary, word_boundary
+
+_SOURCE_FACTOR = 4
+"""A chunk holds at most this many code points for each unit of its limit, however short it is after rendering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one message shows of an answer. The `source`s of all chunks, concatenated, are the answer.
+
+    `markdown` is `opened`, the source, `closed`: `opened` reopens the fence or repeats the table's header of the chunk
+    before, `closed` closes the fence. In between, only the indentation of lists that began in an earlier chunk is
+    left out, and a list's end within a reopened fence gets its closing line.
+    """
+
+    source: str
+    markdown: str
+    opened: str = ""
+    closed: str = ""
+
+
+class Chunker:
+    """Takes an answer in pieces (`feed`, then `finish`); `frozen` chunks are final, `live()` is the one that grows.
+
+    Args:
+        limit: of chunk number `index`, in units of `measure`.
+        measure: the length of a chunk's Markdown after rendering.
+    """
+
+    def __init__(self, limit: Callable[[int], int], measure: Callable[[str], int]) -> None:
+        self.frozen: list[Chunk] = []
+        self._limit_of = limit
+        self._measure = measure
+        self._text = ""
+        """Of the live chunk, and what has arrived beyond it."""
+        self._before: Blocks | None = None
+        self._at_line_start = True
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lines: Blocks | None = None
+        """The complete lines of the live chunk, as far as they were read."""
+        self._limit = max(1, self._limit_of(len(self.frozen)))
+        self._fits = 0
+        """A place up to which the text is known to fit."""
+        self._next_look = max(1, self._limit // 2)
+
+    def feed(self, piece: str) -> None:
+        self._text += piece
+        if len(self._text) >= self._next_look:
+            self._look(ended=False)
+
+    def finish(self) -> None:
+        """The answer ends here, for now: after another `feed` the same text gives the same chunks."""
+        self._look(ended=True)
+
+    def live(self) -> Chunk:
+        """The growing chunk, within its limit: a little of the newest text may wait for the next look."""
+        chunk = self._chunk(len(self._text))
+        if self._fits < len(self._text) and self._measure(chunk.markdown) > self._limit:
+            chunk = self._chunk(self._fits)
+        return chunk
+
+    def _look(self, *, ended: bool) -> None:
+        """Cuts at every due place; between two of them there is room for two units a code point."""
+        text, start = self._text, 0
+        while True:
+            place = start + self._next_look
+            if place > len(text):
+                if not ended or start + self._fits == len(text):
+                    break
+                place = len(text)
+            self._text = text[start:place]
+            units = self._measure(self._chunk(len(self._text)).markdown)
+            if units <= self._limit and len(self._text) < _SOURCE_FACTOR * self._limit:
+                self._fits = len(self._text)
+                step = max(1, min(64, self._limit // 16), (self._limit - units) // 2)
+                self._next_look = min(self._fits + step, _SOURCE_FACTOR * self._limit)
+            else:
+                start += self._freeze()
+        self._text = text[start:]
+
+    def _freeze(self) -> int:
+        """Ends the live chunk at the best place; returns the length of its source."""
+        end = self._best_end()
+        rest = self._text[end:]
+        blocks = self._blocks(end)
+        self.frozen.append(_chunk_of(self._text[:end], blocks))
+        self._before, self._at_line_start = blocks, self._text[end - 1] in "\r\n"
+        blocks.shown, blocks.cuts = [], []
+        self._text = rest
+        self._begin()
+        return end
+
+    def _best_end(self) -> int:
+        furthest = self._furthest_fit()
+        ceiling = furthest
+        while ceiling > 1:
+            end = self._good_end(ceiling)
+            if end == furthest or self._units(end) <= self._limit:
+                return end
+            ceiling = min(end - 1, ceiling - ceiling // 16)
+        return 1
+
+    def _furthest_fit(self) -> int:
+        low, high = max(1, self._fits), len(self._text)
+        if self._units(high) <= self._limit:
+            return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._units(middle) <= self._limit:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _good_end(self, furthest: int) -> int:
+        """The best place in the second half: after a block, an item, a line, a word; otherwise after a character."""
+        blocks = self._blocks(len(self._text))
+        half = furthest // 2
+        for quality in (Cut.BLOCK, Cut.ITEM, Cut.LINE):
+            for place, found in reversed(blocks.cuts):
+                if half < place <= furthest and found >= quality:
+                    return place
+        line = max((place for place, _ in blocks.cuts if place <= furthest), default=0)
+        word = word_boundary(self._text[line:furthest], max(0, half - line))
+        if word:
+            return line + word
+        return grapheme_boundary(self._text, furthest)
+
+    def _units(self, length: int) -> int:
+        return self._measure(self._chunk(length).markdown)
+
+    def _chunk(self, length: int) -> Chunk:
+        return _chunk_of(self._text[:length], self._blocks(length))
+
+    def _blocks(self, length: int) -> Blocks:
+        """The structure of the live text up to there; lines that are complete are read once."""
+        complete = self._text.rfind("\n", 0, length) + 1
+        if self._lines is None or self._lines.length > length or not complete:
+            self._lines = Blocks(self._before, self._at_line_start, self._text, self._limit // 4)
+        if not complete:
+            blocks, self._lines = self._lines, None
+            return blocks.read(self._text[:length])
+        self._lines.read(self._text[self._lines.length : complete])
+        return self._lines.copy().read(self._text[complete:length])
+
+
+def _chunk_of(source: str, blocks: Blocks) -> Chunk:
+    return Chunk(source, blocks.markdown, blocks.opened, blocks.closed)

@@ -1,0 +1,325 @@
+"""What to show now: reply events become frames, one for each message of the reply.
+
+Pure: every method takes `now`, in seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from adapters.delivery.attachments import Attachment, text_file, whole_answer
+from adapters.delivery.channel import Frame, Limits, ThinkingView
+from adapters.delivery.chunking import Chunk, Chunker
+from adapters.delivery.phrases import Phrases
+from adapters.delivery.reasoning import Reasoning
+from bots.messages import (
+    Action,
+    Captioned,
+    Ended,
+    Failed,
+    Notice,
+    ReplyEvent,
+    Said,
+    Started,
+    ThinkingMode,
+    Thought,
+    Waiting,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A frame and where it belongs: message number `position` of the answer ("" for the bot's own words).
+
+    A `final` frame will not change any more.
+    """
+
+    answer_id: str
+    position: int
+    frame: Frame
+    final: bool
+    known_id: str | None = None
+    """The message that an earlier run made for it."""
+    settled: bool = False
+    """An earlier run has shown it for good."""
+
+
+class Part(Protocol):
+    """An answer or a notice: one or more messages, which come after those of the parts before it."""
+
+    refused: bool
+    """Set by who delivers: the platform does not take one of the final messages."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all its messages are final."""
+        ...
+
+    @property
+    def resumed(self) -> bool:
+        """Whether messages of an earlier run are continued."""
+        ...
+
+    def messages(self, now: float, first: int) -> list[Placed]:
+        """What its messages from number `first` on should look like now; all before the last one are final."""
+        ...
+
+    def changes_at(self, now: float) -> float | None:
+        """When it will look different though no event has come: a counter of seconds."""
+        ...
+
+    def attachments(self) -> Iterator[Attachment]:
+        """The files that come after its messages, once it has ended."""
+        ...
+
+
+class Assembler:
+    """Collects the events of one reply into `parts`.
+
+    Args:
+        thinking: how the person wants to see the reasoning; None where only the end of the answer tells.
+    """
+
+    def __init__(
+        self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, thinking: ThinkingMode | None = None
+    ) -> None:
+        self.parts: list[Part] = []
+        self.complete = False
+        """No part will be added, and all have ended."""
+        self._limits, self._measure, self._phrases, self._thinking = limits, measure, phrases, thinking
+        self._answer: Answer | None = None
+
+    def apply(self, event: ReplyEvent, now: float) -> None:
+        if isinstance(event, Said) and self._answer and self._answer.says(event.text):
+            return  # one of thousands
+        if isinstance(event, Notice):
+            self.parts.append(Note(event, self._limits, self._measure))
+            return
+        if not self._answer or self._answer.ended or isinstance(event, Started):
+            self._end_answer(now)
+            self._answer = Answer(self._limits, self._measure, self._phrases, self._thinking)
+            self.parts.append(self._answer)
+        self._answer.apply(event, now)
+
+    def close(self, now: float) -> None:
+        """There will be no more events."""
+        self._end_answer(now)
+        self.complete = True
+
+    def interrupt(self) -> None:
+        """The program stops: what was said until now is the last thing to show."""
+        if self._answer:
+            self._answer.interrupted = True
+        self.complete = True
+
+    def _end_answer(self, now: float) -> None:
+        if self._answer and not self._answer.ended:
+            self._answer.apply(Failed(self._phrases.broken()), now)
+
+
+class Note:
+    """The bot's own words, complete in themselves."""
+
+    ended, resumed = True, False
+
+    def __init__(self, notice: Notice, limits: Limits, measure: Callable[[Frame], int]) -> None:
+        self.refused = False
+
+        def frame(markdown: str) -> Frame:
+            return Frame(markdown=markdown, notice=True, private=notice.private)
+
+        chunker = Chunker(lambda _: limits.message_units, lambda markdown: measure(frame(markdown)))
+        chunker.feed(notice.text)
+        chunker.finish()
+        self._frames = [frame(chunk.markdown) for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]
+
+    def messages(self, now: float, first: int) -> list[Placed]:
+        return [Placed("", first + n, frame, final=True) for n, frame in enumerate(self._frames[first:])]
+
+    def changes_at(self, now: float) -> None:
+        return None
+
+    def attachments(self) -> Iterator[Attachment]:
+        return iter(())
+
+
+class Answer:
+    """One streamed answer: placeholder, reasoning, growing text, end."""
+
+    def __init__(
+        self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, thinking: ThinkingMode | None
+    ) -> None:
+        self.interrupted = False
+        self.refused = False
+        self._limits, self._measure, self._phrases = limits, measure, phrases
+        self._reserve = min(256, limits.message_units // 8)
+        """Room in each message for what is not the answer: a cursor, the footer."""
+        self._id = ""
+        self._known_ids: tuple[str, ...] = ()
+        self._resumed = False
+        self._waiting: Waiting | None = None
+        self._captions: list[Captioned] = []
+        self._end: Ended | Failed | None = None
+        self._reasoning = Reasoning(thinking, limits, measure, phrases)
+        self._chunker = Chunker(self._room, lambda markdown: measure(Frame(markdown=markdown)))
+        self._begun = False
+        self._frozen: list[Chunk] = []
+        """Those with something to see: a message of nothing but white space cannot be sent."""
+        self._seen = 0
+
+    @property
+    def ended(self) -> bool:
+        return self._end is not None or self.interrupted
+
+    @property
+    def resumed(self) -> bool:
+        return self._resumed
+
+    def apply(self, event: ReplyEvent, now: float) -> None:
+        match event:
+            case Started():
+                self._id, self._known_ids = event.answer_id, event.message_ids
+                self._resumed = bool(event.message_ids or event.text or event.thinking)
+                self._reasoning.recall(event.thinking)
+                if event.text:
+                    self._say(event.text, now)
+                    self._chunker.finish()
+            case Waiting():
+                self._waiting = event
+            case Thought():
+                self._reasoning.add(event.text, now)
+            case Said():
+                self._say(event.text, now)
+            case Captioned():
+                self._reasoning.finish(now)
+                self._captions.append(event)
+            case Ended() | Failed():
+                self._finish(event, now)
+            case Notice():
+                raise TypeError("a notice is a part of its own")
+
+    def says(self, text: str) -> bool:
+        """Takes more text of an answer whose text has begun; False for any other."""
+        if self._begun and not self.ended:
+            self._chunker.feed(text)
+            return True
+        return False
+
+    def messages(self, now: float, first: int) -> list[Placed]:
+        chunks = self._chunker.frozen
+        self._frozen += [chunk for chunk in chunks[self._seen :] if chunk.markdown.strip()]
+        self._seen = len(chunks)
+        placed = [
+            self._placed(n, Frame(markdown=self._frozen[n].markdown, thinking=None if n else self._thought(now)), True)
+            for n in range(first, len(self._frozen))
+        ]
+        position = len(self._frozen)
+        for frame in self._live_frames(now, is_first=position == 0) if first <= position else ():
+            placed.append(self._placed(position, frame, self.ended))
+            position += 1
+        return placed
+
+    def changes_at(self, now: float) -> float | None:
+        return None if self.ended else self._reasoning.changes_at(now)
+
+    def attachments(self) -> Iterator[Attachment]:
+        largest = self._limits.upload_bytes
+        if not largest or self.interrupted:
+            return
+        if self.refused or len(self._frozen) + 1 > self._limits.max_chunks:
+            yield from whole_answer(self.text(), largest)
+        if self._reasoning.wants_file():
+            yield from text_file("thinking", "md", self._reasoning.text, largest)
+
+    def text(self) -> str:
+        """The whole answer as it is shown, captions included."""
+        return "".join(chunk.source for chunk in (*self._chunker.frozen, self._chunker.live()))
+
+    def _placed(self, position: int, frame: Frame, final: bool) -> Placed:
+        known = self._known_ids[position] if position < len(self._known_ids) else None
+        return Placed(self._id, position, frame, final, known, settled=position < len(self._known_ids) - 1)
+
+    def _room(self, index: int) -> int:
+        return self._limits.message_units - self._reserve - (0 if index else self._reasoning.units)
+
+    def _say(self, text: str, now: float) -> None:
+        if not self._begun:
+            self._begin(now)
+            quotes = "".join(f"> {caption.text}\n" for caption in self._captions)
+            self._chunker.feed(quotes + "\n" if quotes else "")
+        self._chunker.feed(text)
+
+    def _begin(self, now: float) -> None:
+        """The first text is here: how much room the reasoning takes in the first message is settled now."""
+        self._begun = True
+        self._reasoning.finish(now)
+        self._reasoning.settle()
+        self._chunker = Chunker(self._room, lambda markdown: self._measure(Frame(markdown=markdown)))
+
+    def _finish(self, event: Ended | Failed, now: float) -> None:
+        if not self._begun:
+            self._begin(now)
+            self._chunker.feed(self._plain_captions())
+        self._chunker.finish()
+        self._end = event
+        if isinstance(event, Ended):
+            room = 0 if self._chunker.frozen else self._limits.message_units - self._own_units()
+            self._reasoning.reveal(event.thinking, room)
+
+    def _plain_captions(self) -> str:
+        listed = any(caption.count > 1 for caption in self._captions)
+        lines = [f"{c.index + 1}. {c.text}" if listed else c.text for c in self._captions]
+        return "\n".join(lines)
+
+    def _thought(self, now: float) -> ThinkingView | None:
+        return self._reasoning.view(now, self.ended or self._begun)
+
+    def _own_units(self) -> int:
+        frame = self._ended_frame(self._chunker.live().markdown, None)
+        return self._measure(frame)
+
+    def _live_frames(self, now: float, is_first: bool) -> Iterator[Frame]:
+        thinking = self._thought(now) if is_first else None
+        markdown = self._chunker.live().markdown if self._begun else self._growing_captions()
+        if not markdown.strip():
+            markdown = ""
+        if not self.ended:
+            status = "" if markdown or thinking else self._status()
+            yield Frame(markdown=markdown, status=status, thinking=thinking, growing=True, actions=(Action.STOP,))
+            return
+        whole = self._ended_frame(markdown, thinking)
+        if is_first and not (markdown or whole.failure):
+            whole = self._empty_frame(whole)
+        if not markdown or self._measure(whole) <= self._limits.message_units:
+            yield whole
+        else:
+            yield Frame(markdown=markdown, thinking=thinking)
+            yield self._ended_frame("", None)
+
+    def _status(self) -> str:
+        if self._waiting:
+            return self._phrases.waiting(self._waiting.position, self._waiting.eta_s)
+        return self._phrases.starting()
+
+    def _growing_captions(self) -> str:
+        captions = Chunker(self._room, lambda markdown: self._measure(Frame(markdown=markdown)))
+        captions.feed(self._plain_captions())
+        captions.finish()
+        return (captions.frozen or [captions.live()])[0].markdown
+
+    def _ended_frame(self, markdown: str, thinking: ThinkingView | None) -> Frame:
+        match self._end:
+            case Ended():
+                footer = self._phrases.footer(self._end)
+                return Frame(markdown=markdown, thinking=thinking, footer=footer, actions=self._end.actions)
+            case Failed(sentence, actions):
+                return Frame(markdown=markdown, thinking=thinking, failure=sentence, actions=actions)
+            case None:
+                footer = self._phrases.interrupted()
+                return Frame(markdown=markdown, thinking=thinking, footer=footer, actions=(Action.CONTINUE,))
+
+    def _empty_frame(self, frame: Frame) -> Frame:
+        status = "" if self._end is None else self._phrases.empty()
+        return Frame(status=status, thinking=frame.thinking, footer=frame.footer, actions=frame.actions)

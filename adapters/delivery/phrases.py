@@ -1,0 +1,31 @@
+"""The bot's own sentences around an answer; `bots.wording` has them, `adapters.app` passes them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bots.messages import Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrases:
+    """What the bot itself says around an answer, each as one short line.
+
+    Args:
+        waiting: the place in the queue (1 is next) and the expected wait in seconds, None while nothing is known.
+        starting: the placeholder of an answer that is being begun.
+        thinking: the seconds of reasoning, 0 where they are not known any more, and whether it is over.
+        footer: the small print under a finished answer.
+        empty: in place of an answer without a visible character.
+        interrupted: under an answer that goes on after a restart of the bot.
+        broken: an unforeseen failure.
+    """
+
+    waiting: Callable[[int, float | None], str]
+    starting: Callable[[], str]
+    thinking: Callable[[float, bool], str]
+    footer: Callable[[Ended], str]
+    empty: Callable[[], str]
+    interrupted: Callable[[], str]
+    broken: Callable[[], str]

@@ -1,0 +1,119 @@
+"""The open sockets and what each of them still has to be told.
+
+A socket that reads slowly gets a bounded backlog: what is newer about the same thing replaces what waits. One that
+falls behind even so is closed; the page comes back by itself and begins with the whole state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from adapters.web import protocol
+
+_MAX_BACKLOG = 1000
+_MAX_KEPT_NOTICES = 20
+_MAX_ABSENT = 200
+
+
+class Listener:
+    """One socket of one person. `tell` never waits; `pump` writes in the order of first telling."""
+
+    def __init__(self, person: str) -> None:
+        self.person = person
+        self._backlog: dict[str, str] = {}
+        self._news = asyncio.Event()
+        self._unnamed = 0
+        self.overrun = False
+
+    def tell(self, key: str, message: str) -> None:
+        """Queues the message; one that waits under the same key is replaced. An empty key is never replaced."""
+        if not key:
+            self._unnamed += 1
+            key = f"#{self._unnamed}"
+        if key not in self._backlog and len(self._backlog) >= _MAX_BACKLOG:
+            self.overrun = True
+        else:
+            self._backlog[key] = message
+        self._news.set()
+
+    async def pump(self, socket: web.WebSocketResponse) -> None:
+        """Writes until the socket is gone."""
+        while not socket.closed and not self.overrun:
+            await self._news.wait()
+            self._news.clear()
+            while self._backlog and not self.overrun:
+                key = next(iter(self._backlog))
+                try:
+                    await socket.send_str(self._backlog.pop(key))
+                except ConnectionError:
+                    return
+        await socket.close(code=1013, message=b"too slow")
+
+
+class Audience:
+    """Everybody who has the page open."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Listener]] = {}
+        self._names: dict[str, str] = {}
+        self._missed: dict[str, list[str]] = {}
+
+    def __contains__(self, person: object) -> bool:
+        return person in self._listeners
+
+    def __iter__(self) -> Iterator[Listener]:
+        return (each for listeners in self._listeners.values() for each in listeners)
+
+    def name_of(self, person: str) -> str:
+        return self._names.get(person, "")
+
+    def join(self, listener: Listener, name: str) -> None:
+        self._listeners.setdefault(listener.person, []).append(listener)
+        self._names[listener.person] = name
+        self.tell_people()
+
+    def hand_over(self, listener: Listener) -> None:
+        """Tells the private words that came while the person was away."""
+        for notice in self._missed.pop(listener.person, ()):
+            listener.tell("", notice)
+
+    def leave(self, listener: Listener) -> None:
+        rest = [each for each in self._listeners.get(listener.person, ()) if each is not listener]
+        if rest:
+            self._listeners[listener.person] = rest
+            return
+        self._listeners.pop(listener.person, None)
+        self._names.pop(listener.person, None)
+        self.tell_people()
+
+    def rename(self, person: str, name: str) -> None:
+        self._names[person] = name
+        self.tell(person, "name", protocol.name(name))
+        self.tell_people()
+
+    def broadcast(self, key: str, message: str) -> None:
+        for listener in self:
+            listener.tell(key, message)
+
+    def tell(self, person: str, key: str, message: str) -> None:
+        for listener in self._listeners.get(person, ()):
+            listener.tell(key, message)
+
+    def tell_surely(self, person: str, key: str, message: str) -> None:
+        """As `tell`, and somebody who is away (reconnecting) gets it on the next visit; the latest few are kept."""
+        if person in self:
+            self.tell(person, key, message)
+            return
+        kept = self._missed.pop(person, [])
+        self._missed[person] = [*kept, message][-_MAX_KEPT_NOTICES:]
+        if len(self._missed) > _MAX_ABSENT:
+            del self._missed[next(iter(self._missed))]
+
+    def people(self) -> list[dict[str, str]]:
+        return [{"id": person, "name": name} for person, name in self._names.items()]
+
+    def tell_people(self) -> None:
+        self.broadcast("people", protocol.people(self.people()))

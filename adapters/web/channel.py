@@ -1,0 +1,120 @@
+"""The page's channel as the delivery sees it: a `Channel` on our own board, seen by one asker."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import replace
+from typing import Any
+
+from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected, Unsent
+from adapters.web import protocol
+from adapters.web.audience import Audience
+from adapters.web.board import Board
+from adapters.web.people import BOT_NAME
+from adapters.web.posts import Attachment, Post, Posts, StoredFile
+
+CHAT = "web:lobby"
+LIMITS = Limits(message_units=16_000, upload_bytes=8 * 1024 * 1024, interval_s=0.05, max_chunks=5)
+"""Code points of Markdown: an edit sends the whole message again, so it has to stay light."""
+
+
+class WebChannel:
+    """Posts on the board; private frames go to the asker's own pages and are not kept.
+
+    Args:
+        asker: the person who is answered through this channel, "" for nobody in particular.
+    """
+
+    limits = LIMITS
+
+    def __init__(self, board: Board, posts: Posts, audience: Audience, asker: str = "") -> None:
+        self._board = board
+        self._posts = posts
+        self._audience = audience
+        self._asker = asker
+        self._private: dict[str, Post] = {}
+
+    def measure(self, frame: Frame) -> int:
+        return len(frame.markdown)
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        self._check(frame)
+        if frame.private and self._asker:
+            return await self._whisper(self._private_post(frame, reply_to, nonce))
+        return await self._add(kind="bot", frame=frame, reply_to=reply_to, nonce=nonce)
+
+    async def find(self, nonce: str) -> str | None:
+        for private in self._private.values():
+            if private.nonce == nonce:
+                return private.id
+        post = await self._posts.with_nonce(nonce) if nonce else None
+        return post.id if post else None
+
+    async def edit(self, message_id: str, frame: Frame) -> None:
+        self._check(frame)
+        private = self._private.get(message_id)
+        if private is not None:
+            await self._whisper(replace(private, frame=frame, revision=private.revision + 1))
+        elif not await self._board.change(message_id, frame):
+            raise MessageGone(f"post {message_id} is gone")
+
+    async def delete(self, message_id: str) -> None:
+        if self._private.pop(message_id, None) is None:
+            await self._board.remove(message_id)
+        else:
+            self._audience.tell(self._asker, message_id, protocol.remove(message_id))
+
+    async def typing(self) -> None:
+        self._audience.broadcast("typing", protocol.typing())
+
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+        if len(data) > self.limits.upload_bytes:
+            raise Rejected(f"a file of {len(data)} bytes is over the limit")
+        stored = StoredFile(id=secrets.token_urlsafe(12), name=name, media_type="application/octet-stream", data=data)
+        attachment = Attachment(id=stored.id, name=name, media_type=stored.media_type)
+        return await self._add(
+            stored, kind="file", frame=Frame(), reply_to=reply_to, nonce=nonce, attachments=(attachment,)
+        )
+
+    async def _add(self, *files: StoredFile, nonce: str, **fields: Any) -> str:
+        """Makes the post that the nonce names, once.
+
+        Raises:
+            Unsent: the storage failed; trying again is safe.
+        """
+        try:
+            made = await self.find(nonce)
+            if made is not None:
+                return made
+            for file in files:
+                await self._posts.put_file(file)
+            post = await self._board.add(author="", name=BOT_NAME, asker=self._asker, nonce=nonce, **fields)
+        except Exception as error:
+            raise Unsent(f"the post could not be kept: {error}") from error
+        return post.id
+
+    def _check(self, frame: Frame) -> None:
+        if self.measure(frame) > self.limits.message_units:
+            raise Rejected(f"{self.measure(frame)} code points are over the limit")
+
+    def _private_post(self, frame: Frame, reply_to: str | None, nonce: str) -> Post:
+        return Post(
+            id="private-" + secrets.token_hex(8),
+            position=0,
+            kind="bot",
+            author="",
+            name=BOT_NAME,
+            frame=frame,
+            asker=self._asker,
+            reply_to=reply_to,
+            nonce=nonce,
+            created_at=time.time(),
+        )
+
+    async def _whisper(self, post: Post) -> str:
+        self._private[post.id] = post
+        drawn = await asyncio.to_thread(self._board.draw, post)
+        self._audience.tell_surely(self._asker, post.id, protocol.notice(drawn))
+        return post.id

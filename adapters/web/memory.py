@@ -1,0 +1,59 @@
+"""Posts that are kept as long as the process lives; for tests and for a page without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.web.posts import Post, StoredFile, decode, encode
+
+
+class MemoryPosts:
+    """A `Posts` that keeps documents, so that what it gives back went through `encode` and `decode`."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, str] = {}
+        self._files: dict[str, StoredFile] = {}
+        self._names: dict[str, str] = {}
+
+    def _all(self) -> list[Post]:
+        return sorted(map(decode, self._documents.values()), key=lambda post: post.position)
+
+    async def load(self, limit: int) -> Sequence[Post]:
+        return self._all()[-limit:]
+
+    async def post(self, post_id: str) -> Post | None:
+        document = self._documents.get(post_id)
+        return decode(document) if document else None
+
+    async def put(self, post: Post) -> None:
+        self._documents[post.id] = encode(post)
+
+    async def delete(self, post_id: str) -> None:
+        post = await self.post(post_id)
+        for attachment in post.attachments if post else ():
+            self._files.pop(attachment.id, None)
+        self._documents.pop(post_id, None)
+
+    async def with_nonce(self, nonce: str) -> Post | None:
+        return next((post for post in self._all() if nonce and post.nonce == nonce), None)
+
+    async def with_event(self, event_id: str) -> Post | None:
+        return next((post for post in self._all() if event_id and post.event_id == event_id), None)
+
+    async def put_file(self, stored: StoredFile) -> None:
+        self._files[stored.id] = stored
+
+    async def file(self, file_id: str) -> StoredFile | None:
+        return self._files.get(file_id)
+
+    async def name_of(self, person: str) -> str | None:
+        return self._names.get(person)
+
+    async def put_name(self, person: str, name: str) -> bool:
+        taken = any(each.casefold() == name.casefold() for who, each in self._names.items() if who != person)
+        if not taken:
+            self._names[person] = name
+        return not taken
+
+    async def count_names(self) -> int:
+        return len(self._names)

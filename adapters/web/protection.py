@@ -1,0 +1,85 @@
+"""Who may talk to the page: checks of Host and Origin, and the headers that keep a browser on the safe side.
+
+The page listens on loopback, where every site that is open in the same browser can reach it. A foreign site is stopped
+by the Origin that its requests carry, and a name that was rebound to 127.0.0.1 by the Host header.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+# Nothing of ours evaluates strings. 'unsafe-eval' lets browser automation and extensions do it in a page that runs no
+# script but our own; a script of anybody else's is kept out by 'self' as before.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def host_allowed(header: str, bound: str, names: Collection[str] = ()) -> bool:
+    """Whether a Host header can be meant for us: loopback, one of our `names`, or an address where we listen on it.
+
+    An address in the header is safe when we do not listen on loopback alone: rebinding takes a name.
+    """
+    host = _hostname("//" + header)
+    if host in {"localhost", *(name.lower() for name in names)}:
+        return True
+    address = _address(host)
+    if address is None:
+        return host == bound.lower()
+    ours = _address(bound)
+    return address.is_loopback or not (bound == "localhost" or (ours and ours.is_loopback))
+
+
+def origin_allowed(origin: str | None, host: str) -> bool:
+    """Whether the request comes from our own page, or from a program (browsers always say their Origin)."""
+    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _hostname(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def guard(bound: str, names: Collection[str] = ()) -> Middleware:
+    """Refuses foreign hosts everywhere and foreign origins on everything that changes or streams something."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not host_allowed(request.headers.get("Host", ""), bound, names):
+            raise web.HTTPMisdirectedRequest(text="This address is not served here.\n")
+        reading = request.method in {"GET", "HEAD"} and "Upgrade" not in request.headers
+        if not reading and not origin_allowed(request.headers.get("Origin"), request.headers["Host"]):
+            raise web.HTTPForbidden(text="Only this page itself may do that.\n")
+        return await handler(request)
+
+    return check
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """For `Application.on_response_prepare`."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)

@@ -1,0 +1,241 @@
+"""The page's HTTP server: the page itself, uploads, files, and the socket on which everything else happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import BodyPartReader, web
+
+from adapters.delivery.phrases import Phrases
+from adapters.delivery.renderers.html import pygments_css, render_html
+from adapters.web import protection
+from adapters.web.answers import Answers, Outboxes, Responder
+from adapters.web.audience import Audience
+from adapters.web.board import Board
+from adapters.web.panel import SettingsPanel
+from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
+from adapters.web.posts import Posts
+from adapters.web.protocol import MAX_FRAME_BYTES
+from adapters.web.tasks import Tasks
+from adapters.web.thumbnails import MEDIA_TYPE
+from adapters.web.uploads import MAX_PICTURE_BYTES, Refused, Uploads
+from adapters.web.visits import Example, Visits
+from bots.ports import Deliveries
+from inference.api import ModelInfo
+
+_STATIC = Path(__file__).parent / "static"
+_FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"})
+_HEARTBEAT_S = 20.0
+_CLOSING_S = 2.0
+
+
+class WebServer:
+    """The local page.
+
+    Args:
+        record: where the delivery notes which post shows which answer.
+        phrases: the sentences for what was interrupted and for what went wrong.
+        posts: keeps the channel's posts, files and names.
+        commands: (name without the slash, summary) of what the message box completes.
+        host: where to listen; loopback, unless somebody else takes care of who may come.
+        port: 0 takes a free one.
+        hostnames: further names by which the page may be called, beside loopback's.
+        grace_s: how long a closed page may take to come back (a reload) before its answers are stopped.
+    """
+
+    def __init__(
+        self,
+        *,
+        bot: Responder,
+        outboxes: Outboxes,
+        record: Deliveries,
+        phrases: Phrases,
+        posts: Posts,
+        panel: SettingsPanel,
+        info: ModelInfo,
+        examples: Sequence[Example] = (),
+        commands: Sequence[tuple[str, str]] = (),
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        hostnames: Collection[str] = (),
+        grace_s: float = 6.0,
+    ) -> None:
+        self._bot = bot
+        self._outboxes = outboxes
+        self._record = record
+        self._phrases = phrases
+        self._posts = posts
+        self._panel = panel
+        self._info = info
+        self._examples = examples
+        self._commands = commands
+        self._host = host
+        self._port = port
+        self._hostnames = hostnames
+        self._grace_s = grace_s
+        self._uploads = Uploads()
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._code_css = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """The page is served inside; yields its address ("http://127.0.0.1:8080/").
+
+        Raises:
+            OSError: the port is taken.
+        """
+        audience = Audience()
+        board = Board(self._posts, audience, render_html)
+        await board.open()
+        self._code_css = await asyncio.to_thread(_code_css)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(board.flush)
+            tasks = await stack.enter_async_context(Tasks())
+            answers = Answers(
+                bot=self._bot,
+                outboxes=self._outboxes,
+                record=self._record,
+                phrases=self._phrases,
+                panel=self._panel,
+                board=board,
+                posts=self._posts,
+                audience=audience,
+                tasks=tasks,
+            )
+            await answers.take_up()
+            tasks.begin(board.write_behind())
+            yield await self._listen(stack, self._visits(answers))
+
+    def _visits(self, answers: Answers) -> Visits:
+        return Visits(
+            answers=answers,
+            audience=answers.audience,
+            board=answers.board,
+            posts=self._posts,
+            uploads=self._uploads,
+            info=self._info,
+            examples=self._examples,
+            commands=self._commands,
+            grace_s=self._grace_s,
+        )
+
+    async def _listen(self, stack: AsyncExitStack, visits: Visits) -> str:
+        runner = web.AppRunner(self._application(visits), access_log=None, shutdown_timeout=_CLOSING_S)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self._host, self._port)
+        await site.start()
+        port = runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}/"
+
+    def _application(self, visits: Visits) -> web.Application:
+        app = web.Application(middlewares=[protection.guard(self._host, self._hostnames)])
+        app.on_response_prepare.append(protection.add_headers)
+        app.on_shutdown.append(self._close_sockets)
+        app[_VISITS] = visits
+        app.router.add_get("/", self._page)
+        app.router.add_get("/ws", self._socket)
+        app.router.add_post("/upload", self._upload)
+        app.router.add_get("/files/{id}", self._file)
+        app.router.add_get("/static/code.css", self._code)
+        app.router.add_get("/static/{name}", _static)
+        return app
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        response = web.FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        _remember(response, _secret(request))
+        return response
+
+    async def _code(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._code_css, content_type="text/css", headers={"Cache-Control": "no-cache"})
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=False)
+        secret = _secret(request)
+        _remember(socket, secret)
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        try:
+            await request.app[_VISITS].receive(socket, person_id(secret))
+        finally:
+            self._sockets.discard(socket)
+        return socket
+
+    async def _close_sockets(self, _: web.Application) -> None:
+        for socket in list(self._sockets):
+            await socket.close(code=1012, message=b"restarting")
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        secret = _secret(request)
+        try:
+            received = await _received(request)
+            pictures = [await self._uploads.add(person_id(secret), name, data) for name, data in received]
+        except Refused as error:
+            return web.json_response({"sentence": str(error)}, status=413)
+        found = [{"id": each.id, "name": each.picture.name, "picture": each.preview is not None} for each in pictures]
+        response = web.json_response({"pictures": found})
+        _remember(response, secret)
+        return response
+
+    async def _file(self, request: web.Request) -> web.Response:
+        stored = await self._posts.file(request.match_info["id"])
+        if stored is None:
+            raise web.HTTPNotFound(text="There is no such file.\n")
+        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        if stored.media_type != MEDIA_TYPE:
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(stored.name)}"
+        return web.Response(body=stored.data, content_type=stored.media_type, headers=headers)
+
+
+_VISITS = web.AppKey("visits", Visits)
+
+
+async def _static(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    if name not in _FILES:
+        raise web.HTTPNotFound(text="There is no such file.\n")
+    return web.FileResponse(_STATIC / name, headers={"Cache-Control": "no-cache"})
+
+
+def _secret(request: web.Request) -> str:
+    """The secret of the request's cookie, or a new one."""
+    secret = request.cookies.get(COOKIE)
+    return secret if secret is not None and is_secret(secret) else new_secret()
+
+
+def _remember(response: web.StreamResponse, secret: str) -> None:
+    response.set_cookie(COOKIE, secret, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Strict", path="/")
+
+
+async def _received(request: web.Request) -> list[tuple[str, bytes]]:
+    """The pictures of a multipart form: (name, bytes).
+
+    Raises:
+        Refused: one is too large; what follows it is not read.
+    """
+    if not request.content_type.startswith("multipart/"):
+        raise web.HTTPUnsupportedMediaType(text="Pictures come as multipart/form-data.\n")
+    return [
+        (part.filename[:200], await _read_part(part))
+        async for part in await request.multipart()
+        if isinstance(part, BodyPartReader) and part.filename
+    ]
+
+
+async def _read_part(part: BodyPartReader) -> bytes:
+    data = bytearray()
+    while chunk := await part.read_chunk(64 * 1024):
+        data += chunk
+        if len(data) > MAX_PICTURE_BYTES:
+            raise Refused(f"This picture is larger than {MAX_PICTURE_BYTES // 1024 // 1024} MB.")
+    return bytes(data)
+
+
+def _code_css() -> str:
+    dark = f"@media (prefers-color-scheme: dark) {{\n{pygments_css(True)}\n}}\n"
+    return pygments_css(False) + "\n" + dark

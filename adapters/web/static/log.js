@@ -1,0 +1,208 @@
+// The conversation: one article for each post, edited in place, and a view that follows unless somebody reads above.
+
+import { announce, byId, newId } from "./dom.js";
+import { Article } from "./article.js";
+
+const NEAR_PX = 48;
+const TYPING_MS = 6000;
+
+export class Log {
+  constructor(state, link) {
+    this.state = state;
+    this.link = link;
+    this.view = byId("log");
+    this.list = byId("posts");
+    this.articles = new Map();
+    this.pending = new Map();
+    this.askers = new Map();
+    this.following = true;
+    this.unread = 0;
+    this.view.addEventListener("scroll", () => this.scrolled());
+    new ResizeObserver(() => this.follow()).observe(this.list);
+    new ResizeObserver(() => this.follow()).observe(this.view);
+    byId("latest").addEventListener("click", () => this.jump());
+    this.list.addEventListener("click", (event) => this.clicked(event));
+    document.addEventListener("visibilitychange", () => this.read());
+  }
+
+  /** The server's whole state: what changed meanwhile is edited in place, what was deleted goes. */
+  load(posts) {
+    const ids = new Set(posts.map((post) => post.id));
+    const oldest = posts.length ? posts[0].position : Infinity;
+    for (const [id, article] of [...this.articles]) {
+      if (!ids.has(id) && article.post.position >= oldest) this.remove(id);
+    }
+    for (const post of posts) this.put(post, true);
+    byId("welcome").hidden = this.list.childElementCount > 0;
+    this.follow();
+  }
+
+  put(post, whole = false) {
+    if (post.kind === "person") this.askers.set(post.author, post.name);
+    const known = this.articles.get(post.id) ?? this.adopt(post);
+    if (!known) this.append(post, whole);
+    else if (whole ? JSON.stringify(known.post) !== JSON.stringify(post) : post.revision > known.post.revision) this.change(known, post);
+  }
+
+  putPrivate(post) {
+    const known = this.articles.get(post.id);
+    if (known) known.show(post);
+    else this.append({ ...post, position: -1, whispered: true }, false);
+  }
+
+  append(post, whole) {
+    const article = new Article(post, this);
+    this.articles.set(post.id, article);
+    this.place(article);
+    byId("welcome").hidden = true;
+    if (!whole) this.heard(article);
+    if (post.kind !== "person") this.hideTyping();
+    this.follow();
+  }
+
+  /** Keeps the channel's order, also when a reconnect brings older posts than those that wait here. */
+  place(article) {
+    const { position } = article.post;
+    let before = null;
+    for (let node = this.list.lastElementChild; node; node = node.previousElementSibling) {
+      if (position < 0 || Number(node.dataset.position) <= position) break;
+      before = node;
+    }
+    this.list.insertBefore(article.node, before);
+  }
+
+  change(article, post) {
+    const grew = article.post.growing;
+    article.show(post);
+    if (grew && !post.growing) this.finished(article);
+    this.follow();
+  }
+
+  finished(article) {
+    announce(`${article.post.name}: ${article.spoken()}`);
+    this.heard(article);
+  }
+
+  heard(article) {
+    if (!document.hidden || article.post.author === this.state.person) return;
+    if (article.post.growing) return;
+    this.unread += 1;
+    document.title = `(${this.unread}) Partyline`;
+  }
+
+  read() {
+    if (document.hidden) return;
+    this.unread = 0;
+    document.title = "Partyline";
+  }
+
+  remove(id) {
+    this.articles.get(id)?.node.remove();
+    this.articles.delete(id);
+  }
+
+  /** Shows a message of one's own before the server has it. */
+  addPending(clientId, text, pictures) {
+    const post = {
+      id: clientId, client_id: clientId, position: Infinity, revision: -1, kind: "person", author: this.state.person,
+      name: this.state.name, text, created_at: Date.now() / 1000, actions: [], attachments: [], pictures, pending: true,
+    };
+    const article = new Article(post, this);
+    this.pending.set(clientId, article);
+    this.list.append(article.node);
+    byId("welcome").hidden = true;
+    this.jump();
+  }
+
+  /** The server's version of a pending message takes its place. */
+  adopt(post) {
+    const article = post.author === this.state.person && this.pending.get(post.client_id);
+    if (!article) return undefined;
+    this.pending.delete(post.client_id);
+    this.articles.set(post.id, article);
+    article.show(post);
+    this.place(article);
+    return article;
+  }
+
+  /** The server refused a message: its text stays, with the sentence and a way to edit it. */
+  reject(clientId, sentence, composer) {
+    const article = this.pending.get(clientId);
+    if (!article) return false;
+    article.refuse(sentence, () => {
+      this.pending.delete(clientId);
+      article.node.remove();
+      composer.fill(article.post.text);
+    });
+    announce(sentence);
+    this.follow();
+    return true;
+  }
+
+  press(post, action, button) {
+    button.disabled = true;
+    this.link.send(`${action} ${post.id}`, { type: "action", action, message_id: post.id, client_id: newId() });
+    setTimeout(() => (button.disabled = false), 2000);
+    if (action !== "stop") this.following = true;
+  }
+
+  /** Stops the newest answer of one's own that grows; says whether there was one. */
+  stopNewest() {
+    const growing = [...this.articles.values()].filter(({ post }) => post.growing && post.asker === this.state.person);
+    growing.at(-1)?.stop();
+    return growing.length > 0;
+  }
+
+  showTyping() {
+    this.list.classList.add("typing");
+    clearTimeout(this.typingTimer);
+    this.typingTimer = setTimeout(() => this.hideTyping(), TYPING_MS);
+  }
+
+  hideTyping() {
+    this.list.classList.remove("typing");
+  }
+
+  askerOf(post) {
+    return this.askers.get(post.asker);
+  }
+
+  async clicked(event) {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    await copy(button.closest(".code").querySelector("code").textContent);
+    button.textContent = "Copied";
+    announce("The code was copied.");
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  }
+
+  scrolled() {
+    const below = this.view.scrollHeight - this.view.clientHeight - this.view.scrollTop;
+    this.following = below < NEAR_PX;
+    byId("latest").hidden = this.following;
+  }
+
+  follow() {
+    if (!byId("welcome").hidden) return;
+    if (this.following) this.view.scrollTop = this.view.scrollHeight;
+    else byId("latest").hidden = false;
+  }
+
+  jump() {
+    this.following = true;
+    this.follow();
+  }
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}

@@ -1,0 +1,118 @@
+// The pictures of the next message: by button, paste and drop; uploaded at once, shown until they are sent.
+
+import { byId, element, icon } from "./dom.js";
+
+export class Tray {
+  constructor(state, link, remark) {
+    this.state = state;
+    this.link = link;
+    this.remark = remark;
+    this.pictures = [];
+    const files = byId("files");
+    byId("attach").addEventListener("click", () => files.click());
+    files.addEventListener("change", () => {
+      this.add(files.files);
+      files.value = "";
+    });
+    byId("message").addEventListener("paste", (event) => {
+      if (!event.clipboardData.files.length) return;
+      event.preventDefault();
+      this.add(event.clipboardData.files);
+    });
+    this.watchDrops();
+  }
+
+  get empty() {
+    return this.pictures.length === 0;
+  }
+
+  watchDrops() {
+    const veil = byId("drop");
+    addEventListener("dragover", (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      veil.hidden = false;
+    });
+    addEventListener("dragleave", (event) => {
+      if (!event.relatedTarget) veil.hidden = true;
+    });
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      veil.hidden = true;
+      this.add(event.dataTransfer.files);
+    });
+  }
+
+  add(files) {
+    for (const file of files) {
+      if (this.pictures.length >= this.state.limits.pictures) {
+        this.remark(`At most ${this.state.limits.pictures} pictures fit into one message.`);
+        break;
+      }
+      if (file.size > this.state.limits.picture_bytes) {
+        this.remark(`${file.name} is larger than ${Math.floor(this.state.limits.picture_bytes / 1024 / 1024)} MB.`);
+        continue;
+      }
+      this.addOne(file);
+    }
+    this.draw();
+    byId("message").focus();
+  }
+
+  addOne(file) {
+    const picture = { name: file.name || "picture", url: URL.createObjectURL(file) };
+    picture.uploaded = upload(file).catch((error) => {
+      this.remark(error.message);
+      this.drop(picture);
+      throw error;
+    });
+    picture.uploaded.catch(() => undefined);
+    this.pictures.push(picture);
+  }
+
+  drop(picture) {
+    this.pictures = this.pictures.filter((each) => each !== picture);
+    this.draw();
+  }
+
+  discard(picture) {
+    this.drop(picture);
+    URL.revokeObjectURL(picture.url);
+    picture.uploaded.then((id) => this.link.send(`drop ${id}`, { type: "drop", picture: id }), () => undefined);
+    byId("message").focus();
+  }
+
+  /** Hands the pictures over to a message; `uploaded` is a promise of their ids, in order. */
+  take() {
+    const pictures = this.pictures;
+    this.pictures = [];
+    this.draw();
+    return { pictures, uploaded: Promise.all(pictures.map((each) => each.uploaded)) };
+  }
+
+  draw() {
+    const items = this.pictures.map((picture) => {
+      const remove = element("button", { type: "button", "aria-label": `Remove ${picture.name}`, title: "Remove" }, [icon("close")]);
+      remove.addEventListener("click", () => this.discard(picture));
+      const image = element("img", { src: picture.url, alt: picture.name });
+      image.addEventListener("error", () => image.replaceWith(element("span", { class: "file" }, [picture.name])));
+      return element("li", {}, [image, remove]);
+    });
+    byId("tray").replaceChildren(...items);
+    byId("tray").hidden = items.length === 0;
+  }
+}
+
+async function upload(file) {
+  const form = new FormData();
+  form.append("picture", file, file.name || "picture");
+  let response;
+  try {
+    response = await fetch("/upload", { method: "POST", body: form });
+  } catch {
+    throw new Error("The picture could not be sent: there is no connection. Please attach it again.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.sentence ?? "The picture could not be sent; please attach it again.");
+  return answer.pictures[0].id;
+}

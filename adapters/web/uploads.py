@@ -1,0 +1,105 @@
+"""Pictures between their upload and the message that takes them: in memory, bounded, and forgotten after a while."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adapters.web.posts import Attachment, StoredFile
+from adapters.web.thumbnails import MEDIA_TYPE, thumbnail
+from bots.messages import Picture
+
+MAX_PICTURE_BYTES = 20 * 1024 * 1024
+MAX_PICTURES = 10
+_MAX_WAITING_BYTES = 256 * 1024 * 1024
+_LIFETIME_S = 900.0
+
+
+class Refused(Exception):
+    """An upload is not taken; the text is a sentence for the person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A picture that waits for its message; `preview` is None where the bytes are no usable picture."""
+
+    id: str
+    person: str
+    picture: Picture
+    preview: StoredFile | None
+    arrived_at: float
+
+    @property
+    def attachment(self) -> Attachment:
+        name = self.picture.name or "picture"
+        return Attachment(id=self.preview.id if self.preview else "", name=name, media_type=MEDIA_TYPE)
+
+
+class Uploads:
+    """Everybody's waiting pictures.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._waiting: dict[str, Upload] = {}
+        self._clock = clock
+        self._drawing = asyncio.Semaphore(1)
+
+    async def add(self, person: str, name: str, data: bytes) -> Upload:
+        """Keeps a picture and makes its thumbnail.
+
+        Raises:
+            Refused: too many wait already.
+        """
+        self._forget_old()
+        self._check_room(person, len(data))
+        async with self._drawing:
+            small = await asyncio.to_thread(thumbnail, data)
+        preview = small and StoredFile(id=secrets.token_urlsafe(12), name=name, media_type=MEDIA_TYPE, data=small)
+        upload = Upload(
+            id=secrets.token_urlsafe(12),
+            person=person,
+            picture=Picture(data, name),
+            preview=preview or None,
+            arrived_at=self._clock(),
+        )
+        self._waiting[upload.id] = upload
+        return upload
+
+    def take(self, person: str, ids: Sequence[str]) -> list[Upload]:
+        """Hands the person's pictures over, in order, and forgets them.
+
+        Raises:
+            Refused: one of them is not here (any more); all the others stay.
+        """
+        found = [self._waiting.get(each) for each in ids]
+        if len(ids) > MAX_PICTURES:
+            raise Refused(f"At most {MAX_PICTURES} pictures fit into one message.")
+        uploads = [each for each in found if each is not None and each.person == person]
+        if len(uploads) != len(ids):
+            raise Refused("A picture was lost on the way; please attach it again.")
+        for each in uploads:
+            self._waiting.pop(each.id, None)
+        return uploads
+
+    def drop(self, person: str, upload_id: str) -> None:
+        """Forgets a picture that its owner took out of the message again."""
+        upload = self._waiting.get(upload_id)
+        if upload and upload.person == person:
+            del self._waiting[upload_id]
+
+    def _check_room(self, person: str, size: int) -> None:
+        own = sum(each.person == person for each in self._waiting.values())
+        if own >= 2 * MAX_PICTURES:
+            raise Refused(f"At most {MAX_PICTURES} pictures fit into one message; send or remove some first.")
+        if sum(len(each.picture.data) for each in self._waiting.values()) + size > _MAX_WAITING_BYTES:
+            raise Refused("Too many pictures are waiting here right now; please try again in a minute.")
+
+    def _forget_old(self) -> None:
+        limit = self._clock() - _LIFETIME_S
+        self._waiting = {key: each for key, each in self._waiting.items() if each.arrived_at > limit}

@@ -1,0 +1,386 @@
+"""One chat at a time: what is sent when, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+
+from adapters.delivery.channel import Frame, Limits, RetryAfter, UnknownOutcome, Unsent
+from adapters.delivery.outbox import Outboxes
+from bots.messages import (
+    Action,
+    Captioned,
+    Ended,
+    Failed,
+    Notice,
+    ReplyEvent,
+    Said,
+    Started,
+    ThinkingMode,
+    Thought,
+    Waiting,
+)
+from inference.api import Timings, Usage
+from tests.servers.simulated import (
+    PHRASES,
+    Faults,
+    Platform,
+    Records,
+    Rules,
+    SimulatedChannel,
+    plain,
+    run_virtually,
+    told,
+)
+
+END = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", actions=(Action.REGENERATE,))
+RECORDS: dict[Platform, Records] = {}
+ONE_A_SECOND = Rules(chat_interval_s=1.0)
+
+
+def deliver(
+    *events: ReplyEvent | float,
+    platform: Platform | None = None,
+    limits: Limits | None = None,
+    thinking: ThinkingMode | None = None,
+) -> Platform:
+    """Delivers one reply to the chat "c"."""
+    platform = platform or Platform(ONE_A_SECOND)
+    records = Records()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c", limits)
+            await outboxes.deliver(channel, "c", told(events), reply_to="q", record=records, thinking=thinking)
+
+    run_virtually(main())
+    chat = platform.chat("c")
+    assert chat.calls_in_ban == 0
+    assert chat.most_in_flight <= 1
+    RECORDS[platform] = records
+    return platform
+
+
+def texts(platform: Platform, chat: str = "c") -> list[str]:
+    return [plain(message.frames[-1]) for message in platform.chat(chat).visible]
+
+
+def test_a_reply_is_one_message_that_is_edited() -> None:
+    words = [Said(f"word{n} ") for n in range(40)]
+    told_slowly = [step for word in words for step in (word, 0.1)]
+    platform = deliver(Started(answer_id="a"), *told_slowly, END)
+    assert texts(platform) == ["".join(word.text for word in words) + "\ntiny, stop"]
+    message = platform.chat("c").messages[0]
+    assert message.reply_to == "q"
+    assert plain(message.frames[0]) == "word0 \n▌"
+    assert 4 <= len(message.frames) <= 7
+    assert platform.chat("c").penalties == 0
+    assert RECORDS[platform].positions == {("c", "a"): {0: message.id}}
+    assert message.frames[-1].actions == (Action.REGENERATE,)
+    assert all(frame.actions == (Action.STOP,) for frame in message.frames[:-1])
+
+
+def test_the_placeholder_goes_out_at_once_and_shows_the_queue() -> None:
+    platform = deliver(Waiting(2, 8.0), 5, Waiting(1, 3.0), 5, Started(answer_id="a"), Said("x"), END)
+    frames = platform.chat("c").frames
+    assert frames[0][0] == 0.0
+    assert [plain(frame) for _, _, frame in frames][:2] == ["In the queue, 2, 8.0 s\n▌", "In the queue, 1, 3.0 s\n▌"]
+
+
+def test_thinking_counts_seconds_then_the_text_is_shown() -> None:
+    platform = deliver(Started(answer_id="a"), Thought("hm "), 4.5, Thought("ha"), Said("Yes."), END)
+    shown = [plain(frame) for _, _, frame in platform.chat("c").frames]
+    assert "Thinking, 0 s\n▌" in shown
+    assert "Thinking, 3 s\n▌" in shown
+    assert shown[-1] == "Thought, 4 s\nhm ha\nYes.\ntiny, stop"
+
+
+@pytest.mark.parametrize(("mode", "files"), [("show", 0), ("hide", 0), ("file", 1)])
+def test_thinking_as_the_person_wants_it(mode: ThinkingMode, files: int) -> None:
+    end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", thinking=mode)
+    platform = deliver(Started(answer_id="a"), Thought("hm"), 2, Said("Yes."), end, thinking=mode)
+    assert ("hm" in texts(platform)[0]) == (mode == "show")
+    assert list(platform.chat("c").files) == ["thinking.md"][:files]
+
+
+def test_long_thinking_comes_as_a_file_when_it_does_not_fit() -> None:
+    modes: tuple[ThinkingMode | None, ...] = (None, "show")
+    for mode in modes:
+        platform = deliver(Started(answer_id="a"), Thought("hm " * 500), 1, Said("Yes. " * 100), END, thinking=mode)
+        assert platform.chat("c").files["thinking.md"] == b"hm " * 500
+        assert "".join(plain(m.frames[-1]) for m in platform.chat("c").visible).count("Yes.") == 100
+
+
+def test_a_long_answer_is_many_messages_and_a_file() -> None:
+    words = [f"word{n} " for n in range(600)]
+    platform = deliver(Started(answer_id="a"), *(step for word in words for step in (Said(word), 0.03)), END)
+    chat = platform.chat("c")
+    assert "".join(message.frames[-1].markdown for message in chat.visible) == "".join(words)
+    assert len(chat.visible) > 5
+    assert chat.files == {"answer.md": "".join(words).encode()}
+    assert [message.reply_to for message in chat.visible] == ["q"] + [None] * (len(chat.visible) - 1)
+    assert all(message.frames[-1].actions == () for message in chat.visible[:-1])
+
+
+def test_code_of_a_long_answer_has_its_own_file() -> None:
+    code = "".join(f"print({n})\n" for n in range(300))
+    platform = deliver(Started(answer_id="a"), Said(f"So:\n\n```python\n{code}```\n"), END)
+    assert platform.chat("c").files["code.py"] == code.encode()
+
+
+def test_a_stalled_stream_still_shows_its_last_text() -> None:
+    platform = deliver(Started(answer_id="a"), Said("one "), 0.1, Said("two "), 30, END)
+    at = next(time for time, _, frame in platform.chat("c").frames if frame.markdown == "one two ")
+    assert at <= 1.0
+
+
+def test_unchanged_frames_are_not_sent() -> None:
+    platform = deliver(Started(answer_id="a"), Said("one "), 100, END)
+    assert platform.chat("c").calls == 2
+
+
+def test_a_failure_keeps_what_was_said() -> None:
+    platform = deliver(Started(answer_id="a"), Said("one "), Failed("It broke.", (Action.REGENERATE,)))
+    assert texts(platform) == ["one \nIt broke."]
+
+
+def test_a_failure_before_anything_is_one_sentence() -> None:
+    assert texts(deliver(Failed("The queue is full."))) == ["The queue is full."]
+
+
+def test_an_empty_answer_says_so() -> None:
+    assert texts(deliver(Started(answer_id="a"), Said("  \n"), END)) == ["Nothing came\ntiny, stop"]
+
+
+def test_notices() -> None:
+    platform = deliver(Notice("Hello."), Started(answer_id="a"), Said("x"), Notice("By the way."), END)
+    assert texts(platform) == ["Hello.", "x\ntiny, stop", "By the way."]
+    assert texts(deliver(Notice("word " * 200)))[0].startswith("word")
+
+
+def test_captions() -> None:
+    assert texts(deliver(Started(answer_id="a"), Captioned("a dog"), END)) == ["a dog\ntiny, stop"]
+    two = deliver(Started(answer_id="a"), Captioned("a dog", 0, 2), 3, Captioned("a cat", 1, 2), END)
+    assert texts(two) == ["1. a dog\n2. a cat\ntiny, stop"]
+    asked = deliver(Started(answer_id="a"), Captioned("a dog"), 3, Said("It is brown."), END)
+    assert texts(asked) == ["> a dog\n\nIt is brown.\ntiny, stop"]
+
+
+def test_a_continued_answer_goes_on_in_its_last_message() -> None:
+    old, more = "old words " * 70, "new words " * 70
+    platform = deliver(Started(answer_id="a"), Said(old), END)
+    before = platform.chat("c").visible
+    assert len(before) > 1
+    frozen_edits = [len(message.frames) for message in before[:-1]]
+    ids = tuple(message.id for message in before)
+    deliver(Started(answer_id="a", text=old, message_ids=ids), 2, Said(more), END, platform=platform)
+    after = platform.chat("c").visible
+    assert "".join(message.frames[-1].markdown for message in after) == old + more
+    assert [len(message.frames) for message in after[: len(before) - 1]] == frozen_edits
+    assert [message.id for message in after[: len(before)]] == list(ids)
+
+
+def test_after_a_crash_an_unrecorded_message_is_found_again() -> None:
+    platform = deliver(Started(answer_id="a"), Said("one two "), END)
+    deliver(Started(answer_id="a", text="one two "), Said("three"), END, platform=platform)
+    assert texts(platform) == ["one two three\ntiny, stop"]
+
+
+class Stream:
+    """A reply that notices when it is closed."""
+
+    def __init__(self) -> None:
+        self.closed_at: float | None = None
+
+    async def events(self) -> AsyncGenerator[ReplyEvent, None]:
+        try:
+            yield Started(answer_id="a")
+            for n in range(1000):
+                yield Said(f"word{n} ")
+                await asyncio.sleep(0.1)
+        finally:
+            self.closed_at = asyncio.get_running_loop().time()
+
+
+def test_a_deleted_message_means_stop() -> None:
+    stream, platform = Stream(), Platform(ONE_A_SECOND)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            channel = SimulatedChannel(platform, "c")
+            tasks.create_task(outboxes.deliver(channel, "c", stream.events(), reply_to=None, record=Records()))
+            await asyncio.sleep(5.5)
+            platform.chat("c").messages[-1].deleted = True
+
+    run_virtually(main())
+    assert stream.closed_at is not None
+    assert stream.closed_at < 7
+
+
+def test_forbidden_ends_the_reply(caplog: pytest.LogCaptureFixture) -> None:
+    stream, platform = Stream(), Platform()
+    platform.chat("c").forbidden = True
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c")
+            await outboxes.deliver(channel, "c", stream.events(), reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert stream.closed_at == 0
+    assert "given up" in caplog.text
+
+
+def test_a_cancelled_delivery_leaves_its_last_text() -> None:
+    stream, platform = Stream(), Platform(ONE_A_SECOND)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c")
+            delivery = asyncio.ensure_future(
+                outboxes.deliver(channel, "c", stream.events(), reply_to=None, record=Records())
+            )
+            await asyncio.sleep(2.55)
+            delivery.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await delivery
+
+    run_virtually(main())
+    assert stream.closed_at == pytest.approx(2.55)
+    shown = platform.chat("c").messages[-1].frames[-1]
+    assert shown.markdown == "".join(f"word{n} " for n in range(26))
+    assert not shown.growing
+    assert shown.footer == "To be continued"
+
+
+def test_a_broken_bot_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    async def events() -> AsyncGenerator[ReplyEvent, None]:
+        yield Started(answer_id="a")
+        yield Said("one ")
+        raise ValueError("secret")
+
+    platform = Platform()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, aclosing(events()) as broken:
+            await outboxes.deliver(SimulatedChannel(platform, "c"), "c", broken, reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert texts(platform) == ["one \nSomething broke"]
+    assert "secret" in caplog.text
+
+
+def test_a_penalty_is_silence_in_that_chat_only() -> None:
+    platform = Platform(ONE_A_SECOND)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            for name in ("a", "b"):
+                channel = SimulatedChannel(platform, name)
+                events = told([Started(answer_id="a"), *[s for n in range(200) for s in (Said(f"{n} "), 0.1)], END])
+                tasks.create_task(outboxes.deliver(channel, name, events, reply_to=None, record=Records()))
+            await asyncio.sleep(3.5)
+            platform.chat("a").banned_until = 13.0
+
+    run_virtually(main())
+    for name in ("a", "b"):
+        chat = platform.chat(name)
+        assert "".join(m.frames[-1].markdown for m in chat.visible) == "".join(f"{n} " for n in range(200))
+    times = {name: [time for time, _, _ in platform.chat(name).frames] for name in "ab"}
+    assert not [time for time in times["a"] if 3.5 < time < 13]
+    assert len([time for time in times["b"] if 3.5 < time < 13]) >= 9
+    assert platform.chat("a").calls_in_ban == 1, "the one that met the ban"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(unsent=0.5), Faults(lost_before=0.5), Faults(lost_after=0.5), Faults(late=0.5), Faults(penalty=0.3)],
+    ids=["unsent", "lost before", "lost after", "late", "penalty"],
+)
+def test_every_fault_is_survived(faults: Faults) -> None:
+    words = "".join(f"word{n} " for n in range(300))
+    for seed in range(10):
+        platform = Platform(ONE_A_SECOND, faults, seed)
+        deliver(Started(answer_id="a"), Said(words[:900]), 5, Said(words[900:]), END, platform=platform)
+        assert "".join(m.frames[-1].markdown for m in platform.chat("c").visible) == words
+        assert len(platform.chat("c").files) == 1
+
+
+class Flaky(SimulatedChannel):
+    """Raises what it is told to, a call each."""
+
+    def __init__(self, platform: Platform, *errors: Exception) -> None:
+        super().__init__(platform, "c")
+        self.errors = list(errors)
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().send(frame, reply_to=reply_to, nonce=nonce)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), Unsent("no"), UnknownOutcome("?"), RetryAfter(3)])
+def test_a_first_call_that_fails_loses_nothing(error: Exception) -> None:
+    platform = Platform()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = Flaky(platform, error)
+            events = told([Started(answer_id="a"), 0.1, Said("one"), END])
+            await outboxes.deliver(channel, "c", events, reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert texts(platform) == ["one\ntiny, stop"]
+
+
+def test_a_chat_that_fails_for_long_is_given_up() -> None:
+    platform = Platform(faults=Faults(unsent=1.0))
+    deliver(Started(answer_id="a"), Said("one"), END, platform=platform)
+    assert platform.chat("c").messages == []
+
+
+def test_finals_go_before_first_frames_before_previews() -> None:
+    platform = Platform(ONE_A_SECOND)
+    channel = SimulatedChannel(platform, "c")
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+
+            def start(*events: ReplyEvent | float) -> None:
+                tasks.create_task(outboxes.deliver(channel, "c", told(events), reply_to=None, record=Records()))
+
+            start(Started(answer_id="preview"), *[s for n in range(90) for s in (Said(f"p{n} "), 0.1)], END)
+            start(Started(answer_id="final"), Said("f"), 2.55, END)
+            await asyncio.sleep(2.5)
+            start(Started(answer_id="first"), 5, Said("x"), END)
+
+    run_virtually(main())
+    order = [(time, plain(frame)) for time, _, frame in platform.chat("c").frames]
+    after = [text for time, text in order if time > 2.6]
+    assert after[0] == "f\ntiny, stop"
+    assert after[1] == "Starting\n▌"
+
+
+def test_typing_shows_while_there_is_nothing_else() -> None:
+    limits = Limits(message_units=400, typing_s=5)
+    platform = deliver(12, Started(answer_id="a"), Said("x"), END, platform=Platform(), limits=limits)
+    assert platform.chat("c").typings == 3
+
+
+def test_an_account_shares_its_budget_and_finals_come_first() -> None:
+    platform = Platform(Rules(overall_interval_s=0.1))
+    limits = Limits(message_units=400, account="bot", account_interval_s=0.1)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            for n in range(30):
+                channel = SimulatedChannel(platform, f"c{n}", limits)
+                events = told([Started(answer_id="a"), *[s for m in range(50) for s in (Said(f"{m} "), 0.1)], END])
+                tasks.create_task(outboxes.deliver(channel, f"c{n}", events, reply_to=None, record=Records()))
+
+    run_virtually(main())
+    assert sum(chat.penalties for chat in platform.chats.values()) == 0
+    assert max(chat.frames[-1][0] for chat in platform.chats.values()) < 8.5

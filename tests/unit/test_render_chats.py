@@ -1,0 +1,132 @@
+"""Discord's Markdown, Telegram's entities and the terminal: the look changes, the content does not."""
+
+from __future__ import annotations
+
+import re
+import time
+from html import unescape
+
+import pytest
+from hypothesis import given
+
+from adapters.delivery.renderers.discord import render_discord
+from adapters.delivery.renderers.html import render_html
+from adapters.delivery.renderers.telegram import render_telegram, utf16_units
+from adapters.delivery.renderers.terminal import TerminalStream, safe
+from tests.unit.test_chunking import markdown_texts
+from tests.unit.test_render_html import HOSTILE
+
+
+def letters(text: str) -> str:
+    return "".join(char for char in text if char.isalpha())
+
+
+def letters_of_html(markdown: str) -> str:
+    html = re.sub(r'<div class="code-bar">.*?</div>', "", render_html(markdown), flags=re.DOTALL)
+    return letters(unescape(re.sub(r"<[^>]*>", "", html)))
+
+
+@given(markdown_texts)
+def test_telegram_and_the_page_show_the_same_words(markdown: str) -> None:
+    if "|" not in markdown:  # in a table cell the chats keep Markdown as it is
+        assert letters(render_telegram(markdown).text) == letters_of_html(markdown)
+
+
+@given(markdown_texts)
+def test_discord_shows_the_same_words(markdown: str) -> None:
+    if not re.search(r"[|`~\]]|    |\t", markdown):
+        assert letters(render_discord(markdown)) == letters_of_html(markdown)
+
+
+@given(markdown_texts)
+def test_entities_are_within_the_text_and_never_overlap_in_part(markdown: str) -> None:
+    rendered = render_telegram(markdown)
+    for one in rendered.entities:
+        assert 0 <= one.offset < one.offset + one.length <= rendered.units
+        for other in rendered.entities:
+            starts_within = one.offset < other.offset < one.offset + one.length
+            assert not (starts_within and other.offset + other.length > one.offset + one.length)
+
+
+def test_telegram_counts_utf16_units() -> None:
+    rendered = render_telegram("👩 **bold** `x`")
+    assert rendered.text == "👩 bold x"
+    assert [(entity.type, entity.offset, entity.length) for entity in rendered.entities] == [
+        ("bold", 3, 4),
+        ("code", 8, 1),
+    ]
+    assert utf16_units("👩") == 2
+
+
+def test_telegram_blocks() -> None:
+    rendered = render_telegram("# Title\n\n> quote\n\n```py\nx = 1\n```\n\n[l](https://a.b)\n\n- one\n  1. two")
+    assert rendered.text == "Title\n\nquote\n\nx = 1\n\nl\n\n- one\n  1. two".replace("l\n\n-", "l\n-")
+    assert [(e.type, e.url, e.language) for e in rendered.entities] == [
+        ("bold", "", ""),
+        ("blockquote", "", ""),
+        ("pre", "", "py"),
+        ("text_link", "https://a.b", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "discord"),
+    [
+        ("@everyone <@123> <#4> <t:0>", r"\@everyone \<\@123\> \<\#4\> \<t:0\>"),
+        ("a_b \\*c\\* ||d||", r"a\_b \*c\* \|\|d\|\|"),
+        ("**b** *i* ~~s~~ `c_d`", "**b** *i* ~~s~~ `c_d`"),
+        ("see https://a.b/c_d.", "see <https://a.b/c_d>."),
+        ("[x](https://a.b)", "[x](<https://a.b>)"),
+        ("![x](https://a.b)", "[x](<https://a.b>)"),
+        ("##### five", "**five**"),
+        ("1\\. no", r"1\. no"),
+        ("\\- no", r"\- no"),
+        ("---", "———"),
+        ("> a\n> b\n\nc", "> a\n> b\n\nc"),
+        ("- a\n  - b\n    c", "- a\n  - b\n    c"),
+        ("~~~py\nx_1\n~~~", "```py\nx_1\n```"),
+        ("````\n```\nx\n````", "\\`\\`\\`\nx"),
+        ("``a ` b``", "``a ` b``"),
+        ("| a | b |\n|---|---|\n| 字 | 2 |", "```\na  | b\n---+--\n字 | 2\n```"),
+        ("<think>x</think>", r"\<think\>x\</think\>"),
+    ],
+)
+def test_discord(markdown: str, discord: str) -> None:
+    assert render_discord(markdown) == discord
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_takes_linear_time(name: str) -> None:
+    began = time.process_time()
+    render_discord(HOSTILE[name])
+    render_telegram(HOSTILE[name])
+    assert time.process_time() - began < 15
+
+
+@given(markdown_texts)
+def test_a_terminal_without_colour_gets_the_text_as_it_is(text: str) -> None:
+    plain = TerminalStream(colour=False)
+    assert "".join(plain.feed(char) for char in text) + plain.finish() == "".join(map(safe, text))
+
+
+@given(markdown_texts)
+def test_nothing_in_the_text_commands_the_terminal(text: str) -> None:
+    stream = TerminalStream(colour=True)
+    printed = "".join(stream.feed(f"{char}") for char in text + "\x1b[2J\x9b\x07") + stream.finish()
+    assert set(re.findall(r"\x1b\[[^A-Za-z]*[A-Za-z]?", printed)) <= {
+        "\x1b[2K",
+        "\x1b[1m",
+        "\x1b[2m",
+        "\x1b[36m",
+        "\x1b[0m",
+    }
+    assert not re.search("[\x07\x9b]", printed)
+
+
+def test_a_terminal_shows_styles() -> None:
+    stream = TerminalStream(colour=True)
+    printed = stream.feed("# Title\nsome **bold** and `code`\n```py\nx = 1\n```\nlast")
+    assert "\x1b[1m# Title\x1b[0m\n" in printed
+    assert "some \x1b[1m**bold**\x1b[0m and \x1b[36m`code`\x1b[0m\n" in printed
+    assert "\x1b[36mx = 1\x1b[0m\n" in printed
+    assert stream.finish() == "\r\x1b[2Klast\n"

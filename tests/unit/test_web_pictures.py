@@ -1,0 +1,116 @@
+"""Thumbnails of whatever strangers send, and uploads that wait for their message."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from adapters.web.thumbnails import EDGE_PX, thumbnail
+from adapters.web.uploads import MAX_PICTURES, Refused, Uploads
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def opened(data: bytes | None) -> Image.Image:
+    assert data is not None
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def near(pixel: object, colour: tuple[int, int, int]) -> bool:
+    assert isinstance(pixel, tuple)
+    return all(abs(a - b) < 40 for a, b in zip(pixel, colour, strict=False))
+
+
+def huge_png(edge: int) -> bytes:
+    """A PNG that claims to be `edge` pixels square."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", edge, edge, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
+def test_every_kind_of_png_gets_a_thumbnail(mode: str) -> None:
+    small = opened(thumbnail(encoded(Image.new(mode, (900, 600)))))
+    assert small.size == (EDGE_PX, EDGE_PX * 2 // 3)
+
+
+def test_cmyk_and_sixteen_bits_keep_their_brightness() -> None:
+    cyan = opened(thumbnail(encoded(Image.new("CMYK", (9, 9), (255, 0, 0, 0)), "JPEG")))
+    assert near(cyan.getpixel((4, 4)), (0, 255, 255))
+    grey = opened(thumbnail(encoded(Image.new("I;16", (9, 9), 0x8000))))
+    assert near(grey.getpixel((4, 4)), (128, 128, 128))
+
+
+def test_a_turned_photo_is_upright() -> None:
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    assert opened(thumbnail(encoded(image, "JPEG", exif=exif))).size == (20, 40)
+
+
+def test_an_animation_shows_its_first_frame() -> None:
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert near(opened(thumbnail(data)).getpixel((4, 4)), (255, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"just text",
+        encoded(Image.effect_noise((300, 300), 50).convert("RGB"), "JPEG")[:2000],
+        huge_png(30_000),
+        huge_png(6_000),
+    ],
+    ids=["nothing", "text", "truncated", "bomb", "empty"],
+)
+def test_what_is_no_picture_has_no_thumbnail(data: bytes) -> None:
+    assert thumbnail(data) is None
+
+
+async def test_a_message_takes_its_pictures_in_order_and_once() -> None:
+    uploads = Uploads()
+    first = await uploads.add("web:1", "a.png", encoded(Image.new("RGB", (9, 9))))
+    second = await uploads.add("web:1", "b.png", b"broken")
+    assert [each.picture.name for each in uploads.take("web:1", [second.id, first.id])] == ["b.png", "a.png"]
+    assert first.attachment.id
+    assert not second.attachment.id
+    with pytest.raises(Refused, match="attach it again"):
+        uploads.take("web:1", [first.id])
+
+
+async def test_nobody_takes_another_persons_picture() -> None:
+    uploads = Uploads()
+    upload = await uploads.add("web:1", "a.png", b"x")
+    with pytest.raises(Refused):
+        uploads.take("web:2", [upload.id])
+    uploads.drop("web:2", upload.id)
+    assert uploads.take("web:1", [upload.id]) == [upload]
+
+
+async def test_pictures_that_wait_are_bounded_and_forgotten() -> None:
+    now = 0.0
+    uploads = Uploads(clock=lambda: now)
+    kept = [await uploads.add("web:1", "a.png", b"x") for _ in range(2 * MAX_PICTURES)]
+    with pytest.raises(Refused, match="At most 10"):
+        await uploads.add("web:1", "a.png", b"x")
+    with pytest.raises(Refused, match="At most 10"):
+        uploads.take("web:1", [each.id for each in kept])
+    uploads.drop("web:1", kept[0].id)
+    now = 1000.0
+    upload = await uploads.add("web:1", "a.png", b"x")
+    with pytest.raises(Refused):
+        uploads.take("web:1", [kept[1].id])
+    assert uploads.take("web:1", [upload.id]) == [upload]

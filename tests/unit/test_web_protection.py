@@ -1,0 +1,42 @@
+"""Foreign sites and rebound names stay outside."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.web.protection import host_allowed, origin_allowed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "127.0.0.1"])
+def test_loopback_is_served(host: str) -> None:
+    assert host_allowed(host, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "192.168.0.2", "localhost.evil.example", "[::"],
+)
+def test_anything_else_is_not(host: str) -> None:
+    assert not host_allowed(host, "127.0.0.1")
+    assert not host_allowed(host, "localhost")
+
+
+def test_a_wider_binding_takes_addresses_and_configured_names() -> None:
+    assert host_allowed("192.168.0.2:8080", "0.0.0.0")
+    assert host_allowed("bot.example:443", "0.0.0.0", ["Bot.example"])
+    assert not host_allowed("evil.example", "0.0.0.0", ["bot.example"])
+    assert host_allowed("myhost:1", "myhost")
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("http://localhost:8080", True),
+        ("http://localhost:9090", False),
+        ("http://evil.example", False),
+        ("null", False),
+    ],
+)
+def test_only_our_own_page_may_act(origin: str | None, allowed: bool) -> None:
+    assert origin_allowed(origin, "localhost:8080") is allowed

@@ -1,0 +1,323 @@
+"""The server over real sockets, with a fake bot behind it."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from adapters.delivery.channel import Frame
+from adapters.web.posts import Attachment, Post
+from tests.unit.web_parts import Page, Parts, browser_session, visit
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+async def address(parts: Parts) -> AsyncIterator[str]:
+    async with parts.server().serving() as address:
+        yield address
+
+
+def form(*pictures: tuple[str, bytes]) -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    for name, content in pictures:
+        data.add_field("picture", io.BytesIO(content), filename=name)
+    return data
+
+
+def png() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (640, 480), "red").save(out, "PNG")
+    return out.getvalue()
+
+
+async def test_the_page_comes_with_its_protection(address: str) -> None:
+    async with browser_session() as session, session.get(address) as response:
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "HttpOnly" in response.headers["Set-Cookie"]
+        assert "SameSite=Strict" in response.headers["Set-Cookie"]
+        page = await response.text()
+        assert "style=" not in page
+        assert "onclick" not in page
+        for name in ("page.css", "page.js", "code.css", "icon.svg"):
+            async with session.get(f"{address}static/{name}") as file:
+                assert file.status == 200
+        for name in ("server.py", "..%2fserver.py", "index.html"):
+            async with session.get(f"{address}static/{name}") as file:
+                assert file.status == 404
+
+
+async def test_foreign_hosts_and_origins_are_refused(address: str) -> None:
+    async with browser_session() as session:
+        async with session.get(address, headers={"Host": "evil.example"}) as response:
+            assert response.status == 421
+        async with session.post(address + "upload", headers={"Origin": "http://evil.example"}) as response:
+            assert response.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(address + "ws", origin="http://evil.example")
+        assert refused.value.status == 403
+        async with session.ws_connect(address + "ws", origin=address.rstrip("/")) as socket:
+            assert (await socket.receive_json())["type"] in {"hello", "people"}
+
+
+async def test_hello_tells_everything(address: str, parts: Parts) -> None:
+    async with visit(address) as page:
+        hello = next(message for message in page.seen if message["type"] == "hello")
+    assert hello["name"] == "Guest 1"
+    assert hello["person"].startswith("web:")
+    assert hello["model"]["name"] == "A fake model"
+    assert hello["examples"][0] == {"kind": "plain", "text": "Write a poem."}
+    assert hello["commands"][0] == {"name": "code", "summary": "Write code"}
+    assert hello["posts"] == []
+
+
+async def test_a_message_is_posted_and_answered_in_one_growing_post(address: str, parts: Parts) -> None:
+    async with visit(address) as page, visit(address) as other:
+        await page.type("hello <b>there</b>")
+        asked = await other.post(lambda post: post["kind"] == "person")
+        assert (asked["text"], asked["name"], asked["client_id"]) == ("hello <b>there</b>", "Guest 1", "a")
+        answer = await other.answer()
+        frames = [m["post"] for m in page.seen if m["type"] == "post" and m["post"]["id"] == answer["id"]]
+        assert all(frame["growing"] for frame in frames[:-1])
+    assert "<p>You said: hello &lt;b&gt;there&lt;/b&gt;" in answer["html"]
+    assert answer["reply_to"] == asked["id"]
+    assert answer["asker"] == asked["author"]
+    assert answer["actions"] == ["regenerate", "continue"]
+    (incoming,) = parts.bot.incoming
+    assert (incoming.chat, incoming.author.name, incoming.text) == ("web:lobby", "Guest 1", "hello <b>there</b>")
+
+
+async def test_the_same_message_is_answered_once(address: str, parts: Parts) -> None:
+    async with visit(address) as page:
+        for _ in range(3):
+            await page.type("hello", client_id="same")
+        assert (await page.next("accepted"))["client_id"] == "same"
+        await page.next("accepted")
+        await page.next("accepted")
+        await page.type("done", client_id="other")
+        await page.post(lambda post: "done" in post["html"] and not post["growing"])
+    assert [incoming.text for incoming in parts.bot.incoming] == ["hello", "done"]
+
+
+async def test_a_press_becomes_a_command(address: str, parts: Parts) -> None:
+    async with visit(address) as page:
+        await page.type("hold on")
+        growing = await page.post(lambda post: "Holding" in post["html"])
+        assert growing["growing"]
+        for _ in range(2):
+            await page.say("action", client_id="x", action="stop", message_id=growing["id"])
+        assert (await page.next("said"))["sentence"] == "Stopped."
+        await page.answer()
+    stop = parts.bot.incoming[-1]
+    assert (stop.text, stop.reply_to) == ("/stop", growing["id"])
+    assert len(parts.bot.incoming) == 2
+
+
+async def test_private_words_stay_private(address: str) -> None:
+    async with visit(address) as page, visit(address) as other:
+        await page.type("/secret")
+        notice = await page.next("notice")
+        assert "<em>only</em>" in notice["post"]["html"]
+        await other.type("x", client_id="b")
+        await other.answer()
+        assert all(message["type"] != "notice" for message in other.seen)
+
+
+async def test_failures_are_sentences(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with visit(address) as page:
+        await page.type("fail")
+        assert (await page.answer())["failure"] == "The queue is full; try again in 5 s."
+        await page.type("crash", client_id="b")
+        notice = await page.next("notice")
+        assert "try again" in notice["post"]["failure"]
+        assert "secret path" not in json.dumps(page.seen)
+        await page.type("still there", client_id="c")
+        await page.answer()
+    assert "secret path" in caplog.text
+
+
+async def test_hostile_text_does_not_end_the_socket(address: str, parts: Parts) -> None:
+    async with visit(address) as page:
+        await page.socket.send_str('{"type":"message","client_id":"n","text":"a\\u0000b\\ud800c"}')
+        await page.answer()
+        assert parts.bot.incoming[-1].text == "a\ufffdb\ufffdc"
+        await page.type("x" * 100_000, client_id="long")
+        await page.answer()
+        assert len(parts.bot.incoming[-1].text) == 100_000
+        await page.type("x" * 300_000, client_id="longer")
+        assert "256 kB" in (await page.next("rejected"))["sentence"]
+        await page.type(" \n", client_id="empty")
+        assert (await page.next("rejected"))["client_id"] == "empty"
+        await page.socket.send_str("nonsense")
+        await page.next("rejected")
+        await page.socket.send_bytes(b"\0")
+        await page.type("alive", client_id="last")
+        await page.answer()
+
+
+async def test_pictures_go_to_the_bot_and_thumbnails_stay(address: str, parts: Parts) -> None:
+    async with browser_session() as session, session.ws_connect(address + "ws") as socket:
+        page = Page(socket)
+        async with session.post(address + "upload", data=form(("a.png", png()), ("b.png", b"text"))) as response:
+            uploaded = (await response.json())["pictures"]
+        assert [each["picture"] for each in uploaded] == [True, False]
+        await page.type("look", pictures=[each["id"] for each in uploaded])
+        post = await page.post(lambda post: post["kind"] == "person")
+        good, bad = post["attachments"]
+        assert (good["name"], bad["name"], bad["id"]) == ("a.png", "b.png", "")
+        async with session.get(f"{address}files/{good['id']}") as response:
+            assert response.content_type == "image/webp"
+            assert Image.open(io.BytesIO(await response.read())).size == (320, 240)
+        async with session.get(f"{address}files/nothing") as response:
+            assert response.status == 404
+        await page.answer()
+        await page.type("again", client_id="b", pictures=[uploaded[0]["id"]])
+        assert "attach it again" in (await page.next("rejected"))["sentence"]
+    pictures = parts.bot.incoming[0].pictures
+    assert [(each.name, each.data) for each in pictures] == [("a.png", png()), ("b.png", b"text")]
+
+
+async def test_a_picture_that_is_too_large_is_refused(address: str) -> None:
+    async with browser_session() as session:
+        large = form(("a.png", b"x" * (20 * 1024 * 1024 + 1)))
+        async with session.post(address + "upload", data=large) as response:
+            assert response.status == 413
+            assert "20 MB" in (await response.json())["sentence"]
+        async with session.post(address + "upload", data=b"x") as response:
+            assert response.status == 415
+
+
+async def test_a_setting_is_saved_and_shown_in_every_tab(address: str, parts: Parts) -> None:
+    async with (
+        browser_session() as session,
+        session.ws_connect(address + "ws") as one,
+        session.ws_connect(address + "ws") as two,
+    ):
+        first, second = Page(one), Page(two)
+        await second.next("settings")
+        await first.say("setting", name="temperature", value="0.3")
+        shown = await second.next("settings")
+        assert (shown["settings"][0]["value"], shown["refused"]) == ("0.3", False)
+        await first.say("setting", name="temperature", value="7")
+        shown = await second.next("settings")
+        assert (shown["settings"][0]["value"], shown["refused"]) == ("0.3", True)
+        assert "between" in shown["sentence"]
+
+
+async def test_a_command_shows_its_settings_in_the_panel(address: str, parts: Parts) -> None:
+    async with visit(address) as page:
+        person = next(message["person"] for message in page.seen if message["type"] == "hello")
+        parts.panel.values[person, "temperature"] = "0.2"
+        await page.type("/temperature 0.2")
+        shown = await page.next("settings")
+        assert (shown["settings"][0]["value"], shown["sentence"]) == ("0.2", "")
+
+
+async def test_people_have_names_of_their_own(address: str) -> None:
+    async with visit(address) as ada, visit(address) as bob:
+        await ada.say("name", name="Ada")
+        people = await bob.next("people", lambda message: message["people"][0]["name"] == "Ada")
+        assert [each["name"] for each in people["people"]] == ["Ada", "Guest 2"]
+        await bob.say("name", name="ada")
+        assert "already" in (await bob.next("error"))["sentence"]
+        assert (await bob.next("name"))["name"] == "Guest 2"
+
+
+async def test_whoever_comes_back_gets_the_finished_text(address: str, parts: Parts) -> None:
+    async with browser_session() as session:
+        async with session.ws_connect(address + "ws") as socket:
+            page = Page(socket)
+            await page.type("hold")
+            await page.post(lambda post: "Holding" in post["html"])
+        async with visit(address) as other:
+            parts.bot.release.set()
+            await other.answer()
+        async with session.ws_connect(address + "ws") as socket:
+            hello = await Page(socket).next("hello")
+    assert hello["name"] == "Guest 1"
+    assert [post["growing"] for post in hello["posts"]] == [False, False]
+
+
+async def test_a_closed_page_stops_its_answers(parts: Parts) -> None:
+    async with parts.server(grace_s=0.0).serving() as address, visit(address) as other:
+        async with visit(address) as page:
+            await page.type("hold")
+            await page.post(lambda post: "Holding" in post["html"])
+        await other.answer()
+    assert [incoming.text for incoming in parts.bot.incoming] == ["hold", "/stop"]
+
+
+async def test_a_restart_keeps_the_conversation_and_closes_what_grew(parts: Parts) -> None:
+    grown = Post(
+        id="p", position=7, kind="bot", author="", name="Partyline", frame=Frame(markdown="Half an", growing=True)
+    )
+    await parts.posts.put(grown)
+    async with parts.server().serving() as address, visit(address) as page:
+        (post,) = page.seen[1]["posts"] if page.seen[1]["type"] == "hello" else page.seen[0]["posts"]
+        assert (post["growing"], post["html"]) == (False, "<p>Half an</p>\n")
+        assert "restarted" in post["failure"]
+        await page.type("next")
+        assert (await page.answer())["position"] == 9
+    kept = await parts.posts.post("p")
+    assert kept is not None
+    assert not kept.frame.growing
+
+
+async def test_a_restart_answers_what_was_accepted_and_not_answered(parts: Parts) -> None:
+    picture = Attachment(id="", name="a.png", media_type="image/webp")
+    now = time.time()
+    kept = [
+        ("answered", now, ()),
+        ("asked", now, ()),
+        ("pictured", now, (picture,)),
+        ("/reset", now, ()),
+        ("/code it", now, ()),
+        ("long ago", now - 9999, ()),
+    ]
+    for number, (text, created_at, attachments) in enumerate(kept):
+        post = Post(
+            id=f"p{number}",
+            position=number,
+            kind="person",
+            author="web:ada",
+            name="Ada",
+            frame=Frame(markdown=text),
+            attachments=attachments,
+            event_id=f"web:ada/{number}",
+            created_at=created_at,
+        )
+        await parts.posts.put(post)
+    answer = Post(id="a", position=9, kind="bot", author="", name="Partyline", frame=Frame(), reply_to="p0")
+    await parts.posts.put(answer)
+    async with parts.server().serving() as address, visit(address):
+        pass
+    assert [incoming.text for incoming in parts.bot.incoming] == ["asked", "/code it"]
+    assert [incoming.event_id for incoming in parts.bot.incoming] == ["web:ada/1", "web:ada/4"]
+    closed = next(post for post in await parts.posts.load(99) if post.reply_to == "p2")
+    assert "try again" in closed.frame.failure
+
+
+async def test_the_end_of_the_server_ends_the_answers(parts: Parts) -> None:
+    async with parts.server().serving() as address, visit(address) as page:
+        await page.type("hold")
+        await page.post(lambda post: "Holding" in post["html"])
+    assert parts.bot.closed == 1
+    (_, kept) = await parts.posts.load(9)
+    assert kept.frame.markdown == "Holding "
+
+
+async def test_a_port_that_is_taken_is_a_plain_error(address: str, parts: Parts) -> None:
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with pytest.raises(OSError, match="address"):
+        async with parts.server(port=port).serving():
+            pass
