@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from adapters.delivery.phrases import Phrases
 from adapters.storage.memory import MemoryStorage
+from bots import wording
 from bots.bot import Bot
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
@@ -59,36 +61,25 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
     """
     _check_platforms(settings)
     from adapters.delivery.outbox import Outboxes
-    from adapters.delivery.phrases import Phrases
     from adapters.storage.database import open_database
     from adapters.storage.posts import SqlPosts
     from adapters.storage.sql import SqlStorage
     from adapters.web.posts import StoredFile, decode, encode
     from adapters.web.preferences import PreferencesPanel
     from adapters.web.server import WebServer
-    from bots import wording
     from bots.commands import COMMANDS, EXAMPLES
 
-    phrases = Phrases(
-        waiting=wording.waiting,
-        starting=wording.starting,
-        thinking=wording.thinking,
-        footer=wording.footer,
-        empty=wording.empty,
-        interrupted=wording.interrupted,
-        broken=wording.broken,
-    )
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database))
         storage = SqlStorage(database)
         inference = await stack.enter_async_context(_inference(settings))
         bot = _bot(inference, storage, settings)
-        outboxes = await stack.enter_async_context(Outboxes(phrases=phrases))
+        outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
         web = WebServer(
             bot=bot,
             outboxes=outboxes,
             record=storage,
-            phrases=phrases,
+            phrases=phrases(),
             posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
             panel=PreferencesPanel(bot),
             info=inference.info,
@@ -100,6 +91,19 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         address = await stack.enter_async_context(web.serving())
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
         yield [address]
+
+
+def phrases() -> Phrases:
+    """The bot's own sentences around an answer, for the delivery."""
+    return Phrases(
+        waiting=wording.waiting,
+        starting=wording.starting,
+        thinking=wording.thinking,
+        footer=wording.footer,
+        empty=wording.empty,
+        interrupted=wording.interrupted,
+        broken=wording.broken,
+    )
 
 
 def _check_platforms(settings: Settings) -> None:

@@ -87,7 +87,7 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _ask(options: argparse.Namespace, settings: Settings) -> int:
-    from adapters.terminal import Question, ask
+    from adapters.terminal.ask import Question, ask
 
     text = options.text or ""
     if text == "-":
@@ -101,7 +101,7 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _chat(options: argparse.Namespace, settings: Settings) -> int:
-    from adapters.terminal import chat
+    from adapters.terminal.chat import chat
 
     if options.demo or options.data:
         settings = _demo_settings(settings, options.data)

@@ -192,7 +192,8 @@ class _Answer:
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
         question = self._question()
-        request = await self._request(question, self._sampling())
+        opening = self._opening(question)
+        request = await self._request(question, self._sampling(), opening)
         if self._task.new:
             await self._keep_question(question)
         finished: Finished | None = None
@@ -209,6 +210,7 @@ class _Answer:
                             self._thinking += text
                             yield Thought(text)
                         case Text(text):
+                            text, opening = opening + text, ""
                             self._text += text
                             yield Said(text)
                         case Finished():
@@ -229,13 +231,20 @@ class _Answer:
             return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, self._captions))
         return question
 
-    async def _request(self, question: Turn, sampling: Sampling) -> ChatRequest:
+    def _opening(self, question: Turn) -> str:
+        """A model that reasons first begins its answer itself."""
+        info = self._inference.info
+        if self._task.resumes is not None or info.reasoning or not info.holds_prefix:
+            return ""
+        return prompt.opening(question.prompt)
+
+    async def _request(self, question: Turn, sampling: Sampling, opening: str) -> ChatRequest:
         earlier = []
         if question.parent_id is not None:
             earlier = list(await self._storage.branch(question.parent_id, conversations.MAX_TURNS))
         limit = conversations.prompt_limit(self._inference.info.context_tokens, sampling.max_new_tokens)
         turns = await conversations.fitting([*earlier, question], limit, self._inference.count_tokens)
-        prefix = f"<think>{self._thinking}</think>\n\n{self._text}" if self._thinking else self._text
+        prefix = f"<think>{self._thinking}</think>\n\n{self._text}" if self._thinking else self._text + opening
         return ChatRequest(
             id=self._place.request_id, messages=turns, sampling=sampling, owner=self._place.person, prefix=prefix
         )

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from bots.ports import Turn
 from inference.api import Message, ModelInfo
 
-CODE = (
-    "Answer with complete code in one fenced Markdown block that names its language, such as ```python, and then one "
-    "or two sentences about it."
-)
+_CODE = "Answer with complete code in one fenced Markdown block that {begins}, and then one or two sentences about it."
+_NAMED = "begins with ```"
 # The model card of DeepSeek-R1 recommends this sentence for mathematics.
 MATHEMATICS = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -25,6 +23,17 @@ _ARITHMETIC = re.compile(
     r"product of|percent of|probability)\b|\b(how many|how much)\b.*\d|\d.*\b(how many|how much)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Names as people write them, and as a fence does. Those that are also words count only after "in".
+_LANGUAGES = {
+    "python": "python", "javascript": "javascript", "typescript": "typescript", "java": "java", "c++": "cpp",
+    "c#": "csharp", "golang": "go", "rust": "rust", "ruby": "ruby", "php": "php", "swift": "swift", "kotlin": "kotlin",
+    "sql": "sql", "bash": "bash", "html": "html", "css": "css", "lua": "lua", "perl": "perl", "scala": "scala",
+    "haskell": "haskell", "powershell": "powershell", "julia": "julia",
+}  # fmt: skip
+_AMBIGUOUS = {"c": "c", "go": "go", "r": "r", "js": "javascript", "ts": "typescript", "shell": "bash"}
+_LANGUAGE = re.compile(rf"(?<![\w+#])({'|'.join(map(re.escape, _LANGUAGES))})(?![\w+#])", re.IGNORECASE)
+_IN_LANGUAGE = re.compile(rf"\bin ({'|'.join(_AMBIGUOUS)})(?![\w+#])", re.IGNORECASE)
+_OPENING = re.compile(rf"{re.escape(_NAMED)}(\w+)")
 # Mathematics is recognised by how a question begins; the rest of a long text must not cost a search.
 _LOOKED_AT = 2000
 
@@ -39,8 +48,24 @@ def is_mathematics(text: str) -> bool:
     return bool(_ARITHMETIC.search(text[:_LOOKED_AT]))
 
 
+def language(text: str) -> str | None:
+    """The programming language that a request names, as a fence names it."""
+    head = text[:_LOOKED_AT]
+    if (named := _LANGUAGE.search(head)) is not None:
+        return _LANGUAGES[named[1].lower()]
+    ambiguous = _IN_LANGUAGE.search(head)
+    return _AMBIGUOUS[ambiguous[1].lower()] if ambiguous else None
+
+
 def for_code(text: str) -> str:
-    return f"{text}\n\n{CODE}"
+    named = language(text)
+    return f"{text}\n\n{_CODE.format(begins=_NAMED + named if named else 'names its language')}"
+
+
+def opening(question: str) -> str:
+    """How the answer to this prompt must begin, if `for_code` said so; small models need to be held to it."""
+    found = _OPENING.search(question[-len(_CODE) * 2 :])
+    return f"```{found[1]}\n" if found else ""
 
 
 def for_text(text: str, info: ModelInfo) -> str:

@@ -163,14 +163,14 @@ class Caption:
 class ModelInfo:
     """What callers may know of the models behind the service.
 
-    `context_tokens` bounds prompt and answer together. `system_prompt` is false for models that were trained without
-    one (DeepSeek-R1 and its distillations). `captioner` is None where no captioner is configured.
+    `context_tokens` bounds prompt and answer together. `holds_prefix`: an answer can be made to begin with a given
+    text. `captioner` is None where no captioner is configured.
     """
 
     name: str
     context_tokens: int
-    system_prompt: bool = True
     reasoning: bool = False
+    holds_prefix: bool = False
     captioner: str | None = None
     demo_captioner: bool = False
 

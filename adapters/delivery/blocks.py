@@ -61,7 +61,7 @@ class Blocks:
 
     Attributes:
         shown: what the lines look like in this chunk.
-        cuts: (position, quality) of every line's end, positions counted from the chunk's beginning.
+        cuts: the quality of every line's end, by its position from the chunk's beginning.
         length: how far it has read.
     """
 
@@ -76,7 +76,7 @@ class Blocks:
         self.fence: Fence | None = None
         self.opened = ""
         self.shown: list[str] = []
-        self.cuts: list[tuple[int, Cut]] = []
+        self.cuts: dict[int, Cut] = {}
         self.length = 0
         self._paragraph = False
         self._previous = ""
@@ -135,7 +135,7 @@ class Blocks:
         for end in _LINE_END.finditer(text):
             self.shown.append(self._line(text[position : end.start()]) + end[0])
             position = end.end()
-            self.cuts.append((self.length + position, self._quality()))
+            self.cuts[self.length + position] = self._quality()
         if position < len(text):
             self.shown.append(self._line(text[position:]))
         self.length += len(text)
@@ -144,7 +144,7 @@ class Blocks:
     def copy(self) -> Blocks:
         """What can read on without changing this one."""
         twin = copy(self)
-        twin.containers, twin.shown, twin.cuts = self.containers[:], self.shown[:], self.cuts[:]
+        twin.containers, twin.shown, twin.cuts = self.containers[:], self.shown[:], self.cuts.copy()
         return twin
 
     def _quality(self) -> Cut:
@@ -218,7 +218,8 @@ class Blocks:
 
     def _close_fence(self) -> None:
         self.fence = None
-        del self.cuts[-1:]  # a chunk that began here would begin with an empty block
+        if self.cuts:
+            self.cuts.popitem()  # a chunk that began here would begin with an empty block
 
     def _continues_paragraph(self, rest: str) -> bool:
         stripped = rest.lstrip(" ")
@@ -260,8 +261,9 @@ class Blocks:
 
     def _upgrade(self, quality: Cut) -> None:
         """The line that is being read begins something, so the place before it is a good one."""
-        if self.cuts and Cut.NEVER < self.cuts[-1][1] < quality:
-            self.cuts[-1] = (self.cuts[-1][0], quality)
+        place = next(reversed(self.cuts), None)
+        if place is not None and Cut.NEVER < self.cuts[place] < quality:
+            self.cuts[place] = quality
 
     def _leaf(self, rest: str) -> int | None:
         """Reads what the containers hold; returns where a backslash has to go, if anywhere."""

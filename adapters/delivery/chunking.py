@@ -69,6 +69,7 @@ class Chunker:
 
     def live(self) -> Chunk:
         """The growing chunk, within its limit: a little of the newest text may wait for the next look."""
+        self._read_lines(len(self._text))
         chunk = self._chunk(len(self._text))
         if self._fits < len(self._text) and self._measure(chunk.markdown) > self._limit:
             chunk = self._chunk(self._fits)
@@ -87,6 +88,7 @@ class Chunker:
             units = self._measure(self._chunk(len(self._text)).markdown)
             if units <= self._limit and len(self._text) < _SOURCE_FACTOR * self._limit:
                 self._fits = len(self._text)
+                self._read_lines(self._fits)
                 step = max(1, min(64, self._limit // 16), (self._limit - units) // 2)
                 self._next_look = min(self._fits + step, _SOURCE_FACTOR * self._limit)
             else:
@@ -95,28 +97,27 @@ class Chunker:
 
     def _freeze(self) -> int:
         """Ends the live chunk at the best place; returns the length of its source."""
-        end = self._best_end()
+        end, blocks = self._best_end()
         rest = self._text[end:]
-        blocks = self._blocks(end)
         self.frozen.append(_chunk_of(self._text[:end], blocks))
         self._before, self._at_line_start = blocks, self._text[end - 1] in "\r\n"
-        blocks.shown, blocks.cuts = [], []
+        blocks.shown, blocks.cuts = [], {}
         self._text = rest
         self._begin()
         return end
 
-    def _best_end(self) -> int:
-        furthest = self._furthest_fit()
-        ceiling = furthest
-        while ceiling > 1:
-            end = self._good_end(ceiling)
-            if end == furthest or self._units(end) <= self._limit:
-                return end
+    def _best_end(self) -> tuple[int, Blocks]:
+        furthest = ceiling = self._furthest_fit()
+        while True:
+            end = self._good_end(ceiling) if ceiling > 1 else 1
+            blocks = self._blocks(end)
+            if end in (1, furthest) or self._measure(blocks.markdown) <= self._limit:
+                return end, blocks
             ceiling = min(end - 1, ceiling - ceiling // 16)
-        return 1
 
     def _furthest_fit(self) -> int:
         low, high = max(1, self._fits), len(self._text)
+        self._read_lines(low)
         if self._units(high) <= self._limit:
             return high
         while high - low > 1:
@@ -132,10 +133,10 @@ class Chunker:
         blocks = self._blocks(len(self._text))
         half = furthest // 2
         for quality in (Cut.BLOCK, Cut.ITEM, Cut.LINE):
-            for place, found in reversed(blocks.cuts):
+            for place, found in reversed(blocks.cuts.items()):
                 if half < place <= furthest and found >= quality:
                     return place
-        line = max((place for place, _ in blocks.cuts if place <= furthest), default=0)
+        line = max((place for place in blocks.cuts if place <= furthest), default=0)
         word = word_boundary(self._text[line:furthest], max(0, half - line))
         if word:
             return line + word
@@ -148,15 +149,21 @@ class Chunker:
         return _chunk_of(self._text[:length], self._blocks(length))
 
     def _blocks(self, length: int) -> Blocks:
-        """The structure of the live text up to there; lines that are complete are read once."""
+        """The structure of the live text up to there."""
+        if self._lines and self._lines.length <= length:
+            return self._lines.copy().read(self._text[self._lines.length : length])
+        return self._new_blocks().read(self._text[:length])
+
+    def _read_lines(self, length: int) -> None:
+        """Lines that are complete are read once for all that is asked about places after them."""
         complete = self._text.rfind("\n", 0, length) + 1
-        if self._lines is None or self._lines.length > length or not complete:
-            self._lines = Blocks(self._before, self._at_line_start, self._text, self._limit // 4)
-        if not complete:
-            blocks, self._lines = self._lines, None
-            return blocks.read(self._text[:length])
-        self._lines.read(self._text[self._lines.length : complete])
-        return self._lines.copy().read(self._text[complete:length])
+        if not self._lines or self._lines.length > complete:
+            self._lines = self._new_blocks() if complete else None
+        if self._lines:
+            self._lines.read(self._text[self._lines.length : complete])
+
+    def _new_blocks(self) -> Blocks:
+        return Blocks(self._before, self._at_line_start, self._text, self._limit // 4)
 
 
 def _chunk_of(source: str, blocks: Blocks) -> Chunk:

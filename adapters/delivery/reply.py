@@ -54,7 +54,8 @@ class Reply:
         self.served_at = now
         self.typed_at = float("-inf")
         self.visible = False
-        self.changed_at: float | None = now
+        self.changed_at: float | None = None
+        """Since when there has been something new to show."""
         self._nonce = nonce
         self._part = 0
         self._position = 0

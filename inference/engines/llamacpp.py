@@ -183,7 +183,7 @@ class LlamaCppEngine:
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=context,
-            system_prompt="<｜User｜>" not in "".join(template),
+            holds_prefix=True,
             reasoning=opened_by("".join(template)) or "<think>" in str(properties.get("chat_template", "")),
         )
 

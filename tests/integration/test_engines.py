@@ -1,6 +1,7 @@
 """Every engine keeps the same contract; llama.cpp with the real GGUF of the demo."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +13,8 @@ from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
 from inference.engines.port import Closed, Engine, Opened, Output, Piece
 from inference.engines.scripted import ScriptedEngine
 from inference.models import captioner_for, demo_model, engine_for
-from tests.fakes import script
+from inference.service import LocalInference
+from tests.fakes import Chat, said, script
 
 QUESTION = "Write one sentence about the sea."
 
@@ -189,3 +191,18 @@ def test_which_engine_a_reference_means(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="PARTYLINE_MODEL"):
         engine_for("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", options)
     assert captioner_for("") is None
+
+
+async def test_small_models_are_held_to_the_language_of_a_code_request() -> None:
+    engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=1024, threads=1))
+    inference = LocalInference(engine, clock=time.monotonic)
+    await inference.start()
+    chat = Chat(inference)
+    await chat.say("/max_tokens 20")
+    events = await chat.say("/code reverse a string in JavaScript")
+    assert said(events).startswith("```javascript\n")
+    head = await chat.storage.head("test:room", "test:ann")
+    turn = await chat.storage.turn(head or "")
+    assert turn is not None
+    assert turn.text == said(events)
+    await inference.close()

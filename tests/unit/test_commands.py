@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.commands import COMMANDS, Called, read
-from bots.prompt import is_mathematics, is_question
+from bots.prompt import for_code, is_mathematics, is_question, language, opening
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,28 @@ def test_mathematics(text: str) -> None:
 @pytest.mark.parametrize("text", ["a poem about a robot", "reverse a string in Python", "the year 2026", "how many?"])
 def test_no_mathematics(text: str) -> None:
     assert not is_mathematics(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("reverse a string in Python", "python"),
+        ("a C++ class", "cpp"),
+        ("hello world in C", "c"),
+        ("a loop in C#", "csharp"),
+        ("sort in JS", "javascript"),
+        ("JavaScript promise", "javascript"),
+        ("quicksort in go", "go"),
+        ("go home", None),
+        ("a pythonic poem", None),
+        ("vitamin c", None),
+    ],
+)
+def test_the_language_that_a_request_names(text: str, name: str | None) -> None:
+    assert language(text) == name
+    assert opening(for_code(text)) == (f"```{name}\n" if name else "")
+
+
+@given(st.text())
+def test_words_of_a_person_open_nothing(text: str) -> None:
+    assert opening(text) == "" or "begins with ```" in text

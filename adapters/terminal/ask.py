@@ -1,0 +1,129 @@
+"""`partyline ask`: one answer on stdout, as text or as JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.app import in_memory
+from adapters.delivery.renderers.terminal import safe
+from bots import wording
+from bots.messages import (
+    Captioned,
+    Ended,
+    Failed,
+    Incoming,
+    Notice,
+    Person,
+    Picture,
+    ReplyEvent,
+    Said,
+    Thought,
+    Waiting,
+)
+from bots.preferences import Refused
+from config.settings import Settings
+
+Ready = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `partyline ask` was called with; `settings` are a person's settings as they were written."""
+
+    text: str
+    images: tuple[Path, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    json: bool = False
+
+
+async def ask(question: Question, settings: Settings, ready: Ready) -> int:
+    """One answer on stdout; returns the exit code. Raises Unavailable."""
+    try:
+        pictures = tuple([await asyncio.to_thread(picture, path) for path in question.images])
+    except OSError as error:
+        print(f"partyline: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    async with in_memory(settings) as app:
+        person = Person("terminal:ask", "you")
+        try:
+            for name, value in question.settings.items():
+                await app.bot.change_setting(person.id, name, value)
+        except Refused as refusal:
+            print(f"partyline: {refusal}", file=sys.stderr)
+            return 2
+        ready(app.inference.info.name)
+        text = question.text if question.text.strip() else "/caption"
+        incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures)
+        show = _Lines() if question.json else _Prose()
+        async with aclosing(app.bot.respond(incoming)) as events:
+            async for event in events:
+                show(event)
+        return show.exit_code
+
+
+def picture(path: Path) -> Picture:
+    """Reads a file, whatever is in it. Raises OSError."""
+    return Picture(path.read_bytes(), path.name)
+
+
+class _Prose:
+    """Events as text: the answer on stdout, everything else on stderr. Nothing in it can steer a terminal."""
+
+    exit_code = 0
+
+    def __call__(self, event: ReplyEvent) -> None:
+        match event:
+            case Said(text):
+                print(safe(text), end="", flush=True)
+            case Captioned(text):
+                print(safe(text), flush=True)
+            case Notice(text, refused=refused):
+                print(f"partyline: {text}" if refused else text, file=sys.stderr if refused else sys.stdout, flush=True)
+                self.exit_code = int(refused)
+            case Failed(sentence):
+                print(f"\npartyline: {sentence}", file=sys.stderr, flush=True)
+                self.exit_code = 1
+            case Ended():
+                print(flush=True)
+
+
+class _Lines:
+    """Events as JSON, one a line."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self._text = ""
+
+    def __call__(self, event: ReplyEvent) -> None:
+        match event:
+            case Waiting(position, eta_s):
+                self._print("queued", wording.waiting(position, eta_s), position=position, eta_s=eta_s)
+            case Thought(text):
+                self._print("thinking", text)
+            case Said(text):
+                self._text += text
+                self._print("text", text)
+            case Captioned(text):
+                self._text += text
+                self._print("caption", text)
+            case Ended():
+                usage, timings = asdict(event.usage), asdict(event.timings)
+                self._print("finished", self._text, reason=event.reason, usage=usage, timings=timings)
+            case Notice(text, refused=False):
+                self._print("text", text)
+                self._print("finished", text, reason="stop", usage={}, timings={})
+            case Notice(sentence) | Failed(sentence):
+                self._print("failed", sentence)
+                print(f"partyline: {sentence}", file=sys.stderr)
+                self.exit_code = 1
+
+    @staticmethod
+    def _print(name: str, text: str, **more: Any) -> None:
+        print(json.dumps({"event": name, "text": text, **more}), flush=True)

@@ -1,0 +1,132 @@
+"""`partyline chat`: a conversation in the terminal, slash commands included."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import shutil
+import signal
+import sys
+import threading
+from contextlib import aclosing
+from itertools import count
+from pathlib import Path
+
+from adapters.app import App, on_disk, phrases
+from adapters.delivery.outbox import Outboxes
+from adapters.terminal.ask import Ready, picture
+from adapters.terminal.channel import TerminalChannel
+from bots.messages import Incoming, Person, Picture
+from config.settings import Settings
+
+CHAT = "terminal:here"
+
+
+async def chat(settings: Settings, ready: Ready) -> int:
+    """A conversation until the end of input. Raises Unavailable or StorageError."""
+    async with on_disk(settings) as app, Outboxes(phrases=phrases()) as outboxes:
+        ready(app.inference.info.name)
+        print("Write a message; /help lists the commands, @file adds a picture, Ctrl-D ends.")
+        await _Conversation(app, outboxes).hold()
+    return 0
+
+
+class _Conversation:
+    """Reads a line, shows the answer; Ctrl-C stops the answer, not the program."""
+
+    def __init__(self, app: App, outboxes: Outboxes) -> None:
+        self._app = app
+        self._outboxes = outboxes
+        colour = sys.stdout.isatty()
+        self._channel = TerminalChannel(_write, colour=colour, width=shutil.get_terminal_size().columns)
+        self._person = Person(f"terminal:{_user()}", _user())
+        self._numbers = count(1)
+        self._answering = False
+        self._interrupted = asyncio.Event()
+
+    async def hold(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        keyboard = _Keyboard(loop)
+        async with asyncio.TaskGroup() as tasks:
+            stopper = tasks.create_task(self._stop_when_interrupted())
+            while (line := await keyboard.line(_prompt())) is not None:
+                if line.strip():
+                    await self._answer(line)
+            stopper.cancel()
+
+    def _interrupt(self) -> None:
+        if self._answering:
+            self._interrupted.set()
+        else:
+            _write(f"\nCtrl-D ends the program.\n{_prompt()}")
+
+    async def _stop_when_interrupted(self) -> None:
+        while True:
+            await self._interrupted.wait()
+            self._interrupted.clear()
+            async with aclosing(self._app.bot.respond(self._incoming("/stop"))) as events:
+                async for _ in events:
+                    pass
+
+    async def _answer(self, line: str) -> None:
+        text, pictures = await asyncio.to_thread(_with_pictures, line)
+        events = self._app.bot.respond(self._incoming(text, pictures))
+        self._answering = True
+        try:
+            await self._outboxes.deliver(self._channel, CHAT, events, reply_to=None, record=self._app.storage)
+        finally:
+            self._answering = False
+
+    def _incoming(self, text: str, pictures: tuple[Picture, ...] = ()) -> Incoming:
+        event_id = str(next(self._numbers))
+        return Incoming(event_id=event_id, chat=CHAT, author=self._person, text=text, pictures=pictures)
+
+
+class _Keyboard:
+    """Lines of stdin, read in a thread: the only way to wait for a keyboard everywhere."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def line(self, prompt: str) -> str | None:
+        """The next line, None at the end of input."""
+        threading.Thread(target=self._read, args=(prompt,), daemon=True).start()
+        return await self._lines.get()
+
+    def _read(self, prompt: str) -> None:
+        text: str | None = None
+        try:
+            text = input(prompt)
+        except EOFError:
+            pass
+        finally:
+            self._loop.call_soon_threadsafe(self._lines.put_nowait, text)
+
+
+def _with_pictures(line: str) -> tuple[str, tuple[Picture, ...]]:
+    """Words such as @holiday.jpg that name a file become pictures."""
+    pictures, words = [], []
+    for word in line.split(" "):
+        path = Path(word[1:]).expanduser() if word.startswith("@") and len(word) > 1 else None
+        if path is not None and path.is_file():
+            pictures.append(picture(path))
+        else:
+            words.append(word)
+    return " ".join(words), tuple(pictures)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may have no such user
+        return "you"
+
+
+def _prompt() -> str:
+    return "> " if sys.stdin.isatty() else ""
+
+
+def _write(text: str) -> None:
+    print(text, end="", flush=True)
