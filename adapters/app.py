@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -70,9 +71,13 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
     from bots.commands import COMMANDS, EXAMPLES
 
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings.database))
+        inference = _made_inference(settings)
+        stack.push_async_callback(inference.close)
+        async with asyncio.TaskGroup() as starting:
+            # The model loads in a thread while the database is opened.
+            starting.create_task(inference.start())
+            database = await stack.enter_async_context(open_database(settings.database))
         storage = SqlStorage(database)
-        inference = await stack.enter_async_context(_inference(settings))
         bot = _bot(inference, storage, settings)
         outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
         web = WebServer(
@@ -116,6 +121,16 @@ def _check_platforms(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _inference(settings: Settings) -> AsyncIterator[LocalInference]:
+    inference = _made_inference(settings)
+    try:
+        await inference.start()
+        yield inference
+    finally:
+        await inference.close()
+
+
+def _made_inference(settings: Settings) -> LocalInference:
+    """The service, not started. Raises Unavailable."""
     options = settings.inference
     engine = engine_for(
         settings.model,
@@ -132,12 +147,7 @@ async def _inference(settings: Settings) -> AsyncIterator[LocalInference]:
         max_waiting_per_owner=options.max_waiting_per_person,
         max_active_per_owner=options.max_active_per_person,
     )
-    inference = LocalInference(engine, captioner_for(settings.captioner), bounds=bounds, clock=time.monotonic)
-    try:
-        await inference.start()
-        yield inference
-    finally:
-        await inference.close()
+    return LocalInference(engine, captioner_for(settings.captioner), bounds=bounds, clock=time.monotonic)
 
 
 def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from bots import admission, conversations, prompt
+from bots import admission, conversations, prompt, wording
 from bots.messages import (
     Action,
     Captioned,
     Ended,
+    Failed,
     Incoming,
     Picture,
     ReplyEvent,
@@ -28,6 +30,7 @@ from inference.api import (
     ChatRequest,
     Finished,
     Inference,
+    InferenceError,
     Queued,
     Reason,
     Sampling,
@@ -36,6 +39,8 @@ from inference.api import (
     Timings,
     Usage,
 )
+
+log = logging.getLogger(__name__)
 
 AFTER: dict[str, tuple[Action, ...]] = {
     "stop": (Action.REGENERATE,),
@@ -197,6 +202,7 @@ class _Answer:
         if self._task.new:
             await self._keep_question(question)
         finished: Finished | None = None
+        failure: Failed | None = None
         if self._place.stopped:
             yield self._ended(_stopped())
             return
@@ -215,11 +221,16 @@ class _Answer:
                             yield Said(text)
                         case Finished():
                             finished = event
+        except InferenceError as error:
+            log.warning("request %s: %s", request.id, error)
+            failure = Failed(wording.failure(error), AFTER["cancelled" if self._text else "stop"])
         finally:
             # Also when the stream failed or was given up: what was said is part of the conversation.
             await asyncio.shield(self._keep(finished))
         if finished is not None:
             yield self._ended(finished)
+        elif failure is not None:
+            yield failure
 
     def _sampling(self) -> Sampling:
         sampling = self._profile.sampling()

@@ -59,7 +59,7 @@ class Bot:
         except Refused as refusal:
             yield Notice(str(refusal), private=True, refused=True)
         except InferenceError as error:
-            log.warning("event %s of %s: %s", incoming.event_id, incoming.chat, error)
+            log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)
             yield Failed(wording.failure(error))
         except Exception:
             # The edge where a defect becomes a sentence; the traceback goes to the log alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from bots.ports import Turn
 from inference.api import Message, ModelInfo
@@ -80,5 +81,10 @@ def for_pictures(text: str, captions: Sequence[str]) -> str:
 
 
 def messages(turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """The conversation as the model gets it: thinking left out, answers without a word too."""
-    return tuple(Message(turn.role, turn.prompt or turn.text) for turn in turns if turn.prompt or turn.text)
+    """The conversation as the model gets it: thinking left out, and questions that never got a word in answer.
+
+    What is left alternates between user and assistant, as many chat templates insist.
+    """
+    spoken = [turn for turn in turns if turn.prompt or turn.text]
+    answered = [turn for turn, after in pairwise(spoken) if turn.role != after.role]
+    return tuple(Message(turn.role, turn.prompt or turn.text) for turn in [*answered, *spoken[-1:]])

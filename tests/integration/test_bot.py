@@ -1,14 +1,16 @@
 """The bot as people meet it: conversations over the scripted engine and a store in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from bots.bot import Bot
 from bots.messages import Action, Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
-from inference.api import ChatRequest, Message
+from inference.api import ChatRequest, Message, Unavailable
+from inference.engines.port import Output, Piece
 from inference.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 
@@ -342,3 +344,36 @@ async def test_a_closed_answer_is_kept_as_far_as_it_was_said(chat: Chat) -> None
     assert turn is not None
     assert (turn.role, turn.state) == ("assistant", "failed")
     assert turn.text.startswith("word")
+
+
+async def test_a_failure_in_the_middle_keeps_the_text_and_offers_to_go_on(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inference = chat.bot._inference
+    assert isinstance(inference, LocalInference)
+    generate = inference._engine.generate
+
+    async def breaking(request: ChatRequest) -> AsyncGenerator[Output, None]:
+        async with aclosing(generate(request)) as outputs:
+            async for output in outputs:
+                yield output
+                if isinstance(output, Piece):
+                    raise Unavailable("the engine died")
+
+    monkeypatch.setattr(inference._engine, "generate", breaking)
+    events = await chat.say("long")
+    assert said(events)
+    assert "died" not in failed(events)
+    assert events[-1] == Failed(failed(events), (Action.CONTINUE, Action.REGENERATE))
+    monkeypatch.undo()
+    more = await chat.say("/continue")
+    assert said(events) + said(more) == LONG["answer"]
+
+
+async def test_a_question_that_was_never_answered_is_left_out(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    async for event in chat.events(chat.incoming("slow")):
+        if isinstance(event, Started):
+            await chat.say("/stop")
+    await chat.say("another")
+    assert spy.contents == ["another"]
