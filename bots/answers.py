@@ -201,6 +201,9 @@ class _Answer:
         request = await self._request(question, self._sampling(), opening)
         if self._task.new:
             await self._keep_question(question)
+        if self._task.resumes is None:
+            # Whatever happens to this process, the answer can be asked for again.
+            await self._keep_answer("streaming", None)
         finished: Finished | None = None
         failure: Failed | None = None
         if self._place.stopped:

@@ -155,7 +155,7 @@ class Bot:
         question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
         if answer is None or question is None or not (question.prompt or question.text):
             raise Refused(wording.nothing_to_regenerate())
-        if answer.reason is None and answer.state != "failed":
+        if answer.reason is None and answer.state in ("done", "stopped"):
             raise Refused(wording.caption_again())
         return Task(question=question, anew=True)
 

@@ -64,8 +64,11 @@ async def scripted_inference(
 class Chat:
     """People who talk to a bot; each call is one message and returns the events of its answer."""
 
-    def __init__(self, inference: LocalInference, bounds: Bounds | None = None) -> None:
-        self.storage = MemoryStorage()
+    def __init__(
+        self, inference: LocalInference, bounds: Bounds | None = None, storage: MemoryStorage | None = None
+    ) -> None:
+        self.inference = inference
+        self.storage = storage or MemoryStorage()
         numbers = itertools.count(1)
         self.bot = Bot(
             inference,

@@ -16,12 +16,13 @@ from tests.fakes import Chat, said, script, scripted_inference
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
 THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
+FILLER = {"match": "filler", "answer": "filler " * 20}
 LONG = {"match": "long", "answer": "one two three four five six seven eight nine ten eleven twelve"}
 
 
 @pytest.fixture
 async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
-    async with scripted_inference(script(tmp_path, SLOW, THINK, LONG), context_tokens=400) as inference:
+    async with scripted_inference(script(tmp_path, SLOW, THINK, LONG, FILLER), context_tokens=400) as inference:
         yield Chat(inference)
 
 
@@ -108,7 +109,7 @@ async def test_old_turns_give_way_in_pairs(chat: Chat, monkeypatch: pytest.Monke
     contents = spy.contents
     assert contents[-1].startswith("11 ")
     assert len(contents) % 2 == 1
-    assert contents[0] == contents[1].strip() or contents[0].strip() == contents[1].strip(), "begins with a question"
+    assert contents[0][0].isdigit(), "begins with a question"
     assert len(contents) < 23
 
 
@@ -377,3 +378,16 @@ async def test_a_question_that_was_never_answered_is_left_out(chat: Chat, monkey
             await chat.say("/stop")
     await chat.say("another")
     assert spy.contents == ["another"]
+
+
+async def test_an_answer_that_a_crash_cut_off_can_be_asked_for_again(chat: Chat) -> None:
+    events = chat.bot.respond(chat.incoming("long"))
+    started = await anext(events)
+    assert isinstance(started, Started)
+    await anext(events)
+    turn = await chat.storage.turn(started.answer_id)
+    assert turn is not None
+    assert turn.state == "streaming"
+    survivor = Chat(chat.inference, storage=chat.storage)
+    assert said(await survivor.say("/regenerate")) == LONG["answer"]
+    await events.aclose()
