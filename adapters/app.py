@@ -92,6 +92,7 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
             commands=[(command.name, command.summary) for command in COMMANDS],
             host=settings.web.host,
             port=settings.web.port,
+            hostnames=settings.web.hostnames,
         )
         address = await stack.enter_async_context(web.serving())
         stack.push_async_callback(inference.drain, settings.inference.drain_s)

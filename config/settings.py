@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 PREFIX = "PARTYLINE_"
@@ -25,6 +25,13 @@ PLAIN = {
     "TELEGRAM_FILE_BASE": ("telegram", "file_base"),
 }
 
+
+def _words(value: object) -> object:
+    """In the environment a list is written with commas."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Share = Annotated[float, Field(ge=0.1, le=1.0)]
 
 
@@ -70,6 +77,7 @@ class WebSettings(_Section):
     enabled: bool = Field(False, description="serve the page")
     host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
     port: int = Field(8080, ge=0, le=65_535, description="0: any free port")
+    hostnames: Words = Field((), description="further names of the page, such as a proxy's")
 
 
 class DiscordSettings(_Section):

@@ -23,6 +23,10 @@ def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
     assert settings.discord.token.get_secret_value() == "s3cret"
 
 
+def test_a_list_in_the_environment_is_written_with_commas() -> None:
+    assert load(None, {"PARTYLINE_WEB__HOSTNAMES": "a.lan, b.lan"}).web.hostnames == ("a.lan", "b.lan")
+
+
 def test_default_toml_says_what_the_defaults_are() -> None:
     text = Path("config/default.toml").read_text()
     assert Settings.model_validate(tomllib.loads(text)) == Settings()
