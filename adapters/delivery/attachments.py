@@ -21,7 +21,8 @@ _WHOLE_NAMES = {"dockerfile": "Dockerfile", "makefile": "Makefile"}
 _SHORTEST_CODE = 200
 """Code points; a shorter block is easier to copy from the message than from a file."""
 _MOST_CODE_FILES = 5
-_LONGEST_PARSED = 400_000
+_LONGEST_PARSED = 40_000
+"""Code points; the event loop must not wait longer than this takes to parse."""
 
 
 @dataclass(frozen=True, slots=True)

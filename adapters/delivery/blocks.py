@@ -75,7 +75,7 @@ class Blocks:
         self.containers: list[Container] = []
         self.fence: Fence | None = None
         self.opened = ""
-        self.shown: list[str] = []
+        self.shown = ""
         self.cuts: dict[int, Cut] = {}
         self.length = 0
         self._paragraph = False
@@ -109,14 +109,14 @@ class Blocks:
 
     @property
     def markdown(self) -> str:
-        return f"{self.opened}{''.join(self.shown)}{self.closed}"
+        return f"{self.opened}{self.shown}{self.closed}"
 
     @property
     def closed(self) -> str:
         """The line that closes the fence that is open at the end."""
         if not self.fence:
             return ""
-        ended = not self.shown or self.shown[-1].endswith(("\n", "\r"))
+        ended = not self.shown or self.shown.endswith(("\n", "\r"))
         return f"{'' if ended else chr(10)}{self._prefix()}{self._fence_line()}"
 
     def _prefix(self, depth: int | None = None) -> str:
@@ -131,20 +131,21 @@ class Blocks:
 
     def read(self, text: str) -> Blocks:
         """Reads on: whole lines, and perhaps a last unfinished one, after which nothing more can be read."""
-        position = 0
+        position, shown = 0, []
         for end in _LINE_END.finditer(text):
-            self.shown.append(self._line(text[position : end.start()]) + end[0])
+            shown.append(self._line(text[position : end.start()]) + end[0])
             position = end.end()
             self.cuts[self.length + position] = self._quality()
         if position < len(text):
-            self.shown.append(self._line(text[position:]))
+            shown.append(self._line(text[position:]))
+        self.shown += "".join(shown)
         self.length += len(text)
         return self
 
     def copy(self) -> Blocks:
         """What can read on without changing this one."""
         twin = copy(self)
-        twin.containers, twin.shown, twin.cuts = self.containers[:], self.shown[:], self.cuts.copy()
+        twin.containers, twin.cuts = self.containers[:], self.cuts.copy()
         return twin
 
     def _quality(self) -> Cut:
@@ -190,7 +191,7 @@ class Blocks:
                     if indent < container.width:
                         break
                     end += container.width
-            elif line.startswith(">", position + indent) and (indent <= 3 or self.shown or self.opened):
+            elif line.startswith(">", position + indent) and (indent <= 3 or self.cuts or self.opened):
                 end += indent + 1
                 end += line.startswith(" ", end)
             else:

@@ -101,7 +101,7 @@ class Chunker:
         rest = self._text[end:]
         self.frozen.append(_chunk_of(self._text[:end], blocks))
         self._before, self._at_line_start = blocks, self._text[end - 1] in "\r\n"
-        blocks.shown, blocks.cuts = [], {}
+        blocks.shown, blocks.cuts = "", {}
         self._text = rest
         self._begin()
         return end

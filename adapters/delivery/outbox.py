@@ -198,6 +198,11 @@ class Outboxes:
     ) -> None:
         await self._tasks.__aexit__(kind, error, trace)
 
+    @property
+    def remembered(self) -> int:
+        """The number of chats whose pace is known."""
+        return len(self._outboxes)
+
     async def deliver(
         self,
         channel: Channel,

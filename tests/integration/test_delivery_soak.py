@@ -154,6 +154,23 @@ def test_replies_arrive_whole_whatever_happens(seed: int) -> None:
         _check_chat(platform.chat(name), name, replies, SimulatedChannel(platform, name, limits), records)
 
 
+@pytest.mark.skipif(REPLIES < 10_000, reason="thousands of messages: SOAK=1")
+@pytest.mark.timeout(3_600)
+def test_a_megabyte_without_a_line_break() -> None:
+    platform, text = Platform(faults=Faults(unsent=0.1, lost_after=0.1, penalty=0.05)), "x" * 1_000_000
+    limits = Limits(message_units=4_000, upload_bytes=10**7)
+    channel, records = SimulatedChannel(platform, "c", limits), Records()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES, dice=random.Random(0)) as outboxes:
+            events = told([Started(answer_id="a"), Said(text), END])
+            await outboxes.deliver(channel, "c", events, reply_to=None, record=records)
+
+    run_virtually(main())
+    assert "".join(message.frames[-1].markdown for message in platform.chat("c").visible) == text
+    assert platform.chat("c").all_files == [text.encode()]
+
+
 def _check_chat(
     chat: Chat,
     name: str,

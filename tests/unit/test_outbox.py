@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from adapters.delivery.channel import Frame, Limits, RetryAfter, UnknownOutcome, Unsent
+from adapters.delivery.channel import Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
 from bots.messages import (
     Action,
@@ -384,3 +384,60 @@ def test_an_account_shares_its_budget_and_finals_come_first() -> None:
     run_virtually(main())
     assert sum(chat.penalties for chat in platform.chats.values()) == 0
     assert max(chat.frames[-1][0] for chat in platform.chats.values()) < 8.5
+
+
+def test_chats_without_replies_are_forgotten() -> None:
+    platform = Platform()
+
+    async def main() -> int:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            for n in range(2_100):
+                channel = SimulatedChannel(platform, f"c{n}")
+                await outboxes.deliver(channel, f"c{n}", told([Notice("Hello")]), reply_to=None, record=Records())
+            return outboxes.remembered
+
+    assert run_virtually(main()) < 1_200
+    assert all(len(chat.visible) == 1 for chat in platform.chats.values())
+
+
+def test_a_refused_message_is_left_out_and_the_answer_comes_as_a_file(caplog: pytest.LogCaptureFixture) -> None:
+    platform = Platform()
+
+    class Strict(SimulatedChannel):
+        async def edit(self, message_id: str, frame: Frame) -> None:
+            if "forbidden word" in frame.markdown:
+                raise Rejected("no such words")
+            await super().edit(message_id, frame)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told([Started(answer_id="a"), Said("one "), 3, Said("forbidden word " + "x" * 600), END])
+            await outboxes.deliver(Strict(platform, "c"), "c", events, reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert texts(platform)[-1].endswith("tiny, stop")
+    assert platform.chat("c").files["answer.md"].startswith(b"one forbidden word xxx")
+    assert "refuses" in caplog.text
+
+
+def test_a_call_that_never_ends_is_looked_into() -> None:
+    platform = Platform()
+
+    class Hanging(SimulatedChannel):
+        hangs = True
+
+        async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+            sent = await super().send(frame, reply_to=reply_to, nonce=nonce)
+            if self.hangs:
+                self.hangs = False
+                await asyncio.sleep(10_000)
+            return sent
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told([Started(answer_id="a"), Said("one "), 3, Said("two"), END])
+            await outboxes.deliver(Hanging(platform, "c"), "c", events, reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert texts(platform) == ["one two\ntiny, stop"]
+    assert platform.chat("c").frames[-1][0] < 62

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.delivery.pacing import Pace
@@ -110,6 +110,7 @@ def test_a_limit_that_is_loosened_is_found_at_the_next_trial(before: float) -> N
     assert len(calls.penalties()) <= 4
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 60), st.booleans()), max_size=60), st.floats(0.01, 5))
 def test_nothing_is_ever_due_in_a_penalty(calls: list[tuple[float, bool]], guess: float) -> None:
     pace, now = Pace(guess), 0.0

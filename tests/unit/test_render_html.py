@@ -7,7 +7,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.delivery.renderers.html import pygments_css, render_html
@@ -46,6 +46,7 @@ class Checked(HTMLParser):
         self.words.append(data)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.one_of(markdown_texts, st.text(alphabet="<>&\"'`[]()!:/ahttpsjvrcip\n ", max_size=200)))
 def test_whatever_the_text_only_our_own_tags_come_out(text: str) -> None:
     html = render_html(text)
@@ -106,6 +107,7 @@ def test_code_has_a_bar_and_colours() -> None:
     assert pygments_css(dark=True) != pygments_css(dark=False)
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     st.text(alphabet="abx =\"'\\#{}()[]<>/*\t\n", max_size=200),
     st.sampled_from(["python", "c", "html", "json", "diff"]),
