@@ -113,6 +113,7 @@ class Answers:
                 text=old.text if old else "",
                 thinking=old.thinking if old else "",
                 message_ids=task.message_ids,
+                thinking_mode=profile.thinking,
             )
             if before:
                 yield Waiting(before, None)

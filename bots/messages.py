@@ -65,6 +65,7 @@ class Action(StrEnum):
 class Started:
     """A streamed answer begins; from here on until `Ended` or `Failed` it can be stopped.
 
+    `thinking_mode` is how this person wants to see the reasoning.
     When an older answer is continued, `answer_id` is that answer's, `text` and `thinking` are what it held already,
     and `message_ids` are the platform's ids of its visible chunks: the same messages go on growing.
     """
@@ -73,6 +74,7 @@ class Started:
     text: str = ""
     thinking: str = ""
     message_ids: tuple[str, ...] = ()
+    thinking_mode: ThinkingMode = "show"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from bots.messages import (
     ReplyEvent,
     Said,
     Started,
-    ThinkingMode,
     Thought,
     Waiting,
 )
@@ -76,19 +75,13 @@ class Part(Protocol):
 
 
 class Assembler:
-    """Collects the events of one reply into `parts`.
+    """Collects the events of one reply into `parts`."""
 
-    Args:
-        thinking: how the person wants to see the reasoning; None where only the end of the answer tells.
-    """
-
-    def __init__(
-        self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, thinking: ThinkingMode | None = None
-    ) -> None:
+    def __init__(self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases) -> None:
         self.parts: list[Part] = []
         self.complete = False
         """No part will be added, and all have ended."""
-        self._limits, self._measure, self._phrases, self._thinking = limits, measure, phrases, thinking
+        self._limits, self._measure, self._phrases = limits, measure, phrases
         self._answer: Answer | None = None
 
     def apply(self, event: ReplyEvent, now: float) -> None:
@@ -99,7 +92,7 @@ class Assembler:
             return
         if not self._answer or self._answer.ended or isinstance(event, Started):
             self._end_answer(now)
-            self._answer = Answer(self._limits, self._measure, self._phrases, self._thinking)
+            self._answer = Answer(self._limits, self._measure, self._phrases)
             self.parts.append(self._answer)
         self._answer.apply(event, now)
 
@@ -148,9 +141,7 @@ class Note:
 class Answer:
     """One streamed answer: placeholder, reasoning, growing text, end."""
 
-    def __init__(
-        self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, thinking: ThinkingMode | None
-    ) -> None:
+    def __init__(self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases) -> None:
         self.interrupted = False
         self.refused = False
         self._limits, self._measure, self._phrases = limits, measure, phrases
@@ -162,7 +153,7 @@ class Answer:
         self._waiting: Waiting | None = None
         self._captions: list[Captioned] = []
         self._end: Ended | Failed | None = None
-        self._reasoning = Reasoning(thinking, limits, measure, phrases)
+        self._reasoning = Reasoning(limits, measure, phrases)
         self._chunker = Chunker(self._room, lambda markdown: measure(Frame(markdown=markdown)))
         self._begun = False
         self._frozen: list[Chunk] = []
@@ -182,6 +173,7 @@ class Answer:
             case Started():
                 self._id, self._known_ids = event.answer_id, event.message_ids
                 self._resumed = bool(event.message_ids or event.text or event.thinking)
+                self._reasoning.mode = event.thinking_mode
                 self._reasoning.recall(event.thinking)
                 if event.text:
                     self._say(event.text, now)

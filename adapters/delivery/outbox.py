@@ -29,7 +29,7 @@ from adapters.delivery.gate import Gate
 from adapters.delivery.pacing import Pace
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Priority, Reply
-from bots.messages import Failed, ReplyEvent, ThinkingMode
+from bots.messages import Failed, ReplyEvent
 from bots.ports import Deliveries
 
 log = logging.getLogger(__name__)
@@ -211,7 +211,6 @@ class Outboxes:
         *,
         reply_to: str | None,
         record: Deliveries,
-        thinking: ThinkingMode | None = None,
     ) -> None:
         """Brings one reply to the platform; returns when its last frame is there, or the chat or message is lost.
 
@@ -219,10 +218,9 @@ class Outboxes:
 
         Args:
             reply_to: the platform's id of the message that is answered.
-            thinking: how the person wants to see the reasoning, where that is known before the answer's end.
         """
         loop = asyncio.get_running_loop()
-        assembler = Assembler(channel.limits, channel.measure, self._phrases, thinking)
+        assembler = Assembler(channel.limits, channel.measure, self._phrases)
         nonce = f"{self._run_id}:{next(self._numbers)}"
         reply = Reply(channel, chat, assembler, reply_to, record, nonce, loop.time())
         outbox = self._outbox(channel, chat)

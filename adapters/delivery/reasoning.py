@@ -12,13 +12,11 @@ from bots.messages import ThinkingMode
 class Reasoning:
     """The thinking beside an answer: a live line with the seconds, the text as far as it is wanted and fits."""
 
-    def __init__(
-        self, mode: ThinkingMode | None, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases
-    ) -> None:
+    def __init__(self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases) -> None:
         self.text = ""
         self.units = 0
         """The room that it takes beside the text of the first message."""
-        self._mode = mode
+        self.mode: ThinkingMode = "show"
         self._limits, self._measure, self._phrases = limits, measure, phrases
         self._began: float | None = None
         self._seconds: float | None = None
@@ -41,26 +39,26 @@ class Reasoning:
     def settle(self) -> None:
         """Decides what is shown beside the answer while it grows."""
         if self.text:
-            self._shown = self._fitting(self.text, self._limits.message_units // 2) if self._mode == "show" else ""
+            self._shown = self._fitting(self.text, self._limits.message_units // 2) if self.mode == "show" else ""
             self.units = self._units(self._shown)
 
     def reveal(self, mode: ThinkingMode, room: int) -> None:
         """The answer has ended in `mode`; `room` units are left in the message that shows the reasoning."""
-        self._mode = mode
+        self.mode = mode
         if mode != "show":
             self._shown = ""
         elif self.text and self._units(self.text) <= room:
             self._shown = self.text
 
     def wants_file(self) -> bool:
-        return bool(self.text.strip()) and (self._mode == "file" or (self._mode == "show" and self._shown != self.text))
+        return bool(self.text.strip()) and (self.mode == "file" or (self.mode == "show" and self._shown != self.text))
 
     def view(self, now: float, over: bool) -> ThinkingView | None:
         if not self.text:
             return None
         over = over or self._seconds is not None
         text = self._shown if over else ""
-        if not over and self._mode == "show":
+        if not over and self.mode == "show":
             text = self._fitting(self.text, self._limits.message_units * 3 // 4)
         return self._view(text, self._elapsed(now), over)
 

@@ -37,7 +37,8 @@ class WebChannel:
         self._private: dict[str, Post] = {}
 
     def measure(self, frame: Frame) -> int:
-        return len(frame.markdown)
+        """Code points, without the reasoning: it is folded, and may be as long as it likes."""
+        return len(frame.markdown) + len(frame.status) + len(frame.failure) + len(frame.footer)
 
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         self._check(frame)

@@ -20,15 +20,17 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 from inference.demo_captioner import CHECKPOINT
 from inference.demo_captioner.drawing import Pictures, draw
 from inference.demo_captioner.model import HIDDEN, PATCH, PROMPTS, SIDE, build_model, build_processor, save, vocabulary
+from inference.demo_captioner.palette import COLOURS
 from inference.demo_captioner.scenes import SHAPES
 
 _GRID = SIDE // PATCH
 _WORDS = [word for word in vocabulary() if not word.startswith("[")]
 _KINDS = len(SHAPES) + 1  # of a patch: nothing, or one of the shapes
+_COLOURS = len(COLOURS) + 1  # the last one is a gradient
 _MUON_RATE = 4e-3
 _ADAM_RATE = 1e-3
 _WARM_UP = 50  # steps
-_FADE = 0.35  # share of the steps over which the rate falls to nothing
+_FADE = 0.85  # share of the steps over which the rate falls to nothing; at a high rate shapes stay blurred
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ def rate_at(step: int, steps: int) -> float:
 
 
 class Captioner(nn.Module):
-    """BLIP and, for training only, two linear heads that tell the shapes of patches and of the picture."""
+    """BLIP and, for training only, linear heads: shapes and colours of the patches, and the shape of the picture."""
 
     def __init__(self, blip: BlipForConditionalGeneration, processor: BlipProcessor) -> None:
         super().__init__()
         self.blip = blip
-        self.patch_head = nn.Linear(HIDDEN, _KINDS)
+        self.shape_head = nn.Linear(HIDDEN, _KINDS)
+        self.colour_head = nn.Linear(HIDDEN, _COLOURS)
         self.picture_head = nn.Linear(HIDDEN, len(SHAPES))
         self.mean, self.std = (
             torch.tensor(values).view(1, 3, 1, 1)
@@ -77,7 +80,10 @@ class Captioner(nn.Module):
             seen = self.blip.vision_model(pixel_values=self.pixel_values(pictures)).last_hidden_state
             losses = {} if text is None else {"caption": self._caption_loss(seen, text)}
         seen = seen.float()
-        losses["patch"] = -(patch_targets(pictures) * self.patch_head(seen[:, 1:]).log_softmax(-1)).sum(-1).mean()
+        cover = patch_cover(pictures)
+        patches = seen[:, 1:]
+        losses["patch shape"] = 3 * _soft_loss(self.shape_head(patches), shape_targets(pictures, cover))
+        losses["patch colour"] = _soft_loss(self.colour_head(patches), colour_targets(pictures, cover))
         single = torch.from_numpy(np.flatnonzero(pictures.scenes.count == 1))
         shape = torch.from_numpy(pictures.scenes.shape[:, 0])
         losses["picture"] = functional.cross_entropy(self.picture_head(seen[single, 0]), shape[single])
@@ -91,14 +97,34 @@ class Captioner(nn.Module):
         return loss
 
 
-def patch_targets(pictures: Pictures) -> Tensor:
-    """How much of each patch nothing and each shape covers: (n, patches, _KINDS) float32, each row about 1."""
+def patch_cover(pictures: Pictures) -> Tensor:
+    """Which share of each patch the background and the two shapes cover: (n, 3, patches) float32, 1 in sum."""
     n = len(pictures.masks)
-    cover = torch.from_numpy(pictures.masks).view(n, 2, _GRID, PATCH, _GRID, PATCH).mean((3, 5)).flatten(2)
-    kinds = functional.one_hot(torch.from_numpy(pictures.scenes.shape) + 1, _KINDS).float()
-    target = torch.einsum("nsp,nsk->npk", cover, kinds)
-    target[..., 0] = 1 - target.sum(-1)
-    return target
+    shapes = torch.from_numpy(pictures.masks).view(n, 2, _GRID, PATCH, _GRID, PATCH).mean((3, 5)).flatten(2)
+    return torch.cat([1 - shapes.sum(1, keepdim=True), shapes], dim=1)
+
+
+def shape_targets(pictures: Pictures, cover: Tensor) -> Tensor:
+    """How much of each patch nothing and each shape covers: (n, patches, _KINDS) float32."""
+    shape = torch.from_numpy(pictures.scenes.shape) + 1
+    return _mixed(torch.cat([torch.zeros_like(shape[:, :1]), shape], dim=1), cover, _KINDS)
+
+
+def colour_targets(pictures: Pictures, cover: Tensor) -> Tensor:
+    """How much of each patch each colour covers, that of the background too: (n, patches, _COLOURS) float32."""
+    scenes = pictures.scenes
+    names = torch.from_numpy(np.concatenate([scenes.background[:, None], scenes.colour], axis=1))
+    return _mixed(names, cover, _COLOURS)
+
+
+def _mixed(labels: Tensor, cover: Tensor, kinds: int) -> Tensor:
+    """Labels (n, 3) of the background and the shapes, mixed as they cover (n, 3, patches)."""
+    return torch.einsum("nsp,nsk->npk", cover, functional.one_hot(labels, kinds).float())
+
+
+def _soft_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy, in nats a patch, with a target of probabilities."""
+    return functional.cross_entropy(logits.flatten(0, 1), target.flatten(0, 1))
 
 
 @dataclass(frozen=True)
@@ -204,7 +230,7 @@ def train(run: Run) -> Iterator[tuple[int, dict[str, float], Captioner, BlipProc
         pictures = draw(rng, run.batch, SIDE, stage.two)
         text = text_batch(rng, processor, pictures.captions) if stage.captions else None
         losses = captioner.losses(pictures, text)
-        total = sum(losses.values(), 2 * losses["patch"])
+        total = sum(losses.values(), torch.zeros(()))
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(captioner.parameters(), 1.0)
         for optimizer, rate in zip(optims, rates, strict=True):

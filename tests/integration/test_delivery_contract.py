@@ -10,6 +10,11 @@ import pytest
 
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.renderers.html import render_html
+from adapters.web.audience import Audience
+from adapters.web.board import Board
+from adapters.web.channel import CHAT, WebChannel
+from adapters.web.memory import MemoryPosts
 from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Platform, Records, SimulatedChannel, plain, told
@@ -31,7 +36,16 @@ async def simulated() -> AsyncIterator[Subject]:
     yield Subject(channel, "c", lambda: [plain(message.frames[-1]) for message in platform.chat("c").visible])
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated]
+@asynccontextmanager
+async def web() -> AsyncIterator[Subject]:
+    posts, audience = MemoryPosts(), Audience()
+    board = Board(posts, audience, render_html)
+    await board.open()
+    channel = WebChannel(board, posts, audience)
+    yield Subject(channel, CHAT, lambda: [plain(post.frame) for post in board._recent.values()])
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)

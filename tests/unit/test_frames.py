@@ -22,9 +22,9 @@ def measure(frame: Frame) -> int:
     return len(plain(frame))
 
 
-def assembled(*events: ReplyEvent | float, units: int = 400, thinking: ThinkingMode | None = None) -> Assembler:
+def assembled(*events: ReplyEvent | float, units: int = 400) -> Assembler:
     """After these events; a number lets so many seconds pass."""
-    assembler, now = Assembler(Limits(message_units=units, upload_bytes=10**6), measure, PHRASES, thinking), 0.0
+    assembler, now = Assembler(Limits(message_units=units, upload_bytes=10**6), measure, PHRASES), 0.0
     for event in events:
         if isinstance(event, int | float):
             now += event
@@ -55,11 +55,11 @@ def test_the_seconds_of_thinking_are_counted_singly_then_in_fives() -> None:
 
 
 def test_live_thinking_shows_its_end_when_the_person_wants_to_see_it() -> None:
-    [frame] = frames(assembled(Thought("start " + "hm " * 500 + "end"), thinking="show"))
+    [frame] = frames(assembled(Thought("start " + "hm " * 500 + "end")))
     assert frame.thinking is not None
     assert frame.thinking.text.startswith("…")
     assert frame.thinking.text.endswith("end")
-    [hidden] = frames(assembled(Thought("hm")))
+    [hidden] = frames(assembled(Started(answer_id="a", thinking_mode="hide"), Thought("hm")))
     assert hidden.thinking is not None
     assert hidden.thinking.text == ""
 
@@ -92,18 +92,19 @@ def test_a_footer_without_room_gets_a_message_of_its_own() -> None:
         ),
         max_size=20,
     ),
-    st.sampled_from([None, "show", "hide", "file"]),
+    st.sampled_from(["show", "hide", "file"]),
     st.sampled_from(["show", "hide", "file"]),
 )
 def test_every_frame_is_within_its_limit(
-    events: list[ReplyEvent | float], before: ThinkingMode | None, after: ThinkingMode
+    events: list[ReplyEvent | float], before: ThinkingMode, after: ThinkingMode
 ) -> None:
     end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", thinking=after)
-    for story in ([Started(answer_id="a"), *events], [Started(answer_id="a"), *events, end]):
-        for frame in frames(assembled(*story, thinking=before)):
+    started = Started(answer_id="a", thinking_mode=before)
+    for story in ([started, *events], [started, *events, end]):
+        for frame in frames(assembled(*story)):
             assert measure(frame) <= 400
     said = "".join(event.text for event in events if isinstance(event, Said))
-    ended = assembled(Started(answer_id="a"), *events, end, thinking=before)
+    ended = assembled(started, *events, end)
     assert getattr(ended.parts[0], "text", str)().endswith(said)
 
 

@@ -45,7 +45,6 @@ def deliver(
     *events: ReplyEvent | float,
     platform: Platform | None = None,
     limits: Limits | None = None,
-    thinking: ThinkingMode | None = None,
 ) -> Platform:
     """Delivers one reply to the chat "c"."""
     platform = platform or Platform(ONE_A_SECOND)
@@ -54,7 +53,7 @@ def deliver(
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
             channel = SimulatedChannel(platform, "c", limits)
-            await outboxes.deliver(channel, "c", told(events), reply_to="q", record=records, thinking=thinking)
+            await outboxes.deliver(channel, "c", told(events), reply_to="q", record=records)
 
     run_virtually(main())
     chat = platform.chat("c")
@@ -93,25 +92,23 @@ def test_the_placeholder_goes_out_at_once_and_shows_the_queue() -> None:
 def test_thinking_counts_seconds_then_the_text_is_shown() -> None:
     platform = deliver(Started(answer_id="a"), Thought("hm "), 4.5, Thought("ha"), Said("Yes."), END)
     shown = [plain(frame) for _, _, frame in platform.chat("c").frames]
-    assert "Thinking, 0 s\n▌" in shown
-    assert "Thinking, 3 s\n▌" in shown
+    assert "Thinking, 0 s\nhm \n▌" in shown
+    assert "Thinking, 3 s\nhm \n▌" in shown
     assert shown[-1] == "Thought, 4 s\nhm ha\nYes.\ntiny, stop"
 
 
 @pytest.mark.parametrize(("mode", "files"), [("show", 0), ("hide", 0), ("file", 1)])
 def test_thinking_as_the_person_wants_it(mode: ThinkingMode, files: int) -> None:
     end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", thinking=mode)
-    platform = deliver(Started(answer_id="a"), Thought("hm"), 2, Said("Yes."), end, thinking=mode)
+    platform = deliver(Started(answer_id="a", thinking_mode=mode), Thought("hm"), 2, Said("Yes."), end)
     assert ("hm" in texts(platform)[0]) == (mode == "show")
     assert list(platform.chat("c").files) == ["thinking.md"][:files]
 
 
 def test_long_thinking_comes_as_a_file_when_it_does_not_fit() -> None:
-    modes: tuple[ThinkingMode | None, ...] = (None, "show")
-    for mode in modes:
-        platform = deliver(Started(answer_id="a"), Thought("hm " * 500), 1, Said("Yes. " * 100), END, thinking=mode)
-        assert platform.chat("c").files["thinking.md"] == b"hm " * 500
-        assert "".join(plain(m.frames[-1]) for m in platform.chat("c").visible).count("Yes.") == 100
+    platform = deliver(Started(answer_id="a"), Thought("hm " * 500), 1, Said("Yes. " * 100), END)
+    assert platform.chat("c").files["thinking.md"] == b"hm " * 500
+    assert "".join(plain(m.frames[-1]) for m in platform.chat("c").visible).count("Yes.") == 100
 
 
 def test_a_long_answer_is_many_messages_and_a_file() -> None:
