@@ -73,6 +73,8 @@ class Answer:
         self._splitter.feed(request.prefix)
         self._prefix = request.prefix
         self._thought = ""
+        self._widened = False
+        """The engine may write more than the answer may have, because it may reason first."""
         self._closed_thinking = CLOSE in request.prefix
         self.reason: Reason = "stop"
 
@@ -105,6 +107,7 @@ class Answer:
         room = max(1, sampling.max_new_tokens - said)
         if self._closed_thinking or not self._engine.info.reasoning:
             return replace(sampling, max_new_tokens=room, min_new_tokens=min(sampling.min_new_tokens, room))
+        self._widened = True
         budget = sampling.thinking_budget
         return replace(sampling, max_new_tokens=2**31 - 1 if budget is None else room + budget)
 
@@ -139,7 +142,7 @@ class Answer:
         if self._splitter.thinking:
             budget = sampling.thinking_budget
             return budget is not None and self._meter.tokens[Thinking] >= budget
-        if self._meter.tokens[Text] >= sampling.max_new_tokens and self._thought:
+        if self._meter.tokens[Text] >= sampling.max_new_tokens and (self._widened or self._thought):
             self.reason = "length"
             return True
         return False

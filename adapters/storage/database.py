@@ -61,7 +61,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     if address.path:
         with in_one_sentence(address.where):
             await asyncio.to_thread(sqlite.prepare_file, address.path, BUSY_TIMEOUT_S)
-    engine = _engine(address)
+    engine = await asyncio.to_thread(_engine, address)  # it imports the driver and looks at the path
     try:
         database = Database(engine, address.where)
         async with database.write() as connection:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -21,12 +20,12 @@ from typing import Any, Literal
 import aiohttp
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
+from inference.engines.handover import Handover
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.thinking import open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
-_HANDOVER_S = 0.025
 _HTTP_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -48,43 +47,6 @@ class LlamaOptions:
     batch_tokens: int = 256
     threads: int = 0
     gpu_layers: int = -1
-
-
-class _Handover:
-    """Chunks from a thread to the event loop, until None; the first one at once, then a few at a time.
-
-    To wake the loop for every token would take a core away from the threads that make the next one.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._chunks: deque[dict[str, Any] | None] = deque()
-        self._fresh = asyncio.Event()
-        self._wanted = False
-
-    def put(self, chunk: dict[str, Any] | None) -> None:
-        """Called in the thread."""
-        self._chunks.append(chunk)
-        if self._wanted:
-            self._wanted = False
-            self._loop.call_soon_threadsafe(self._fresh.set)
-
-    async def all(self) -> AsyncGenerator[dict[str, Any], None]:
-        while True:
-            await self._some()
-            while self._chunks:
-                if (chunk := self._chunks.popleft()) is None:
-                    return
-                yield chunk
-            await asyncio.sleep(_HANDOVER_S)
-
-    async def _some(self) -> None:
-        self._fresh.clear()
-        self._wanted = True
-        # Looked at only after it is known that somebody waits, so that no chunk slips in between.
-        if not self._chunks:
-            await self._fresh.wait()
-        self._wanted = False
 
 
 class LlamaCppEngine:
@@ -148,7 +110,7 @@ class LlamaCppEngine:
 
     async def _outputs(self, body: dict[str, Any], stop: threading.Event) -> AsyncGenerator[Output, None]:
         loop = asyncio.get_running_loop()
-        chunks = _Handover(loop)
+        chunks = Handover(loop)
 
         def take(chunk: dict[str, Any]) -> bool:
             if stop.is_set() or self._closing.is_set():

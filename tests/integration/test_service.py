@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,14 @@ async def test_max_new_tokens_counts_the_answer_alone(inference: LocalInference)
     events = await collect(inference, request("think", max_new_tokens=1))
     end = finished(events)
     assert (end.reason, end.usage.completion_tokens, text_of(events)) == ("length", 1, "forty")
+
+
+async def test_a_reasoning_model_that_does_not_reason_keeps_to_its_tokens(inference: LocalInference) -> None:
+    engine = inference._engine
+    assert isinstance(engine, ScriptedEngine)
+    engine._info = replace(engine.info, reasoning=True)
+    end = finished(await collect(inference, request("slow", max_new_tokens=7)))
+    assert (end.reason, end.usage.completion_tokens) == ("length", 7)
 
 
 async def test_a_prefix_is_continued_not_repeated(inference: LocalInference) -> None:

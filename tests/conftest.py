@@ -1,0 +1,13 @@
+"""What every test keeps to: nothing may block the event loop."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def loop_is_never_blocked() -> Iterator[BlockBuster]:
+    """A blocking call of our own rooms on the event loop fails the test."""
+    with blockbuster_ctx(["adapters", "bots", "inference", "config"]) as blockbuster:
+        yield blockbuster
