@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 # Text that arrives this much later is not seen to be late.
-_PAUSE_S = 0.025
+_PAUSE_S = 0.04
 
 
 class Handover:
