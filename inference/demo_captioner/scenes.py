@@ -51,6 +51,19 @@ class Scenes:
         """The caption of every scene."""
         return [caption(self._things(i), background_name(int(self.background[i]))) for i in range(len(self.count))]
 
+    def relations(self) -> NDArray[np.int64]:
+        """(n,) 0 for one shape, 1 for above, 2 for to the left of: `relation` in bulk."""
+        dx, dy = np.moveaxis(np.abs(self.centre[:, 1] - self.centre[:, 0]), 1, 0)
+        return np.where(self.count == 1, 0, np.where(dy >= dx, 1, 2))
+
+    def roles(self) -> NDArray[np.int64]:
+        """(n, 2) what each shape is to the other: 0 alone, 1 upper, 2 lower, 3 left, 4 right."""
+        kind = self.relations()
+        way = self.centre[:, 1] - self.centre[:, 0]
+        swapped = np.where(kind == 1, way[:, 1] < 0, (kind == 2) & (way[:, 0] < 0))
+        roles = np.where(swapped[:, None], [[2, 1]], [[1, 2]]) + 2 * (kind == 2)[:, None]
+        return np.where((kind == 0)[:, None], 0, roles)
+
     def _things(self, i: int) -> list[Thing]:
         return [
             Thing(COLOURS[self.colour[i, j]], SHAPES[self.shape[i, j]], (self.centre[i, j, 0], self.centre[i, j, 1]))

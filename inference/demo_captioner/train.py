@@ -1,8 +1,8 @@
 """Trains the demo captioner on pictures drawn on the way: `python -m inference.demo_captioner.train`.
 
-Three stages: the vision tower on one shape, with a target for every patch; captions of one shape; captions of both
-kinds. The optimiser is Muon for the matrices inside the layers and AdamW for all else: with AdamW alone the vision
-tower sits on a plateau for ten times as long.
+Three stages: the vision tower on one shape, with targets for every patch; captions, mostly of one shape; captions,
+mostly of two. The optimiser is Muon for the matrices inside the layers and AdamW for all else: after 250 steps of 128
+the vision tower told 47 % of the shapes, with AdamW alone 26 %, hardly more than chance.
 """
 
 import argparse
@@ -27,7 +27,10 @@ _GRID = SIDE // PATCH
 _WORDS = [word for word in vocabulary() if not word.startswith("[")]
 _KINDS = len(SHAPES) + 1  # of a patch: nothing, or one of the shapes
 _COLOURS = len(COLOURS) + 1  # the last one is a gradient
-_MUON_RATE = 4e-3
+_ROLES = 5  # of a patch: nothing or a lone shape, the upper, the lower, the left, the right one
+_RELATIONS = 3  # one shape, above, to the left of
+_RELATION = 5.0  # weight in the caption loss; a relation is one word of twelve and the hardest to learn
+_MUON_RATE = 2.5e-3
 _ADAM_RATE = 1e-3
 _WARM_UP = 50  # steps
 _FADE = 0.85  # share of the steps over which the rate falls to nothing; at a high rate shapes stay blurred
@@ -42,7 +45,7 @@ class Stage:
     captions: bool
 
 
-CURRICULUM = (Stage(0.16, 0.0, False), Stage(0.3, 0.3, True), Stage(1.0, 0.6, True))
+CURRICULUM = (Stage(0.16, 0.0, False), Stage(0.3, 0.3, True), Stage(1.0, 0.65, True))
 
 
 def stage_at(progress: float) -> Stage:
@@ -56,13 +59,21 @@ def rate_at(step: int, steps: int) -> float:
 
 
 class Captioner(nn.Module):
-    """BLIP and, for training only, linear heads: shapes and colours of the patches, and the shape of the picture."""
+    """BLIP and, for training only, linear heads that say the shape, the colour and the role of patches.
+
+    Which shape is above or to the left is a matter of two differences at once, which the captions alone teach slowly.
+    The role of a shape needs only the way to the other one. Heads of the whole picture say its shape, if it has one,
+    the relation, and where the shapes are.
+    """
 
     def __init__(self, blip: BlipForConditionalGeneration, processor: BlipProcessor) -> None:
         super().__init__()
         self.blip = blip
         self.shape_head = nn.Linear(HIDDEN, _KINDS)
         self.colour_head = nn.Linear(HIDDEN, _COLOURS)
+        self.role_head = nn.Linear(HIDDEN, _ROLES)
+        self.relation_head = nn.Linear(HIDDEN, _RELATIONS)
+        self.place_head = nn.Linear(HIDDEN, 4)
         self.picture_head = nn.Linear(HIDDEN, len(SHAPES))
         self.mean, self.std = (
             torch.tensor(values).view(1, 3, 1, 1)
@@ -84,17 +95,25 @@ class Captioner(nn.Module):
         patches = seen[:, 1:]
         losses["patch shape"] = 3 * _soft_loss(self.shape_head(patches), shape_targets(pictures, cover))
         losses["patch colour"] = _soft_loss(self.colour_head(patches), colour_targets(pictures, cover))
+        losses["patch role"] = 3 * _soft_loss(self.role_head(patches), role_targets(pictures, cover))
         single = torch.from_numpy(np.flatnonzero(pictures.scenes.count == 1))
         shape = torch.from_numpy(pictures.scenes.shape[:, 0])
+        losses["place"] = 10 * functional.mse_loss(
+            self.place_head(seen), place_targets(pictures).expand(*seen.shape[:2], 4)
+        )
+        relation = torch.from_numpy(pictures.scenes.relations())
+        losses["relation"] = functional.cross_entropy(self.relation_head(seen[:, 0]), relation)
         losses["picture"] = functional.cross_entropy(self.picture_head(seen[single, 0]), shape[single])
         return losses
 
     def _caption_loss(self, seen: Tensor, text: "Text") -> Tensor:
-        out = self.blip.text_decoder(
-            input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=seen, labels=text.labels
-        )
-        loss: Tensor = out.loss
-        return loss
+        """Cross-entropy in nats a token, with the one word in a caption that says the relation weighted _RELATION."""
+        out = self.blip.text_decoder(input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=seen)
+        logits, labels = out.logits[:, :-1].float().flatten(0, 1), text.labels[:, 1:].flatten()
+        losses = functional.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
+        tells = (labels == vocabulary()["above"]) | (labels == vocabulary()["to"])
+        weights = (labels != -100).float() + (_RELATION - 1) * tells.float()
+        return (losses * weights).sum() / weights.sum()
 
 
 def patch_cover(pictures: Pictures) -> Tensor:
@@ -115,6 +134,23 @@ def colour_targets(pictures: Pictures, cover: Tensor) -> Tensor:
     scenes = pictures.scenes
     names = torch.from_numpy(np.concatenate([scenes.background[:, None], scenes.colour], axis=1))
     return _mixed(names, cover, _COLOURS)
+
+
+def role_targets(pictures: Pictures, cover: Tensor) -> Tensor:
+    """How much of each patch the shapes of each role cover: (n, patches, _ROLES) float32."""
+    roles = torch.from_numpy(pictures.scenes.roles())
+    return _mixed(torch.cat([torch.zeros_like(roles[:, :1]), roles], dim=1), cover, _ROLES)
+
+
+def place_targets(pictures: Pictures) -> Tensor:
+    """The middle of the shapes, x and y, and their distances, across and down: (n, 1, 4) float32 fractions.
+
+    They vary smoothly with the picture, the order of the caption does not; the model finds the one by way of the other.
+    """
+    scenes = pictures.scenes
+    centre = np.where((scenes.count == 1)[:, None, None], scenes.centre[:, :1], scenes.centre)
+    middle, distance = centre.mean(axis=1), np.abs(centre[:, 1] - centre[:, 0])
+    return torch.from_numpy(np.concatenate([middle, distance], axis=1)).unsqueeze(1)
 
 
 def _mixed(labels: Tensor, cover: Tensor, kinds: int) -> Tensor:

@@ -91,6 +91,16 @@ def test_shapes_of_a_pair_are_apart_and_clearly_related() -> None:
     assert (gaps[:, 1] > 1.2 * gaps[:, 0]).all()
 
 
+def test_roles_and_relations_agree_with_the_captions() -> None:
+    scenes = sample_scenes(np.random.default_rng(6), 200, two=0.7)
+    words = ["background", "above", "to the left of"]
+    for i, line in enumerate(scenes.captions()):
+        assert words[scenes.relations()[i]] in line
+        first = int(scenes.roles()[i, 0] in (2, 4))
+        assert (scenes.roles()[i] == 0).all() == (scenes.count[i] == 1)
+        assert line.startswith(with_article(f"{COLOURS[scenes.colour[i, first]]} {SHAPES[scenes.shape[i, first]]}"))
+
+
 def test_a_plain_picture_has_the_colours_of_its_scene() -> None:
     pictures = draw(np.random.default_rng(4), 400, two=0.0)
     plain = np.flatnonzero(pictures.scenes.background == COLOURS.index("white"))
