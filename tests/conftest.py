@@ -11,7 +11,8 @@ def loop_is_never_blocked() -> Iterator[BlockBuster]:
     """A blocking call of our own rooms on the event loop fails the test."""
     with blockbuster_ctx(["adapters", "bots", "inference", "config"]) as blockbuster:
         for function in blockbuster.functions.values():
-            # Before anything is served: a migration reads its scripts, and the start imports what it needs.
+            # Before anything is served: a migration reads its scripts, the start imports, a model is looked for.
             function.can_block_in("adapters/storage/schema.py", {"_upgrade"})
             function.can_block_in("adapters/app.py", {"serving", "on_disk"})
+            function.can_block_in("inference/models.py", {"demo_model"})
         yield blockbuster

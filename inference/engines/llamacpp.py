@@ -70,8 +70,6 @@ class LlamaCppEngine:
         return self._options.slots
 
     async def start(self) -> None:
-        if not self._path.is_file():
-            raise Unavailable(f"there is no file {self._path}")
         key = secrets.token_urlsafe(24)
         self._server = await asyncio.to_thread(_load, self._path, self._options, key)
         headers = {"Authorization": f"Bearer {key}"}
@@ -195,6 +193,8 @@ class LlamaCppEngine:
 
 
 def _load(path: Path, options: LlamaOptions, key: str) -> Any:
+    if not path.is_file():
+        raise Unavailable(f"there is no file {path}")
     _be_a_good_neighbour()
     import xllamacpp  # loads a native library of 30 MB, so not before it is asked for
 
