@@ -275,6 +275,7 @@ async def test_too_much_text_is_refused_and_kept(address: str, visit: Visit, par
     await box(page).fill("ä" * 100_000)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("article", name="Guest 1")).to_contain_text("Show all 100,000 characters")
+    await expect(answers(page)).to_have_count(1)
     assert len(parts.bot.incoming[0].text) == 100_000
 
 
