@@ -223,7 +223,7 @@ def _be_a_good_neighbour() -> None:
     GNU OpenMP reads this when it is loaded, so it must be set before; what the operator set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def available_cores() -> int:
