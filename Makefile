@@ -17,7 +17,7 @@ setup: $(VENV)/.run  ## install the program into .venv
 demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:8080
 	@$(BIN)/partyline demo --port $(PORT)
 
-test: check browser  ## every check and every test
+test: check browser $(VENV)/commonmark.json  ## every check and every test
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
@@ -26,7 +26,7 @@ check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
-soak: $(VENV)/.test browser  ## the tests that run for long
+soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long
 	@SOAK=1 $(BIN)/python -m pytest --timeout 7200
 
 bench: $(VENV)/.test  ## the measured comparisons
@@ -34,6 +34,13 @@ bench: $(VENV)/.test  ## the measured comparisons
 
 browser: $(VENV)/.test
 	@sh tests/install_browser.sh
+
+# The examples of the CommonMark specification come with the source of markdown-it-py; they are not ours to keep here.
+$(VENV)/commonmark.json: | $(VENV)/.test
+	@$(BIN)/python -m pip --disable-pip-version-check download --quiet --no-deps --no-binary :all: \
+		--dest $(VENV)/source 'markdown-it-py>=4.0' \
+		&& tar -xzOf $(VENV)/source/markdown_it_py-*.tar.gz --wildcards '*/commonmark.json' > $@.part \
+		&& mv $@.part $@ || echo "no examples of the specification: their tests will be skipped"
 
 clean:  ## remove what was made, the demo's data included
 	rm -rf $(VENV) partyline-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

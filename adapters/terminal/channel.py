@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from itertools import count
 
-from adapters.delivery.channel import Frame, Limits
+from adapters.delivery.channel import Frame, Limits, MessageGone
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 
 LIMITS = Limits(message_units=4_000_000, interval_s=0.05)
@@ -33,6 +33,7 @@ class TerminalChannel:
         self._numbers = count(1)
         self._sent: dict[str, str] = {}
         self._shown: dict[str, _Shown] = {}
+        self._deleted: set[str] = set()
 
     @property
     def limits(self) -> Limits:
@@ -53,12 +54,16 @@ class TerminalChannel:
         return self._sent.get(nonce)
 
     async def edit(self, message_id: str, frame: Frame) -> None:
+        if message_id in self._deleted:
+            raise MessageGone(message_id)
         if message_id not in self._shown:
             # An answer of an earlier run goes on: what it said then is shown above in the scrollback, if at all.
             self._shown[message_id] = _Shown(TerminalStream(colour=self._colour, width=self._width))
         self._show(message_id, frame)
 
     async def delete(self, message_id: str) -> None:
+        """Nothing is added to it any more; what was printed stays."""
+        self._deleted.add(message_id)
         self._shown.pop(message_id, None)
 
     async def typing(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.renderers.html import render_html
+from adapters.terminal.channel import TerminalChannel
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import CHAT, WebChannel
@@ -27,6 +28,8 @@ class Subject:
     channel: Channel
     chat: str
     seen: Callable[[], Sequence[str]]
+    appends: bool = False
+    """All that was printed is one text that only grows: a terminal."""
 
 
 @asynccontextmanager
@@ -45,7 +48,14 @@ async def web() -> AsyncIterator[Subject]:
     yield Subject(channel, CHAT, lambda: [plain(post.frame) for post in board._recent.values()])
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web]
+@asynccontextmanager
+async def terminal() -> AsyncIterator[Subject]:
+    printed: list[str] = []
+    channel = TerminalChannel(printed.append, colour=False, width=80)
+    yield Subject(channel, "c", lambda: ["".join(printed)] if printed else [], appends=True)
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)
@@ -76,7 +86,9 @@ async def test_limits_can_be_kept(subject: Subject) -> None:
 async def test_every_kind_of_frame_can_be_shown(subject: Subject) -> None:
     ids = [await subject.channel.send(frame, reply_to=None, nonce=f"n{n}") for n, frame in enumerate(FRAMES)]
     assert len(set(ids)) == len(FRAMES)
-    assert len(subject.seen()) == len(FRAMES)
+    assert len(subject.seen()) == (1 if subject.appends else len(FRAMES))
+    for sentence in ("In the queue, 2nd", "Hello", "model, 3 tokens", "Thought for 2 s", "x = 1", "It broke.", "<b>"):
+        assert any(sentence in text for text in subject.seen())
     for frame in FRAMES:
         await subject.channel.edit(ids[0], frame)
         assert 0 < subject.channel.measure(frame) <= subject.channel.limits.message_units
@@ -93,13 +105,13 @@ async def test_an_edit_replaces_the_text(subject: Subject) -> None:
     await subject.channel.edit(sent, Frame(markdown="Goodbye"))
     [text] = subject.seen()
     assert "Goodbye" in text
-    assert "Hello" not in text
+    assert text.rindex("Goodbye") > text.index("Hello") if subject.appends else "Hello" not in text
 
 
 async def test_a_deleted_message_is_gone(subject: Subject) -> None:
     sent = await subject.channel.send(HELLO, reply_to=None, nonce="n")
     await subject.channel.delete(sent)
-    assert list(subject.seen()) == []
+    assert list(subject.seen()) == (["Hello"] if subject.appends else [])
     with pytest.raises(MessageGone):
         await subject.channel.edit(sent, Frame(markdown="Goodbye"))
 

@@ -15,6 +15,7 @@ from adapters.delivery.frames import Assembler
 from adapters.delivery.outbox import Outboxes
 from bots.messages import Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
 from inference.api import Timings, Usage
+from tests.commonmark import examples
 from tests.servers.simulated import (
     PHRASES,
     Chat,
@@ -72,6 +73,8 @@ def answer(dice: random.Random) -> str:
     kind = dice.random()
     if kind < 0.02:
         return "x" * 30_000
+    if kind < 0.1 and examples():
+        return "\n\n".join(dice.choices(examples(), k=1 + length // 30))
     if kind < 0.3:
         return "".join(dice.choices(PIECES, k=1 + length // 8))
     parts: list[str] = []

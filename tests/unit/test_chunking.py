@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.delivery.boundaries import grapheme_boundary, word_boundary
 from adapters.delivery.chunking import Chunk, Chunker
 from adapters.delivery.renderers.commonmark import parse
+from tests.commonmark import examples
 
 PIECES = [
     "word ", "words and words ", "\n", "\n\n", "```python\n", "```\n", "````\n", "~~~ text\n", "~~~\n", "```text\n",
@@ -89,6 +90,20 @@ def test_chunks_are_lossless_balanced_and_within_the_limit(text: str, limit: int
         assert measure(chunk.markdown) <= limit  # type: ignore[operator]
         assert not unclosed_fences(chunk.markdown)
         assert not visible_differences(chunk)
+
+
+@pytest.mark.skipif(not examples(), reason="make test downloads the specification's examples")
+@pytest.mark.parametrize("limit", [100, 160, 400])
+def test_the_examples_of_the_specification(limit: int) -> None:
+    """Each by itself, and after filler so that it lies across a cut."""
+    for example in examples():
+        for text in (example, "filler " * (limit // 9) + "\n\n" + example * 3):
+            chunks = chunks_of(text, limit)
+            assert "".join(chunk.source for chunk in chunks) == text
+            for chunk in chunks:
+                assert code_units(chunk.markdown) <= limit
+                assert not unclosed_fences(chunk.markdown), example
+                assert not visible_differences(chunk), example
 
 
 @settings(derandomize=True, deadline=None)
