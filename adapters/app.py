@@ -6,8 +6,9 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapters.delivery.phrases import Phrases
 from adapters.storage.memory import MemoryStorage
@@ -15,11 +16,15 @@ from bots import wording
 from bots.bot import Bot
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
-from config.settings import ConfigError, Settings
+from config.settings import ConfigError, Settings, WebSettings
 from inference.engines.llamacpp import LlamaOptions
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import captioner_for, engine_for
 from inference.service import LocalInference
+
+if TYPE_CHECKING:
+    from adapters.delivery.outbox import Outboxes
+    from adapters.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +68,7 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
     _check_platforms(settings)
     from adapters.delivery.outbox import Outboxes
     from adapters.storage.database import open_database
-    from adapters.storage.posts import SqlPosts
     from adapters.storage.sql import SqlStorage
-    from adapters.web.posts import StoredFile, decode, encode
-    from adapters.web.preferences import PreferencesPanel
-    from adapters.web.server import WebServer
-    from bots.commands import COMMANDS, EXAMPLES
 
     async with AsyncExitStack() as stack:
         inference = _made_inference(settings)
@@ -80,23 +80,37 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         storage = SqlStorage(database)
         bot = _bot(inference, storage, settings)
         outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
-        web = WebServer(
-            bot=bot,
-            outboxes=outboxes,
-            record=storage,
-            phrases=phrases(),
-            posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
-            panel=PreferencesPanel(bot),
-            info=inference.info,
-            examples=EXAMPLES,
-            commands=[(command.name, command.summary) for command in COMMANDS],
-            host=settings.web.host,
-            port=settings.web.port,
-            hostnames=settings.web.hostnames,
-        )
-        address = await stack.enter_async_context(web.serving())
+        app = App(bot, inference, storage)
+        lines = []
+        if settings.web.enabled:
+            lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
-        yield [address]
+        yield lines
+
+
+def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database) -> AbstractAsyncContextManager[str]:
+    """The page, serving while the context is open; its address."""
+    from adapters.storage.posts import SqlPosts
+    from adapters.web.posts import StoredFile, decode, encode
+    from adapters.web.preferences import PreferencesPanel
+    from adapters.web.server import WebServer
+    from bots.commands import COMMANDS, EXAMPLES
+
+    server = WebServer(
+        bot=app.bot,
+        outboxes=outboxes,
+        record=app.storage,
+        phrases=phrases(),
+        posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
+        panel=PreferencesPanel(app.bot),
+        info=app.inference.info,
+        examples=EXAMPLES,
+        commands=[(command.name, command.summary) for command in COMMANDS],
+        host=settings.host,
+        port=settings.port,
+        hostnames=settings.hostnames,
+    )
+    return server.serving()
 
 
 def phrases() -> Phrases:

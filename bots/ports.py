@@ -47,6 +47,40 @@ class Delivered:
     message_ids: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """An event as a platform gave it, with enough to handle it again after a crash.
+
+    Args:
+        account: the bot's account on the platform ("telegram:4711").
+        id: unique within the account; the same event delivered twice carries the same one.
+        payload: the platform's own words, mostly JSON; only its adapter reads them.
+        received_at: seconds since the epoch.
+    """
+
+    account: str
+    id: str
+    chat: str
+    payload: str
+    received_at: float = 0.0
+
+
+class Inbox(Protocol):
+    """Every event from a platform, from before it is acknowledged until it is answered."""
+
+    async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
+        """Keeps the events that were never here before, and returns those, in their order."""
+        ...
+
+    async def unanswered(self, account: str) -> Sequence[Received]:
+        """What was received and not answered, oldest first: what an earlier process left behind."""
+        ...
+
+    async def answered(self, account: str, event_id: str) -> None:
+        """The event needs no further work; it is remembered, so that it cannot come again."""
+        ...
+
+
 class Preferences(Protocol):
     """One person's settings, a value a name; concurrent changes of different names both survive."""
 
@@ -89,5 +123,5 @@ class Deliveries(Protocol):
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None: ...
 
 
-class Storage(Preferences, Conversations, Deliveries, Protocol):
+class Storage(Inbox, Preferences, Conversations, Deliveries, Protocol):
     """All of it, by one implementation."""

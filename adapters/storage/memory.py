@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bots.ports import Delivered, Storage, Turn
+from bots.ports import Delivered, Received, Storage, Turn
 
 
 class MemoryStorage(Storage):
     """Keeps everything until the process ends, and grows with every turn: not for a bot that runs for days."""
 
     def __init__(self) -> None:
+        self._received: dict[tuple[str, str], Received] = {}
+        self._answered: set[tuple[str, str]] = set()
         self._preferences: dict[str, dict[str, str]] = {}
         self._heads: dict[tuple[str, str], str] = {}
         self._turns: dict[str, Turn] = {}
         self._messages: dict[tuple[str, str], dict[int, str]] = {}
         self._answers: dict[tuple[str, str], tuple[str, int]] = {}
+
+    async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
+        new = []
+        for event in events:
+            if (event.account, event.id) not in self._received:
+                self._received[event.account, event.id] = event
+                new.append(event)
+        return new
+
+    async def unanswered(self, account: str) -> Sequence[Received]:
+        return [e for key, e in self._received.items() if e.account == account and key not in self._answered]
+
+    async def answered(self, account: str, event_id: str) -> None:
+        self._answered.add((account, event_id))
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         return dict(self._preferences.get(person, {}))

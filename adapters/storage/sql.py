@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from sqlalchemy import delete, literal, select
+from sqlalchemy import delete, func, literal, select, update
 
 from adapters.storage.database import Database
-from adapters.storage.tables import deliveries, heads, preferences, turns
-from adapters.storage.upsert import upsert
-from bots.ports import Delivered, Storage, Turn
+from adapters.storage.tables import deliveries, heads, inbox, preferences, turns
+from adapters.storage.upsert import insert_new, upsert
+from bots.ports import Delivered, Received, Storage, Turn
 
 _FIELDS = tuple(field.name for field in fields(Turn))
+_RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
 
 
 class SqlStorage(Storage):
@@ -20,6 +21,29 @@ class SqlStorage(Storage):
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
+        new = []
+        async with self._database.write() as connection:
+            newest = await connection.scalar(select(func.max(inbox.c.position))) or 0
+            for position, event in enumerate(events, newest + 1):
+                row = {name: getattr(event, name) for name in ("account", "id", "chat", "payload", "received_at")}
+                row |= {"position": position, "answered": False}
+                inserted = await connection.execute(insert_new(self._database.dialect, inbox, [row]))
+                if inserted.rowcount:
+                    new.append(event)
+        return new
+
+    async def unanswered(self, account: str) -> Sequence[Received]:
+        query = select(*_RECEIVED).where(inbox.c.account == account, inbox.c.answered.is_(False))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(inbox.c.position))
+        return [Received(**row._mapping) for row in rows]
+
+    async def answered(self, account: str, event_id: str) -> None:
+        done = update(inbox).where(inbox.c.account == account, inbox.c.id == event_id).values(answered=True)
+        async with self._database.write() as connection:
+            await connection.execute(done)
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == person)

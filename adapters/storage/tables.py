@@ -5,11 +5,25 @@ All ids are text: platforms have 64-bit numbers, and several platforms share one
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table
 
 from adapters.storage.text import AnyText
 
 metadata = MetaData()
+
+# `position` is the order of arrival, which clocks do not always tell.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("account", AnyText, primary_key=True),
+    Column("id", AnyText, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("chat", AnyText, nullable=False),
+    Column("payload", AnyText, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("answered", Boolean, nullable=False),
+    Index("inbox_by_state", "account", "answered", "position"),
+)
 
 preferences = Table(
     "preferences",

@@ -26,5 +26,14 @@ def upsert(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Ins
     return insert.on_conflict_do_update(index_elements=keys, set_=_others(table, insert.excluded))
 
 
+def insert_new(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
+    """Inserts the rows whose primary key is not there yet."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table).values(rows).on_conflict_do_nothing()
+    return sqlite.insert(table).values(rows).on_conflict_do_nothing()
+
+
 def _others(table: Table, proposed: Any) -> dict[str, Any]:
     return {column.name: proposed[column.name] for column in table.columns if not column.primary_key}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
-from bots.ports import Delivered, Storage, Turn
+from bots.ports import Delivered, Received, Storage, Turn
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
 many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -48,6 +48,26 @@ async def put_line(storage: Storage, length: int) -> None:
     for number in range(length):
         parent = f"t{number - 1}" if number else None
         await storage.put_turn(replace(QUESTION, id=f"t{number}", parent_id=parent))
+
+
+def received(number: int, account: str = "telegram:1") -> Received:
+    return Received(account=account, id=f"e{number}", chat="telegram:1:2", payload="{}", received_at=float(number))
+
+
+async def test_an_event_is_received_once(storage: Storage) -> None:
+    assert await storage.receive([]) == []
+    assert await storage.receive([received(1), received(2), received(1)]) == [received(1), received(2)]
+    assert await storage.receive([received(2), received(3)]) == [received(3)]
+    assert await storage.receive([received(3, "telegram:2")]) == [received(3, "telegram:2")]
+
+
+async def test_what_is_not_answered_is_found_in_order(storage: Storage) -> None:
+    await storage.receive([received(number) for number in (3, 1, 2)])
+    await storage.receive([received(9, "telegram:2")])
+    await storage.answered("telegram:1", "e1")
+    await storage.answered("telegram:1", "nobody knows it")
+    assert await storage.unanswered("telegram:1") == [received(3), received(2)]
+    assert await storage.receive([received(1)]) == []
 
 
 async def test_settings_of_a_stranger_are_empty(storage: Storage) -> None:
