@@ -22,6 +22,7 @@ import aiohttp
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.spinning import Spinning
 from inference.thinking import open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
@@ -57,6 +58,7 @@ class LlamaCppEngine:
         self._options = options or LlamaOptions()
         self._info = ModelInfo(name=name or path.stem, context_tokens=self._options.context_tokens)
         self._server: Any = None
+        self._spinning = Spinning()
         self._http: aiohttp.ClientSession | None = None
         self._threads = ThreadPoolExecutor(self._options.slots, thread_name_prefix="llama")
         self._closing = threading.Event()
@@ -72,6 +74,7 @@ class LlamaCppEngine:
     async def start(self) -> None:
         key = secrets.token_urlsafe(24)
         self._server = await asyncio.to_thread(_load, self._path, self._options, key)
+        await asyncio.to_thread(self._spinning.start)
         headers = {"Authorization": f"Bearer {key}"}
         self._http = aiohttp.ClientSession(self._server.listening_address, headers=headers, timeout=_HTTP_TIMEOUT)
         await self._read_info()
@@ -81,6 +84,7 @@ class LlamaCppEngine:
         if self._http is not None:
             await self._http.close()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._spinning.close)
         # The last reference frees the model, which takes a while: not on the event loop.
         server, self._server = [self._server], None
         await asyncio.to_thread(server.clear)
@@ -118,7 +122,8 @@ class LlamaCppEngine:
 
         def work() -> None:
             try:
-                self._server.handle_completions(body, take)
+                with self._spinning.watched():
+                    self._server.handle_completions(body, take)
             finally:
                 chunks.put(None)
 
@@ -195,7 +200,6 @@ class LlamaCppEngine:
 def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     if not path.is_file():
         raise Unavailable(f"there is no file {path}")
-    _be_a_good_neighbour()
     import xllamacpp  # loads a native library of 30 MB, so not before it is asked for
 
     params = xllamacpp.CommonParams()
@@ -215,15 +219,6 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise Unavailable(f"{path.name} cannot be loaded: {error}") from error
-
-
-def _be_a_good_neighbour() -> None:
-    """Lets waiting threads sleep soon instead of spinning: docs/decisions/003-spinning.md has the figures.
-
-    GNU OpenMP reads this when it is loaded, so it must be set before; what the operator set stays.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def available_cores() -> int:
