@@ -21,6 +21,8 @@ _UNDERLINE = re.compile(r"(?:=+|-+)$")
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
 _DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _BLOCK_START = re.compile(r"[-+*](?:[ \t]|$)|#{1,6}(?:[ \t]|$)|>|`{3}|~{3}|={1,}[ \t]*$|([-*_])[ \t]*(?:\1[ \t]*){2,}$")
+_INDENTED_START = re.compile(r"(\d{0,9})(?:[-+*#>=_`~]|(?<=\d)[.)])")
+"""The digits of a marker, and what may be the rest of it."""
 _LONGEST_FENCE = 16
 """A longer run of fence characters is shown as text: it would eat the room of every message that repeats it."""
 _LONGEST_LANGUAGE = 32
@@ -86,6 +88,8 @@ class Blocks:
         self._drops = False
         self._lazy = False
         """The line goes on with a paragraph without the markers of its containers."""
+        self._hollow = 0
+        """How many blank lines end the innermost list item, which has nothing in it yet; 0 where none do."""
         if before is not None:
             self._continue(before, at_line_start, text, room)
 
@@ -224,9 +228,9 @@ class Blocks:
 
     def _continues_paragraph(self, rest: str) -> bool:
         stripped = rest.lstrip(" ")
-        if len(rest) - len(stripped) >= 4:
-            return True
-        return bool(stripped) and not (stripped[0] == ">" or _MARKER.match(stripped) or _starts_leaf(stripped))
+        if not stripped or len(rest) - len(stripped) >= 4:
+            return bool(stripped)
+        return not (stripped[0] == ">" or _MARKER.match(stripped) or _starts_leaf(stripped))
 
     def _open_containers(self, line: str, position: int, skipped: int) -> int:
         """Reads markers from `position` on, in front of which `skipped` columns are not shown."""
@@ -249,6 +253,7 @@ class Blocks:
                 end = marker.end() + (min(1, gap) if empty or gap >= 5 else gap)
                 width = (marker.end() + 1 if empty else end) - position
                 self._open(Container(width + skipped, dropped=skipped))
+                self._hollow = 2 if empty else 0  # the rest of the marker's own line is the first one
             position, skipped = end, 0
         return position
 
@@ -277,12 +282,12 @@ class Blocks:
                 self._close_fence()
             return None
         if not stripped:
-            self._paragraph, self._table = False, ""
+            self._blank()
             return None
-        self._after_heading = False
+        self._after_heading, self._hollow = False, 0
         if self._lazy:
             self._previous = ""
-            return indent if indent <= 3 and _FENCE.match(stripped) else None
+            return _escape(stripped, indent)
         if self._level() >= DEPTH or (indent >= 4 and not self._paragraph):
             self._paragraph = self._paragraph or indent < 4
         elif indent <= 3 and (fence := _FENCE.match(stripped)):
@@ -299,6 +304,13 @@ class Blocks:
             self._paragraph = not self._table
         return None
 
+    def _blank(self) -> None:
+        self._paragraph, self._table = False, ""
+        if self._hollow:
+            self._hollow -= 1
+            if not self._hollow and self.containers:
+                self.containers.pop()
+
     def _open_fence(self, found: re.Match[str], indent: int) -> int | None:
         marker, info = found[1] or found[3], found[2] or found[4] or ""
         self._table = ""
@@ -311,6 +323,13 @@ class Blocks:
         self._paragraph = False
         self.fence = Fence(marker, language, indent, len(self.containers))
         return None
+
+
+def _escape(lazy: str, indent: int) -> int | None:
+    """Where a lazy line needs a backslash: parsers forget its indentation when they look whether it ends the quote."""
+    if indent >= 4 and (start := _INDENTED_START.match(lazy)):
+        return indent + len(start[1])
+    return indent if _FENCE.match(lazy) else None
 
 
 def _starts_leaf(stripped: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
 
@@ -78,7 +79,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _squeezed(line: str) -> str:
-    return line.replace(" ", "").replace("\t", "").replace("\\`", "`").replace("\\~", "~")
+    return re.sub(r"\\([-+*#>=_`~.)])", r"\1", line.replace(" ", "").replace("\t", ""))
 
 
 @settings(derandomize=True, deadline=None)

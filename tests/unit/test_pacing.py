@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -107,7 +108,31 @@ def test_settles_within_half_a_minute_when_the_limit_is_tightened(after: float) 
 def test_a_limit_that_is_loosened_is_found_at_the_next_trial(before: float) -> None:
     calls = run(Pace(1.0), spaced(lambda now: before if now < 200 else 1.0), 2_000)
     assert len(calls.between(1_600, 1_700)) >= 80
-    assert len(calls.penalties()) <= 4
+    assert len(calls.penalties()) <= 6
+
+
+@pytest.mark.parametrize("strict", [2.0, 5.0, 10.0])
+def test_the_full_rate_is_back_at_once_when_a_trial_finds_that_a_restriction_is_over(strict: float) -> None:
+    calls = run(Pace(1.0), spaced(lambda now: strict if 1_000 <= now < 1_025 else 1.0), 1_500)
+    assert len(calls.between(1_350, 1_450)) >= 80
+    assert calls.penalties(1_050) == []
+
+
+def test_a_failed_trial_costs_one_penalty_and_leaves_the_interval() -> None:
+    pace = Pace(1.0)
+    calls = run(pace, spaced(lambda now: 3.0), 7_200)
+    trials = calls.penalties(60)
+    assert 2 <= len(trials) <= 6
+    assert all(later - earlier > 250 for earlier, later in pairwise(trials))
+    assert 3.0 <= pace.interval_s <= 3.6
+
+
+@pytest.mark.parametrize("retry_after_s", [1.0, 3.0, 10.0])
+def test_penalties_that_come_whatever_the_pace_do_not_silence_a_chat(retry_after_s: float) -> None:
+    dice, pace = random.Random(1), Pace(1.0)
+    calls = run(pace, lambda now: retry_after_s if dice.random() < 0.05 else 0.0, 600)
+    assert len(calls) >= 70
+    assert pace.interval_s <= 20.0
 
 
 @settings(derandomize=True, deadline=None)
