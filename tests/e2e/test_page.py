@@ -175,6 +175,20 @@ async def test_settings_are_saved_by_mouse_and_keys(address: str, visit: Visit, 
     await expect(page.get_by_role("textbox", name="Seed")).to_have_value("7")
 
 
+async def test_answers_to_earlier_changes_do_not_move_a_slider_back(address: str, visit: Visit, parts: Parts) -> None:
+    parts.panel.pause_s = 0.05
+    page = await visit(address)
+    await page.get_by_role("button", name="Settings").click()
+    slider = page.get_by_role("slider", name="temperature")
+    await slider.focus()
+    for key, pause_ms in (("ArrowRight", 30), ("ArrowLeft", 30), ("ArrowLeft", 60), ("ArrowLeft", 0)):
+        await page.keyboard.press(key)
+        await page.wait_for_timeout(pause_ms)
+    await expect(page.get_by_text("temperature is 0.6 now.")).to_be_visible()
+    await expect(slider).to_have_value("0.6")
+    parts.panel.pause_s = 0.0
+
+
 async def test_the_message_box_works_beside_open_settings(address: str, visit: Visit) -> None:
     page = await visit(address, viewport={"width": 360, "height": 640})
     await page.get_by_role("button", name="Settings").click()

@@ -162,6 +162,7 @@ class FakePanel:
     def __init__(self, views: Sequence[SettingView] = (TEMPERATURE,)) -> None:
         self.views = views
         self.values: dict[tuple[str, str], str] = {}
+        self.pause_s = 0.0
 
     async def describe(self, person_id: str) -> Sequence[SettingView]:
         return [replace(view, value=self.values.get((person_id, view.name), view.value)) for view in self.views]
@@ -169,6 +170,7 @@ class FakePanel:
     async def change(self, person_id: str, name: str, value: str) -> str | None:
         if name == "temperature" and float(value) > 1:
             raise ValueError("temperature must be between 0.1 and 1.0.")
+        await asyncio.sleep(self.pause_s)
         self.values[person_id, name] = value
         return f"{name} is {value} now."
 

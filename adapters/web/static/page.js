@@ -53,6 +53,7 @@ function showConnection(connected) {
   line.hidden = connected;
   line.textContent = connected ? "" : "The connection is lost. Trying again…";
   document.body.classList.toggle("offline", !connected);
+  if (!connected) settings.forget();
 }
 
 function showModel(model) {

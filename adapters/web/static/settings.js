@@ -9,6 +9,8 @@ export class Settings {
     this.link = link;
     this.controls = new Map();
     this.timers = new Map();
+    // What was sent and not yet confirmed: an answer to an earlier change must not move the control back.
+    this.sent = new Map();
     this.panel = byId("settings");
     this.toggle = byId("settings-toggle");
     this.toggle.addEventListener("click", () => this.open(this.panel.hidden));
@@ -31,8 +33,22 @@ export class Settings {
     const names = settings.map((view) => view.name).join();
     if (names !== this.names) this.build(settings);
     this.names = names;
-    for (const view of settings) this.update(view);
+    for (const view of settings) {
+      if (this.confirms(view, view.name === name, refused)) this.update(view);
+    }
     if (name) this.say(sentence || "Saved.", refused);
+  }
+
+  confirms(view, named, refused) {
+    if (!this.sent.has(view.name)) return true;
+    const final = named && (refused || view.kind !== "range");
+    if (!final && !same(this.sent.get(view.name), view.value)) return false;
+    return this.sent.delete(view.name);
+  }
+
+  /** The connection is lost: what was sent may never be answered. */
+  forget() {
+    this.sent.clear();
   }
 
   say(sentence, refused = false) {
@@ -97,6 +113,7 @@ export class Settings {
       this.timers.delete(name);
       if (same(control.input.value, control.saved)) return;
       control.saved = control.input.value;
+      this.sent.set(name, control.saved);
       this.link.send(`setting ${name}`, { type: "setting", name, value: control.input.value });
     };
     if (delayMs) this.timers.set(name, setTimeout(save, delayMs));
