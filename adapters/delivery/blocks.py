@@ -131,7 +131,10 @@ class Blocks:
         )
 
     def _fence_line(self, language: str = "") -> str:
-        return f"{' ' * self.fence.indent}{self.fence.marker}{language}" if self.fence else ""
+        if not self.fence:
+            return ""
+        gap = " " if language.startswith("~") else ""  # otherwise it would lengthen the marker
+        return f"{' ' * self.fence.indent}{self.fence.marker}{gap}{language}"
 
     def read(self, text: str) -> Blocks:
         """Reads on: whole lines, and perhaps a last unfinished one, after which nothing more can be read."""

@@ -93,6 +93,13 @@ def test_chunks_are_lossless_balanced_and_within_the_limit(text: str, limit: int
         assert not visible_differences(chunk)
 
 
+def test_a_language_of_tildes_does_not_lengthen_the_marker() -> None:
+    chunks = chunks_of("~~~ ~~\n" + "word\n" * 60 + "~~~\n", 120)
+    assert len(chunks) > 2
+    for chunk in chunks:
+        assert not unclosed_fences(chunk.markdown)
+
+
 @pytest.mark.skipif(not examples(), reason="make test downloads the specification's examples")
 @pytest.mark.parametrize("limit", [100, 160, 400])
 def test_the_examples_of_the_specification(limit: int) -> None:
