@@ -1,0 +1,111 @@
+"""The gateway connection: one client after the other, until the platform closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+import discord
+from discord.backoff import ExponentialBackoff
+
+from adapters.discord.addresses import bind
+from adapters.discord.calls import own_pace, tracing
+from inference.api import Unavailable
+
+log = logging.getLogger(__name__)
+
+_PRIVILEGED = discord.Intents(message_content=True)
+_NEEDED = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
+_PASSING = (OSError, aiohttp.ClientError, discord.DiscordException, asyncio.TimeoutError, AttributeError)
+"""What ends a client for a while; the library stumbles over its own missing socket if the first connection fails."""
+
+
+@dataclass(kw_only=True)
+class Connection:
+    """Keeps a client connected.
+
+    Args:
+        equip: called with every new client before it connects.
+    """
+
+    token: str = field(repr=False)
+    api: str
+    gateway: str
+    equip: Callable[[discord.Client], object]
+    refused: asyncio.Event = field(default_factory=asyncio.Event)
+    """Discord does not know the token."""
+    _contents: bool = True
+    """Whether the intent for message contents is asked for."""
+
+    async def run(self) -> None:
+        """Connects again whenever the library has given up, later each time; returns if the token is refused."""
+        backoff = ExponentialBackoff[bool](base=1)
+        while not self.refused.is_set():
+            try:
+                await self._connect()
+                backoff = ExponentialBackoff[bool](base=1)
+                pause = 1.0
+            except discord.LoginFailure:
+                log.error("Discord does not accept the token")
+                self.refused.set()
+                return
+            except discord.PrivilegedIntentsRequired:
+                log.warning("the intent for message contents is off in the developer portal: going on without it")
+                self._contents, pause = False, 0.0
+            except _PASSING as error:
+                pause = min(60.0, backoff.delay()) + random.random()
+                log.warning("no connection to Discord (%s): again in %.0f s", type(error).__name__, pause)
+            await asyncio.sleep(pause)
+
+    async def _connect(self) -> None:
+        shards, gateway = await self._asked()
+        bind(self.api, self.gateway or gateway)
+        async with new_client(shards, contents=self._contents) as client:
+            self.equip(client)
+            await client.start(self.token)
+
+    async def _asked(self) -> tuple[int, str]:
+        """How many shards Discord wants, and where its gateway is; where it does not say, one and the usual place."""
+        headers = {"Authorization": f"Bot {self.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            session.get(f"{self.api}/gateway/bot", headers=headers) as response,
+        ):
+            if response.status == 401:
+                raise discord.LoginFailure("HTTP 401")
+            try:
+                said = await response.json()
+                return max(1, int(said.get("shards", 1))), str(said.get("url", ""))
+            except (aiohttp.ContentTypeError, ValueError, AttributeError, TypeError):
+                return 1, ""
+
+
+def new_client(shards: int = 1, *, contents: bool = True) -> discord.Client:
+    """A client with the intents that the bot needs; several shards only where Discord asks for them."""
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+    intents = _NEEDED | _PRIVILEGED if contents else _NEEDED
+    kind = discord.AutoShardedClient if shards > 1 else discord.Client
+    client = kind(
+        intents=intents,
+        http_trace=tracing(),
+        shard_count=shards if shards > 1 else None,
+        allowed_mentions=discord.AllowedMentions.none(),
+        max_messages=None,
+        chunk_guilds_at_startup=False,
+        guild_ready_timeout=1.0,
+    )
+    own_pace(client.http)
+    return client
+
+
+def quiet_library() -> None:
+    """At level debug the library logs whole events and addresses, and with them the tokens of interactions."""
+    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
+
+
+def no_token() -> Unavailable:
+    return Unavailable("Discord does not accept DISCORD_TOKEN; copy it anew from the developer portal")
