@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 _PRIVILEGED = discord.Intents(message_content=True)
 _NEEDED = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
-_PASSING = (OSError, aiohttp.ClientError, discord.DiscordException, asyncio.TimeoutError, AttributeError)
-"""What ends a client for a while; the library stumbles over its own missing socket if the first connection fails."""
 
 
 @dataclass(kw_only=True)
@@ -56,9 +54,11 @@ class Connection:
             except discord.PrivilegedIntentsRequired:
                 log.warning("the intent for message contents is off in the developer portal: going on without it")
                 self._contents, pause = False, 0.0
-            except _PASSING as error:
+            except Exception as error:
+                # The edge: whatever ends a client, another follows. Its words may hold an address with a token.
                 pause = min(60.0, backoff.delay()) + random.random()
                 log.warning("no connection to Discord (%s): again in %.0f s", type(error).__name__, pause)
+                log.debug("the client ended", exc_info=error)
             await asyncio.sleep(pause)
 
     async def _connect(self) -> None:

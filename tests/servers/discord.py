@@ -1,0 +1,713 @@
+"""Discord on the wire: the gateway and the REST API as far as a bot sees them, with limits, faults and people.
+
+discord.py connects to it unmodified. What a real client would show is in `Room.messages`; everything that was called
+is in `DiscordServer.calls`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import BodyPartReader, WSMsgType, web
+
+TOKEN = "bot.token.of-the-tests"
+_EPOCH_MS = 1_420_070_400_000
+_EDITABLE = ("content", "components", "flags", "attachments", "embeds")
+_ROUTE = re.compile(r"/api/v10(/channels/(\d+)/.*|/.*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A bucket for each channel: so many calls in a window that slides."""
+
+    calls: int = 5
+    window_s: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """Probabilities for each message call: an error before or after it is applied, and a connection that breaks."""
+
+    before: float = 0.0
+    after: float = 0.0
+    dropped: float = 0.0
+
+
+@dataclass
+class Call:
+    method: str
+    path: str
+    at: float
+    status: int = 0
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Room:
+    """A channel: a text channel of the server, a thread in one, or somebody's direct messages."""
+
+    id: str
+    name: str
+    guild: str = ""
+    kind: int = 0
+    parent: str = ""
+    owner: str = ""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    forbidden: set[str] = field(default_factory=set)
+    """What the bot may not do here: "send", "attach", "history", "threads"."""
+    archived: bool = False
+    locked: bool = False
+    typings: int = 0
+
+    def message(self, message_id: str) -> dict[str, Any] | None:
+        return next((message for message in self.messages if message["id"] == message_id), None)
+
+
+class Refusal(Exception):
+    """An error of the API."""
+
+    def __init__(self, status: int, code: int, words: str) -> None:
+        super().__init__(words)
+        self.status, self.body = status, {"code": code, "message": words}
+
+
+class DiscordServer:
+    """The server's side. `edits`, `sends` and `faults` may be changed while it runs."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.edits = self.sends = Limit(calls=10_000)
+        self.faults = Faults()
+        self.latency_s = 0.0
+        self.calls: list[Call] = []
+        self.rooms: dict[str, Room] = {}
+        self.files: dict[str, bytes] = {}
+        self.commands: list[dict[str, Any]] = []
+        self.intents: list[int] = []
+        self.refused_intents = 0
+        self.resumes = self.identifies = 0
+        self.presence: dict[str, Any] = {}
+        self.changed = asyncio.Condition()
+        """Notified after everything that a person could see."""
+        self.port = 0
+        self._dice = random.Random(seed)
+        self._numbers = itertools.count(1)
+        self._recent: dict[tuple[str, str], deque[float]] = {}
+        self._interactions: dict[str, Interaction] = {}
+        self._sockets: list[web.WebSocketResponse] = []
+        self._sent: list[dict[str, Any]] = []
+        self._nonces: dict[tuple[str, str], dict[str, Any]] = {}
+        self.bot = self._user("Partyline", bot=True)
+        self.guild = self.new_id()
+        self.everyone = {"id": self.guild, "name": "@everyone", "permissions": str(2**40)}
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def gateway(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/gateway"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[DiscordServer]:
+        app = web.Application(client_max_size=2**25)
+        app.router.add_get("/gateway", self._gateway)
+        app.router.add_get("/files/{name}", self._file)
+        app.router.add_route("*", "/api/v10/{path:.*}", self._rest)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            for socket in list(self._sockets):
+                await socket.close()
+            await runner.cleanup()
+
+    # The world, as a test tells it
+
+    def new_id(self) -> str:
+        """A snowflake: the time in it is what the library reads."""
+        return str(((int(time.time() * 1000) - _EPOCH_MS) << 22) + next(self._numbers) % 2**22)
+
+    def room(self, name: str = "general", **more: Any) -> Room:
+        made = Room(self.new_id(), name, guild=self.guild, **more)
+        self.rooms[made.id] = made
+        return made
+
+    def direct(self, person: Person) -> Room:
+        made = Room(self.new_id(), person.name, kind=1, owner=person.id)
+        self.rooms[made.id] = made
+        return made
+
+    def person(self, name: str, permissions: int = 0) -> Person:
+        return Person(self, self._user(name), permissions)
+
+    def attach(self, name: str, data: bytes, kind: str = "image/png") -> dict[str, Any]:
+        """Uploads a file; what a message has of it."""
+        key = f"{self.new_id()}-{name}"
+        self.files[key] = data
+        url = f"{self.address}/files/{key}"
+        return {"id": self.new_id(), "filename": name, "size": len(data), "url": url, "proxy_url": url} | (
+            {"content_type": kind} if kind else {}
+        )
+
+    async def until(self, wanted: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+        """Waits until `wanted` returns something true, and returns that."""
+        async with asyncio.timeout(timeout_s), self.changed:
+            while not (found := wanted()):
+                await self.changed.wait()
+            return found
+
+    async def say(self, room: Room, author: dict[str, Any], content: str, **more: Any) -> dict[str, Any]:
+        """Posts a message and tells the bot about it."""
+        message = self._message(room, author, content, **more)
+        room.messages.append(message)
+        await self.dispatch("MESSAGE_CREATE", self._delivered(room, message))
+        return message
+
+    async def delete(self, room: Room, message_id: str) -> None:
+        room.messages = [message for message in room.messages if message["id"] != message_id]
+        gone = {"id": message_id, "channel_id": room.id} | ({"guild_id": room.guild} if room.guild else {})
+        await self.dispatch("MESSAGE_DELETE", gone)
+
+    async def interact(
+        self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any
+    ) -> Interaction:
+        """Sends an interaction and returns at once."""
+        made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room)
+        self._interactions[made.id] = self._interactions[made.token] = made
+        payload = {
+            "id": made.id,
+            "token": made.token,
+            "type": kind,
+            "version": 1,
+            "application_id": self.bot["id"],
+            "channel_id": room.id,
+            "channel": self._channel(room),
+            "data": data,
+            "locale": "en-US",
+            "entitlements": [],
+            "attachment_size_limit": 10_485_760,
+            "app_permissions": str(2**40),
+            "authorizing_integration_owners": {},
+            "context": 0 if room.guild else 1,
+            **more,
+        }
+        if room.guild:
+            payload |= {"guild_id": room.guild, "guild": {"id": room.guild, "features": [], "locale": "en-US"}}
+            payload["member"] = self._member(person.user) | {"permissions": str(person.permissions)}
+        else:
+            payload["user"] = person.user
+        await self.dispatch("INTERACTION_CREATE", payload)
+        return made
+
+    async def break_connections(self) -> None:
+        """The gateway loses its bots, who may resume."""
+        for socket in list(self._sockets):
+            await socket.close(code=4000)
+
+    async def dispatch(self, event: str, data: dict[str, Any]) -> None:
+        self._sent.append({"op": 0, "t": event, "d": data, "s": len(self._sent) + 1})
+        for socket in self._sockets:
+            with suppress(ConnectionError):
+                await socket.send_json(self._sent[-1])
+        await self._notify()
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    # The gateway
+
+    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 5000}})
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._hear(socket, json.loads(message.data))
+        finally:
+            if socket in self._sockets:
+                self._sockets.remove(socket)
+        return socket
+
+    async def _hear(self, socket: web.WebSocketResponse, said: dict[str, Any]) -> None:
+        match said["op"]:
+            case 1:
+                await socket.send_json({"op": 11})
+            case 2:
+                await self._identify(socket, said["d"])
+            case 3:
+                self.presence = said["d"]
+                await self._notify()
+            case 6:
+                self.resumes += 1
+                for event in self._sent[said["d"]["seq"] :]:
+                    await socket.send_json(event)
+                self._sockets.append(socket)
+                await self.dispatch("RESUMED", {})
+
+    async def _identify(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
+        if data["token"] != TOKEN:
+            await socket.close(code=4004)
+            return
+        self.intents.append(data["intents"])
+        if data["intents"] & self.refused_intents:
+            await socket.close(code=4014)
+            return
+        self.identifies += 1
+        self._sockets.append(socket)
+        ready = {
+            "v": 10,
+            "user": self.bot,
+            "guilds": [{"id": self.guild, "unavailable": True}],
+            "session_id": "session",
+            "resume_gateway_url": self.gateway,
+            "application": {"id": self.bot["id"], "flags": 0},
+            "shard": data.get("shard", [0, 1]),
+        }
+        await self.dispatch("READY", ready)
+        await self.dispatch("GUILD_CREATE", self._guild())
+
+    def _guild(self) -> dict[str, Any]:
+        rooms = [room for room in self.rooms.values() if room.guild]
+        return {
+            "id": self.guild,
+            "name": "The test server",
+            "owner_id": self.bot["id"],
+            "roles": [self.everyone],
+            "emojis": [],
+            "stickers": [],
+            "features": [],
+            "channels": [self._channel(room) for room in rooms if room.kind != 11],
+            "threads": [self._channel(room) for room in rooms if room.kind == 11],
+            "members": [self._member(self.bot)],
+            "member_count": 3,
+            "presences": [],
+            "voice_states": [],
+            "stage_instances": [],
+            "guild_scheduled_events": [],
+            "premium_tier": 0,
+            "verification_level": 0,
+            "default_message_notifications": 0,
+            "explicit_content_filter": 0,
+            "mfa_level": 0,
+            "nsfw_level": 0,
+            "system_channel_flags": 0,
+            "preferred_locale": "en-US",
+        }
+
+    # The REST API
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        call = Call(request.method, request.path, asyncio.get_running_loop().time())
+        self.calls.append(call)
+        try:
+            call.body, uploads = await _body(request)
+            await asyncio.sleep(self.latency_s)
+            response = await self._answered(request, call, uploads)
+        except Refusal as refusal:
+            response = _json(refusal.body, status=refusal.status)
+        call.status = response.status
+        await self._notify()
+        return response
+
+    async def _answered(self, request: web.Request, call: Call, uploads: list[dict[str, Any]]) -> web.Response:
+        if request.headers.get("Authorization") != f"Bot {TOKEN}" and "/interactions/" not in call.path:
+            if "/webhooks/" not in call.path:
+                raise Refusal(401, 0, "401: Unauthorized")
+        is_message = "/messages" in call.path and call.method in ("POST", "PATCH")
+        if is_message and (penalty := self._penalty(call)):
+            return penalty
+        fault = self._dice.random() if is_message else 1.0
+        if fault < self.faults.before:
+            return _json({"message": "500"}, status=500)
+        answer = await self._route(call, uploads, dict(request.query))
+        if fault < self.faults.before + self.faults.after:
+            return _json({"message": "502"}, status=502)
+        if fault < self.faults.before + self.faults.after + self.faults.dropped and request.transport:
+            request.transport.close()
+        if answer is None:
+            return web.Response(status=204)
+        return _json(answer, headers={"Via": "1.1 google", **self._headers(call)})
+
+    def _bucket(self, call: Call) -> tuple[tuple[str, str], Limit]:
+        found = _ROUTE.match(call.path)
+        channel = found[2] if found and found[2] else call.path
+        return (call.method, channel), self.edits if call.method == "PATCH" else self.sends
+
+    def _penalty(self, call: Call) -> web.Response | None:
+        key, limit = self._bucket(call)
+        now, recent = asyncio.get_running_loop().time(), self._recent.setdefault(key, deque())
+        while recent and recent[0] <= now - limit.window_s:
+            recent.popleft()
+        if len(recent) < limit.calls:
+            recent.append(now)
+            return None
+        retry = recent[0] + limit.window_s - now
+        body = {"message": "You are being rate limited.", "retry_after": retry, "global": False}
+        headers = {"Via": "1.1 google", "Retry-After": f"{retry:.3f}", "X-RateLimit-Scope": "user"}
+        return _json(body, status=429, headers=headers)
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        key, limit = self._bucket(call)
+        recent = self._recent.get(key)
+        if not recent:
+            return {}
+        reset = recent[0] + limit.window_s - asyncio.get_running_loop().time()
+        return {
+            "X-RateLimit-Limit": str(limit.calls),
+            "X-RateLimit-Remaining": str(limit.calls - len(recent)),
+            "X-RateLimit-Reset": f"{time.time() + reset:.3f}",
+            "X-RateLimit-Reset-After": f"{max(0.0, reset):.3f}",
+            "X-RateLimit-Bucket": "edits" if call.method == "PATCH" else "sends",
+        }
+
+    async def _route(self, call: Call, uploads: list[dict[str, Any]], query: dict[str, str]) -> Any:
+        parts = call.path.removeprefix("/api/v10/").split("/")
+        match call.method, *parts:
+            case "GET", "users", "@me":
+                return self.bot
+            case "GET", *_, "applications", "@me":
+                return self._application()
+            case "GET", "gateway", "bot":
+                start = {"total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1}
+                return {"url": self.gateway, "shards": 1, "session_start_limit": start}
+            case "PUT", "applications", _, *_, "commands":
+                self.commands = list(call.body.get("list", []))
+                return [command | {"id": self.new_id(), **self._made()} for command in self.commands]
+            case "POST", "interactions", interaction, token, "callback":
+                return await self._interactions[interaction].acknowledged(token, call.body)
+            case _, "webhooks", _, token, *rest:
+                return await self._interactions[token].called(call.method, rest, call.body, uploads)
+            case _, "channels", channel, *rest if channel in self.rooms:
+                return await self._in_room(self.rooms[channel], call.method, rest, call.body, uploads, query)
+        raise Refusal(404, 10003, "Unknown Channel" if parts[0] == "channels" else f"no route {call.path}")
+
+    def _made(self) -> dict[str, Any]:
+        return {"application_id": self.bot["id"], "version": self.new_id(), "default_member_permissions": None}
+
+    async def _in_room(
+        self,
+        room: Room,
+        method: str,
+        rest: list[str],
+        body: dict[str, Any],
+        uploads: list[dict[str, Any]],
+        query: dict[str, str],
+    ) -> Any:
+        match method, *rest:
+            case ("GET",):
+                return self._channel(room)
+            case ("PATCH",):
+                if room.locked:
+                    raise Refusal(403, 50013, "Missing Permissions")
+                room.archived = bool(body.get("archived", room.archived))
+                return self._channel(room)
+            case "GET", "messages":
+                self._permit(room, "history")
+                return self._history(room, query)
+            case "GET", "messages", message_id:
+                return self._found(room, message_id)
+            case "POST", "typing":
+                room.typings += 1
+                return None
+            case "POST", "messages":
+                return await self.post(room, body, uploads)
+            case "PATCH", "messages", message_id:
+                return await self.edit(room, message_id, body)
+            case "DELETE", "messages", message_id:
+                self._found(room, message_id)
+                return await self.delete(room, message_id)
+            case "POST", "messages", message_id, "threads":
+                return await self._open_thread(room, message_id, body["name"])
+        raise Refusal(404, 0, f"no route {rest}")
+
+    async def post(self, room: Room, body: dict[str, Any], uploads: list[dict[str, Any]]) -> dict[str, Any]:
+        """A message of the bot's."""
+        self._permit(room, "send")
+        if uploads:
+            self._permit(room, "attach")
+        if room.archived:
+            raise Refusal(400, 50083, "Thread is archived")
+        known = self._nonces.get((room.id, str(body.get("nonce"))))
+        if known is not None and body.get("enforce_nonce"):
+            return known
+        reference = body.get("message_reference")
+        if reference and "history" in room.forbidden:
+            raise Refusal(400, 160002, "You cannot reply without permission to read message history")
+        _check_length(body, bool(uploads))
+        files = [self.attach(file["filename"], file["data"], "") for file in uploads]
+        more = {name: body[name] for name in ("components", "flags", "nonce", "message_reference") if name in body}
+        message = self._message(room, self.bot, body.get("content", ""), attachments=files, **more)
+        message["allowed_mentions"] = body.get("allowed_mentions")
+        room.messages.append(message)
+        if "nonce" in body:
+            self._nonces[room.id, str(body["nonce"])] = message
+        await self.dispatch("MESSAGE_CREATE", self._delivered(room, message))
+        return message
+
+    async def edit(self, room: Room, message_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        message = self._found(room, message_id)
+        if room.archived:
+            raise Refusal(400, 50083, "Thread is archived")
+        _check_length(body, bool(message["attachments"]))
+        message.update({name: value for name, value in body.items() if name in _EDITABLE})
+        message["edited_timestamp"] = _now()
+        message.setdefault("history", []).append(message["content"])
+        await self._notify()
+        return message
+
+    def _found(self, room: Room, message_id: str) -> dict[str, Any]:
+        if (message := room.message(message_id)) is None:
+            raise Refusal(404, 10008, "Unknown Message")
+        return message
+
+    @staticmethod
+    def _permit(room: Room, what: str) -> None:
+        if what in room.forbidden:
+            raise Refusal(403, 50007 if room.kind == 1 else 50013, "Missing Permissions")
+
+    @staticmethod
+    def _history(room: Room, query: dict[str, str]) -> list[dict[str, Any]]:
+        limit, after = int(query.get("limit", 50)), query.get("after")
+        if after is not None:
+            return [message for message in room.messages if int(message["id"]) > int(after)][:limit][::-1]
+        return room.messages[::-1][:limit]
+
+    async def _open_thread(self, room: Room, message_id: str, name: str) -> dict[str, Any]:
+        self._permit(room, "threads")
+        if message_id in self.rooms:
+            raise Refusal(400, 160004, "A thread has already been created for this message")
+        thread = Room(message_id, name, guild=room.guild, kind=11, parent=room.id, owner=self.bot["id"])
+        self.rooms[thread.id] = thread
+        await self.dispatch("THREAD_CREATE", self._channel(thread) | {"newly_created": True})
+        return self._channel(thread)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.files[request.match_info["name"]])
+
+    # Payloads
+
+    def _user(self, name: str, *, bot: bool = False) -> dict[str, Any]:
+        more = {"avatar": None, "discriminator": "0", "global_name": name, "public_flags": 0}
+        return {"id": self.new_id(), "username": name, "bot": bot, **more}
+
+    def _member(self, user: dict[str, Any]) -> dict[str, Any]:
+        return {"user": user, "roles": [], "joined_at": _now(), "deaf": False, "mute": False, "flags": 0}
+
+    def _application(self) -> dict[str, Any]:
+        keys = {"description": "", "icon": None, "bot_public": True, "bot_require_code_grant": False}
+        owner = self._user("owner")
+        return {"id": self.bot["id"], "name": "Partyline", "owner": owner, "verify_key": "", "flags": 0, **keys}
+
+    def _channel(self, room: Room) -> dict[str, Any]:
+        common = {"id": room.id, "type": room.kind, "name": room.name, "last_message_id": None, "flags": 0}
+        if room.kind == 1:
+            return common | {"recipients": [{**self._user("someone"), "id": room.owner}]}
+        channel = common | {"guild_id": room.guild, "position": 0, "permission_overwrites": [], "nsfw": False}
+        if room.kind != 11:
+            return channel | {"parent_id": None}
+        times = {"archived": room.archived, "locked": room.locked, "auto_archive_duration": 1440}
+        thread = {"parent_id": room.parent, "owner_id": room.owner, "message_count": 0, "member_count": 1}
+        thread["thread_metadata"] = times | {"archive_timestamp": _now()}
+        return channel | thread
+
+    def _message(self, room: Room, author: dict[str, Any], content: str, **more: Any) -> dict[str, Any]:
+        mentioned = [self.bot] if f"<@{self.bot['id']}>" in content else []
+        message = {
+            "id": self.new_id(),
+            "channel_id": room.id,
+            "author": author,
+            "content": content,
+            "timestamp": _now(),
+            "edited_timestamp": None,
+            "tts": False,
+            "mention_everyone": False,
+            "mentions": mentioned,
+            "mention_roles": [],
+            "attachments": [],
+            "embeds": [],
+            "components": [],
+            "pinned": False,
+            "type": 0,
+            "history": [content],
+            **more,
+        }
+        if reference := more.get("message_reference"):
+            message["type"] = 19
+            message["message_reference"] = {"channel_id": room.id, **reference}
+            message["referenced_message"] = room.message(reference["message_id"])
+        return message
+
+    def _delivered(self, room: Room, message: dict[str, Any]) -> dict[str, Any]:
+        if not room.guild:
+            return message
+        return message | {"guild_id": room.guild, "member": self._member(message["author"])}
+
+
+@dataclass(eq=False)
+class Interaction:
+    """One use of a command or button: how it was acknowledged, and what only the person sees."""
+
+    server: DiscordServer
+    id: str
+    token: str
+    room: Room
+    began: float = field(default_factory=time.monotonic)
+    acknowledged_after_s: float = 0.0
+    kind: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    original: dict[str, Any] | None = None
+    private: list[dict[str, Any]] = field(default_factory=list)
+    expired: bool = False
+
+    async def acknowledged(self, token: str, body: dict[str, Any]) -> dict[str, Any]:
+        if self.kind or token != self.token:
+            raise Refusal(400, 40060, "Interaction has already been acknowledged.")
+        if time.monotonic() - self.began > 3:
+            raise Refusal(404, 10062, "Unknown interaction")
+        self.acknowledged_after_s = time.monotonic() - self.began
+        self.kind, self.data = body["type"], body.get("data") or {}
+        if self.kind == 4:
+            self._add(self.data)
+        about: dict[str, Any] = {"id": self.id, "type": 2, "response_message_loading": self.kind == 5}
+        return {"interaction": about | {"response_message_id": self.server.new_id(), "response_message_ephemeral": True}}
+
+    async def called(
+        self, method: str, rest: list[str], body: dict[str, Any], uploads: list[dict[str, Any]]
+    ) -> Any:
+        if self.expired:
+            raise Refusal(401, 50027, "Invalid Webhook Token")
+        match method, *rest:
+            case "PATCH", "messages", "@original" if self.original is None:
+                return self._add(body, private=bool(self.data.get("flags", 0) & 64))
+            case _, "messages", "@original" if method == "DELETE":
+                self.kind = 6
+                return None
+            case "PATCH", "messages", message_id:
+                message_id = self.original["id"] if message_id == "@original" and self.original else message_id
+                private = next((each for each in self.private if each["id"] == message_id), None)
+                if private is not None:
+                    private.update(body)
+                    return private
+                return await self.server.edit(self.room, message_id, body)
+            case ("POST",):
+                body = body | {"attachments": [file["filename"] for file in uploads]}
+                return self._add(body, private=bool(body.get("flags", 0) & 64))
+        raise Refusal(404, 10015, "Unknown Webhook")
+
+    def _add(self, body: dict[str, Any], private: bool | None = None) -> dict[str, Any]:
+        private = bool(body.get("flags", 0) & 64) if private is None else private
+        _check_length(body, bool(body.get("attachments")))
+        more = {"components": body.get("components", []), "flags": body.get("flags", 0)}
+        message = self.server._message(self.room, self.server.bot, body.get("content", ""), **more)
+        (self.private if private else self.room.messages).append(message)
+        if self.original is None and self.kind == 5:
+            self.original = message
+        return message
+
+
+@dataclass(eq=False)
+class Person:
+    """Somebody who writes, presses and calls commands."""
+
+    server: DiscordServer
+    user: dict[str, Any]
+    permissions: int = 0
+
+    @property
+    def id(self) -> str:
+        return str(self.user["id"])
+
+    @property
+    def name(self) -> str:
+        return str(self.user["username"])
+
+    async def says(self, room: Room, text: str, *, to: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """Writes a message; "@bot" in it mentions the bot, `to` is the message that it replies to."""
+        if to is not None:
+            more["message_reference"] = {"message_id": to["id"]}
+            if to["author"]["id"] == self.server.bot["id"]:
+                more["mentions"] = []
+        text = text.replace("@bot", f"<@{self.server.bot['id']}>")
+        return await self.server.say(room, self.user, text, **more)
+
+    async def calls(self, room: Room, name: str, /, **options: Any) -> Interaction:
+        """Uses a slash command: "settings temperature" with value=0.3."""
+        command, *sub = name.split(" ")
+        filled, attached = [], {}
+        for option, value in options.items():
+            if isinstance(value, dict):
+                attached[value["id"]] = value
+                filled.append({"name": option, "type": 11, "value": value["id"]})
+            else:
+                kind = 10 if isinstance(value, float) else 4 if isinstance(value, int) else 3
+                filled.append({"name": option, "type": kind, "value": value})
+        for part in reversed(sub):
+            filled = [{"name": part, "type": 1, "options": filled}]
+        data: dict[str, Any] = {"id": self.server.new_id(), "name": command, "type": 1, "options": filled}
+        if attached:
+            data["resolved"] = {"attachments": attached}
+        return await self.server.interact(self, room, 2, data)
+
+    async def presses(self, room: Room, message: dict[str, Any], label: str) -> Interaction:
+        """Presses a button that the message shows now."""
+        button = next(each for each in buttons(message) if each["label"] == label)
+        data = {"custom_id": button["custom_id"], "component_type": 2}
+        return await self.server.interact(self, room, 3, data, message=dict(message))
+
+
+def buttons(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in message.get("components", ()):
+        yield from row["components"]
+
+
+def _check_length(body: dict[str, Any], has_files: bool) -> None:
+    content = body.get("content")
+    if content is not None and len(content) > 2000:
+        raise Refusal(400, 50035, "Invalid Form Body: Must be 2000 or fewer in length.")
+    if not (content or "").strip() and not has_files and not body.get("components"):
+        raise Refusal(400, 50006, "Cannot send an empty message")
+
+
+async def _body(request: web.Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The JSON body and the uploaded files."""
+    if request.content_type == "multipart/form-data":
+        body: dict[str, Any] = {}
+        uploads: list[dict[str, Any]] = []
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and part.name == "payload_json":
+                body = json.loads(await part.text())
+            elif isinstance(part, BodyPartReader):
+                uploads.append({"filename": part.filename, "data": await part.read()})
+        return body, uploads
+    raw = await request.read()
+    said = json.loads(raw) if raw else {}
+    return (said, []) if isinstance(said, dict) else ({"list": said}, [])
+
+
+def _json(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Without a charset: the library reads nothing else as JSON."""
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return web.Response(body=json.dumps(data).encode(), status=status, headers=headers)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+
+
