@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from adapters.delivery.channel import ChannelError
-from adapters.delivery.outbox import Outboxes
+from adapters.delivery.channel import Channel, ChannelError
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
 from adapters.discord.events import Event, event_of, together
 from adapters.discord.interactions import InteractionChannel
 from bots import wording
+from bots.commands import read as parsed
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
-from bots.ports import Received, Storage
+from bots.ports import Deliveries, Received, Storage
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,20 @@ class Responder(Protocol):
     """The bot, as a platform sees it."""
 
     def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
+
+
+class Outboxes(Protocol):
+    """The delivery: paces, splits and renders the events into messages of the channel."""
+
+    async def deliver(
+        self,
+        channel: Channel,
+        chat: str,
+        events: AsyncGenerator[ReplyEvent, None],
+        *,
+        reply_to: str | None,
+        record: Deliveries,
+    ) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -57,8 +72,13 @@ class Answers:
     echoes: Echoes = field(default_factory=Echoes)
     busy: int = 0
     """How many events are being answered."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """None is."""
     _writing: dict[str, Event] = field(default_factory=dict)
     """By the id of a message that is being written: what it answers."""
+
+    def __post_init__(self) -> None:
+        self.idle.set()
 
     async def record(self, event: Event) -> bool:
         """Keeps the event; False for one that was here before."""
@@ -86,15 +106,19 @@ class Answers:
     async def _handle(self, event: Event) -> None:
         """The edge: what fails below becomes a sentence and a log line here. A cancelled event stays unanswered."""
         self.busy += 1
+        self.idle.clear()
         try:
-            await self._answer(event)
-        except Exception:
-            log.exception("event %s failed", event.id)
-            await self._deliver(event, _said(wording.broken()))
+            try:
+                await self._answer(event)
+            except Exception:
+                log.exception("event %s failed", event.id)
+                await self._deliver(event, _said(wording.broken()))
+            for event_id in (*event.also, event.id):
+                await self.storage.answered(self.account, event_id)
         finally:
             self.busy -= 1
-        for event_id in (*event.also, event.id):
-            await self.storage.answered(self.account, event_id)
+            if not self.busy:
+                self.idle.set()
 
     async def _answer(self, event: Event) -> None:
         event = await self._in_its_thread(event)
@@ -139,7 +163,7 @@ class Answers:
     async def _events(self, event: Event, incoming: Incoming, contents: Contents) -> AsyncGenerator[ReplyEvent, None]:
         for problem in contents.problems:
             yield Notice(problem, private=True, refused=True)
-        if contents.problems and not incoming.text and not incoming.pictures:
+        if contents.problems and not incoming.pictures and not contents.text and not _says_something(event.text):
             return
         silent = incoming.text == Action.STOP.command and event.token is not None and event.token.deferred == "pressed"
         async with aclosing(self.bot.respond(incoming)) as events:
@@ -195,6 +219,12 @@ class Answers:
             await self.calls("POST", "/channels/{channel_id}/messages", channel_id=event.channel, body=body)
         except ChannelError as error:
             log.info("event %s: no ping: %s", event.id, error)
+
+
+def _says_something(text: str) -> bool:
+    """Whether there are words beside the files, or beside the command for them."""
+    called = parsed(text)
+    return bool(called.argument if called else text.strip())
 
 
 def _rebuilt(received: Received) -> Event | None:

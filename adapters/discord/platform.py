@@ -6,15 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import discord
 
-from adapters.delivery.outbox import Outboxes
 from adapters.discord.acknowledging import Desk
 from adapters.discord.addresses import api_address, bind
-from adapters.discord.answers import Answers
+from adapters.discord.answers import Answers, Outboxes
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
@@ -32,6 +31,10 @@ log = logging.getLogger(__name__)
 
 _START_S = 20.0
 """How long the start waits for Discord before the program says that it is ready without it."""
+
+
+_FINISH_S = 2.0
+"""How long answers that have come to their end may take to be shown and recorded."""
 
 
 class _Closed(Exception):
@@ -113,6 +116,7 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
             tasks.create_task(connection.run())
             tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
             yield await _first_line(platform, connection)
+            await _wait(platform.answers.idle, _FINISH_S)
             raise _Closed
     except BaseExceptionGroup as group:
         if connection.refused.is_set() and group.subgroup(Unavailable):
@@ -133,6 +137,12 @@ async def _alone(work: Coroutine[Any, Any, None]) -> None:
         await work
     except Exception:
         log.exception("work for Discord failed")
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def _first_line(platform: Platform, connection: Connection) -> str:
