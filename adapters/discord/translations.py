@@ -15,7 +15,6 @@ _LOCALES = {
 }
 
 # By the English words: Spanish, German, Chinese, Russian. A description has at most 100 characters.
-# ruff: noqa: E501
 WORDS: dict[str, tuple[str, str, str, str]] = {
     "Write code in a fenced block": (
         "Escribe código en un bloque",

@@ -26,7 +26,18 @@ from bots.messages import ReplyEvent
 from bots.ports import Deliveries
 from bots.preferences import Bounds
 from config.settings import DiscordSettings
-from inference.api import Caption, CaptionRequest, ChatRequest, Event, Finished, Message, ModelInfo, Text, Timings, Usage
+from inference.api import (
+    Caption,
+    CaptionRequest,
+    ChatRequest,
+    Event,
+    Finished,
+    Message,
+    ModelInfo,
+    Text,
+    Timings,
+    Usage,
+)
 
 
 class Echo:

@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,9 +183,7 @@ class DiscordServer:
         gone = {"id": message_id, "channel_id": room.id} | ({"guild_id": room.guild} if room.guild else {})
         await self.dispatch("MESSAGE_DELETE", gone)
 
-    async def interact(
-        self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any
-    ) -> Interaction:
+    async def interact(self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any) -> Interaction:
         """Sends an interaction and returns at once."""
         made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room)
         self._interactions[made.id] = self._interactions[made.token] = made
@@ -389,7 +387,9 @@ class DiscordServer:
                 return {"url": self.gateway, "shards": 1, "session_start_limit": start}
             case "PUT", "applications", _, *_, "commands":
                 self.commands = list(call.body.get("list", []))
-                return [command | {"id": self.new_id(), **self._made()} for command in self.commands]
+                return [
+                    {"description": ""} | command | {"id": self.new_id(), **self._made()} for command in self.commands
+                ]
             case "POST", "interactions", interaction, token, "callback":
                 return await self._interactions[interaction].acknowledged(token, call.body)
             case _, "webhooks", _, token, *rest:
@@ -586,11 +586,11 @@ class Interaction:
         if self.kind == 4:
             self._add(self.data)
         about: dict[str, Any] = {"id": self.id, "type": 2, "response_message_loading": self.kind == 5}
-        return {"interaction": about | {"response_message_id": self.server.new_id(), "response_message_ephemeral": True}}
+        return {
+            "interaction": about | {"response_message_id": self.server.new_id(), "response_message_ephemeral": True}
+        }
 
-    async def called(
-        self, method: str, rest: list[str], body: dict[str, Any], uploads: list[dict[str, Any]]
-    ) -> Any:
+    async def called(self, method: str, rest: list[str], body: dict[str, Any], uploads: list[dict[str, Any]]) -> Any:
         if self.expired:
             raise Refusal(401, 50027, "Invalid Webhook Token")
         match method, *rest:
@@ -709,5 +709,3 @@ def _json(data: Any, *, status: int = 200, headers: dict[str, str] | None = None
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-
-
