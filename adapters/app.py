@@ -124,8 +124,8 @@ def _discord(app: App, settings: DiscordSettings, outboxes: Outboxes) -> Abstrac
     return serving_discord(app.bot, outboxes, app.storage, settings)
 
 
-async def sync_discord(settings: Settings, guild: int) -> int:
-    """Tells Discord the bot's commands; returns how many there are. No model is loaded for that. Raises Unavailable."""
+async def sync_discord(settings: Settings, guild: int) -> list[str]:
+    """Tells Discord the bot's commands; lines about that. No model is loaded for it. Raises Unavailable."""
     from adapters.delivery.outbox import Outboxes
     from adapters.discord.platform import sync_commands
 

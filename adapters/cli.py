@@ -137,8 +137,7 @@ def _discord(options: argparse.Namespace, settings: Settings) -> int:
 async def _sync_discord(settings: Settings, guild: int) -> int:
     from adapters.app import sync_discord
 
-    count = await sync_discord(settings, guild)
-    print(f"Discord knows {count} commands{' on that server' if guild else ''}.")
+    print("\n".join(await sync_discord(settings, guild)))
     return 0
 
 

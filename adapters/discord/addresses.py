@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 API = "https://discord.com/api/v10"
 _CDN_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net", "images-ext-1.discordapp.net"})
+_INVITE = "https://discord.com/oauth2/authorize?client_id="
+# View channels, send messages, read their history, attach files, open public threads, write in threads.
+_PERMISSIONS = 1 << 10 | 1 << 11 | 1 << 16 | 1 << 15 | 1 << 35 | 1 << 38
 _VERSION = re.compile(r"/api(?:/v\d+)?$")
 
 
@@ -26,6 +29,16 @@ def serves_files(address: str, api: str) -> bool:
     if api != API and parts.hostname == urlsplit(api).hostname:
         return parts.scheme in ("http", "https")
     return parts.scheme == "https" and parts.hostname in _CDN_HOSTS
+
+
+def invitation(application: str) -> str:
+    """The link with which the admins of a server let the bot in, with the permissions that it uses."""
+    return f"{_INVITE}{application}&scope=bot+applications.commands&permissions={_PERMISSIONS}"
+
+
+def user_installation(application: str) -> str:
+    """The link with which a person takes the commands along, to servers where the bot is not."""
+    return f"{_INVITE}{application}&scope=applications.commands&integration_type=1"
 
 
 def bind(api: str, gateway: str) -> None:

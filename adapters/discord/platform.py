@@ -12,7 +12,7 @@ from typing import Any
 import discord
 
 from adapters.discord.acknowledging import Desk
-from adapters.discord.addresses import api_address, bind
+from adapters.discord.addresses import api_address, bind, invitation, user_installation
 from adapters.discord.answers import Answers, Outboxes
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
@@ -157,8 +157,10 @@ async def _first_line(platform: Platform, connection: Connection) -> str:
     return f"Discord as {platform.client.user.name}"
 
 
-async def sync_commands(bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, guild: int) -> int:
-    """Tells Discord the commands, on one server if `guild` is not 0; returns how many there are.
+async def sync_commands(
+    bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, guild: int
+) -> list[str]:
+    """Tells Discord the commands, on one server if `guild` is not 0; returns lines for the operator.
 
     Raises:
         Unavailable: Discord cannot be reached, does not accept the token, or refuses the commands.
@@ -169,7 +171,13 @@ async def sync_commands(bot: Bot, outboxes: Outboxes, storage: Storage, settings
         platform = Platform(bot, outboxes, storage, settings, tasks)
         try:
             await client.login(settings.token.get_secret_value())
-            return await sync(platform.equip(client), guild)
+            count = await sync(platform.equip(client), guild)
+            application = str(client.application_id)
+            return [
+                f"Discord knows {count} commands{' on that server' if guild else ''}.",
+                f"To invite the bot to a server: {invitation(application)}",
+                f"To use its commands anywhere: {user_installation(application)}",
+            ]
         except discord.LoginFailure:
             raise no_token() from None
         except (discord.DiscordException, OSError) as error:

@@ -325,9 +325,9 @@ class DiscordServer:
         return response
 
     async def _answered(self, request: web.Request, call: Call, uploads: list[dict[str, Any]]) -> web.Response:
-        if request.headers.get("Authorization") != f"Bot {TOKEN}" and "/interactions/" not in call.path:
-            if "/webhooks/" not in call.path:
-                raise Refusal(401, 0, "401: Unauthorized")
+        by_token = "/interactions/" in call.path or "/webhooks/" in call.path
+        if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
+            raise Refusal(401, 0, "401: Unauthorized")
         is_message = "/messages" in call.path and call.method in ("POST", "PATCH")
         if is_message and (penalty := self._penalty(call)):
             return penalty
@@ -585,7 +585,7 @@ class Interaction:
         self.kind, self.data = body["type"], body.get("data") or {}
         if self.kind == 4:
             self._add(self.data)
-        about: dict[str, Any] = {"id": self.id, "type": 2, "response_message_loading": self.kind == 5}
+        about = {"id": self.id, "type": 2, "response_message_loading": self.kind == 5}
         return {
             "interaction": about | {"response_message_id": self.server.new_id(), "response_message_ephemeral": True}
         }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.discord.access import Where, is_allowed, is_answered_in, listens
-from adapters.discord.addresses import API, api_address, serves_files
+from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
 from adapters.discord.attachments import PICTURE_BYTES, read
 from adapters.discord.buttons import button_rows
 from adapters.discord.commands import as_written
@@ -28,6 +31,20 @@ def test_the_address_of_the_api_may_be_written_in_any_way(end: str) -> None:
 def test_another_version_is_kept() -> None:
     assert api_address("https://a.test/api/v9") == "https://a.test/api/v9"
     assert api_address("") == API
+
+
+def test_the_invitation_asks_for_what_is_used_and_the_page_shows_it() -> None:
+    needed = discord.Permissions(
+        view_channel=True,
+        send_messages=True,
+        send_messages_in_threads=True,
+        create_public_threads=True,
+        attach_files=True,
+        read_message_history=True,
+    )
+    assert f"permissions={needed.value}" in invitation("42")
+    assert invitation("YOUR_APPLICATION_ID") in Path("docs/discord.md").read_text()
+    assert user_installation("YOUR_APPLICATION_ID") in Path("docs/discord.md").read_text()
 
 
 @pytest.mark.parametrize(
