@@ -77,6 +77,9 @@ class Answers:
     _writing: dict[str, Event] = field(default_factory=dict)
     """By the id of a message that is being written: what it answers."""
 
+    _begun: set[str] = field(default_factory=set)
+    """The events that this process is answering."""
+
     def __post_init__(self) -> None:
         self.idle.set()
 
@@ -86,11 +89,18 @@ class Answers:
 
     def answer(self, events: Sequence[Event]) -> None:
         """Begins the answer to what one person has written, in one message or in several back to back."""
+        self._begun.update(event.id for event in events)
         self.begin(self._handle(together(events)))
+
+    def hold(self, event: Event) -> None:
+        """The event will be answered by this process, in a moment."""
+        self._begun.add(event.id)
 
     async def take_up(self) -> None:
         """Answers what an earlier process has recorded and left."""
         for received in await self.storage.unanswered(self.account):
+            if received.id in self._begun:
+                continue
             if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
                 await self.storage.answered(self.account, received.id)
             else:
@@ -116,6 +126,7 @@ class Answers:
             for event_id in (*event.also, event.id):
                 await self.storage.answered(self.account, event_id)
         finally:
+            self._begun.difference_update((*event.also, event.id))
             self.busy -= 1
             if not self.busy:
                 self.idle.set()

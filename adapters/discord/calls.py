@@ -159,7 +159,8 @@ def _sent(body: dict[str, Any] | None, file: tuple[str, bytes] | None, query: di
         name, data = file
         part = {"name": "files[0]", "value": data, "filename": name, "content_type": "application/octet-stream"}
         payload = {**(body or {}), "attachments": [{"id": 0, "filename": name}]}
-        return {"form": [{"name": "payload_json", "value": json.dumps(payload)}, part]}
+        form = [{"name": "payload_json", "value": json.dumps(payload)}, part]
+        return {"form": form} | ({"params": query} if query is not None else {})
     sent: dict[str, Any] = {}
     if body is not None:
         sent["json"] = body

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adapters.delivery.channel import Forbidden, Frame, MessageGone
+from adapters.delivery.channel import Forbidden, Frame, MessageGone, Rejected
 from adapters.discord.calls import Expired
 from adapters.discord.channel import DiscordChannel
-from adapters.discord.content import body, whispered
+from adapters.discord.content import NO_PINGS, body, whispered
 
 _FOLLOW_UP = "/webhooks/{webhook_id}/{webhook_token}"
 _ORIGINAL = _FOLLOW_UP + "/messages/@original"
 _MESSAGE = _FOLLOW_UP + "/messages/{message_id}"
+_LOADING = 1 << 7
 
 Deferred = Literal["shown", "private", "pressed"]
 """How an interaction was acknowledged: "is thinking" for all or for the asker alone, or a button that gave way."""
@@ -88,17 +89,26 @@ class InteractionChannel(DiscordChannel):
             self._waits = False
         return await self._follow_up(whispered(frame))
 
-    async def _follow_up(self, what: dict[str, Any]) -> str:
+    async def _follow_up(self, what: dict[str, Any], file: tuple[str, bytes] | None = None) -> str:
         try:
-            made = await self._calls("POST", _FOLLOW_UP, body=what, query={"wait": "true"}, **self._ids)
+            made = await self._calls("POST", _FOLLOW_UP, body=what, file=file, query={"wait": "true"}, **self._ids)
         except Expired as error:
             raise Forbidden("the interaction is over") from error
         message_id = str(made["id"])
         self._by_token.add(message_id)
         return message_id
 
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+        try:
+            return await super().upload(name, data, reply_to=reply_to, nonce=nonce)
+        except Rejected:
+            return await self._follow_up({"allowed_mentions": NO_PINGS}, (name, data))
+
     async def close(self) -> None:
-        """Takes back "is thinking" where nothing came to fill it."""
-        if self._waits:
+        """Takes back "is thinking" where nothing came to fill it; an earlier process may have filled it."""
+        if not self._waits:
+            return
+        original = await self._calls("GET", _ORIGINAL, **self._ids)
+        if original.get("flags", 0) & _LOADING:
             await self._calls("DELETE", _ORIGINAL, **self._ids)
-            self._waits = False
+        self._waits = False

@@ -97,7 +97,9 @@ class Listener:
         key = event.channel, event.author
         if not self.settings.together_s or read(event.text) is not None:
             self.answers.answer([event])
-        elif key in self._pending:
+            return
+        self.answers.hold(event)
+        if key in self._pending:
             self._pending[key].append(event)
         else:
             self._pending[key] = [event]

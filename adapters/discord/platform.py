@@ -68,25 +68,29 @@ class Platform:
     def equip(self, client: discord.Client) -> Tree:
         """Makes a client the one that serves; returns its commands."""
         self.client = self.answers.calls.client = client
-        for listener in (self.listener.on_message, self.listener.on_raw_message_delete, self.on_ready):
+        heard = self.listener.on_message, self.listener.on_raw_message_delete
+        for listener in (self.setup_hook, self.on_ready, *heard):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)
         add_commands(tree, self.desk, self._bot)
         return tree
 
+    async def setup_hook(self) -> None:
+        """Logged in, and not connected yet: events may come from here on."""
+        if self.client is not None and self.client.user is not None:
+            self.listener.me = self.client.user
+            self.answers.account = f"discord:{self.client.user.id}"
+
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
-        client = self.client
-        if client is None or client.user is None:
+        if self.client is None:
             return
         first = not self.ready.is_set()
-        self.listener.me = client.user
-        self.answers.account = f"discord:{client.user.id}"
         self.ready.set()
         if first:
             await self.answers.take_up()
-        await read_missed(client, self.desk.places, self.answers.account, self.listener.on_message)
+        await read_missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(_alone(work))

@@ -11,6 +11,7 @@ from bots import wording
 
 _EVERY_S = 15.0
 """Discord takes 5 changes in 20 s; people do not look more often."""
+_FIRST_S = 1.0
 
 
 async def show_load(client: Callable[[], discord.Client | None], busy: Callable[[], int]) -> None:
@@ -21,7 +22,7 @@ async def show_load(client: Callable[[], discord.Client | None], busy: Callable[
         if current is not None and current.is_ready() and shown != (current, busy()):
             shown = current, busy()
             await _show(current, shown[1])
-        await asyncio.sleep(_EVERY_S)
+        await asyncio.sleep(_EVERY_S if shown[0] else _FIRST_S)
 
 
 async def _show(client: discord.Client, count: int) -> None:

@@ -101,6 +101,7 @@ async def scene(**settings: Any) -> AsyncIterator[Scene]:
         platform = Platform(bot, AtOnce(), storage, configured, tasks)
         tree = platform.equip(client)
         await sync(tree)
+        await platform.setup_hook()
         await platform.on_ready()
         guild = env.create_guild()
         room = guild.create_text_channel("general")

@@ -157,6 +157,42 @@ async def test_continue_goes_on_in_the_same_message(tmp_path: Path) -> None:
         assert longer["id"] == cut["id"]
 
 
+async def test_a_command_to_continue_leaves_no_waiting_message_behind(tmp_path: Path) -> None:
+    line = {"match": "count", "answer": " ".join(map(str, range(60)))}
+    async with party(tmp_path, line) as p:
+        await p.set("max_tokens", 10)
+        await p.ann.says(p.room, "@bot count")
+        cut = await p.answer()
+        used = await p.ann.calls(p.room, "continue")
+        await p.discord.until(lambda: used.kind == 6)  # "is thinking" is gone
+        assert len(p.answers()) == 1
+        assert len(p.answers()[0]["content"]) > len(cut["content"])
+
+
+async def test_a_refusal_is_for_the_asker_alone(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        used = await p.ann.calls(p.room, "regenerate")
+        await p.discord.until(lambda: used.private)
+        assert "no answer of yours" in used.private[0]["content"]
+        assert p.answers() == []
+
+
+async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        elsewhere = p.discord.direct(p.discord.person("Bob"))
+        elsewhere.forbidden |= {"send", "edit"}
+        used = await p.ann.calls(elsewhere, "ask", prompt="slow")
+        await p.discord.until(lambda: used.original and "word" in used.original["content"])
+        await p.ann.presses(elsewhere, used.original, "Stop")  # type: ignore[arg-type]
+        assert "stopped" in (await p.answer(elsewhere))["content"]
+
+
+async def test_its_status_line_shows_that_it_is_there(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        shown = await p.discord.until(lambda: p.discord.presence)
+        assert shown["activities"][0]["state"] == "Ready: /help"
+
+
 async def test_a_deleted_question_frees_the_slot(tmp_path: Path) -> None:
     async with party(tmp_path, slots=1) as p:
         question = await p.ann.says(p.room, "@bot slow")

@@ -64,7 +64,7 @@ class Room:
     owner: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
-    """What the bot may not do here: "send", "attach", "history", "threads"."""
+    """What the bot may not do here: "send", "edit", "attach", "history", "threads"."""
     archived: bool = False
     locked: bool = False
     typings: int = 0
@@ -429,6 +429,7 @@ class DiscordServer:
             case "POST", "messages":
                 return await self.post(room, body, uploads)
             case "PATCH", "messages", message_id:
+                self._permit(room, "edit")
                 return await self.edit(room, message_id, body)
             case "DELETE", "messages", message_id:
                 self._found(room, message_id)
@@ -596,6 +597,8 @@ class Interaction:
         match method, *rest:
             case "PATCH", "messages", "@original" if self.original is None:
                 return self._add(body, private=bool(self.data.get("flags", 0) & 64))
+            case "GET", "messages", "@original":
+                return self.original or {"id": self.server.new_id(), "flags": 128 if self.kind == 5 else 0}
             case _, "messages", "@original" if method == "DELETE":
                 self.kind = 6
                 return None
