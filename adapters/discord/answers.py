@@ -77,33 +77,34 @@ class Answers:
     _writing: dict[str, Event] = field(default_factory=dict)
     """By the id of a message that is being written: what it answers."""
 
-    _begun: set[str] = field(default_factory=set)
-    """The events that this process is answering."""
+    _mine: set[str] = field(default_factory=set)
+    """The events that this process has recorded or taken up and not answered yet."""
 
     def __post_init__(self) -> None:
         self.idle.set()
 
     async def record(self, event: Event) -> bool:
-        """Keeps the event; False for one that was here before."""
-        return bool(await self.storage.receive([event.received(self.account, self.now())]))
+        """Keeps the event, to be answered by this process; False for one that was here before."""
+        new = event.id not in self._mine
+        self._mine.add(event.id)
+        if new and not await self.storage.receive([event.received(self.account, self.now())]):
+            new = False
+            self._mine.discard(event.id)
+        return new
 
     def answer(self, events: Sequence[Event]) -> None:
         """Begins the answer to what one person has written, in one message or in several back to back."""
-        self._begun.update(event.id for event in events)
         self.begin(self._handle(together(events)))
-
-    def hold(self, event: Event) -> None:
-        """The event will be answered by this process, in a moment."""
-        self._begun.add(event.id)
 
     async def take_up(self) -> None:
         """Answers what an earlier process has recorded and left."""
         for received in await self.storage.unanswered(self.account):
-            if received.id in self._begun:
+            if received.id in self._mine:
                 continue
             if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
                 await self.storage.answered(self.account, received.id)
             else:
+                self._mine.add(received.id)
                 self.answer([event])
 
     async def gone(self, message_id: str) -> None:
@@ -126,7 +127,7 @@ class Answers:
             for event_id in (*event.also, event.id):
                 await self.storage.answered(self.account, event_id)
         finally:
-            self._begun.difference_update((*event.also, event.id))
+            self._mine.difference_update((*event.also, event.id))
             self.busy -= 1
             if not self.busy:
                 self.idle.set()
@@ -156,8 +157,8 @@ class Answers:
             sent.add(message_id)
             self._writing[message_id] = event
 
-        plain = DiscordChannel(self.calls, event.channel, bound, self.echoes, told)
-        channel = InteractionChannel(plain, event.token) if event.token else plain
+        parts = self.calls, event.channel, bound, self.echoes, told
+        channel = InteractionChannel(*parts, token=event.token) if event.token else DiscordChannel(*parts)
         # What only the asker sees goes by the interaction's own limits and waits for nothing that others wait for.
         private = event.token is not None and event.token.deferred == "private"
         chat = f"{event.chat}/{event.id}" if private else event.chat

@@ -131,8 +131,8 @@ class Calls:
         loop = asyncio.get_running_loop()
         if loop.time() < self._silent_until:
             raise RetryAfter(self._silent_until - loop.time())
-        if self.client is None:
-            raise Unsent("not connected")
+        if self.client is None or self.client.http.token is None:
+            raise Unsent("not logged in")
         token = _ours.set(True)
         try:
             return await self.client.http.request(Route(method, path, metadata=None, **ids), **_sent(body, file, query))
@@ -147,8 +147,8 @@ class Calls:
             raise Unsent(type(error).__name__) from None
         except (aiohttp.ClientError, OSError) as error:
             raise UnknownOutcome(type(error).__name__) from None
-        except (AttributeError, RuntimeError) as error:
-            # The library between two connections has no session.
+        except RuntimeError as error:
+            # The library's session is closed, and the next client is on its way.
             raise Unsent(type(error).__name__) from error
         finally:
             _ours.reset(token)

@@ -6,12 +6,13 @@ what only the asker may see, and where the bot itself is not let in: it is then 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adapters.delivery.channel import Forbidden, Frame, MessageGone, Rejected
+from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected
 from adapters.discord.calls import Expired
-from adapters.discord.channel import DiscordChannel
+from adapters.discord.channel import DiscordChannel, Echoes
 from adapters.discord.content import NO_PINGS, body, whispered
 
 _FOLLOW_UP = "/webhooks/{webhook_id}/{webhook_token}"
@@ -35,8 +36,17 @@ class Token:
 class InteractionChannel(DiscordChannel):
     """A `Channel` that answers one interaction."""
 
-    def __init__(self, channel: DiscordChannel, token: Token) -> None:
-        super().__init__(channel._calls, channel._id, channel._limits, channel._echoes, channel._told)
+    def __init__(
+        self,
+        calls: Calls,
+        channel_id: str,
+        limits: Limits,
+        echoes: Echoes,
+        sent: Callable[[str], None],
+        *,
+        token: Token,
+    ) -> None:
+        super().__init__(calls, channel_id, limits, echoes, sent)
         self._ids: dict[str, Any] = {"webhook_id": token.application, "webhook_token": token.value}
         self._deferred = token.deferred
         self._waits = token.deferred != "pressed"

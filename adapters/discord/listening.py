@@ -98,7 +98,6 @@ class Listener:
         if not self.settings.together_s or read(event.text) is not None:
             self.answers.answer([event])
             return
-        self.answers.hold(event)
         if key in self._pending:
             self._pending[key].append(event)
         else:
