@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected
-from adapters.discord.calls import Expired
+from adapters.discord.calls import Calls, Expired
 from adapters.discord.channel import DiscordChannel, Echoes
 from adapters.discord.content import NO_PINGS, body, whispered
 
