@@ -18,8 +18,9 @@ from bots.bot import Bot
 from bots.preferences import Bounds
 from config.settings import DiscordSettings
 from tests.fakes import script, scripted_inference
-from tests.servers.discord import TOKEN, DiscordServer, Room
+from tests.servers.discord import TOKEN, DiscordServer
 from tests.servers.discord_people import Person, buttons
+from tests.servers.discord_world import Room
 
 PLAIN: tuple[dict[str, Any], ...] = (
     {"match": "slow", "answer": "word " * 3000, "tokens_per_s": 50},

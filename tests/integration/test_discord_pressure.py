@@ -7,7 +7,8 @@ import itertools
 from pathlib import Path
 
 from tests.integration.discord_parts import Party, party
-from tests.servers.discord import Faults, Limit, Room
+from tests.servers.discord import Faults, Limit
+from tests.servers.discord_world import Room
 
 LIMIT = Limit(calls=5, window_s=5.0)
 
@@ -60,7 +61,7 @@ async def test_eight_channels_stream_at_the_rate_that_each_allows(tmp_path: Path
         p.discord.edits = p.discord.sends = LIMIT
         rooms = [p.discord.room(f"room-{number}") for number in range(8)]
         people = [p.discord.person(f"Person {number}") for number in range(8)]
-        await p.discord.dispatch("GUILD_CREATE", p.discord._guild())
+        await p.discord.dispatch("GUILD_CREATE", p.discord.guild_now())
         for person, room in zip(people, rooms, strict=True):
             await person.says(room, "@bot story")
         for room in rooms:
@@ -93,7 +94,7 @@ async def test_an_interaction_is_acknowledged_while_fifty_requests_wait(tmp_path
     line = {"match": "story", "answer": "word " * 400, "tokens_per_s": 20}
     async with party(tmp_path, line, slots=2) as p:
         rooms = [p.discord.room(f"room-{number}") for number in range(50)]
-        await p.discord.dispatch("GUILD_CREATE", p.discord._guild())
+        await p.discord.dispatch("GUILD_CREATE", p.discord.guild_now())
         for number, room in enumerate(rooms):
             await p.discord.person(f"Person {number}").says(room, "@bot story")
         picture = p.discord.attach("cat.png", b"x" * 1000)

@@ -15,7 +15,8 @@ import pytest
 
 from tests.fakes import script
 from tests.integration.discord_parts import is_complete
-from tests.servers.discord import TOKEN, DiscordServer, Room
+from tests.servers.discord import TOKEN, DiscordServer
+from tests.servers.discord_world import Room
 
 LINES: tuple[dict[str, Any], ...] = (
     {"match": "slow", "answer": "word " * 150, "tokens_per_s": 40},

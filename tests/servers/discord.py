@@ -7,7 +7,6 @@ is in `DiscordServer.calls`.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import random
 import re
@@ -21,9 +20,9 @@ from typing import Any
 from aiohttp import BodyPartReader, WSMsgType, web
 
 from tests.servers.discord_people import Interaction, Person, Refusal, check_length
+from tests.servers.discord_world import Room, World, now
 
 TOKEN = "bot.token.of-the-tests"
-_EPOCH_MS = 1_420_070_400_000
 _EDITABLE = ("content", "components", "flags", "attachments", "embeds")
 _ROUTE = re.compile(r"/api/v10(/channels/(\d+)/.*|/.*)")
 
@@ -54,36 +53,15 @@ class Call:
     body: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class Room:
-    """A channel: a text channel of the server, a thread in one, or somebody's direct messages."""
-
-    id: str
-    name: str
-    guild: str = ""
-    kind: int = 0
-    parent: str = ""
-    owner: str = ""
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    forbidden: set[str] = field(default_factory=set)
-    """What the bot may not do here: "send", "edit", "attach", "history", "threads"."""
-    archived: bool = False
-    locked: bool = False
-    typings: int = 0
-
-    def message(self, message_id: str) -> dict[str, Any] | None:
-        return next((message for message in self.messages if message["id"] == message_id), None)
-
-
-class DiscordServer:
+class DiscordServer(World):
     """The server's side. `edits`, `sends` and `faults` may be changed while it runs."""
 
     def __init__(self, *, seed: int = 0) -> None:
+        super().__init__()
         self.edits = self.sends = Limit(calls=10_000)
         self.faults = Faults()
         self.latency_s = 0.0
         self.calls: list[Call] = []
-        self.rooms: dict[str, Room] = {}
         self.files: dict[str, bytes] = {}
         self.commands: list[dict[str, Any]] = []
         self.intents: list[int] = []
@@ -94,15 +72,11 @@ class DiscordServer:
         """Notified after everything that a person could see."""
         self.port = 0
         self._dice = random.Random(seed)
-        self._numbers = itertools.count(1)
         self._recent: dict[tuple[str, str], deque[float]] = {}
         self._interactions: dict[str, Interaction] = {}
         self._sockets: list[web.WebSocketResponse] = []
         self._sent: list[dict[str, Any]] = []
         self._nonces: dict[tuple[str, str], dict[str, Any]] = {}
-        self.bot = self._user("Partyline", bot=True)
-        self.guild = self.new_id()
-        self.everyone = {"id": self.guild, "name": "@everyone", "permissions": str(2**40)}
 
     @property
     def address(self) -> str:
@@ -132,10 +106,6 @@ class DiscordServer:
 
     # The world, as a test tells it
 
-    def new_id(self) -> str:
-        """A snowflake: the time in it is what the library reads."""
-        return str(((int(time.time() * 1000) - _EPOCH_MS) << 22) + next(self._numbers) % 2**22)
-
     def room(self, name: str = "general", **more: Any) -> Room:
         made = Room(self.new_id(), name, guild=self.guild, **more)
         self.rooms[made.id] = made
@@ -147,7 +117,7 @@ class DiscordServer:
         return made
 
     def person(self, name: str, permissions: int = 0) -> Person:
-        return Person(self, self._user(name), permissions)
+        return Person(self, self.user(name), permissions)
 
     def attach(self, name: str, data: bytes, kind: str = "image/png") -> dict[str, Any]:
         """Uploads a file; what a message has of it."""
@@ -169,7 +139,7 @@ class DiscordServer:
         """Posts a message and tells the bot about it."""
         message = self.message_of(room, author, content, **more)
         room.messages.append(message)
-        await self.dispatch("MESSAGE_CREATE", self._delivered(room, message))
+        await self.dispatch("MESSAGE_CREATE", self.delivered(room, message))
         return message
 
     async def delete(self, room: Room, message_id: str) -> None:
@@ -188,7 +158,7 @@ class DiscordServer:
             "version": 1,
             "application_id": self.bot["id"],
             "channel_id": room.id,
-            "channel": self._channel(room),
+            "channel": self.channel_of(room),
             "data": data,
             "locale": "en-US",
             "entitlements": [],
@@ -200,7 +170,7 @@ class DiscordServer:
         }
         if room.guild:
             payload |= {"guild_id": room.guild, "guild": {"id": room.guild, "features": [], "locale": "en-US"}}
-            payload["member"] = self._member(person.user) | {"permissions": str(person.permissions)}
+            payload["member"] = self.member(person.user) | {"permissions": str(person.permissions)}
         else:
             payload["user"] = person.user
         await self.dispatch("INTERACTION_CREATE", payload)
@@ -273,35 +243,7 @@ class DiscordServer:
             "shard": data.get("shard", [0, 1]),
         }
         await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", self._guild())
-
-    def _guild(self) -> dict[str, Any]:
-        rooms = [room for room in self.rooms.values() if room.guild]
-        return {
-            "id": self.guild,
-            "name": "The test server",
-            "owner_id": self.bot["id"],
-            "roles": [self.everyone],
-            "emojis": [],
-            "stickers": [],
-            "features": [],
-            "channels": [self._channel(room) for room in rooms if room.kind != 11],
-            "threads": [self._channel(room) for room in rooms if room.kind == 11],
-            "members": [self._member(self.bot)],
-            "member_count": 3,
-            "presences": [],
-            "voice_states": [],
-            "stage_instances": [],
-            "guild_scheduled_events": [],
-            "premium_tier": 0,
-            "verification_level": 0,
-            "default_message_notifications": 0,
-            "explicit_content_filter": 0,
-            "mfa_level": 0,
-            "nsfw_level": 0,
-            "system_channel_flags": 0,
-            "preferred_locale": "en-US",
-        }
+        await self.dispatch("GUILD_CREATE", self.guild_now())
 
     # The REST API
 
@@ -375,7 +317,7 @@ class DiscordServer:
             case "GET", "users", "@me":
                 return self.bot
             case "GET", *_, "applications", "@me":
-                return self._application()
+                return self.application()
             case "GET", "gateway", "bot":
                 start = {"total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1}
                 return {"url": self.gateway, "shards": 1, "session_start_limit": start}
@@ -406,12 +348,12 @@ class DiscordServer:
     ) -> Any:
         match method, *rest:
             case ("GET",):
-                return self._channel(room)
+                return self.channel_of(room)
             case ("PATCH",):
                 if room.locked:
                     raise Refusal(403, 50013, "Missing Permissions")
                 room.archived = bool(body.get("archived", room.archived))
-                return self._channel(room)
+                return self.channel_of(room)
             case "GET", "messages":
                 self._permit(room, "history")
                 return self._history(room, query)
@@ -453,7 +395,7 @@ class DiscordServer:
         room.messages.append(message)
         if "nonce" in body:
             self._nonces[room.id, str(body["nonce"])] = message
-        await self.dispatch("MESSAGE_CREATE", self._delivered(room, message))
+        await self.dispatch("MESSAGE_CREATE", self.delivered(room, message))
         return message
 
     async def edit(self, room: Room, message_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -462,7 +404,7 @@ class DiscordServer:
             raise Refusal(400, 50083, "Thread is archived")
         check_length(body, bool(message["attachments"]))
         message.update({name: value for name, value in body.items() if name in _EDITABLE})
-        message["edited_timestamp"] = _now()
+        message["edited_timestamp"] = now()
         message.setdefault("history", []).append(message["content"])
         await self._notify()
         return message
@@ -490,69 +432,11 @@ class DiscordServer:
             raise Refusal(400, 160004, "A thread has already been created for this message")
         thread = Room(message_id, name, guild=room.guild, kind=11, parent=room.id, owner=self.bot["id"])
         self.rooms[thread.id] = thread
-        await self.dispatch("THREAD_CREATE", self._channel(thread) | {"newly_created": True})
-        return self._channel(thread)
+        await self.dispatch("THREAD_CREATE", self.channel_of(thread) | {"newly_created": True})
+        return self.channel_of(thread)
 
     async def _file(self, request: web.Request) -> web.Response:
         return web.Response(body=self.files[request.match_info["name"]])
-
-    # Payloads
-
-    def _user(self, name: str, *, bot: bool = False) -> dict[str, Any]:
-        more = {"avatar": None, "discriminator": "0", "global_name": name, "public_flags": 0}
-        return {"id": self.new_id(), "username": name, "bot": bot, **more}
-
-    def _member(self, user: dict[str, Any]) -> dict[str, Any]:
-        return {"user": user, "roles": [], "joined_at": _now(), "deaf": False, "mute": False, "flags": 0}
-
-    def _application(self) -> dict[str, Any]:
-        keys = {"description": "", "icon": None, "bot_public": True, "bot_require_code_grant": False}
-        owner = self._user("owner")
-        return {"id": self.bot["id"], "name": "Partyline", "owner": owner, "verify_key": "", "flags": 0, **keys}
-
-    def _channel(self, room: Room) -> dict[str, Any]:
-        common = {"id": room.id, "type": room.kind, "name": room.name, "last_message_id": None, "flags": 0}
-        if room.kind == 1:
-            return common | {"recipients": [{**self._user("someone"), "id": room.owner}]}
-        channel = common | {"guild_id": room.guild, "position": 0, "permission_overwrites": [], "nsfw": False}
-        if room.kind != 11:
-            return channel | {"parent_id": None}
-        times = {"archived": room.archived, "locked": room.locked, "auto_archive_duration": 1440}
-        thread = {"parent_id": room.parent, "owner_id": room.owner, "message_count": 0, "member_count": 1}
-        thread["thread_metadata"] = times | {"archive_timestamp": _now()}
-        return channel | thread
-
-    def message_of(self, room: Room, author: dict[str, Any], content: str, **more: Any) -> dict[str, Any]:
-        mentioned = [self.bot] if f"<@{self.bot['id']}>" in content else []
-        message = {
-            "id": self.new_id(),
-            "channel_id": room.id,
-            "author": author,
-            "content": content,
-            "timestamp": _now(),
-            "edited_timestamp": None,
-            "tts": False,
-            "mention_everyone": False,
-            "mentions": mentioned,
-            "mention_roles": [],
-            "attachments": [],
-            "embeds": [],
-            "components": [],
-            "pinned": False,
-            "type": 0,
-            "history": [content],
-            **more,
-        }
-        if reference := more.get("message_reference"):
-            message["type"] = 19
-            message["message_reference"] = {"channel_id": room.id, **reference}
-            message["referenced_message"] = room.message(reference["message_id"])
-        return message
-
-    def _delivered(self, room: Room, message: dict[str, Any]) -> dict[str, Any]:
-        if not room.guild:
-            return message
-        return message | {"guild_id": room.guild, "member": self._member(message["author"])}
 
 
 async def _body(request: web.Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -575,7 +459,3 @@ def _json(data: Any, *, status: int = 200, headers: dict[str, str] | None = None
     """Without a charset: the library reads nothing else as JSON."""
     headers = {"Content-Type": "application/json", **(headers or {})}
     return web.Response(body=json.dumps(data).encode(), status=status, headers=headers)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

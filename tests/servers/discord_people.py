@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.servers.discord import DiscordServer, Room
+    from tests.servers.discord import DiscordServer
+    from tests.servers.discord_world import Room
 
 
 class Refusal(Exception):
