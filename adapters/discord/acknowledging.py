@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import aiohttp
 import discord
 
 from adapters.discord.access import Where, is_allowed
@@ -73,14 +74,17 @@ class Desk:
 
 
 async def acknowledge(interaction: discord.Interaction, deferred: Deferred) -> None:
-    """Raises nothing that Discord may say to it: an answer without its acknowledgement is better than none."""
+    """Whatever comes back, the answer goes on; without an acknowledgement it becomes the bot's own message."""
     try:
         if deferred == "pressed":
             await interaction.response.defer()
         else:
             await interaction.response.defer(ephemeral=deferred == "private", thinking=True)
-    except discord.HTTPException as error:
-        log.warning("interaction %s could not be acknowledged: %s", interaction.id, error.code or error.status)
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        log.warning("interaction %s could not be acknowledged: %s", interaction.id, type(error).__name__)
+    except (LookupError, TypeError):
+        # It was acknowledged; the library wants to read more in the reply than every server writes.
+        log.debug("interaction %s: a bare acknowledgement", interaction.id)
 
 
 async def say(interaction: discord.Interaction, sentence: str) -> None:

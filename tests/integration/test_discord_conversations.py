@@ -187,6 +187,42 @@ async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path)
         assert "stopped" in (await p.answer(elsewhere))["content"]
 
 
+async def test_a_long_answer_may_be_followed_by_a_ping_of_the_asker_alone(tmp_path: Path) -> None:
+    async with party(tmp_path, ping_after_s=0.001) as p:
+        await p.ann.says(p.room, "@bot hello")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        ping = p.answers()[1]
+        assert ping["content"] == f"<@{p.ann.id}> Your answer is complete."
+        assert ping["allowed_mentions"] == {"users": [p.ann.id]}
+
+
+async def test_an_archived_thread_is_opened_again_and_a_locked_one_left_alone(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        archived, locked = (p.discord.room(n, kind=11, parent=p.room.id, archived=True) for n in ("old", "shut"))
+        locked.locked = True
+        await p.discord.dispatch("GUILD_CREATE", p.discord.guild_now())
+        await p.ann.says(locked, "@bot hello")
+        await p.ann.says(archived, "@bot hello")
+        assert (await p.answer(archived))["content"].startswith("hello")
+        assert p.answers(locked) == []
+
+
+async def test_without_the_history_an_answer_is_no_reply(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        p.room.forbidden.add("history")
+        await p.ann.says(p.room, "@bot hello")
+        answer = await p.answer()
+        assert answer["content"].startswith("hello")
+        assert "message_reference" not in answer
+
+
+async def test_an_older_menu_still_works(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        used = await p.ann.calls(p.room, "temperature", number=0.4)
+        await p.discord.until(lambda: used.private)
+        assert used.private[0]["content"].startswith("Temperature is 0.4")
+
+
 async def test_its_status_line_shows_that_it_is_there(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         shown = await p.discord.until(lambda: p.discord.presence)
