@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
 import discord
-from discord.backoff import ExponentialBackoff
 
 from adapters.discord.addresses import bind
 from adapters.discord.calls import own_pace, tracing
@@ -19,6 +19,10 @@ from inference.api import Unavailable
 log = logging.getLogger(__name__)
 
 _PRIVILEGED = discord.Intents(message_content=True)
+_NOT_AUTHENTICATED = 4004
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 60.0
+_LASTED_S = 60.0
+"""A connection that lasted so long was a good one: the next pause is short again."""
 _NEEDED = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
 
 
@@ -41,25 +45,24 @@ class Connection:
 
     async def run(self) -> None:
         """Connects again whenever the library has given up, later each time; returns if the token is refused."""
-        backoff = ExponentialBackoff[bool](base=1)
+        pause = _FIRST_PAUSE_S
         while not self.refused.is_set():
+            began = time.monotonic()
             try:
                 await self._connect()
-                backoff = ExponentialBackoff[bool](base=1)
-                pause = 1.0
-            except discord.LoginFailure:
-                log.error("Discord does not accept the token")
-                self.refused.set()
-                return
             except discord.PrivilegedIntentsRequired:
                 log.warning("the intent for message contents is off in the developer portal: going on without it")
-                self._contents, pause = False, 0.0
+                self._contents = False
+                continue
             except Exception as error:
-                # The edge: whatever ends a client, another follows. Its words may hold an address with a token.
-                pause = min(60.0, backoff.delay()) + random.random()
-                log.warning("no connection to Discord (%s): again in %.0f s", type(error).__name__, pause)
-                log.debug("the client ended", exc_info=error)
-            await asyncio.sleep(pause)
+                # The edge: whatever ends a client, another follows, unless the token is wrong.
+                if _is_refusal(error):
+                    log.error("Discord does not accept the token")
+                    self.refused.set()
+                    return
+                log.warning("the connection to Discord has ended: %s", type(error).__name__, exc_info=_defect(error))
+            pause = _FIRST_PAUSE_S if time.monotonic() - began > _LASTED_S else min(_LAST_PAUSE_S, 2 * pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
     async def _connect(self) -> None:
         shards, gateway = await self._asked()
@@ -82,6 +85,17 @@ class Connection:
                 return max(1, int(said.get("shards", 1))), str(said.get("url", ""))
             except (aiohttp.ContentTypeError, ValueError, AttributeError, TypeError):
                 return 1, ""
+
+
+def _is_refusal(error: Exception) -> bool:
+    closed = isinstance(error, discord.ConnectionClosed) and error.code == _NOT_AUTHENTICATED
+    return closed or isinstance(error, discord.LoginFailure)
+
+
+def _defect(error: Exception) -> Exception | None:
+    """What nobody has foreseen gets its traceback; a network that is away does not."""
+    foreseen = OSError, aiohttp.ClientError, discord.DiscordException, asyncio.TimeoutError
+    return None if isinstance(error, foreseen) else error
 
 
 def new_client(shards: int = 1, *, contents: bool = True) -> discord.Client:

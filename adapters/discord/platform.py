@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 _START_S = 20.0
 """How long the start waits for Discord before the program says that it is ready without it."""
-
-
 _FINISH_S = 2.0
 """How long answers that have come to their end may take to be shown and recorded."""
 

@@ -64,7 +64,12 @@ class World:
         if room.kind != 11:
             return channel | {"parent_id": None}
         times = {"archived": room.archived, "locked": room.locked, "auto_archive_duration": 1440}
-        thread = {"parent_id": room.parent, "owner_id": room.owner or self.bot["id"], "message_count": 0, "member_count": 1}
+        thread = {
+            "parent_id": room.parent,
+            "owner_id": room.owner or self.bot["id"],
+            "message_count": 0,
+            "member_count": 1,
+        }
         thread["thread_metadata"] = times | {"archive_timestamp": now()}
         return channel | thread
 
