@@ -31,6 +31,7 @@ def bounds_group(desk: Desk, bot: Bot) -> app_commands.Group:
 
 
 def _channels(desk: Desk) -> app_commands.Command[Any, ..., Any]:
+    @app_commands.describe(change=locale_str("What to do"), channel=locale_str("The channel, if it is not this one"))
     async def channels(
         interaction: discord.Interaction,
         change: Literal["show", "add", "remove", "everywhere"] = "show",
@@ -57,6 +58,9 @@ def _channels(desk: Desk) -> app_commands.Command[Any, ..., Any]:
 
 
 def _limits(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
+    @app_commands.describe(
+        setting=locale_str("Which setting"), highest=locale_str("The highest value that counts here, or off")
+    )
     async def limits(interaction: discord.Interaction, setting: str, highest: str | None = None) -> None:
         guild = str(interaction.guild_id)
         if highest is None:

@@ -30,7 +30,8 @@ LANGUAGES = (
 )  # fmt: skip
 _SHOWN_CHOICES = 25
 _TYPED = {"code", "ask", "caption", "settings", "examples"}
-_IN_SETTINGS = {"temperature", "top_p", "max_tokens", "preset", "thinking"}
+_DESCRIPTION = 100
+"""Characters; Discord's limit."""
 _SHOWN = {"regenerate", "continue"}
 """Commands whose answer all may see; the bot's own words are for the asker."""
 _CONTEXTS = app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True)
@@ -89,7 +90,7 @@ def add_commands(tree: Tree, desk: Desk, bot: Bot) -> None:
     tree.add_command(settings_group(desk, bot))
     tree.add_command(bounds_group(desk, bot))
     for command in COMMANDS:
-        if command.name not in _TYPED | _IN_SETTINGS:
+        if command.name not in _TYPED and command.name not in bot.settings:
             tree.add_command(_plain(desk, command))
     for menu in message_menus(desk):
         tree.add_command(menu)
@@ -202,4 +203,5 @@ def _plain(desk: Desk, command: Command) -> app_commands.Command[Any, ..., Any]:
         await desk.take(interaction, f"/{command.name} {argument or ''}", deferred=deferred)
 
     callback: Any = bare if command.usage == f"/{command.name}" else with_argument
-    return app_commands.Command(name=command.name, description=locale_str(command.summary), callback=callback)
+    description = locale_str(command.summary[:_DESCRIPTION])
+    return app_commands.Command(name=command.name, description=description, callback=callback)

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import discord
 import pytest
 import simcord
 from discord import Permissions
@@ -210,10 +209,3 @@ async def test_where_the_bot_may_not_write_it_is_silent_and_goes_on() -> None:
 
 def test_every_description_is_short_enough_in_every_language() -> None:
     assert all(0 < len(words) <= 100 for words in (*WORDS, *(each for row in WORDS.values() for each in row)))
-
-
-async def test_every_description_is_translated() -> None:
-    async with scene() as s:
-        for command in await s.env.bot._connection._command_tree.fetch_commands():  # type: ignore[union-attr]
-            if command.type is discord.AppCommandType.chat_input:
-                assert command.description_localizations or command.description not in WORDS

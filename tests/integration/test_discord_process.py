@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,13 @@ class Operator:
 
 def answers(discord: DiscordServer, room: Room) -> list[dict[str, Any]]:
     return [message for message in room.messages if message["author"]["id"] == discord.bot["id"]]
+
+
+def descriptions(command: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The translations of a command's description, and of all that is in it."""
+    yield command.get("description_localizations") or {}
+    for option in command.get("options", ()):
+        yield from descriptions(option)
 
 
 @asynccontextmanager
@@ -159,6 +166,9 @@ async def test_sync_tells_discord_the_commands(tmp_path: Path) -> None:
         named = {command["name"]: command for command in discord.commands}
         assert {"code", "ask", "caption", "settings", "reset", "stop", "help", "Caption image"} <= set(named)
         assert named["code"]["integration_types"] == [0, 1]
-        assert set(named["code"]["description_localizations"]) == {"es-ES", "es-419", "de", "zh-CN", "ru"}
+        languages = {"es-ES", "es-419", "de", "zh-CN", "ru"}
+        for name in ("code", "ask", "caption", "settings", "partyline", "examples", "reset", "stop", "help"):
+            assert all(set(told) == languages for told in descriptions(named[name])), name
+        assert set(named["Caption image"]["name_localizations"]) == languages
         temperature = next(each for each in named["settings"]["options"] if each["name"] == "temperature")
         assert (temperature["options"][0]["min_value"], temperature["options"][0]["max_value"]) == (0.1, 1.0)
