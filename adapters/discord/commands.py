@@ -30,6 +30,7 @@ LANGUAGES = (
 )  # fmt: skip
 _SHOWN_CHOICES = 25
 _TYPED = {"code", "ask", "caption", "settings", "examples"}
+_IN_SETTINGS = {"temperature", "top_p", "max_tokens", "preset", "thinking", "seed"}
 _DESCRIPTION = 100
 """Characters; Discord's limit."""
 _SHOWN = {"regenerate", "continue"}
@@ -90,7 +91,7 @@ def add_commands(tree: Tree, desk: Desk, bot: Bot) -> None:
     tree.add_command(settings_group(desk, bot))
     tree.add_command(bounds_group(desk, bot))
     for command in COMMANDS:
-        if command.name not in _TYPED and command.name not in bot.settings:
+        if command.name not in _TYPED | _IN_SETTINGS:
             tree.add_command(_plain(desk, command))
     for menu in message_menus(desk):
         tree.add_command(menu)
