@@ -61,6 +61,8 @@ class DiscordServer(World):
         self.edits = self.sends = Limit(calls=10_000)
         self.faults = Faults()
         self.latency_s = 0.0
+        self.silent_until = 0.0
+        """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
         self.files: dict[str, bytes] = {}
         self.commands: list[dict[str, Any]] = []
@@ -289,11 +291,12 @@ class DiscordServer(World):
         now, recent = asyncio.get_running_loop().time(), self._recent.setdefault(key, deque())
         while recent and recent[0] <= now - limit.window_s:
             recent.popleft()
-        if len(recent) < limit.calls:
+        everywhere = now < self.silent_until
+        if len(recent) < limit.calls and not everywhere:
             recent.append(now)
             return None
-        retry = recent[0] + limit.window_s - now
-        body = {"message": "You are being rate limited.", "retry_after": retry, "global": False}
+        retry = self.silent_until - now if everywhere else recent[0] + limit.window_s - now
+        body = {"message": "You are being rate limited.", "retry_after": retry, "global": everywhere}
         headers = {"Via": "1.1 google", "Retry-After": f"{retry:.3f}", "X-RateLimit-Scope": "user"}
         return _json(body, status=429, headers=headers)
 
