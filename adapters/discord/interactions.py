@@ -62,7 +62,9 @@ class InteractionChannel(DiscordChannel):
                 return await self._fill(frame)
             if self._deferred == "private":
                 return await self._follow_up(whispered(frame))
-        except (Expired, MessageGone):
+        except (Expired, MessageGone) as error:
+            if self._deferred == "private":
+                raise Forbidden("what was for the asker alone came too late") from error
             self._waits, self._deferred = False, "pressed"
         try:
             return await super().send(frame, reply_to=reply_to, nonce=nonce)

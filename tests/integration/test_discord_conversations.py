@@ -177,6 +177,23 @@ async def test_a_refusal_is_for_the_asker_alone(tmp_path: Path) -> None:
         assert p.answers() == []
 
 
+async def test_what_is_for_one_person_is_never_shown_to_all(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        late = await p.ann.calls(p.room, "settings show")
+        late.expired = True
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
+        assert late.private == []
+        assert len(p.answers()) == 1
+
+
+async def test_an_answer_whose_token_is_over_comes_as_a_message(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        late = await p.ann.calls(p.room, "ask", prompt="hello")
+        late.expired = True
+        assert (await p.answer())["content"].startswith("hello")
+
+
 async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         elsewhere = p.discord.direct(p.discord.person("Bob"))
