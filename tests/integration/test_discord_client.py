@@ -89,6 +89,12 @@ class Scene:
     ann: Any
     storage: MemoryStorage
 
+    @property
+    def bot(self) -> str:
+        """Its mention."""
+        assert self.env.bot.user is not None
+        return self.env.bot.user.mention
+
 
 @asynccontextmanager
 async def scene(**settings: Any) -> AsyncIterator[Scene]:
@@ -113,7 +119,7 @@ def labels(message: Any) -> list[str]:
 
 async def test_a_mention_is_answered() -> None:
     async with scene() as s:
-        await s.ann.send(s.room, f"{s.env.bot.user.mention} hello")
+        await s.ann.send(s.room, f"{s.bot} hello")
         assert s.room.last_message.content.startswith("hello")
         assert labels(s.room.last_message) == ["Regenerate"]
 
@@ -176,7 +182,7 @@ async def test_code_of_a_message_is_explained() -> None:
 
 async def test_a_button_answers_anew_and_only_for_the_asker() -> None:
     async with scene() as s:
-        await s.ann.send(s.room, f"{s.env.bot.user.mention} hello")
+        await s.ann.send(s.room, f"{s.bot} hello")
         first = s.room.last_message
         await s.ann.click(first, label="Regenerate")
         assert s.room.last_message.id != first.id
@@ -201,9 +207,9 @@ async def test_where_the_bot_may_not_write_it_is_silent_and_goes_on() -> None:
     async with scene() as s:
         s.env.inject_error("POST", f"/channels/{s.room.id}/messages", status=403)
         other = s.guild.create_text_channel("other")
-        asked = await s.ann.send(s.room, f"{s.env.bot.user.mention} hello")
+        asked = await s.ann.send(s.room, f"{s.bot} hello")
         assert s.room.last_message.id == asked.id
-        await s.ann.send(other, f"{s.env.bot.user.mention} hello")
+        await s.ann.send(other, f"{s.bot} hello")
         assert other.last_message.content.startswith("hello")
 
 

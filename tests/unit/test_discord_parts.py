@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -173,7 +174,7 @@ async def test_what_cannot_be_read_is_named() -> None:
 
 
 def test_commands_of_an_older_menu_are_read_as_written() -> None:
-    data = {
+    data: dict[str, Any] = {
         "name": "settings",
         "options": [{"name": "temperature", "type": 1, "options": [{"name": "number", "type": 10, "value": 0.3}]}],
     }
