@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.delivery.phrases import Phrases
@@ -16,8 +17,9 @@ from bots import wording
 from bots.bot import Bot
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
-from config.settings import ConfigError, Settings, WebSettings
+from config.settings import ConfigError, DiscordSettings, Settings, WebSettings
 from inference.engines.llamacpp import LlamaOptions
+from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import captioner_for, engine_for
 from inference.service import LocalInference
@@ -84,6 +86,8 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         lines = []
         if settings.web.enabled:
             lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
+        if settings.discord.token.get_secret_value():
+            lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes)))
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
         yield lines
 
@@ -113,6 +117,24 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
     return server.serving()
 
 
+def _discord(app: App, settings: DiscordSettings, outboxes: Outboxes) -> AbstractAsyncContextManager[str]:
+    """Discord, served while the context is open; a line about it."""
+    from adapters.discord.platform import serving as serving_discord
+
+    return serving_discord(app.bot, outboxes, app.storage, settings)
+
+
+async def sync_discord(settings: Settings, guild: int) -> list[str]:
+    """Tells Discord the bot's commands; lines about that. No model is loaded for it. Raises Unavailable."""
+    from adapters.delivery.outbox import Outboxes
+    from adapters.discord.platform import sync_commands
+
+    storage = MemoryStorage()
+    unused = LocalInference(ScriptedEngine(Path()), clock=time.monotonic)
+    bot = _bot(unused, storage, settings)
+    return await sync_commands(bot, Outboxes(phrases=phrases()), storage, settings.discord, guild)
+
+
 def phrases() -> Phrases:
     """The bot's own sentences around an answer, for the delivery."""
     return Phrases(
@@ -127,10 +149,10 @@ def phrases() -> Phrases:
 
 
 def _check_platforms(settings: Settings) -> None:
-    for name, section in (("discord", settings.discord), ("telegram", settings.telegram)):
+    for name, section in (("telegram", settings.telegram),):
         if section.token.get_secret_value():
             raise ConfigError([f"{name}.token is set, but this version has no {name} adapter: unset it"])
-    if not settings.web.enabled:
+    if not settings.web.enabled and not settings.discord.token.get_secret_value():
         raise ConfigError(["no platform is switched on: set PARTYLINE_WEB__ENABLED=true for the local page"])
 
 

@@ -1,4 +1,7 @@
-"""`partyline`: check, ask, chat, demo, run. Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use."""
+"""`partyline`: check, ask, chat, demo, discord, run.
+
+Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--demo", action="store_true", help="use the embedded models")
     for command in (chat, demo):
         command.add_argument("--data", type=Path, metavar="DIR", help="where the demo keeps what was said and set")
+    discord = commands.add_parser("discord", help="sync: tell Discord the bot's commands")
+    discord.add_argument("action", choices=["sync"])
+    discord.add_argument("--guild", type=int, default=0, metavar="ID", help="on this server alone, at once")
+    discord.set_defaults(command=_discord)
     serve = commands.add_parser("run", help="serve the platforms that the configuration names")
     serve.set_defaults(command=_run)
     return top
@@ -119,6 +126,19 @@ def _demo(options: argparse.Namespace, settings: Settings) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     return _until_done(_serve(settings))
+
+
+def _discord(options: argparse.Namespace, settings: Settings) -> int:
+    if not settings.discord.token.get_secret_value():
+        raise ConfigError(["discord.token is not set: set DISCORD_TOKEN"])
+    return _until_done(_sync_discord(settings, options.guild))
+
+
+async def _sync_discord(settings: Settings, guild: int) -> int:
+    from adapters.app import sync_discord
+
+    print("\n".join(await sync_discord(settings, guild)))
+    return 0
 
 
 async def _serve(settings: Settings) -> int:
@@ -193,7 +213,7 @@ def _log(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for chatty in ("aiohttp.access", "alembic", "asyncio", "httpx"):
+    for chatty in ("aiohttp.access", "aiosqlite", "alembic", "asyncio", "httpx"):
         logging.getLogger(chatty).setLevel("WARNING")
     with contextlib.suppress(AttributeError, ValueError):
         # Model text may hold what a terminal's encoding lacks; nothing may fail for that.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from bots.answers import Answers, Task
 from bots.commands import Called, read
 from bots.messages import Failed, Incoming, Notice, ReplyEvent
 from bots.ports import Storage, Turn
-from bots.preferences import Bounds, Profile, Refused, Setting, change, settings_of
+from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from inference.api import Inference, InferenceError
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,25 @@ class Bot:
             log.exception("event %s of %s failed", incoming.event_id, incoming.chat)
             yield Failed(wording.broken())
 
-    async def profile(self, person: str) -> Profile:
-        return Profile(self.settings, await self._storage.preferences(person), self._bounds)
+    async def profile(self, person: str, places: Sequence[str] = ()) -> Profile:
+        """The person's settings, within the bounds that hold in these places."""
+        settings = self.settings
+        for place in places:
+            settings = within(settings, await self._storage.preferences(place))
+        return Profile(settings, await self._storage.preferences(person), self._bounds)
+
+    async def bound(self, place: str, name: str, value: str) -> str:
+        """Sets the highest value of a setting in a place, none for "off"; returns the sentence that says so.
+
+        Raises:
+            Refused: there is no such setting to bound, or it cannot have this value.
+        """
+        setting = self._setting(name)
+        if setting.name not in BOUNDED:
+            raise Refused(wording.unknown_setting("", BOUNDED, None))
+        bound = None if value == "off" else setting.parse(value)
+        await self._storage.set_preferences(place, {setting.name: bound})
+        return wording.place_bound(setting, bound)
 
     async def change_setting(self, person: str, name: str, value: str) -> str:
         """Sets one setting and returns the sentence that says so.
@@ -104,7 +121,7 @@ class Bot:
             return
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
             raise Refused(wording.too_many_waiting(admission.MAX_LINE))
-        profile = await self.profile(incoming.author.id)
+        profile = await self.profile(incoming.author.id, incoming.places)
         async with aclosing(self._answers.give(incoming, profile, task)) as events:
             async for event in events:
                 yield event

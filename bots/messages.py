@@ -39,6 +39,7 @@ class Incoming:
         chat: unique over all platforms ("discord:123456"), threads and topics included.
         text: what was written; a leading slash makes it a command, on every platform.
         reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
+        places: keys under which bounds may be kept that hold here, such as a server's.
     """
 
     event_id: str
@@ -47,6 +48,7 @@ class Incoming:
     text: str = ""
     pictures: tuple[Picture, ...] = ()
     reply_to: str | None = None
+    places: tuple[str, ...] = ()
 
 
 class Action(StrEnum):

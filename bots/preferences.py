@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bots.messages import ThinkingMode
@@ -194,6 +194,21 @@ def settings_of(bounds: Bounds) -> dict[str, Setting]:
         ),
     ]
     return {setting.name: setting for setting in settings}
+
+
+BOUNDED = ("max_tokens", "temperature", "top_p")
+"""Settings for which the admins of a place may set a lower highest value."""
+
+
+def within(settings: Mapping[str, Setting], bounds: Mapping[str, str]) -> dict[str, Setting]:
+    """The settings as they are in a place with these bounds; the tighter bound wins."""
+    tight = dict(settings)
+    for name in BOUNDED:
+        if (bound := bounds.get(name)) is not None:
+            setting = tight[name]
+            high = min(setting.high, float(_clamped(setting, bound)))
+            tight[name] = replace(setting, high=high, default=_written(min(float(setting.default), high)))
+    return tight
 
 
 class Profile:

@@ -109,6 +109,98 @@ def no_captioner() -> str:
     return "No captioner is set up here, so I can't see pictures; ask the operator to set PARTYLINE_CAPTIONER."
 
 
+# Buttons, files and places of chat platforms
+
+
+def button(name: str) -> str:
+    return {"thinking": "Show thinking"}.get(name, name.capitalize())
+
+
+def unreadable_file(name: str) -> str:
+    return f"I can't read {_named(name)}; I look at pictures, and at text and code files."
+
+
+def large_file(name: str, limit: int) -> str:
+    return f"{_named(name)} is too large; I read files of that kind up to {limit // 1024:,} kB."
+
+
+def lost_file(name: str) -> str:
+    return f"I couldn't fetch {_named(name)}; please attach it once more."
+
+
+def _named(name: str) -> str:
+    """A file's name, which somebody else chose, as code: nothing in it becomes markup."""
+    plain = "".join(char for char in name if char.isprintable() and char != "`")
+    return f"`{plain[:60] or 'that file'}`"
+
+
+def no_thinking() -> str:
+    return "There is no thinking kept for this answer."
+
+
+def not_here() -> str:
+    return "I don't answer here; ask an admin of this server or the operator which channels I am in."
+
+
+def goes_on_from_there() -> str:
+    return "Your next message here goes on from that answer."
+
+
+def no_answer_there() -> str:
+    return "That message is none of my answers; choose one of mine to go on from."
+
+
+def presence(writing: int) -> str:
+    """A status line."""
+    return f"Writing {writing} answer{'s' if writing != 1 else ''}" if writing else "Ready: /help"
+
+
+def prompt_title() -> str:
+    return "A long prompt"
+
+
+def prompt_label() -> str:
+    return "What should I do?"
+
+
+def advanced_title() -> str:
+    return "Advanced settings"
+
+
+def nothing_changed() -> str:
+    return "Nothing was changed."
+
+
+def explain_request() -> str:
+    return "Explain this code:"
+
+
+def no_picture_there() -> str:
+    return "There is no picture in that message."
+
+
+def no_code_there() -> str:
+    return "There are no words and no code in that message."
+
+
+def answer_is_done() -> str:
+    return "Your answer is complete."
+
+
+def answers_everywhere() -> str:
+    return "I answer in every channel of this server that I can see."
+
+
+def answers_in(channels: Sequence[str]) -> str:
+    return f"On this server I answer in {', '.join(channels)} alone."
+
+
+def place_bound(setting: Setting, value: str | None) -> str:
+    if value is None:
+        return f"{setting.label} has no bound of this server's."
+    return f"{setting.label} is at most {value} on this server."
+
+
 # Commands
 
 

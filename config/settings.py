@@ -31,6 +31,13 @@ def _words(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
+def _ids(value: object) -> object:
+    """Ids are numbers that some write without quotes."""
+    words = _words(value)
+    return tuple(str(word) for word in words) if isinstance(words, list | tuple) else words
+
+
+Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Share = Annotated[float, Field(ge=0.1, le=1.0)]
 
@@ -84,6 +91,14 @@ class DiscordSettings(_Section):
     token: SecretStr = Field(SecretStr(""), description="switches Discord on")
     api_base: str = Field("", description="empty: Discord's own")
     gateway_url: str = Field("", description="empty: Discord's own")
+    dms: bool = Field(True, description="answer direct messages")
+    guilds: Ids = Field((), description="ids of the only servers where it answers")
+    channels: Ids = Field((), description="ids of the only channels, their threads included")
+    roles: Ids = Field((), description="ids of roles, one of which a person on a server needs")
+    listen: Ids = Field((), description="ids of channels and forums where it needs no mention")
+    threads: bool = Field(False, description="answer a mention in a new thread")
+    together_s: float = Field(0.5, ge=0, le=10, description="messages so close to each other are one")
+    ping_after_s: float = Field(0.0, ge=0, le=86_400, description="mention the asker after answers this long, 0: never")
 
 
 class TelegramSettings(_Section):

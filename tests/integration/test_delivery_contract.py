@@ -11,6 +11,10 @@ import pytest
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.renderers.html import render_html
+from adapters.discord.addresses import api_address, bind
+from adapters.discord.calls import Calls
+from adapters.discord.channel import DiscordChannel, Echoes, limits
+from adapters.discord.connection import new_client
 from adapters.terminal.channel import TerminalChannel
 from adapters.web.audience import Audience
 from adapters.web.board import Board
@@ -18,6 +22,7 @@ from adapters.web.channel import CHAT, WebChannel
 from adapters.web.memory import MemoryPosts
 from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
 from inference.api import Timings, Usage
+from tests.servers.discord import TOKEN, DiscordServer
 from tests.servers.simulated import PHRASES, Platform, Records, SimulatedChannel, plain, told
 
 
@@ -55,7 +60,19 @@ async def terminal() -> AsyncIterator[Subject]:
     yield Subject(channel, "c", lambda: ["".join(printed)] if printed else [], appends=True)
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal]
+@asynccontextmanager
+async def discord() -> AsyncIterator[Subject]:
+    server, client = DiscordServer(), new_client()
+    async with server.serving(), client:
+        bind(api_address(server.address), server.gateway)
+        await client.login(TOKEN)
+        room = server.room()
+        quick = replace(limits("discord:1"), interval_s=0.01, account_interval_s=0.0)
+        channel = DiscordChannel(Calls(client), room.id, quick, Echoes())
+        yield Subject(channel, "c", lambda: [message["content"].replace("\\", "") for message in room.messages])
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal, discord]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)

@@ -27,6 +27,12 @@ def test_a_list_in_the_environment_is_written_with_commas() -> None:
     assert load(None, {"PARTYLINE_WEB__HOSTNAMES": "a.lan, b.lan"}).web.hostnames == ("a.lan", "b.lan")
 
 
+def test_ids_may_be_written_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('[discord]\nguilds = [12, "34"]\n')
+    assert load(path, {"PARTYLINE_DISCORD__LISTEN": "5,6"}).discord.guilds == ("12", "34")
+
+
 def test_default_toml_says_what_the_defaults_are() -> None:
     text = Path("config/default.toml").read_text()
     assert Settings.model_validate(tomllib.loads(text)) == Settings()

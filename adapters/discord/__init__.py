@@ -1,0 +1,1 @@
+"""Discord, over the unmodified discord.py."""

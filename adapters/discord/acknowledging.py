@@ -1,0 +1,106 @@
+"""Every interaction is acknowledged first, and recorded beside that; then it is an event like a message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import discord
+
+from adapters.discord.access import Where, is_allowed
+from adapters.discord.answers import Answers
+from adapters.discord.events import Event, File
+from adapters.discord.interactions import Deferred, Token
+from adapters.discord.places import Places
+from adapters.discord.reading import above
+from bots import wording
+from config.settings import DiscordSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Where interactions come in: Discord gives three seconds for the acknowledgement, whatever else goes on."""
+
+    answers: Answers
+    places: Places
+    settings: DiscordSettings
+
+    async def take(
+        self,
+        interaction: discord.Interaction,
+        text: str,
+        *,
+        deferred: Deferred = "shown",
+        files: Sequence[File] = (),
+        replies_to: str | None = None,
+        on_behalf: bool = False,
+    ) -> None:
+        """Acknowledges, records and answers."""
+        if not await self.lets_in(interaction):
+            return
+        event = Event(
+            id=str(interaction.id),
+            channel=str(interaction.channel_id),
+            above=above(interaction.channel),
+            guild=str(interaction.guild_id or ""),
+            author=str(interaction.user.id),
+            name=interaction.user.display_name,
+            text=text,
+            files=tuple(files),
+            question=replies_to if deferred == "pressed" else None,
+            replies_to=replies_to,
+            token=Token(str(interaction.application_id), interaction.token, deferred),
+            on_behalf=on_behalf,
+            upload_bytes=interaction.filesize_limit,
+        )
+        async with asyncio.TaskGroup() as both:
+            both.create_task(acknowledge(interaction, deferred))
+            recorded = both.create_task(self.answers.record(event))
+        if recorded.result():
+            self.answers.answer([event])
+
+    async def lets_in(self, interaction: discord.Interaction) -> bool:
+        """Whether this person is answered here; if not, they are told so."""
+        here = _where(interaction)
+        if is_allowed(self.settings, here) and await self.places.answers_in(here):
+            return True
+        await say(interaction, wording.not_here())
+        return False
+
+
+async def acknowledge(interaction: discord.Interaction, deferred: Deferred) -> None:
+    """Whatever comes back, the answer goes on; without an acknowledgement it becomes the bot's own message."""
+    try:
+        if deferred == "pressed":
+            await interaction.response.defer()
+        else:
+            await interaction.response.defer(ephemeral=deferred == "private", thinking=True)
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        log.warning("interaction %s could not be acknowledged: %s", interaction.id, type(error).__name__)
+    except (LookupError, TypeError):
+        # It was acknowledged; the library wants to read more in the reply than every server writes.
+        log.debug("interaction %s: a bare acknowledgement", interaction.id)
+
+
+async def say(interaction: discord.Interaction, sentence: str) -> None:
+    """One sentence for the asker alone, as the whole answer."""
+    if interaction.response.is_done():
+        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
+    else:
+        await interaction.response.send_message(
+            sentence, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
+        )
+
+
+def _where(interaction: discord.Interaction) -> Where:
+    return Where(
+        guild=str(interaction.guild_id or ""),
+        channel=str(interaction.channel_id),
+        above=above(interaction.channel),
+        roles=[str(role.id) for role in getattr(interaction.user, "roles", ())],
+    )

@@ -1,0 +1,251 @@
+"""From a recorded event to its answer on Discord, once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from adapters.delivery.channel import Channel, ChannelError
+from adapters.discord.attachments import Contents, Fetch, read
+from adapters.discord.calls import Calls, Refused
+from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
+from adapters.discord.events import Event, event_of, together
+from adapters.discord.interactions import InteractionChannel
+from bots import wording
+from bots.commands import read as parsed
+from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
+from bots.ports import Deliveries, Received, Storage
+
+log = logging.getLogger(__name__)
+
+_STALE_S = 86_400.0
+"""What was left unanswered for longer is not answered out of the blue."""
+_HAS_A_THREAD = 160004
+
+
+class Responder(Protocol):
+    """The bot, as a platform sees it."""
+
+    def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
+
+
+class Outboxes(Protocol):
+    """The delivery: paces, splits and renders the events into messages of the channel."""
+
+    async def deliver(
+        self,
+        channel: Channel,
+        chat: str,
+        events: AsyncGenerator[ReplyEvent, None],
+        *,
+        reply_to: str | None,
+        record: Deliveries,
+    ) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Answers:
+    """Records what came in and answers it, each event in a task of its own.
+
+    Args:
+        api: the address of the REST API, from whose host files may be fetched.
+        fetch: the bytes at an address; raises OSError.
+        begin: runs a coroutine until the platform closes.
+        now: seconds since the epoch.
+        ping_after_s: an answer that took longer is followed by a mention of the asker; 0 for never.
+    """
+
+    bot: Responder
+    outboxes: Outboxes
+    storage: Storage
+    calls: Calls
+    api: str
+    fetch: Fetch
+    begin: Callable[[Coroutine[Any, Any, None]], object]
+    now: Callable[[], float]
+    ping_after_s: float = 0.0
+    account: str = ""
+    echoes: Echoes = field(default_factory=Echoes)
+    busy: int = 0
+    """How many events are being answered."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """None is."""
+    _writing: dict[str, Event] = field(default_factory=dict)
+    """By the id of a message that is being written: what it answers."""
+
+    _mine: set[str] = field(default_factory=set)
+    """The events that this process has recorded or taken up and not answered yet."""
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    async def record(self, event: Event) -> bool:
+        """Keeps the event, to be answered by this process; False for one that was here before."""
+        new = event.id not in self._mine
+        self._mine.add(event.id)
+        if new and not await self.storage.receive([event.received(self.account, self.now())]):
+            new = False
+            self._mine.discard(event.id)
+        return new
+
+    def answer(self, events: Sequence[Event]) -> None:
+        """Begins the answer to what one person has written, in one message or in several back to back."""
+        self.begin(self._handle(together(events)))
+
+    async def take_up(self) -> None:
+        """Answers what an earlier process has recorded and left."""
+        for received in await self.storage.unanswered(self.account):
+            if received.id in self._mine:
+                continue
+            if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
+                await self.storage.answered(self.account, received.id)
+            else:
+                self._mine.add(received.id)
+                self.answer([event])
+
+    async def gone(self, message_id: str) -> None:
+        """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
+        for written, event in list(self._writing.items()):
+            if message_id in (written, event.question):
+                await self._stop(event, written)
+                return
+
+    async def _handle(self, event: Event) -> None:
+        """The edge: what fails below becomes a sentence and a log line here. A cancelled event stays unanswered."""
+        self.busy += 1
+        self.idle.clear()
+        try:
+            try:
+                await self._answer(event)
+            except Exception:
+                log.exception("event %s failed", event.id)
+                await self._deliver(event, _said(wording.broken()))
+            for event_id in (*event.also, event.id):
+                await self.storage.answered(self.account, event_id)
+        finally:
+            self._mine.difference_update((*event.also, event.id))
+            self.busy -= 1
+            if not self.busy:
+                self.idle.set()
+
+    async def _answer(self, event: Event) -> None:
+        event = await self._in_its_thread(event)
+        contents = await read(event.files, self.api, self.fetch)
+        incoming = Incoming(
+            event_id=event.id,
+            chat=event.chat,
+            author=await self._author(event),
+            text="\n\n".join(part for part in (event.text, contents.text) if part),
+            pictures=contents.pictures,
+            reply_to=event.replies_to,
+            places=event.places,
+        )
+        began = self.now()
+        await self._deliver(event, self._events(event, incoming, contents))
+        if self.ping_after_s and self.now() - began > self.ping_after_s:
+            await self._ping(event)
+
+    async def _deliver(self, event: Event, events: AsyncGenerator[ReplyEvent, None]) -> None:
+        bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES)
+        sent: set[str] = set()
+
+        def told(message_id: str) -> None:
+            sent.add(message_id)
+            self._writing[message_id] = event
+
+        parts = self.calls, event.channel, bound, self.echoes, told
+        channel = InteractionChannel(*parts, token=event.token) if event.token else DiscordChannel(*parts)
+        # What only the asker sees goes by the interaction's own limits and waits for nothing that others wait for.
+        private = event.token is not None and event.token.deferred == "private"
+        chat = f"{event.chat}/{event.id}" if private else event.chat
+        try:
+            await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=self.storage)
+            if isinstance(channel, InteractionChannel):
+                await channel.close()
+        except ChannelError as error:
+            log.info("event %s: the acknowledgement stays: %s", event.id, error)
+        finally:
+            for message_id in sent:
+                self._writing.pop(message_id, None)
+
+    async def _events(self, event: Event, incoming: Incoming, contents: Contents) -> AsyncGenerator[ReplyEvent, None]:
+        for problem in contents.problems:
+            yield Notice(problem, private=True, refused=True)
+        if contents.problems and not incoming.pictures and not contents.text and not _says_something(event.text):
+            return
+        silent = incoming.text == Action.STOP.command and event.token is not None and event.token.deferred == "pressed"
+        async with aclosing(self.bot.respond(incoming)) as events:
+            async for reply in events:
+                # The stopped answer shows by itself what the bot says to a pressed Stop.
+                if not (silent and isinstance(reply, Notice) and not reply.refused):
+                    yield reply
+
+    async def _author(self, event: Event) -> Person:
+        """Who asks; a moderator's press on somebody's answer counts as theirs."""
+        if event.on_behalf and event.replies_to:
+            answer_id = await self.storage.answer_at(event.chat, event.replies_to)
+            turn = await self.storage.turn(answer_id) if answer_id else None
+            if turn is not None:
+                return Person(turn.person, event.name)
+        return event.person
+
+    async def _in_its_thread(self, event: Event) -> Event:
+        """Opens the thread that the answer belongs into; without the permission it goes where the question is."""
+        if not event.opens:
+            return event
+        try:
+            await self.calls(
+                "POST",
+                "/channels/{channel_id}/messages/{message_id}/threads",
+                channel_id=event.above,
+                message_id=event.id,
+                body={"name": event.opens},
+            )
+        except ChannelError as error:
+            if not isinstance(error, Refused) or error.code != _HAS_A_THREAD:
+                return replace(event, channel=event.above, above="", question=event.id)
+        return event
+
+    async def _stop(self, event: Event, message_id: str) -> None:
+        stop = Incoming(
+            event_id=f"{message_id}-gone",
+            chat=event.chat,
+            author=await self._author(event),
+            text=Action.STOP.command,
+            reply_to=message_id,
+        )
+        async with aclosing(self.bot.respond(stop)) as events:
+            async for _ in events:
+                pass
+
+    async def _ping(self, event: Event) -> None:
+        body = {
+            "content": f"<@{event.author}> {wording.answer_is_done()}",
+            "allowed_mentions": {"users": [event.author]},
+        }
+        try:
+            await self.calls("POST", "/channels/{channel_id}/messages", channel_id=event.channel, body=body)
+        except ChannelError as error:
+            log.info("event %s: no ping: %s", event.id, error)
+
+
+def _says_something(text: str) -> bool:
+    """Whether there are words beside the files, or beside the command for them."""
+    called = parsed(text)
+    return bool(called.argument if called else text.strip())
+
+
+def _rebuilt(received: Received) -> Event | None:
+    try:
+        return event_of(received)
+    except (ValueError, KeyError, TypeError):
+        log.warning("event %s was recorded by another version and is left out", received.id)
+        return None
+
+
+async def _said(sentence: str) -> AsyncGenerator[ReplyEvent, None]:
+    yield Failed(sentence)

@@ -1,0 +1,103 @@
+"""A message, command or pressed button as it is kept until it is answered. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from adapters.discord.interactions import Token
+from bots.messages import Person
+from bots.ports import Received
+
+PLATFORM = "discord"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment before it is fetched; `size` in bytes and `kind`, the media type, are what Discord says of it."""
+
+    url: str
+    name: str
+    size: int
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """All that is needed to answer, also in another process.
+
+    Args:
+        id: Discord's id of the message or interaction.
+        channel: where it came from, and where the answer goes; for a thread the thread.
+        guild: the server, empty in a direct message.
+        above: the channel that a thread belongs to.
+        text: as the bot reads it: a command, or the words without the mention.
+        question: the message that the answer replies to, if it is one.
+        replies_to: the bot's message that this replies to, or whose button was pressed.
+        token: of an interaction.
+        on_behalf: the press of somebody who may manage messages counts as the asker's.
+        upload_bytes: the largest file that may be sent there, 0 where that is not known.
+        opens: the name of the thread that is to be opened for the answer.
+        also: the ids of earlier messages that were taken together with this one.
+    """
+
+    id: str
+    channel: str
+    author: str
+    name: str
+    text: str = ""
+    guild: str = ""
+    above: str = ""
+    files: tuple[File, ...] = ()
+    question: str | None = None
+    replies_to: str | None = None
+    token: Token | None = None
+    on_behalf: bool = False
+    upload_bytes: int = 0
+    opens: str = ""
+    also: tuple[str, ...] = field(default=())
+
+    @property
+    def chat(self) -> str:
+        return f"{PLATFORM}:{self.channel}"
+
+    @property
+    def person(self) -> Person:
+        return Person(f"{PLATFORM}:{self.author}", self.name)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where this is, for the bounds that a server's admins have set."""
+        return (place(self.guild),) if self.guild else ()
+
+    def received(self, account: str, now: float) -> Received:
+        return Received(account=account, id=self.id, chat=self.chat, payload=json.dumps(asdict(self)), received_at=now)
+
+
+def place(guild: str) -> str:
+    """The key under which a server's bounds are kept."""
+    return f"place:{PLATFORM}:{guild}"
+
+
+def event_of(received: Received) -> Event:
+    """Raises ValueError, KeyError or TypeError where another version has written it."""
+    kept: dict[str, Any] = json.loads(received.payload)
+    kept["files"] = tuple(File(**file) for file in kept["files"])
+    kept["token"] = Token(**kept["token"]) if kept["token"] else None
+    kept["also"] = tuple(kept["also"])
+    return Event(**kept)
+
+
+def together(events: Sequence[Event]) -> Event:
+    """Messages that one person wrote back to back, as one: the newest, with the words and files of all."""
+    if len(events) == 1:
+        return events[0]
+    return replace(
+        events[-1],
+        text="\n".join(event.text for event in events if event.text),
+        files=tuple(file for event in events for file in event.files),
+        replies_to=next((event.replies_to for event in reversed(events) if event.replies_to), None),
+        also=tuple(event.id for event in events[:-1]),
+    )

@@ -1,0 +1,40 @@
+"""What can be done with a message that somebody right-clicks, or holds down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import discord
+from discord import app_commands
+from discord.app_commands import locale_str
+
+from adapters.discord import reading
+from adapters.discord.acknowledging import Desk, say
+from adapters.discord.attachments import is_picture, is_text
+from bots import wording
+
+
+def message_menus(desk: Desk) -> Iterator[app_commands.ContextMenu]:
+    async def caption(interaction: discord.Interaction, message: discord.Message) -> None:
+        pictures = [file for file in reading.files(message) if is_picture(file)]
+        if pictures:
+            await desk.take(interaction, "/caption", files=pictures)
+        else:
+            await say(interaction, wording.no_picture_there())
+
+    async def explain(interaction: discord.Interaction, message: discord.Message) -> None:
+        texts = [file for file in reading.files(message) if is_text(file)]
+        if message.content.strip() or texts:
+            await desk.take(interaction, f"/ask {wording.explain_request()}\n\n{message.content}", files=texts)
+        else:
+            await say(interaction, wording.no_code_there())
+
+    async def go_on(interaction: discord.Interaction, message: discord.Message) -> None:
+        chat, storage = f"discord:{interaction.channel_id}", desk.answers.storage
+        answer_id = await storage.answer_at(chat, str(message.id))
+        if answer_id is not None:
+            await storage.set_head(chat, f"discord:{interaction.user.id}", answer_id)
+        await say(interaction, wording.goes_on_from_there() if answer_id else wording.no_answer_there())
+
+    for name, callback in (("Caption image", caption), ("Explain this code", explain), ("Continue from here", go_on)):
+        yield app_commands.ContextMenu(name=locale_str(name), callback=callback)

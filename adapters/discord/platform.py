@@ -1,0 +1,186 @@
+"""Discord as a platform of the program: puts the parts together and serves until it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import discord
+
+from adapters.discord.acknowledging import Desk
+from adapters.discord.addresses import api_address, bind, invitation, user_installation
+from adapters.discord.answers import Answers, Outboxes
+from adapters.discord.calls import Calls
+from adapters.discord.commands import Tree, add_commands, sync
+from adapters.discord.connection import Connection, new_client, no_token, quiet_library
+from adapters.discord.listening import Listener
+from adapters.discord.missed import read_missed
+from adapters.discord.places import Places
+from adapters.discord.presence import show_load
+from adapters.discord.presses import answer_button
+from bots.bot import Bot
+from bots.ports import Storage
+from config.settings import DiscordSettings
+from inference.api import Unavailable
+
+log = logging.getLogger(__name__)
+
+_START_S = 20.0
+"""How long the start waits for Discord before the program says that it is ready without it."""
+_FINISH_S = 2.0
+"""How long answers that have come to their end may take to be shown and recorded."""
+
+
+class _Closed(Exception):
+    """Ends the task group of a platform that is closed."""
+
+
+class Platform:
+    """The parts that outlive a single connection."""
+
+    def __init__(
+        self, bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._bot, self._tasks = bot, tasks
+        self.client: discord.Client | None = None
+        self.ready = asyncio.Event()
+        self.answers = Answers(
+            bot=bot,
+            outboxes=outboxes,
+            storage=storage,
+            calls=Calls(),
+            api=api_address(settings.api_base),
+            fetch=self._fetch,
+            begin=self._begin,
+            now=time.time,
+            ping_after_s=settings.ping_after_s,
+        )
+        places = Places(storage)
+        self.listener = Listener(answers=self.answers, places=places, settings=settings)
+        self.desk = Desk(answers=self.answers, places=places, settings=settings)
+
+    def equip(self, client: discord.Client) -> Tree:
+        """Makes a client the one that serves; returns its commands."""
+        self.client = self.answers.calls.client = client
+        heard = self.listener.on_message, self.listener.on_raw_message_delete
+        for listener in (self.setup_hook, self.on_ready, *heard):
+            client.event(listener)
+        client.add_dynamic_items(answer_button(self.desk))
+        tree = Tree(client, self.desk)
+        add_commands(tree, self.desk, self._bot)
+        return tree
+
+    async def setup_hook(self) -> None:
+        """Logged in, and not connected yet: events may come from here on."""
+        if self.client is not None and self.client.user is not None:
+            self.listener.me = self.client.user
+            self.answers.account = f"discord:{self.client.user.id}"
+
+    async def on_ready(self) -> None:
+        """A new session, at the start and whenever Discord could not resume the old one."""
+        if self.client is None:
+            return
+        first = not self.ready.is_set()
+        self.ready.set()
+        if first:
+            await self.answers.take_up()
+        await read_missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.create_task(_alone(work))
+
+    async def _fetch(self, url: str) -> bytes:
+        """Raises OSError."""
+        if self.client is None:
+            raise OSError("not connected")
+        try:
+            return await self.client.http.get_from_cdn(url)
+        except discord.HTTPException as error:
+            raise OSError(f"HTTP {error.status}") from error
+
+
+@asynccontextmanager
+async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings) -> AsyncIterator[str]:
+    """Serves Discord while the context is open; yields a line about it.
+
+    Raises:
+        Unavailable: Discord does not accept the token.
+    """
+    quiet_library()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            platform = Platform(bot, outboxes, storage, settings, tasks)
+            connection = _connection(platform, settings)
+            tasks.create_task(connection.run())
+            tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
+            yield await _first_line(platform, connection)
+            await _wait(platform.answers.idle, _FINISH_S)
+            raise _Closed
+    except BaseExceptionGroup as group:
+        if connection.refused.is_set() and group.subgroup(Unavailable):
+            raise no_token() from None
+        if (rest := group.split(_Closed)[1]) is not None:
+            raise rest from None
+
+
+def _connection(platform: Platform, settings: DiscordSettings) -> Connection:
+    token = settings.token.get_secret_value()
+    api = platform.answers.api
+    return Connection(token=token, api=api, gateway=settings.gateway_url, equip=platform.equip)
+
+
+async def _alone(work: Coroutine[Any, Any, None]) -> None:
+    """The edge: one event's failure is a log line, and nobody else's."""
+    try:
+        await work
+    except Exception:
+        log.exception("work for Discord failed")
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _first_line(platform: Platform, connection: Connection) -> str:
+    waits: list[asyncio.Task[Any]] = [asyncio.ensure_future(e.wait()) for e in (platform.ready, connection.refused)]
+    await asyncio.wait(waits, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if connection.refused.is_set():
+        raise no_token()
+    if platform.client is None or platform.client.user is None:
+        return "Discord (not reached yet)"
+    return f"Discord as {platform.client.user.name}"
+
+
+async def sync_commands(
+    bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, guild: int
+) -> list[str]:
+    """Tells Discord the commands, on one server if `guild` is not 0; returns lines for the operator.
+
+    Raises:
+        Unavailable: Discord cannot be reached, does not accept the token, or refuses the commands.
+    """
+    quiet_library()
+    bind(api_address(settings.api_base), settings.gateway_url)
+    async with asyncio.TaskGroup() as tasks, new_client() as client:
+        platform = Platform(bot, outboxes, storage, settings, tasks)
+        try:
+            await client.login(settings.token.get_secret_value())
+            count = await sync(platform.equip(client), guild)
+            application = str(client.application_id)
+            return [
+                f"Discord knows {count} commands{' on that server' if guild else ''}.",
+                f"To invite the bot to a server: {invitation(application)}",
+                f"To use its commands anywhere: {user_installation(application)}",
+            ]
+        except discord.LoginFailure:
+            raise no_token() from None
+        except (discord.DiscordException, OSError) as error:
+            raise Unavailable(f"the commands did not reach Discord: {error}") from None

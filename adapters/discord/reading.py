@@ -1,0 +1,110 @@
+"""What a Discord message says, and whether it is said to the bot. No call is made here."""
+
+from __future__ import annotations
+
+import re
+
+import discord
+
+from adapters.discord.access import Where
+from adapters.discord.events import Event, File
+
+_QUOTED_CHARACTERS = 4000
+_THREAD_NAME = 80
+_KINDS = (discord.MessageType.default, discord.MessageType.reply)
+
+
+def is_said_by_a_person(message: discord.Message) -> bool:
+    return not message.author.bot and message.webhook_id is None and message.type in _KINDS
+
+
+def where(message: discord.Message) -> Where:
+    roles = [str(role.id) for role in getattr(message.author, "roles", ())]
+    return Where(
+        guild=str(message.guild.id) if message.guild else "",
+        channel=str(message.channel.id),
+        above=above(message.channel),
+        roles=roles,
+    )
+
+
+def above(channel: object) -> str:
+    """The channel or forum that a thread belongs to."""
+    return str(channel.parent_id) if isinstance(channel, discord.Thread) else ""
+
+
+def addresses(message: discord.Message, me: discord.ClientUser) -> bool:
+    """Whether it is a direct message, mentions the bot, replies to it, or stands in a thread that it is in."""
+    if message.guild is None or me in message.mentions:
+        return True
+    if any(role.tags is not None and role.tags.bot_id == me.id for role in message.role_mentions):
+        return True
+    answered = replied_message(message)
+    if answered is not None and answered.author.id == me.id:
+        return True
+    return is_in_thread(message.channel, me)
+
+
+def is_in_thread(channel: object, me: discord.ClientUser) -> bool:
+    """The bot opened this thread or was invited to it, so it is a conversation with the bot."""
+    return isinstance(channel, discord.Thread) and (channel.owner_id == me.id or channel.me is not None)
+
+
+def replied_message(message: discord.Message) -> discord.Message | None:
+    resolved = message.reference.resolved if message.reference else None
+    return resolved if isinstance(resolved, discord.Message) else None
+
+
+def words(message: discord.Message, me: discord.ClientUser) -> str:
+    """The text without the bot's own mention, and with names in place of the ids of people, roles and channels."""
+    text = re.sub(rf"<@!?{me.id}>", " ", message.content, count=1)
+    text = re.sub(rf"<@!?{me.id}>", f"@{me.name}", text)
+    for user in message.mentions:
+        text = re.sub(rf"<@!?{user.id}>", lambda _, name=user.display_name: f"@{name}", text)  # type: ignore[misc]
+    for role in message.role_mentions:
+        own = role.tags is not None and role.tags.bot_id == me.id
+        text = text.replace(role.mention, " " if own else f"@{role.name}")
+    for channel in message.channel_mentions:
+        text = text.replace(f"<#{channel.id}>", f"#{channel.name}")
+    return text.strip()
+
+
+def files(message: discord.Message) -> tuple[File, ...]:
+    return tuple(file_of(attachment) for attachment in message.attachments)
+
+
+def file_of(attachment: discord.Attachment) -> File:
+    kind = (attachment.content_type or "").partition(";")[0].strip().lower()
+    return File(attachment.url, attachment.filename, attachment.size, kind)
+
+
+def quoted(message: discord.Message, text: str) -> str:
+    """What another message says, before what is said about it."""
+    said = message.content.strip()[:_QUOTED_CHARACTERS]
+    lines = "\n".join(f"> {line}" for line in said.splitlines())
+    return f"{message.author.display_name} wrote:\n{lines}\n\n{text}" if said else text
+
+
+def event_of_message(message: discord.Message, me: discord.ClientUser, *, in_new_thread: bool = False) -> Event:
+    """The event of a message that is said to the bot, without what it replies to.
+
+    Args:
+        in_new_thread: the answer begins a thread, if the message stands in a channel that can have some.
+    """
+    text = words(message, me)
+    opens = in_new_thread and isinstance(message.channel, discord.TextChannel)
+    # The thread that is opened at a message has the message's id.
+    channel = str(message.id) if opens else str(message.channel.id)
+    return Event(
+        id=str(message.id),
+        channel=channel,
+        above=str(message.channel.id) if opens else above(message.channel),
+        guild=str(message.guild.id) if message.guild else "",
+        author=str(message.author.id),
+        name=message.author.display_name,
+        text=text,
+        files=files(message),
+        question=None if opens else str(message.id),
+        upload_bytes=message.guild.filesize_limit if message.guild else 0,
+        opens=(" ".join(text.split())[:_THREAD_NAME] or message.author.display_name) if opens else "",
+    )

@@ -1,0 +1,351 @@
+"""What people see on Discord, as conversations with the unmodified library over a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.integration.discord_parts import labels, party
+from tests.servers.discord import DiscordServer
+
+
+async def test_a_mention_is_answered_by_one_message_that_grows(tmp_path: Path) -> None:
+    line = {"match": "tide", "answer": "The moon pulls. " * 20, "tokens_per_s": 30}
+    async with party(tmp_path, line) as p:
+        question = await p.ann.says(p.room, "@bot what makes the tide?")
+        answer = await p.answer()
+        assert len(p.answers()) == 1
+        assert answer["content"].startswith("The moon pulls. " * 19)
+        assert "scripted" in answer["content"].splitlines()[-1]
+        assert len(answer["history"]) >= 3
+        assert [len(text) for text in answer["history"][1:]] == sorted(len(text) for text in answer["history"][1:])
+        assert answer["message_reference"]["message_id"] == question["id"]
+        assert answer["allowed_mentions"]["parse"] == []
+        assert answer["flags"] & 4, "links show no previews"
+        assert labels(answer) == ["Regenerate"]
+
+
+async def test_nobody_is_answered_who_did_not_ask(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "I wonder what the bot thinks")
+        await p.ann.says(p.room, "@bot hello")
+        assert (await p.answer())["content"].startswith("hello")
+        assert len(p.answers()) == 1
+
+
+async def test_a_direct_message_needs_no_mention(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        direct = p.discord.direct(p.ann)
+        await p.ann.says(direct, "between us")
+        assert (await p.answer(direct))["content"].startswith("between us")
+
+
+async def test_a_reply_to_an_older_answer_branches_the_conversation_there(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot first")
+        first = await p.answer()
+        await p.ann.says(p.room, "@bot second")
+        await p.answer()
+        await p.ann.says(p.room, "third", to=first)
+        third = await p.answer()
+        answer_id = None
+        while answer_id is None:  # it is recorded a moment after it is visible
+            await asyncio.sleep(0.01)
+            answer_id = await p.storage.answer_at(f"discord:{p.room.id}", third["id"])
+        branch = await p.storage.branch(answer_id, 10)
+        assert [turn.text for turn in branch] == ["first", "first", "third", "third"]
+
+
+async def test_a_reply_to_somebody_else_takes_their_words_along(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        bob = p.discord.person("Bob")
+        said = await bob.says(p.room, "The earth is flat.")
+        await p.ann.says(p.room, "@bot is that so?", to=said)
+        answer = await p.answer()
+        assert "Bob wrote:\n\n> The earth is flat" in answer["content"]
+        assert "is that so?" in answer["content"]
+
+
+async def test_in_a_thread_of_the_bot_nobody_needs_to_mention_it(tmp_path: Path) -> None:
+    async with party(tmp_path, threads=True) as p:
+        question = await p.ann.says(p.room, "@bot plan my garden")
+        thread = await p.discord.until(lambda: p.discord.rooms.get(question["id"]))
+        assert (await p.answer(thread))["content"].startswith("plan my garden")
+        assert thread.name == "plan my garden"
+        await p.ann.says(thread, "and the roses?")
+        assert (await p.answer(thread))["content"].startswith("and the roses?")
+        assert p.answers(p.room) == []
+
+
+async def test_without_leave_to_open_threads_it_answers_in_the_channel(tmp_path: Path) -> None:
+    async with party(tmp_path, threads=True) as p:
+        p.room.forbidden.add("threads")
+        await p.ann.says(p.room, "@bot hello")
+        assert (await p.answer())["content"].startswith("hello")
+
+
+async def test_back_to_back_messages_are_one(tmp_path: Path) -> None:
+    async with party(tmp_path, together_s=0.3) as p:
+        await p.ann.says(p.room, "@bot one moment")
+        await p.ann.says(p.room, "here is the rest")
+        answer = await p.answer()
+        assert answer["content"].startswith("one moment\nhere is the rest")
+        assert len(p.answers()) == 1
+
+
+async def test_a_picture_gets_its_caption(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot", attachments=[p.discord.attach("cat.png", b"x" * 77)])
+        assert "a picture of 77 bytes" in (await p.answer())["content"]
+
+
+async def test_code_in_a_file_goes_into_the_prompt(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        file = p.discord.attach("sort.py", b"print(sorted([2, 1]))", "text/x-python; charset=utf-8")
+        await p.ann.says(p.room, "@bot explain", attachments=[file])
+        assert "explain\n\nsort.py:\n\n```py\nprint(sorted([2, 1]))\n```" in (await p.answer())["content"]
+
+
+async def test_any_other_file_gets_a_sentence(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot", attachments=[p.discord.attach("a.zip", b"PK", "application/zip")])
+        assert (await p.answer())["content"].startswith("I can't read `a.zip`")
+
+
+async def test_files_of_other_hosts_are_not_fetched(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        file = p.discord.attach("cat.png", b"x") | {"url": f"http://localhost:{p.discord.port}/files/secret"}
+        await p.ann.says(p.room, "@bot", attachments=[file])
+        assert (await p.answer())["content"].startswith("I couldn't fetch `cat.png`")
+
+
+async def test_stop_ends_an_answer_at_once(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot slow")
+        growing = await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
+        assert labels(growing) == ["Stop"]
+        pressed = await p.ann.presses(p.room, growing, "Stop")
+        stopped = await p.answer()
+        assert "stopped" in stopped["content"]
+        assert labels(stopped) == ["Continue", "Regenerate"]
+        assert pressed.private == []
+
+
+async def test_only_the_asker_or_a_moderator_may_stop(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot slow")
+        growing = await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
+        stranger = await p.discord.person("Bob").presses(p.room, growing, "Stop")
+        await p.discord.until(lambda: stranger.private)
+        assert "somebody else" in stranger.private[0]["content"]
+        moderator = p.discord.person("Mo", permissions=1 << 13)
+        await moderator.presses(p.room, growing, "Stop")
+        assert "stopped" in (await p.answer())["content"]
+
+
+async def test_continue_goes_on_in_the_same_message(tmp_path: Path) -> None:
+    line = {"match": "count", "answer": " ".join(map(str, range(60)))}
+    async with party(tmp_path, line) as p:
+        await p.set("max_tokens", 10)
+        await p.ann.says(p.room, "@bot count")
+        cut = await p.answer()
+        assert labels(cut) == ["Continue", "Regenerate"]
+        await p.ann.presses(p.room, cut, "Continue")
+        longer = await p.discord.until(lambda: len(p.answers()[0]["content"]) > len(cut["content"]) and p.answers()[0])
+        assert longer["id"] == cut["id"]
+
+
+async def test_a_command_to_continue_leaves_no_waiting_message_behind(tmp_path: Path) -> None:
+    line = {"match": "count", "answer": " ".join(map(str, range(60)))}
+    async with party(tmp_path, line) as p:
+        await p.set("max_tokens", 10)
+        await p.ann.says(p.room, "@bot count")
+        cut = await p.answer()
+        used = await p.ann.calls(p.room, "continue")
+        await p.discord.until(lambda: used.kind == 6)  # "is thinking" is gone
+        assert len(p.answers()) == 1
+        assert len(p.answers()[0]["content"]) > len(cut["content"])
+
+
+async def test_a_refusal_is_for_the_asker_alone(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        used = await p.ann.calls(p.room, "regenerate")
+        await p.discord.until(lambda: used.private)
+        assert "no answer of yours" in used.private[0]["content"]
+        assert p.answers() == []
+
+
+async def test_what_is_for_one_person_is_never_shown_to_all(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        late = await p.ann.calls(p.room, "settings show")
+        late.expired = True
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
+        assert late.private == []
+        assert len(p.answers()) == 1
+
+
+async def test_an_answer_whose_token_is_over_comes_as_a_message(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        late = await p.ann.calls(p.room, "ask", prompt="hello")
+        late.expired = True
+        assert (await p.answer())["content"].startswith("hello")
+
+
+async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        elsewhere = p.discord.direct(p.discord.person("Bob"))
+        elsewhere.forbidden |= {"send", "edit"}
+        used = await p.ann.calls(elsewhere, "ask", prompt="slow")
+        await p.discord.until(lambda: used.original and "word" in used.original["content"])
+        await p.ann.presses(elsewhere, used.original, "Stop")  # type: ignore[arg-type]
+        assert "stopped" in (await p.answer(elsewhere))["content"]
+
+
+async def test_a_long_answer_may_be_followed_by_a_ping_of_the_asker_alone(tmp_path: Path) -> None:
+    async with party(tmp_path, ping_after_s=0.001) as p:
+        await p.ann.says(p.room, "@bot hello")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        ping = p.answers()[1]
+        assert ping["content"] == f"<@{p.ann.id}> Your answer is complete."
+        assert ping["allowed_mentions"] == {"users": [p.ann.id]}
+
+
+async def test_an_archived_thread_is_opened_again_and_a_locked_one_left_alone(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        archived, locked = (p.discord.room(n, kind=11, parent=p.room.id, archived=True) for n in ("old", "shut"))
+        locked.locked = True
+        await p.discord.dispatch("GUILD_CREATE", p.discord.guild_now())
+        await p.ann.says(locked, "@bot hello")
+        await p.ann.says(archived, "@bot hello")
+        assert (await p.answer(archived))["content"].startswith("hello")
+        assert p.answers(locked) == []
+
+
+async def test_without_the_history_an_answer_is_no_reply(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        p.room.forbidden.add("history")
+        await p.ann.says(p.room, "@bot hello")
+        answer = await p.answer()
+        assert answer["content"].startswith("hello")
+        assert "message_reference" not in answer
+
+
+async def test_an_older_menu_still_works(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        used = await p.ann.calls(p.room, "temperature", number=0.4)
+        await p.discord.until(lambda: used.private)
+        assert used.private[0]["content"].startswith("Temperature is 0.4")
+
+
+async def test_its_status_line_shows_that_it_is_there(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        shown = await p.discord.until(lambda: p.discord.presence)
+        assert shown["activities"][0]["state"] == "Ready: /help"
+
+
+async def test_a_deleted_question_frees_the_slot(tmp_path: Path) -> None:
+    async with party(tmp_path, slots=1) as p:
+        question = await p.ann.says(p.room, "@bot slow")
+        await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
+        await p.discord.delete(p.room, question["id"])
+        assert "stopped" in (await p.answer())["content"]
+
+
+async def test_thinking_is_shown_folded_or_on_request(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot sum")
+        shown = await p.answer()
+        assert "||two and two||\nfour" in shown["content"]
+        await p.set("thinking", "hide")
+        await p.ann.says(p.room, "@bot sum again")
+        hidden = await p.answer()
+        assert "two and two" not in hidden["content"]
+        pressed = await p.ann.presses(p.room, hidden, "Show thinking")
+        await p.discord.until(lambda: pressed.private)
+        assert pressed.private[0]["content"] == "two and two"
+
+
+@pytest.mark.parametrize("words", ["@everyone and <@1>", "<@&5> @here", "[x](https://evil.test) https://a.test"])
+async def test_what_the_model_says_pings_nobody(tmp_path: Path, words: str) -> None:
+    async with party(tmp_path, {"match": "ping", "answer": words}) as p:
+        await p.ann.says(p.room, "@bot ping")
+        answer = await p.answer()
+        assert answer["allowed_mentions"] == {"parse": [], "replied_user": False}
+        assert answer["flags"] & 4
+
+
+async def test_access_is_by_server_channel_and_direct_message(tmp_path: Path) -> None:
+    async with party(tmp_path, dms=False) as p:
+        direct = p.discord.direct(p.ann)
+        await p.ann.says(direct, "hello")
+        refused = await p.ann.calls(direct, "ask", prompt="hello")
+        await p.discord.until(lambda: refused.private)
+        assert refused.private[0]["content"].startswith("I don't answer here")
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
+        assert p.answers(direct) == []
+
+
+async def test_admins_choose_the_channels_and_the_bounds(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        admin = p.discord.person("Ada", permissions=1 << 5)
+        other = p.discord.room("other")
+        said = await admin.calls(p.room, "partyline channels", change="add")
+        await p.discord.until(lambda: said.private)
+        assert f"<#{p.room.id}>" in said.private[0]["content"]
+        bounded = await admin.calls(p.room, "partyline limits", setting="max_tokens", highest="20")
+        await p.discord.until(lambda: bounded.private)
+        assert "at most 20" in bounded.private[0]["content"]
+        await p.ann.says(other, "@bot hello")
+        await p.ann.says(p.room, "@bot long")
+        assert "limit of tokens" in (await p.answer())["content"]
+        assert p.answers(other) == []
+
+
+async def test_buttons_of_before_a_restart_still_work(tmp_path: Path) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as before:
+            await before.ann.says(before.room, "@bot hello")
+            old = await before.answer()
+        async with party(tmp_path, discord=discord, storage=before.storage) as p:
+            await before.ann.presses(p.room, old, "Regenerate")
+            await p.discord.until(lambda: len(p.answers()) == 2)
+            assert (await p.answer())["content"].startswith("hello")
+
+
+async def test_what_was_written_while_it_was_down_is_answered_once(tmp_path: Path) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        async with party(tmp_path, discord=discord, storage=up.storage) as p:
+            await discord.until(lambda: len(p.answers()) == 2)
+            assert (await p.answer())["content"].startswith("meanwhile")
+        async with party(tmp_path, discord=discord, storage=up.storage) as p:
+            await up.ann.says(p.room, "@bot after")
+            await discord.until(lambda: len(p.answers()) == 3)
+            assert (await p.answer())["content"].startswith("after")
+
+
+async def test_what_is_written_while_the_gateway_is_away_comes_once(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot one")
+        await p.answer()
+        await p.discord.break_connections()
+        await p.ann.says(p.room, "@bot two")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert (await p.answer())["content"].startswith("two")
+        assert (p.discord.resumes, p.discord.identifies) == (1, 1)
+
+
+async def test_it_goes_on_without_the_intent_for_message_contents(tmp_path: Path) -> None:
+    discord = DiscordServer()
+    discord.refused_intents = 1 << 15
+    async with discord.serving(), party(tmp_path, discord=discord) as p:
+        await p.ann.says(p.room, "@bot hello")
+        assert (await p.answer())["content"].startswith("hello")
+        assert [bool(intents & 1 << 15) for intents in discord.intents] == [True, False]

@@ -1,0 +1,174 @@
+"""`partyline run` on Discord as an operator starts it: by the environment, killed, restarted, with logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import script
+from tests.integration.discord_parts import is_complete
+from tests.servers.discord import TOKEN, DiscordServer
+from tests.servers.discord_world import Room
+
+LINES: tuple[dict[str, Any], ...] = (
+    {"match": "slow", "answer": "word " * 150, "tokens_per_s": 40},
+    {"match": "tide", "answer": "The moon pulls. " * 20, "tokens_per_s": 60},
+)
+
+
+class Operator:
+    """Starts the program in a folder."""
+
+    def __init__(self, folder: Path, discord: DiscordServer, **environ: str) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")} | {
+            "PARTYLINE_MODEL": f"scripted:{script(folder, *LINES)}",
+            "PARTYLINE_CAPTIONER": "",
+            "DISCORD_TOKEN": TOKEN,
+            "DISCORD_API_BASE": f"{discord.address}/api/v10",
+            "DISCORD_GATEWAY_URL": discord.gateway,
+            **environ,
+        }
+
+    @asynccontextmanager
+    async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        code = "from adapters.cli import main; main()"
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", code, *(arguments or ("run",))),
+                cwd=self.folder,
+                env={**self.environ, "PYTHONPATH": os.getcwd()},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+    async def ready(self, process: asyncio.subprocess.Process) -> str:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            return (await process.stdout.readline()).decode()
+
+
+def answers(discord: DiscordServer, room: Room) -> list[dict[str, Any]]:
+    return [message for message in room.messages if message["author"]["id"] == discord.bot["id"]]
+
+
+def descriptions(command: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The translations of a command's description, and of all that is in it."""
+    yield command.get("description_localizations") or {}
+    for option in command.get("options", ()):
+        yield from descriptions(option)
+
+
+@asynccontextmanager
+async def discord_server() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer().serving() as discord:
+        yield discord
+
+
+async def test_the_environment_is_enough(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        room, ann = discord.room(), discord.person("Ann")
+        operator = Operator(tmp_path, discord)
+        async with operator.running() as process:
+            assert "Discord as Partyline" in await operator.ready(process)
+            await ann.says(room, "@bot what makes the tide?")
+            answer = await discord.until(lambda: next((m for m in answers(discord, room) if is_complete(m)), None))
+            assert answer["content"].startswith("The moon pulls.")
+            assert len(answer["history"]) > 2
+            changed = await ann.calls(room, "settings temperature", value=0.3)
+            await discord.until(lambda: changed.private)
+        async with operator.running() as process:
+            await operator.ready(process)
+            shown = await ann.calls(room, "settings show")
+            await discord.until(lambda: shown.private)
+            assert "Temperature: **0.3**" in shown.private[0]["content"]
+            await ann.presses(room, answer, "Regenerate")
+            await discord.until(lambda: len(answers(discord, room)) == 2 and is_complete(answers(discord, room)[1]))
+
+
+@pytest.mark.parametrize("base", ["", "/", "/api", "/api/v10", "/api/v10/"])
+async def test_any_way_to_write_the_address_will_do(tmp_path: Path, base: str) -> None:
+    async with discord_server() as discord:
+        environ = {"DISCORD_API_BASE": discord.address + base, "DISCORD_GATEWAY_URL": ""}
+        operator = Operator(tmp_path, discord, **environ)
+        async with operator.running() as process:
+            assert "Discord as Partyline" in await operator.ready(process)
+
+
+async def test_killed_in_mid_answer_it_answers_after_the_restart(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        room, ann = discord.room(), discord.person("Ann")
+        operator = Operator(tmp_path, discord)
+        async with operator.running() as process:
+            await operator.ready(process)
+            await ann.says(room, "@bot slow")
+            await discord.until(lambda: any("word" in message["content"] for message in answers(discord, room)))
+            process.kill()
+            await process.wait()
+        async with operator.running() as process:
+            await operator.ready(process)
+            last = await discord.until(lambda: next((m for m in answers(discord, room) if is_complete(m)), None))
+            assert last["content"].count("word") == 150
+
+
+async def test_a_wrong_token_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        operator = Operator(tmp_path, discord, DISCORD_TOKEN="wrong.token.here")
+        async with operator.running() as process:
+            assert await process.wait() == 1
+        said = operator.log.read_text()
+        assert "partyline: " in said
+        assert "DISCORD_TOKEN" in said
+        assert "Traceback" not in said
+        assert "wrong.token" not in said
+
+
+async def test_no_token_reaches_the_log(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        room, ann = discord.room(), discord.person("Ann")
+        operator = Operator(tmp_path, discord, PARTYLINE_LOG_LEVEL="debug")
+        async with operator.running() as process:
+            await operator.ready(process)
+            used = await ann.calls(room, "ask", prompt="hello")
+            await discord.until(lambda: used.original and is_complete(used.original))
+            late = await ann.calls(room, "ask", prompt="hello")
+            late.expired = True
+            await discord.until(lambda: any("hello" in message["content"] for message in answers(discord, room)[1:]))
+        said = operator.log.read_text()
+        assert TOKEN not in said
+        assert used.token not in said
+        assert late.token not in said
+
+
+async def test_sync_tells_discord_the_commands(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        operator = Operator(tmp_path, discord, PARTYLINE_MODEL="demo")
+        async with operator.running("discord", "sync") as process:
+            assert process.stdout is not None
+            said = (await process.stdout.read()).decode()
+            assert await process.wait() == 0
+        assert said.startswith(f"Discord knows {len(discord.commands)} commands")
+        named = {command["name"]: command for command in discord.commands}
+        assert {"code", "ask", "caption", "settings", "reset", "stop", "help", "Caption image"} <= set(named)
+        assert named["code"]["integration_types"] == [0, 1]
+        languages = {"es-ES", "es-419", "de", "zh-CN", "ru"}
+        for name in ("code", "ask", "caption", "settings", "partyline", "examples", "reset", "stop", "help"):
+            assert all(set(told) == languages for told in descriptions(named[name])), name
+        assert set(named["Caption image"]["name_localizations"]) == languages
+        temperature = next(each for each in named["settings"]["options"] if each["name"] == "temperature")
+        assert (temperature["options"][0]["min_value"], temperature["options"][0]["max_value"]) == (0.1, 1.0)

@@ -1,0 +1,198 @@
+"""The parts of the Discord adapter that make no call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.delivery.channel import Frame, ThinkingView
+from adapters.discord.access import Where, is_allowed, is_answered_in, listens
+from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
+from adapters.discord.attachments import PICTURE_BYTES, read
+from adapters.discord.buttons import button_rows
+from adapters.discord.commands import as_written
+from adapters.discord.content import content, units
+from adapters.discord.events import Event, File, event_of, together
+from adapters.discord.interactions import Token
+from bots.messages import Action
+from bots.preferences import Bounds, Profile, settings_of, within
+from config.settings import DiscordSettings
+
+
+@pytest.mark.parametrize("end", ["", "/", "/api", "/api/", "/api/v10", "/api/v10/"])
+def test_the_address_of_the_api_may_be_written_in_any_way(end: str) -> None:
+    assert api_address(f"http://127.0.0.1:8000{end}") == "http://127.0.0.1:8000/api/v10"
+
+
+def test_another_version_is_kept() -> None:
+    assert api_address("https://a.test/api/v9") == "https://a.test/api/v9"
+    assert api_address("") == API
+
+
+def test_the_invitation_asks_for_what_is_used_and_the_page_shows_it() -> None:
+    needed = discord.Permissions(
+        view_channel=True,
+        send_messages=True,
+        send_messages_in_threads=True,
+        create_public_threads=True,
+        attach_files=True,
+        read_message_history=True,
+    )
+    assert f"permissions={needed.value}" in invitation("42")
+    assert invitation("YOUR_APPLICATION_ID") in Path("docs/discord.md").read_text()
+    assert user_installation("YOUR_APPLICATION_ID") in Path("docs/discord.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "api", "allowed"),
+    [
+        ("https://cdn.discordapp.com/attachments/1/2/a.png", API, True),
+        ("http://cdn.discordapp.com/attachments/1/2/a.png", API, False),
+        ("https://cdn.discordapp.com.evil.test/a.png", API, False),
+        ("https://evil.test/cdn.discordapp.com/a.png", API, False),
+        ("https://cdn.discordapp.com@evil.test/a.png", API, False),
+        ("file:///etc/passwd", API, False),
+        ("http://127.0.0.1/a.png", API, False),
+        ("http://127.0.0.1:9/a.png", "http://127.0.0.1:8/api/v10", True),
+        ("http://localhost:8/a.png", "http://127.0.0.1:8/api/v10", False),
+    ],
+)
+def test_files_come_from_discord_alone(address: str, api: str, allowed: bool) -> None:
+    assert serves_files(address, api) is allowed
+
+
+def test_the_operator_names_servers_channels_and_roles() -> None:
+    here = Where(guild="1", channel="2", above="3", roles=["4"])
+    assert is_allowed(DiscordSettings(), here)
+    assert is_allowed(DiscordSettings(guilds=("1",), channels=("3",), roles=("4", "5")), here)
+    assert not is_allowed(DiscordSettings(guilds=("9",)), here)
+    assert not is_allowed(DiscordSettings(channels=("9",)), here)
+    assert not is_allowed(DiscordSettings(roles=("9",)), here)
+    assert not is_allowed(DiscordSettings(dms=False), Where(channel="2"))
+    assert is_allowed(DiscordSettings(guilds=("9",)), Where(channel="2"))
+
+
+def test_admins_name_channels_whose_threads_follow() -> None:
+    assert is_answered_in({}, Where(guild="1", channel="2"))
+    assert is_answered_in({"channels": "2,3"}, Where(guild="1", channel="9", above="3"))
+    assert not is_answered_in({"channels": "2,3"}, Where(guild="1", channel="9"))
+
+
+def test_it_listens_where_it_is_told_to() -> None:
+    settings = DiscordSettings(listen=("7",))
+    assert listens(settings, Where(guild="1", channel="2", above="7"))
+    assert not listens(settings, Where(guild="1", channel="2"))
+
+
+TEXTS = st.text(max_size=30)
+
+
+@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, TEXTS))
+def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int, token: Token | None) -> None:
+    event = Event(
+        id="1", channel="2", author="3", name=name, text=text, files=(File("u", name, size),), token=token, also=("0",)
+    )
+    assert event_of(event.received("discord:9", 1.0)) == event
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(Token("1", "secret"))
+
+
+def test_messages_taken_together_keep_their_order() -> None:
+    events = [
+        Event(id=str(n), channel="2", author="3", name="Ann", text=text, files=(File(text, text, 1),))
+        for n, text in enumerate(("one", "", "three"))
+    ]
+    one = together(events)
+    assert (one.id, one.text, one.also) == ("2", "one\nthree", ("0", "1"))
+    assert [file.url for file in one.files] == ["one", "", "three"]
+
+
+def test_a_frame_becomes_markdown_and_small_print() -> None:
+    frame = Frame(
+        markdown="**Hi** @everyone",
+        thinking=ThinkingView("a *b*\n\nc", 2, True, "Thought for 2 s"),
+        footer="tiny_model · 3 tokens",
+    )
+    assert content(frame) == ("-# Thought for 2 s\n||a \\*b\\*\nc||\n**Hi** \\@everyone\n-# tiny\\_model · 3 tokens")
+
+
+def test_reasoning_is_small_print_while_it_runs() -> None:
+    frame = Frame(thinking=ThinkingView("hm\n\n# well", 2, False, "Thinking, 2 s"), growing=True)
+    assert all(line.startswith("-# ") for line in content(frame).splitlines())
+
+
+def test_characters_outside_the_basic_plane_count_twice() -> None:
+    assert units("a\N{ROCKET}") == 3
+
+
+def test_hidden_reasoning_has_a_button() -> None:
+    hidden = ThinkingView("", 2, True, "Thought for 2 s")
+    [row] = button_rows(Frame(markdown="x", thinking=hidden, actions=(Action.REGENERATE,)))
+    assert [button["label"] for button in row["components"]] == ["Regenerate", "Show thinking"]
+    assert button_rows(Frame(markdown="x")) == []
+
+
+async def contents_of(file: File, data: bytes) -> tuple[str, tuple[str, ...]]:
+    async def fetch(url: str) -> bytes:
+        return data
+
+    contents = await read([file], API, fetch)
+    return contents.text, contents.problems
+
+
+HOST = "https://cdn.discordapp.com/"
+
+
+@pytest.mark.parametrize("data", ["grüß".encode(), "grüß".encode("utf-8-sig"), "grüß".encode("utf-16")])
+async def test_text_files_are_read_in_the_usual_encodings(data: bytes) -> None:
+    text, problems = await contents_of(File(HOST, "a.txt", len(data)), data)
+    assert text == "a.txt:\n```txt\ngrüß\n```"
+    assert problems == ()
+
+
+async def test_a_fence_in_a_file_does_not_end_it() -> None:
+    text, _ = await contents_of(File(HOST, "a.md", 9), b"```\nx\n```")
+    assert text.startswith("a.md:\n````md\n```")
+
+
+async def test_what_cannot_be_read_is_named() -> None:
+    for file in (
+        File(HOST, "a.exe", 1),
+        File(HOST, "a.txt", 1, "text/plain"),
+        File(HOST, "big.png", PICTURE_BYTES + 1),
+    ):
+        text, [problem] = await contents_of(file, b"\xff\x00")
+        assert text == ""
+        assert file.name in problem
+
+
+def test_commands_of_an_older_menu_are_read_as_written() -> None:
+    data: dict[str, Any] = {
+        "name": "settings",
+        "options": [{"name": "temperature", "type": 1, "options": [{"name": "number", "type": 10, "value": 0.3}]}],
+    }
+    assert as_written(data) == ("/settings temperature 0.3", ())
+    picture = {"url": "u", "filename": "a.png", "size": 3, "content_type": "image/png"}
+    data = {
+        "name": "caption",
+        "options": [{"name": "picture", "type": 11, "value": "5"}],
+        "resolved": {"attachments": {"5": picture}},
+    }
+    assert as_written(data) == ("/caption", (File("u", "a.png", 3, "image/png"),))
+
+
+def test_the_tighter_bound_of_a_place_wins() -> None:
+    bounds = Bounds(max_tokens=400, default_max_tokens=300)
+    settings = settings_of(bounds)
+    tight = within(settings, {"max_tokens": "100", "temperature": "5"})
+    profile = Profile(tight, {"max_tokens": "350", "temperature": "0.9"}, bounds)
+    assert (profile["max_tokens"], profile["temperature"]) == ("100", "0.9")
+    assert Profile(tight, {}, bounds)["max_tokens"] == "100"
+    assert within(tight, {"max_tokens": "300"})["max_tokens"].high == 100
