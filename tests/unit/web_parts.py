@@ -142,6 +142,9 @@ class NoRecord:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         pass
 
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        pass
+
 
 TEMPERATURE = SettingView(
     name="temperature",
