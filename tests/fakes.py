@@ -20,6 +20,10 @@ from inference.lanes import Bounds as ServiceBounds
 from inference.service import LocalInference
 
 
+_NUMBERS = itertools.count(1)
+"""Also two processes over one storage never give the same id twice."""
+
+
 class FakeCaptioner:
     """Says how many bytes it saw; b"bad" is a picture that cannot be used."""
 
@@ -69,15 +73,13 @@ class Chat:
     ) -> None:
         self.inference = inference
         self.storage = storage or MemoryStorage()
-        numbers = itertools.count(1)
         self.bot = Bot(
             inference,
             self.storage,
             bounds=bounds or Bounds(),
             now=lambda: 0.0,
-            new_id=lambda: f"id{next(numbers)}",
+            new_id=lambda: f"id{next(_NUMBERS)}",
         )
-        self._events = itertools.count(1)
 
     def incoming(
         self,
@@ -88,7 +90,7 @@ class Chat:
         chat: str = "test:room",
     ) -> Incoming:
         return Incoming(
-            event_id=f"e{next(self._events)}",
+            event_id=f"e{next(_NUMBERS)}",
             chat=chat,
             author=Person(f"test:{person}", person),
             text=text,
