@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bots.messages import Action, Ended, Failed, Notice, ReplyEvent, Started, ThinkingMode
-from bots.ports import Inbox, Received, Reply, State, Turn
+from bots.ports import Inbox, Received, Reply, State, StorageError, Turn
 from inference.api import ChatRequest, Message, Sampling, Timings, Usage
+
+log = logging.getLogger(__name__)
 
 Ending = Ended | Failed | Notice
 LOOK_EVERY_S = 2.0
@@ -119,11 +122,16 @@ def repeated(reply: Reply, answer: Turn | None, message_ids: Sequence[str]) -> l
     return [taken_up(answer, message_ids, mode, again=True), ending]
 
 
-async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Received, None]:
-    """What is to be taken up: at once what was left unanswered here, later what other processes die over. Endless."""
-    for received in await inbox.unanswered(account):
-        yield received
+async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Sequence[Received], None]:
+    """What is to be taken up: at once all that was left unanswered, later what other processes die over. Endless."""
+    yield await inbox.unanswered(account)
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        for received in await inbox.orphaned(account):
-            yield received
+        try:
+            found = await inbox.orphaned(account)
+        except StorageError as error:
+            log.warning("%s: nothing can be taken over just now: %s", account, error)
+            continue
+        if found:
+            log.info("%s: %d events are taken over from a process that died", account, len(found))
+            yield found

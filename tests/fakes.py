@@ -19,7 +19,6 @@ from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
 from inference.service import LocalInference
 
-
 _NUMBERS = itertools.count(1)
 """Also two processes over one storage never give the same id twice."""
 
