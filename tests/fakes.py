@@ -13,6 +13,7 @@ from typing import Any
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
 from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
+from bots.ports import Storage
 from bots.preferences import Bounds
 from inference.api import BadImage
 from inference.engines.scripted import ScriptedEngine
@@ -67,11 +68,9 @@ async def scripted_inference(
 class Chat:
     """People who talk to a bot; each call is one message and returns the events of its answer."""
 
-    def __init__(
-        self, inference: LocalInference, bounds: Bounds | None = None, storage: MemoryStorage | None = None
-    ) -> None:
+    def __init__(self, inference: LocalInference, bounds: Bounds | None = None, storage: Storage | None = None) -> None:
         self.inference = inference
-        self.storage = storage or MemoryStorage()
+        self.storage: Storage = storage or MemoryStorage()
         self.bot = Bot(
             inference,
             self.storage,
