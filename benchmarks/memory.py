@@ -13,12 +13,14 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
 from threading import Event as ThreadEvent
 from threading import Thread
 
+from adapters.delivery.channel import Frame
 from adapters.storage.database import Database, open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.posts import SqlPosts
@@ -107,17 +109,11 @@ async def _leave_unfinished(database: Database) -> None:
         answer = Turn(
             id=f"wa{n}", chat=reply.chat, person=reply.person, role="assistant", text="story0 ", state="streaming"
         )
-        begun = Reply(**{**_fields(reply), "state": "streaming", "question_id": question.id, "request": asked})
+        begun = replace(reply, state="streaming", question_id=question.id, request=asked)
         await storage.begin(begun, [question, answer], answer.id)
 
 
-def _fields(reply: Reply) -> dict[str, str]:
-    return {name: getattr(reply, name) for name in ("chat", "event_id", "answer_id", "person")}
-
-
 def _post(number: int, event: Event) -> Post:
-    from adapters.delivery.channel import Frame
-
     frame = Frame(markdown=event.text)
     return Post(
         id=event.under,

@@ -301,7 +301,7 @@ class _Answer:
                             ending = self._ended(event)
         except InferenceError as error:
             log.warning("request %s: %s", request.id, error)
-            ending = Failed(wording.failure(error), AFTER["cancelled" if self._text else "stop"])
+            ending = Failed(wording.failure(error), self._actions("cancelled" if self._text else "stop"))
         finally:
             if ending is None:
                 # Given up from outside: what was said is kept, and whoever gets the event again goes on from it.
@@ -383,6 +383,10 @@ class _Answer:
             created_at=self._begun,
         )
 
+    def _actions(self, reason: Reason) -> tuple[Action, ...]:
+        can = self._inference.info.continues
+        return tuple(action for action in AFTER[reason] if can or action is not Action.CONTINUE)
+
     def _ended(self, finished: Finished) -> Ended:
         return Ended(
             reason=finished.reason,
@@ -390,7 +394,7 @@ class _Answer:
             timings=finished.timings,
             model=self._inference.info.name,
             settings=self._profile.changed(),
-            actions=AFTER[finished.reason] if self._text or self._thinking else (),
+            actions=self._actions(finished.reason) if self._text or self._thinking else (),
             thinking=self._profile.thinking,
         )
 

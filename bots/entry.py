@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from bots import ledger
 from bots.messages import Failed, Notice, ReplyEvent, Started
-from bots.ports import Reply, StorageError, Turn
-from bots.ports import Storage as Kept
+from bots.ports import Reply, Storage, StorageError, Turn
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 class Entry:
     """`reply` is the row as it is kept; `again`: an earlier process had it, and may have shown something of it."""
 
-    def __init__(self, storage: Kept, reply: Reply) -> None:
+    def __init__(self, storage: Storage, reply: Reply) -> None:
         self.reply = reply
         self.again = False
         self.started = False
