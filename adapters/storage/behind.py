@@ -28,7 +28,10 @@ _LEAVE_WITHIN_S = 10.0
 
 
 class Behind:
-    """`write_texts` keeps texts that have grown. Without `running`, writes are made by the caller."""
+    """`write_texts` keeps texts that have grown, but none whose reply has ended meanwhile.
+
+    Without `running`, writes are made by the caller.
+    """
 
     def __init__(self, write_texts: Callable[[Sequence[Turn]], Awaitable[None]]) -> None:
         self._write_texts = write_texts
@@ -85,7 +88,7 @@ class Behind:
                     await self._urgent.wait()
             self._urgent.clear()
             await self._make_writes()
-            if self._texts and now() >= texts_at:
+            if self._texts and (now() >= texts_at or not self._running):
                 await self._keep_texts()
                 texts_at = now() + INTERVAL_S
             if not self._texts and not self._writes:
@@ -111,6 +114,8 @@ class Behind:
         except StorageError as error:
             log.warning("texts are kept later: %s", error)
             self._texts = texts | self._texts
+        except Exception:
+            log.exception("texts are not kept")
 
 
 async def _until_made(write: Write) -> None:

@@ -134,9 +134,12 @@ class SqlStorage(Storage):
         await connection.execute(upsert(self._database.dialect, turns, [row]))
 
     async def _write_texts(self, texts: Sequence[Turn]) -> None:
-        """Texts of replies that are not this process's any more are left alone."""
+        """Texts of replies that have ended or are not this process's any more are left alone."""
         own = select(replies.c.answer_id).where(
-            replies.c.answer_id == turns.c.id, replies.c.chat == turns.c.chat, replies.c.process == self._process
+            replies.c.answer_id == turns.c.id,
+            replies.c.chat == turns.c.chat,
+            replies.c.process == self._process,
+            replies.c.ending == "",
         )
         async with self._database.write() as connection:
             for text in texts:

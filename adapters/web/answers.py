@@ -139,6 +139,7 @@ class Answers:
             _log.exception("event %s failed", event.id)
             sorry = Frame(failure=self.phrases.broken(), notice=True, private=True)
             await channel.send(sorry, reply_to=event.under, nonce=secrets.token_hex(8))
+            await self._answered(event)
 
     async def _answered(self, event: Event) -> None:
         """Only once the last state of its post is kept; until then a restart takes the event up again."""
