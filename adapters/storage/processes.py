@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from adapters.storage.database import Database
 from adapters.storage.errors import StorageError
@@ -80,8 +80,9 @@ async def _beat(database: Database, process: str) -> None:
     while True:
         await asyncio.sleep(BEAT_S)
         try:
-            for dead in watch.dead(await _beats(database, process), now()):
-                await _bury(database, dead)
+            beats = await _beats(database, process)
+            for dead in watch.dead(beats, now()):
+                await _bury(database, dead, processes.c.beat == beats[dead])
             await _bury_neighbours(database, process)
         except LeaseLost:
             raise
@@ -106,9 +107,9 @@ async def _bury_neighbours(database: Database, process: str) -> None:
         await _bury(database, other)
 
 
-async def _bury(database: Database, process: str) -> None:
+async def _bury(database: Database, process: str, *still: ColumnElement[bool]) -> None:
     async with database.write() as connection:
-        await connection.execute(delete(processes).where(processes.c.id == process))
+        await connection.execute(delete(processes).where(processes.c.id == process, *still))
 
 
 def _certainly_dead(others: list[str]) -> list[str]:
