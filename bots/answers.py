@@ -236,7 +236,13 @@ class _Answer:
         sampling = self._sampling()
         request = await self._request(question, sampling, self._prefix() + opening)
         # Whatever happens to this process, the next one can go on from here.
-        asked = ledger.asked(request, opening, self._inference.info.name)
+        asked = ledger.Asked(
+            messages=request.messages,
+            sampling=sampling,
+            opening=opening,
+            model=self._inference.info.name,
+            before=len(self._text),
+        )
         await self._entry.begin(asked, self._turn("streaming"), question, new=self._task.new)
         async with aclosing(self._answer(request, opening)) as events:
             async for event in events:
@@ -251,7 +257,7 @@ class _Answer:
         request = ChatRequest(
             id=self._place.request_id,
             messages=asked.messages,
-            sampling=await self._remaining(asked.sampling),
+            sampling=await self._remaining(asked),
             owner=self._place.person,
             prefix=self._prefix() + opening,
         )
@@ -259,10 +265,10 @@ class _Answer:
             async for event in events:
                 yield event
 
-    async def _remaining(self, sampling: Sampling) -> Sampling:
+    async def _remaining(self, asked: ledger.Asked) -> Sampling:
         """What is left of the budgets; at least a token, because the text did not end by itself."""
-        budget = sampling.thinking_budget
-        said = await self._count(self._text)
+        sampling, budget = asked.sampling, asked.sampling.thinking_budget
+        said = await self._count(self._text[asked.before :])
         return replace(
             sampling,
             max_new_tokens=max(1, sampling.max_new_tokens - said),

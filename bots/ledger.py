@@ -21,7 +21,7 @@ from typing import Any
 
 from bots.messages import Action, Ended, Failed, Notice, ReplyEvent, Started, ThinkingMode
 from bots.ports import Inbox, Received, Reply, State, StorageError, Turn
-from inference.api import ChatRequest, Message, Sampling, Timings, Usage
+from inference.api import Message, Sampling, Timings, Usage
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +37,17 @@ class Asked:
     Args:
         opening: how the answer was made to begin; part of its text.
         model: the reference of the model that began it.
+        before: how many characters of the text an older answer had already, when it was to be continued.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     opening: str
     model: str
+    before: int = 0
 
     def written(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
-
-
-def asked(request: ChatRequest, opening: str, model: str) -> Asked:
-    """The part of a request that is kept; the seed in it is the one that is used."""
-    return Asked(messages=request.messages, sampling=request.sampling, opening=opening, model=model)
 
 
 def read_asked(document: str) -> Asked:
@@ -62,6 +59,7 @@ def read_asked(document: str) -> Asked:
         sampling=Sampling(**sampling),
         opening=raw["opening"],
         model=raw["model"],
+        before=raw["before"],
     )
 
 

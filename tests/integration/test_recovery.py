@@ -185,6 +185,19 @@ async def test_the_request_is_kept_with_the_seed_that_was_used(
     assert after.sampling.max_new_tokens < before.sampling.max_new_tokens
 
 
+async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(
+    inference: LocalInference, storage: Storage
+) -> None:
+    first = Chat(inference, storage=storage)
+    await first.say("/max_tokens 100")
+    begun = await first.say("long")
+    incoming = first.incoming("/continue")
+    await until(first, incoming, Said, 2)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert started(after).text.startswith(said(begun))
+    assert started(after).text + said(after) == LONG["answer"]
+
+
 async def test_an_engine_that_cannot_go_on_closes_with_a_sentence(
     inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
