@@ -59,7 +59,7 @@ def read_asked(document: str) -> Asked:
         sampling=Sampling(**sampling),
         opening=raw["opening"],
         model=raw["model"],
-        before=raw["before"],
+        before=raw.get("before", 0),
     )
 
 
