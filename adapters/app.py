@@ -54,7 +54,8 @@ async def on_disk(settings: Settings) -> AsyncIterator[App]:
 
     async with open_database(settings.database) as database, _inference(settings) as inference:
         storage = SqlStorage(database)
-        yield App(_bot(inference, storage, settings), inference, storage)
+        async with storage.behind.running():
+            yield App(_bot(inference, storage, settings), inference, storage)
 
 
 @asynccontextmanager
@@ -65,11 +66,13 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
 
     Raises:
         ConfigError: no platform is switched on, or one that this version does not have.
+        LeaseLost: in a group: another process took over, because this one stood still.
         Unavailable, StorageError, OSError: the model, the database or the port.
     """
     _check_platforms(settings)
     from adapters.delivery.outbox import Outboxes
     from adapters.storage.database import open_database
+    from adapters.storage.processes import living, new_process
     from adapters.storage.sql import SqlStorage
 
     async with AsyncExitStack() as stack:
@@ -79,7 +82,10 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
             # The model loads in a thread while the database is opened.
             starting.create_task(inference.start())
             database = await stack.enter_async_context(open_database(settings.database))
-        storage = SqlStorage(database)
+        process = await asyncio.to_thread(new_process)
+        await stack.enter_async_context(living(database, process))
+        storage = SqlStorage(database, process)
+        await stack.enter_async_context(storage.behind.running())
         bot = _bot(inference, storage, settings)
         outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
         app = App(bot, inference, storage)
@@ -104,6 +110,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         bot=app.bot,
         outboxes=outboxes,
         record=app.storage,
+        inbox=app.storage,
         phrases=phrases(),
         posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
         panel=PreferencesPanel(app.bot),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from bots import wording
 from bots.messages import Incoming
@@ -27,7 +28,7 @@ def refusal(incoming: Incoming) -> str | None:
 
 
 class Seen:
-    """The newest events, so that one delivered twice is answered once."""
+    """The newest events of this process, so that one delivered twice is answered once."""
 
     def __init__(self, size: int = _REMEMBERED_EVENTS) -> None:
         self._size = size
@@ -42,6 +43,10 @@ class Seen:
         if len(self._events) > self._size:
             self._events.popitem(last=False)
         return False
+
+    def forget(self, incoming: Incoming) -> None:
+        """The event was given up before its reply was whole; it may come again."""
+        self._events.pop((incoming.chat, incoming.event_id), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +66,11 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], deque[Place]] = {}
+        self._doors: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def door(self, incoming: Incoming) -> asyncio.Lock:
+        """Held until a message has its place: they line up as they came, however long the storage takes for each."""
+        return self._doors.setdefault((incoming.chat, incoming.author.id), asyncio.Lock())
 
     def join(self, place: Place) -> int:
         """How many are before it; 0 means that it is this one's turn."""

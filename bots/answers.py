@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from bots import admission, conversations, prompt, wording
+from bots import admission, conversations, ledger, prompt, wording
+from bots.entry import Entry
 from bots.messages import (
     Action,
     Captioned,
@@ -25,12 +28,15 @@ from bots.messages import (
 from bots.ports import State, Storage, Turn
 from bots.preferences import Profile
 from inference.api import (
+    Busy,
     Cancelled,
     CaptionRequest,
     ChatRequest,
+    Event,
     Finished,
     Inference,
     InferenceError,
+    Message,
     Queued,
     Reason,
     Sampling,
@@ -41,6 +47,11 @@ from inference.api import (
 )
 
 log = logging.getLogger(__name__)
+
+_Ending = TypeVar("_Ending", bound=Ended | Failed)
+_SEEDS = 2**32 - 1
+_ASK_AGAIN_S = 1.0
+"""How soon an answer of before a restart is asked for again where the queue was full."""
 
 AFTER: dict[str, tuple[Action, ...]] = {
     "stop": (Action.REGENERATE,),
@@ -60,6 +71,7 @@ class Task:
         asks: whether the language model is asked at all.
         resumes: the answer that goes on growing, in the messages `message_ids`.
         anew: another answer is wanted to a question that has one, so a fixed seed would only repeat it.
+        asked: what an earlier process asked the model for this answer, and did not live to see answered.
     """
 
     question: Turn
@@ -69,6 +81,7 @@ class Task:
     resumes: Turn | None = None
     message_ids: tuple[str, ...] = ()
     anew: bool = False
+    asked: ledger.Asked | None = None
 
 
 class Answers:
@@ -101,24 +114,33 @@ class Answers:
             self._inference.cancel(place.request_id)
         return len(places)
 
-    async def give(self, incoming: Incoming, profile: Profile, task: Task) -> AsyncGenerator[ReplyEvent, None]:
+    def door(self, incoming: Incoming) -> asyncio.Lock:
+        """Held until the answer has its place in the line: messages line up as they came."""
+        return self._lines.door(incoming)
+
+    async def give(
+        self, incoming: Incoming, profile: Profile, task: Task, entry: Entry
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """Raises InferenceError."""
         old = task.resumes
-        answer_id = old.id if old is not None else self._new_id()
+        answer_id = old.id if old is not None else entry.reply.answer_id
         place = admission.Place(answer_id, incoming.chat, incoming.author.id, request_id=self._new_id())
         before = self._lines.join(place)
         try:
-            yield Started(
-                answer_id=answer_id,
-                text=old.text if old else "",
-                thinking=old.thinking if old else "",
-                message_ids=task.message_ids,
-                thinking_mode=profile.thinking,
-            )
+            if old is not None:
+                yield ledger.taken_up(old, task.message_ids, profile.thinking, again=entry.again)
+            else:
+                shown = await self._storage.delivered(incoming.chat, answer_id) if entry.again else None
+                yield Started(
+                    answer_id=answer_id,
+                    message_ids=shown.message_ids if shown else (),
+                    thinking_mode=profile.thinking,
+                    again=entry.again,
+                )
             if before:
                 yield Waiting(before, None)
                 await place.turn.wait()
-            answer = _Answer(self._inference, self._storage, self._now, place, profile, task)
+            answer = _Answer(self._inference, self._storage, self._now, place, profile, task, entry)
             async with aclosing(answer.events()) as events:
                 async for event in events:
                     yield event
@@ -137,6 +159,7 @@ class _Answer:
         place: admission.Place,
         profile: Profile,
         task: Task,
+        entry: Entry,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -144,14 +167,20 @@ class _Answer:
         self._place = place
         self._profile = profile
         self._task = task
+        self._entry = entry
         self._text = task.resumes.text if task.resumes else ""
         self._thinking = task.resumes.thinking if task.resumes else ""
-        self._captions: list[str] = []
+        self._captions = list(task.resumes.captions) if task.resumes else []
         self._begun = now()
 
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
+        if self._task.asked is not None:
+            async with aclosing(self._go_on(self._task.asked)) as events:
+                async for event in events:
+                    yield event
+            return
         if self._place.stopped:
-            yield self._ended(_stopped())
+            yield await self._end(self._ended(_stopped()))
             return
         await self._follow()
         async for caption in self._caption():
@@ -187,58 +216,124 @@ class _Answer:
 
     async def _end_with_captions(self) -> Ended:
         self._text = "\n".join(self._captions)
-        if self._text:
-            what = self._task.question.text or "Describe the picture."
-            await self._keep_question(replace(self._task.question, prompt=f"{what} (I sent a picture.)"))
-            await self._keep_answer("stopped" if self._place.stopped else "done", None)
         reason: Reason = "cancelled" if self._place.stopped else "stop"
         timings = Timings(total_s=self._now() - self._begun)
         model = self._inference.info.captioner or ""
-        return Ended(reason=reason, usage=Usage(), timings=timings, model=model)
+        ended = Ended(reason=reason, usage=Usage(), timings=timings, model=model)
+        if not self._text:
+            return await self._end(ended)
+        what = self._task.question.text or "Describe the picture."
+        question = replace(self._task.question, prompt=f"{what} (I sent a picture.)")
+        answer = self._turn("stopped" if self._place.stopped else "done")
+        asked = ledger.Asked(messages=(), sampling=self._sampling(), opening="", model=model)
+        await self._entry.begin(asked, answer, question, new=True)
+        await self._entry.end(ended, answer)
+        return ended
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
         question = self._question()
         opening = self._opening(question)
-        request = await self._request(question, self._sampling(), opening)
-        if self._task.new:
-            await self._keep_question(question)
-        if self._task.resumes is None:
-            # Whatever happens to this process, the answer can be asked for again.
-            await self._keep_answer("streaming", None)
-        finished: Finished | None = None
-        failure: Failed | None = None
-        if self._place.stopped:
-            yield self._ended(_stopped())
+        sampling = self._sampling()
+        request = await self._request(question, sampling, self._prefix() + opening)
+        # Whatever happens to this process, the next one can go on from here.
+        asked = ledger.Asked(
+            messages=request.messages,
+            sampling=sampling,
+            opening=opening,
+            model=self._inference.info.name,
+            before=len(self._text),
+        )
+        await self._entry.begin(asked, self._turn("streaming"), question, new=self._task.new)
+        async with aclosing(self._answer(request, opening)) as events:
+            async for event in events:
+                yield event
+
+    async def _go_on(self, asked: ledger.Asked) -> AsyncGenerator[ReplyEvent, None]:
+        """The rest of an answer whose process died."""
+        if (self._text or self._thinking) and not self._inference.info.continues:
+            yield await self._end(Failed(wording.cut_off(), AFTER["stop"]))
             return
+        opening = "" if self._text else asked.opening
+        request = ChatRequest(
+            id=self._place.request_id,
+            messages=asked.messages,
+            sampling=await self._remaining(asked),
+            owner=self._place.person,
+            prefix=self._prefix() + opening,
+        )
+        async with aclosing(self._answer(request, opening)) as events:
+            async for event in events:
+                yield event
+
+    async def _remaining(self, asked: ledger.Asked) -> Sampling:
+        """What is left of the budgets; at least a token, because the text did not end by itself."""
+        sampling, budget = asked.sampling, asked.sampling.thinking_budget
+        said = await self._count(self._text[asked.before :])
+        return replace(
+            sampling,
+            max_new_tokens=max(1, sampling.max_new_tokens - said),
+            min_new_tokens=max(0, min(sampling.min_new_tokens, sampling.max_new_tokens) - said),
+            thinking_budget=None if budget is None else max(0, budget - await self._count(self._thinking)),
+        )
+
+    async def _count(self, text: str) -> int:
+        """The tokens of a text by itself, without those of the template."""
+        if not text:
+            return 0
+        whole, empty = Message("assistant", text), Message("assistant", "")
+        return await self._inference.count_tokens([whole]) - await self._inference.count_tokens([empty])
+
+    async def _answer(self, request: ChatRequest, opening: str) -> AsyncGenerator[ReplyEvent, None]:
+        if self._place.stopped:
+            yield await self._end(self._ended(_stopped()))
+            return
+        ending: Ended | Failed | None = None
         try:
-            async with aclosing(self._inference.stream(request)) as events:
+            async with aclosing(self._stream(request)) as events:
                 async for event in events:
                     match event:
                         case Queued(position, eta_s):
                             yield Waiting(position, eta_s)
                         case Thinking(text):
                             self._thinking += text
+                            self._entry.soon(self._turn("streaming"))
                             yield Thought(text)
                         case Text(text):
                             text, opening = opening + text, ""
                             self._text += text
+                            self._entry.soon(self._turn("streaming"))
                             yield Said(text)
                         case Finished():
-                            finished = event
+                            ending = self._ended(event)
         except InferenceError as error:
             log.warning("request %s: %s", request.id, error)
-            failure = Failed(wording.failure(error), AFTER["cancelled" if self._text else "stop"])
+            ending = Failed(wording.failure(error), self._actions("cancelled" if self._text else "stop"))
         finally:
-            # Also when the stream failed or was given up: what was said is part of the conversation.
-            await asyncio.shield(self._keep(finished))
-        if finished is not None:
-            yield self._ended(finished)
-        elif failure is not None:
-            yield failure
+            if ending is None:
+                # Given up from outside: what was said is kept, and whoever gets the event again goes on from it.
+                self._entry.soon(self._turn("failed"))
+        if ending is not None:
+            yield await self._end(ending)
+
+    async def _stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """An answer that was taken on before a restart waits for its place, however many do."""
+        while True:
+            try:
+                async with aclosing(self._inference.stream(request)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except Busy as busy:
+                if self._task.asked is None or self._place.stopped:
+                    raise
+                await asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S))
 
     def _sampling(self) -> Sampling:
+        """The person's, with the seed that is going to be used."""
         sampling = self._profile.sampling()
-        return replace(sampling, seed=None) if self._task.anew else sampling
+        if self._task.anew or sampling.seed is None:
+            return replace(sampling, seed=secrets.randbelow(_SEEDS))
+        return sampling
 
     def _question(self) -> Turn:
         question = self._task.question
@@ -253,43 +348,50 @@ class _Answer:
             return ""
         return prompt.opening(question.prompt)
 
-    async def _request(self, question: Turn, sampling: Sampling, opening: str) -> ChatRequest:
+    def _prefix(self) -> str:
+        """What was said, as the model wrote it; reasoning that was cut off by a crash goes on."""
+        if not self._thinking:
+            return self._text
+        if self._task.asked is not None and not self._text:
+            return f"<think>{self._thinking}"
+        return f"<think>{self._thinking}</think>\n\n{self._text}"
+
+    async def _request(self, question: Turn, sampling: Sampling, prefix: str) -> ChatRequest:
         earlier = []
         if question.parent_id is not None:
             earlier = list(await self._storage.branch(question.parent_id, conversations.MAX_TURNS))
         limit = conversations.prompt_limit(self._inference.info.context_tokens, sampling.max_new_tokens)
         turns = await conversations.fitting([*earlier, question], limit, self._inference.count_tokens)
-        prefix = f"<think>{self._thinking}</think>\n\n{self._text}" if self._thinking else self._text + opening
         return ChatRequest(
             id=self._place.request_id, messages=turns, sampling=sampling, owner=self._place.person, prefix=prefix
         )
 
-    async def _keep(self, finished: Finished | None) -> None:
-        if finished is None:
-            await self._keep_answer("failed", None)
-        else:
-            await self._keep_answer("stopped" if finished.reason == "cancelled" else "done", finished)
+    async def _end(self, ending: _Ending) -> _Ending:
+        state = ledger.state_after(ending)
+        begun = self._entry.reply.question_id is not None
+        reason = ending.reason if isinstance(ending, Ended) else None
+        await asyncio.shield(self._entry.end(ending, self._turn(state, reason) if begun else None))
+        return ending
 
-    async def _keep_question(self, question: Turn) -> None:
-        await self._storage.put_turn(question)
-        await self._storage.set_head(question.chat, question.person, question.id)
-
-    async def _keep_answer(self, state: State, finished: Finished | None) -> None:
+    def _turn(self, state: State, reason: Reason | None = None) -> Turn:
         question = self._task.question
-        answer = Turn(
+        return Turn(
             id=self._place.answer_id,
             chat=question.chat,
             person=question.person,
             role="assistant",
             text=self._text,
             thinking=self._thinking,
+            captions=tuple(self._captions),
             parent_id=question.id,
             state=state,
-            reason=finished.reason if finished else None,
-            created_at=self._now(),
+            reason=reason,
+            created_at=self._begun,
         )
-        await self._storage.put_turn(answer)
-        await self._storage.set_head(question.chat, question.person, answer.id)
+
+    def _actions(self, reason: Reason) -> tuple[Action, ...]:
+        can = self._inference.info.continues
+        return tuple(action for action in AFTER[reason] if can or action is not Action.CONTINUE)
 
     def _ended(self, finished: Finished) -> Ended:
         return Ended(
@@ -298,7 +400,7 @@ class _Answer:
             timings=finished.timings,
             model=self._inference.info.name,
             settings=self._profile.changed(),
-            actions=AFTER[finished.reason] if self._text or self._thinking else (),
+            actions=self._actions(finished.reason) if self._text or self._thinking else (),
             thinking=self._profile.thinking,
         )
 

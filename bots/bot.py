@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from bots import admission, prompt, wording
+from bots import admission, ledger, prompt, wording
 from bots.answers import Answers, Task
 from bots.commands import Called, read
-from bots.messages import Failed, Incoming, Notice, ReplyEvent
-from bots.ports import Storage, Turn
+from bots.entry import Entry
+from bots.messages import Incoming, Notice, ReplyEvent, Started
+from bots.ports import Reply, Storage, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from inference.api import Inference, InferenceError
 
@@ -48,23 +49,60 @@ class Bot:
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event that was answered before.
 
+        What an earlier process began and did not finish goes on, in the messages that show it.
         Every failure ends in one `Failed` event. Close the generator to give the answer up.
         """
         if self._seen.before(incoming):
             return
+        whole = False
         try:
-            async with aclosing(self._route(incoming)) as events:
+            async with aclosing(self._once(incoming)) as events:
                 async for event in events:
                     yield event
+            whole = True
+        finally:
+            if not whole:
+                self._seen.forget(incoming)
+
+    async def _once(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
+        entry = Entry(self._storage, self._new_reply(incoming))
+        try:
+            async with aclosing(self._in_turn(incoming, entry)) as events:
+                async for event in events:
+                    entry.started |= isinstance(event, Started)
+                    yield await entry.say(event) if isinstance(event, Notice) and not event.id else event
         except Refused as refusal:
-            yield Notice(str(refusal), private=True, refused=True)
+            yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except InferenceError as error:
             log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)
-            yield Failed(wording.failure(error))
+            for event in await entry.fail(wording.failure(error)):
+                yield event
         except Exception:
             # The edge where a defect becomes a sentence; the traceback goes to the log alone.
             log.exception("event %s of %s failed", incoming.event_id, incoming.chat)
-            yield Failed(wording.broken())
+            for event in await entry.fail(wording.broken()):
+                yield event
+
+    def _new_reply(self, incoming: Incoming) -> Reply:
+        return Reply(
+            chat=incoming.chat,
+            event_id=incoming.event_id,
+            answer_id=self._new_id(),
+            person=incoming.author.id,
+            created_at=self._now(),
+        )
+
+    async def _in_turn(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+        async with AsyncExitStack() as door:
+            await door.enter_async_context(self._answers.door(incoming))
+            if not await entry.claim():
+                return
+            async with aclosing(self._route(incoming, entry)) as events:
+                async for event in events:
+                    # With its first event a reply has its place in the line.
+                    await door.aclose()
+                    yield event
 
     async def profile(self, person: str, places: Sequence[str] = ()) -> Profile:
         """The person's settings, within the bounds that hold in these places."""
@@ -106,11 +144,20 @@ class Bot:
         await self._storage.set_preferences(person, dict.fromkeys(self.settings))
         return wording.settings_were_reset()
 
-    async def _route(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+    async def _route(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+        if entry.reply.ending:
+            answer, shown = await self._kept(entry.reply)
+            for event in ledger.repeated(entry.reply, answer, shown):
+                yield event
+            return
+        if (task := await self._begun(entry.reply)) is not None:
+            async with aclosing(self._give(incoming, task, entry)) as events:
+                async for event in events:
+                    yield event
+            return
         if (refusal := admission.refusal(incoming)) is not None:
             raise Refused(refusal)
         called = read(incoming.text)
-        task: Task | None = None
         if called is None:
             task = await self._plain(incoming, incoming.text)
         elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
@@ -121,10 +168,30 @@ class Bot:
             return
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
             raise Refused(wording.too_many_waiting(admission.MAX_LINE))
-        profile = await self.profile(incoming.author.id, incoming.places)
-        async with aclosing(self._answers.give(incoming, profile, task)) as events:
+        async with aclosing(self._give(incoming, task, entry)) as events:
             async for event in events:
                 yield event
+
+    async def _give(self, incoming: Incoming, task: Task, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+        profile = await self.profile(incoming.author.id, incoming.places)
+        async with aclosing(self._answers.give(incoming, profile, task, entry)) as events:
+            async for event in events:
+                yield event
+
+    async def _kept(self, reply: Reply) -> tuple[Turn | None, tuple[str, ...]]:
+        """The answer as far as it is kept, and the messages that show it."""
+        shown = await self._storage.delivered(reply.chat, reply.answer_id)
+        return await self._storage.turn(reply.answer_id), shown.message_ids
+
+    async def _begun(self, reply: Reply) -> Task | None:
+        """What is left to do of an answer that an earlier process was writing; None where nothing of it is kept."""
+        if reply.question_id is None:
+            return None
+        answer, shown = await self._kept(reply)
+        question = await self._storage.turn(reply.question_id)
+        if answer is None or question is None:
+            return None
+        return Task(question=question, resumes=answer, message_ids=shown, asked=ledger.read_asked(reply.request))
 
     async def _task(self, incoming: Incoming, called: Called) -> Task:
         if called.name == "regenerate":

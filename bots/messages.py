@@ -69,14 +69,17 @@ class Started:
 
     `thinking_mode` is how this person wants to see the reasoning.
     When an older answer is continued, `answer_id` is that answer's, `text` and `thinking` are what it held already,
-    and `message_ids` are the platform's ids of its visible chunks: the same messages go on growing.
+    `captions` stand above the text, and `message_ids` are the platform's ids of its visible chunks: the same messages
+    go on growing. `again`: an earlier process began this reply and may have sent more than it lived to record.
     """
 
     answer_id: str
     text: str = ""
     thinking: str = ""
+    captions: tuple[str, ...] = ()
     message_ids: tuple[str, ...] = ()
     thinking_mode: ThinkingMode = "show"
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,15 @@ class Failed:
 class Notice:
     """The bot's own words, complete in themselves; `private` ones are for the asker's eyes where a platform can.
 
-    `refused`: the words say why what was asked for was not done.
+    `refused`: the words say why what was asked for was not done. `id` names them, so that they are said once; `again`:
+    an earlier process may have said them.
     """
 
     text: str
     private: bool = False
     refused: bool = False
+    id: str = field(default="", compare=False)
+    again: bool = field(default=False, compare=False)
 
 
 ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice

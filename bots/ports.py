@@ -12,6 +12,11 @@ from typing import Literal, Protocol
 from inference.api import Reason
 
 State = Literal["streaming", "done", "stopped", "failed"]
+ReplyState = Literal["accepted", "streaming", "done", "stopped", "failed"]
+
+
+class StorageError(Exception):
+    """What is kept cannot be used just now; the text is one sentence for the operator, without any secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class Turn:
         parent_id: the turn that this one follows; None begins a conversation.
         prompt: for a user turn, the text that goes to the model where it differs from `text` (the code instruction,
             the picture's caption).
+        captions: of an answer, what the captioner said and is shown above the text.
         reason: for an answer, why it ended; None while it is being written or after a failure.
         created_at: seconds since the epoch.
     """
@@ -34,8 +40,35 @@ class Turn:
     parent_id: str | None = None
     prompt: str = ""
     thinking: str = ""
+    captions: tuple[str, ...] = ()
     state: State = "done"
     reason: Reason | None = None
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What is done about one event. `bots.ledger` has the rules and reads the documents.
+
+    Args:
+        answer_id: the turn that holds the text so far, and what the delivery names its messages after; for the bot's
+            own words a name alone.
+        question_id: the turn that is answered, from when both are kept.
+        request: what the model was asked, as a document.
+        ending: the last event of the reply, as a document; "" while it is not over.
+        shown: the whole reply is on the platform.
+        created_at: seconds since the epoch.
+    """
+
+    chat: str
+    event_id: str
+    answer_id: str
+    person: str
+    state: ReplyState = "accepted"
+    question_id: str | None = None
+    request: str = ""
+    ending: str = ""
+    shown: bool = False
     created_at: float = 0.0
 
 
@@ -73,11 +106,41 @@ class Inbox(Protocol):
         ...
 
     async def unanswered(self, account: str) -> Sequence[Received]:
-        """What was received and not answered, oldest first: what an earlier process left behind."""
+        """What was received and not answered, oldest first: what an earlier process left behind.
+
+        What another living process has received is its own business and left out.
+        """
+        ...
+
+    async def orphaned(self, account: str) -> Sequence[Received]:
+        """What other processes received and did not live to answer, oldest first; it is this process's from now on."""
         ...
 
     async def answered(self, account: str, event_id: str) -> None:
         """The event needs no further work; it is remembered, so that it cannot come again."""
+        ...
+
+
+class Replies(Protocol):
+    """One row for every event that was taken on. A reply belongs to one process, as long as that lives."""
+
+    async def claim(self, reply: Reply) -> Reply | None:
+        """Keeps the reply, if its event (`chat`, `event_id`) has none yet; returns the one that is kept.
+
+        One that a dead process began is this process's from now on. None where it belongs to a living one.
+        """
+        ...
+
+    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
+        """The answer is being written: all of it is kept at once, and `head` is where the person stands."""
+        ...
+
+    def keep_soon(self, answer: Turn) -> None:
+        """Keeps the text so far, in a moment and at most as often as frames are sent; the newest one counts."""
+        ...
+
+    async def end(self, reply: Reply, answer: Turn | None) -> None:
+        """The reply has its ending. Returns soon, also while the database is away: then it is kept later."""
         ...
 
 
@@ -120,8 +183,14 @@ class Deliveries(Protocol):
         """The id of the answer that this platform message shows (a part of)."""
         ...
 
-    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None: ...
+    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+        """Message `message_id` shows chunk `position` of the answer."""
+        ...
+
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        """Everything of the reply that has ended is visible: a repeated event needs nothing more."""
+        ...
 
 
-class Storage(Inbox, Preferences, Conversations, Deliveries, Protocol):
+class Storage(Inbox, Replies, Preferences, Conversations, Deliveries, Protocol):
     """All of it, by one implementation."""

@@ -63,6 +63,10 @@ def interrupted() -> str:
     return "The bot was restarted while it wrote this; Continue goes on from here."
 
 
+def cut_off() -> str:
+    return "The bot was restarted while it wrote this, and this model cannot go on from here; Regenerate tries again."
+
+
 # Failures
 
 

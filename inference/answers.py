@@ -70,9 +70,9 @@ class Answer:
         self._ticket = ticket
         self._meter = meter
         self._splitter = Splitter()
-        self._splitter.feed(request.prefix)
+        parts = self._splitter.feed(request.prefix)
         self._prefix = request.prefix
-        self._thought = ""
+        self._thought = "".join(text for kind, text in parts if kind == "thinking") if self._splitter.thinking else ""
         self._widened = False
         """The engine may write more than the answer may have, because it may reason first."""
         self._closed_thinking = CLOSE in request.prefix

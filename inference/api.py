@@ -164,13 +164,15 @@ class ModelInfo:
     """What callers may know of the models behind the service.
 
     `context_tokens` bounds prompt and answer together. `holds_prefix`: an answer can be made to begin with a given
-    text. `captioner` is None where no captioner is configured.
+    text. `continues`: an answer that was cut off can go on from its text. `captioner` is None where no captioner is
+    configured.
     """
 
     name: str
     context_tokens: int
     reasoning: bool = False
     holds_prefix: bool = False
+    continues: bool = True
     captioner: str | None = None
     demo_captioner: bool = False
 

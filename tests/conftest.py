@@ -1,9 +1,14 @@
 """What every test keeps to: nothing may block the event loop."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+
+from tests.servers.postgresql import Server
 
 
 @pytest.fixture(autouse=True)
@@ -15,4 +20,17 @@ def loop_is_never_blocked() -> Iterator[BlockBuster]:
             function.can_block_in("adapters/storage/schema.py", {"_upgrade"})
             function.can_block_in("adapters/app.py", {"serving", "on_disk"})
             function.can_block_in("inference/models.py", {"demo_model"})
+            # Where the address holds no password, the driver looks whether there is a file of them.
+            function.can_block_in("asyncpg/connect_utils.py", {"_read_password_file"})
         yield blockbuster
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real server, as long as the tests run."""
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path is short, and the server's user must reach it
+    server = Server(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)

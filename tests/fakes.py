@@ -13,11 +13,15 @@ from typing import Any
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
 from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
+from bots.ports import Storage
 from bots.preferences import Bounds
 from inference.api import BadImage
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
 from inference.service import LocalInference
+
+_NUMBERS = itertools.count(1)
+"""Also two processes over one storage never give the same id twice."""
 
 
 class FakeCaptioner:
@@ -64,20 +68,16 @@ async def scripted_inference(
 class Chat:
     """People who talk to a bot; each call is one message and returns the events of its answer."""
 
-    def __init__(
-        self, inference: LocalInference, bounds: Bounds | None = None, storage: MemoryStorage | None = None
-    ) -> None:
+    def __init__(self, inference: LocalInference, bounds: Bounds | None = None, storage: Storage | None = None) -> None:
         self.inference = inference
-        self.storage = storage or MemoryStorage()
-        numbers = itertools.count(1)
+        self.storage: Storage = storage or MemoryStorage()
         self.bot = Bot(
             inference,
             self.storage,
             bounds=bounds or Bounds(),
             now=lambda: 0.0,
-            new_id=lambda: f"id{next(numbers)}",
+            new_id=lambda: f"id{next(_NUMBERS)}",
         )
-        self._events = itertools.count(1)
 
     def incoming(
         self,
@@ -88,7 +88,7 @@ class Chat:
         chat: str = "test:room",
     ) -> Incoming:
         return Incoming(
-            event_id=f"e{next(self._events)}",
+            event_id=f"e{next(_NUMBERS)}",
             chat=chat,
             author=Person(f"test:{person}", person),
             text=text,

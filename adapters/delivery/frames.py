@@ -43,6 +43,8 @@ class Placed:
     """The message that an earlier run made for it."""
     settled: bool = False
     """An earlier run has shown it for good."""
+    named: str = ""
+    """What names the bot's own words, so that an earlier run's are found."""
 
 
 class Part(Protocol):
@@ -50,6 +52,11 @@ class Part(Protocol):
 
     refused: bool
     """Set by who delivers: the platform does not take one of the final messages."""
+
+    @property
+    def name(self) -> str:
+        """The same after a restart: the answer's id, or that of the words; "" where there is none."""
+        ...
 
     @property
     def ended(self) -> bool:
@@ -115,10 +122,11 @@ class Assembler:
 class Note:
     """The bot's own words, complete in themselves."""
 
-    ended, resumed = True, False
+    ended = True
 
     def __init__(self, notice: Notice, limits: Limits, measure: Callable[[Frame], int]) -> None:
         self.refused = False
+        self.name, self.resumed = notice.id, notice.again
 
         def frame(markdown: str) -> Frame:
             return Frame(markdown=markdown, notice=True, private=notice.private)
@@ -129,7 +137,9 @@ class Note:
         self._frames = [frame(chunk.markdown) for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]
 
     def messages(self, now: float, first: int) -> list[Placed]:
-        return [Placed("", first + n, frame, final=True) for n, frame in enumerate(self._frames[first:])]
+        return [
+            Placed("", first + n, frame, final=True, named=self.name) for n, frame in enumerate(self._frames[first:])
+        ]
 
     def changes_at(self, now: float) -> None:
         return None
@@ -165,6 +175,10 @@ class Answer:
         return self._end is not None or self.interrupted
 
     @property
+    def name(self) -> str:
+        return self._id
+
+    @property
     def resumed(self) -> bool:
         return self._resumed
 
@@ -172,7 +186,8 @@ class Answer:
         match event:
             case Started():
                 self._id, self._known_ids = event.answer_id, event.message_ids
-                self._resumed = bool(event.message_ids or event.text or event.thinking)
+                self._resumed = bool(event.again or event.message_ids or event.text or event.thinking)
+                self._captions = [Captioned(text, n, len(event.captions)) for n, text in enumerate(event.captions)]
                 self._reasoning.mode = event.thinking_mode
                 self._reasoning.recall(event.thinking)
                 if event.text:

@@ -133,10 +133,10 @@ class Outbox:
             job.unknown()
             self._failed(job, error, loop.time())
         except MessageGone:
-            reply.finished.set()
+            reply.finish()
         except Forbidden as error:
             log.warning("%s: the reply is given up: %s", reply.chat, error)
-            reply.finished.set()
+            reply.finish()
         except Rejected as error:
             log.warning("%s: the platform refuses a message: %s", reply.chat, error)
             job.rejected()
@@ -156,7 +156,7 @@ class Outbox:
             self._failing_since = now
         elif now - self._failing_since > _PATIENCE_S:
             log.warning("%s: the reply is given up after %d attempts: %r", job.reply.chat, self._failures, error)
-            job.reply.finished.set()
+            job.reply.finish()
         pause = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(10, self._failures - 1))
         self._not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
@@ -233,6 +233,7 @@ class Outboxes:
                 reader = group.create_task(self._read(events, reply, outbox))
                 await reply.finished.wait()
                 reader.cancel()
+            await reply.record_shown()
         except asyncio.CancelledError:
             assembler.interrupt()
             outbox.wake()

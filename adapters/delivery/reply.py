@@ -56,6 +56,8 @@ class Reply:
         self.visible = False
         self.changed_at: float | None = None
         """Since when there has been something new to show."""
+        self.over = False
+        """It needs no further delivery, also after a restart."""
         self._nonce = nonce
         self._part = 0
         self._position = 0
@@ -77,15 +79,16 @@ class Reply:
             if not part.ended:
                 return None
             if self._uploads is None:
+                name = part.name or f"{self._nonce}:{self._part}"
                 self._uploads = [
-                    (file, Shown(self._hashed(f"{self._nonce}:{self._part}:{file.name}")))
+                    (file, Shown(self._hashed(f"{name}:{file.name}"), unsure=part.resumed))
                     for file in part.attachments()
                 ]
             if self._uploads:
                 return Job(self, Priority.FINAL, None, self._uploads[0][1], self._uploads[0][0])
             self._part, self._position, self._uploads = self._part + 1, 0, None
         if self.assembler.complete:
-            self.finished.set()
+            self.finish()
         elif not self.assembler.parts and self.typing_due() <= now:
             return Job(self, Priority.TYPING, None, Shown(""))
         return None
@@ -108,6 +111,17 @@ class Reply:
         if self.changed_at is None:
             self.changed_at = now
 
+    def finish(self) -> None:
+        """Everything is shown, or the message or the chat is lost for good."""
+        self.over = True
+        self.finished.set()
+
+    async def record_shown(self) -> None:
+        """A repeated event needs nothing more."""
+        for part in self.assembler.parts:
+            if self.over and part.name:
+                await self.record.record_shown(self.chat, part.name)
+
     def uploaded(self) -> None:
         if self._uploads:
             self._uploads.pop(0)
@@ -118,7 +132,7 @@ class Reply:
     def _state(self, placed: Placed) -> Shown:
         shown = self._shown.get(placed.position)
         if shown is None:
-            key = placed.answer_id or f"{self._nonce}:{self._part}"
+            key = placed.answer_id or placed.named or f"{self._nonce}:{self._part}"
             shown = self._shown[placed.position] = Shown(self._hashed(f"{key}:{placed.position}"), placed.known_id)
             # A message that an earlier run sent and did not live to record is looked for before it is sent again.
             shown.unsure = placed.known_id is None and self.assembler.parts[self._part].resumed

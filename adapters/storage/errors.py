@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from bots import ports
+
 ELSEWHERE = "name another one with PARTYLINE_DATABASE"
 
 _SQLITE_SENTENCES = {
     sqlite3.SQLITE_NOTADB: f"{{where}} is not an SQLite database; move it away or {ELSEWHERE}.",
     sqlite3.SQLITE_CORRUPT: (
-        "{where} is damaged; put a backup in its place and remove the files beside it that end in -wal and -shm, "
-        f"or {ELSEWHERE}."
+        f"{{where}} is damaged; put the newest backup in its place with `partyline data restore`, or {ELSEWHERE}."
     ),
     sqlite3.SQLITE_READONLY: f"{{where}} cannot be written; allow writing to it and to its folder, or {ELSEWHERE}.",
     sqlite3.SQLITE_CANTOPEN: (
@@ -28,8 +29,16 @@ _SQLITE_SENTENCES = {
 _PRIMARY_CODE = 0xFF  # the lower byte of an extended SQLite code, sqlite.org/rescode.html
 
 
-class StorageError(Exception):
+# Connection exceptions, too many connections, and a server that shuts down or starts: PostgreSQL, appendix A.
+_AWAY_STATES = ("08", "53300", "57P")
+
+
+class StorageError(ports.StorageError):
     """The database cannot be used, or refused a call; its text is one sentence for people, without any secret."""
+
+
+class Away(StorageError):
+    """The server cannot be reached, or has hung up: it may be back soon."""
 
 
 class Taken(StorageError):
@@ -44,11 +53,17 @@ def in_one_sentence(where: str) -> Iterator[None]:
     except IntegrityError as error:
         raise Taken(f"{where} holds that already; nothing was changed.") from error
     except DBAPIError as error:
-        raise StorageError(_sentence(error.orig, where)) from error
+        kind = Away if _hung_up(error) else StorageError
+        raise kind(_sentence(error.orig, where)) from error
     except sqlite3.Error as error:
         raise StorageError(_sentence(error, where)) from error
     except (OSError, PoolTimeout) as error:
-        raise StorageError(_unreachable(error, where)) from error
+        raise Away(_unreachable(error, where)) from error
+
+
+def _hung_up(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state.startswith(_AWAY_STATES)
 
 
 def _sentence(error: BaseException | None, where: str) -> str:

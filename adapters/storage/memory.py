@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from bots.ports import Delivered, Received, Storage, Turn
+from bots.ports import Delivered, Received, Reply, Storage, Turn
 
 
 class MemoryStorage(Storage):
@@ -13,6 +14,7 @@ class MemoryStorage(Storage):
     def __init__(self) -> None:
         self._received: dict[tuple[str, str], Received] = {}
         self._answered: set[tuple[str, str]] = set()
+        self._replies: dict[tuple[str, str], Reply] = {}
         self._preferences: dict[str, dict[str, str]] = {}
         self._heads: dict[tuple[str, str], str] = {}
         self._turns: dict[str, Turn] = {}
@@ -32,6 +34,26 @@ class MemoryStorage(Storage):
 
     async def answered(self, account: str, event_id: str) -> None:
         self._answered.add((account, event_id))
+
+    async def orphaned(self, account: str) -> Sequence[Received]:
+        return []
+
+    async def claim(self, reply: Reply) -> Reply | None:
+        return self._replies.setdefault((reply.chat, reply.event_id), reply)
+
+    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
+        self._replies[reply.chat, reply.event_id] = reply
+        for turn in turns:
+            await self.put_turn(turn)
+        await self.set_head(reply.chat, reply.person, head)
+
+    def keep_soon(self, answer: Turn) -> None:
+        self._turns[answer.id] = answer
+
+    async def end(self, reply: Reply, answer: Turn | None) -> None:
+        self._replies[reply.chat, reply.event_id] = reply
+        if answer is not None:
+            await self.put_turn(answer)
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         return dict(self._preferences.get(person, {}))
@@ -80,3 +102,8 @@ class MemoryStorage(Storage):
             del self._answers[chat, chunks[position]]
         chunks[position] = message_id
         self._answers[chat, message_id] = (answer_id, position)
+
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        for key, reply in self._replies.items():
+            if (reply.chat, reply.answer_id) == (chat, answer_id) and reply.ending:
+                self._replies[key] = replace(reply, shown=True)

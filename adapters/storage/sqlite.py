@@ -18,6 +18,8 @@ WRITES = {"begin_immediate": True}
 """The execution option of connections that write."""
 
 _RETRY_S = 0.01
+_CHECKED_BYTES = 64 * 1024 * 1024
+"""A file of at most this size is looked through at every start, which takes a fraction of a second."""
 
 
 def prepare_file(path: Path, busy_timeout_s: float) -> None:
@@ -34,6 +36,16 @@ def prepare_file(path: Path, busy_timeout_s: float) -> None:
         raise StorageError(f"{path} cannot be made or written ({error.strerror}); {ELSEWHERE}.") from error
     with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as connection:
         _switch_to_wal(connection, time.monotonic() + busy_timeout_s)
+        if path.stat().st_size <= _CHECKED_BYTES:
+            _check(connection)
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != ("ok",):
+        error = sqlite3.DatabaseError(found[0])
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:

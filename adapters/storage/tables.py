@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table
 
-from adapters.storage.text import AnyText
+from adapters.storage.text import AnyText, Texts
 
 metadata = MetaData()
 
@@ -22,7 +22,34 @@ inbox = Table(
     Column("payload", AnyText, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("answered", Boolean, nullable=False),
+    Column("process", AnyText, nullable=False),
     Index("inbox_by_state", "account", "answered", "position"),
+)
+
+# The text so far is the turn `answer_id`.
+replies = Table(
+    "replies",
+    metadata,
+    Column("chat", AnyText, primary_key=True),
+    Column("event_id", AnyText, primary_key=True),
+    Column("answer_id", AnyText, nullable=False),
+    Column("person", AnyText, nullable=False),
+    Column("state", AnyText, nullable=False),
+    Column("question_id", AnyText),
+    Column("request", AnyText, nullable=False),
+    Column("ending", AnyText, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("process", AnyText, nullable=False),
+    Index("replies_by_answer", "chat", "answer_id"),
+)
+
+# Who lives. A `process` in other tables that is not here is dead, and what it had is anybody's.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("beat", BigInteger, nullable=False),
 )
 
 preferences = Table(
@@ -45,6 +72,7 @@ turns = Table(
     Column("parent_id", AnyText),
     Column("prompt", AnyText, nullable=False),
     Column("thinking", AnyText, nullable=False),
+    Column("captions", Texts, nullable=False),
     Column("state", AnyText, nullable=False),
     Column("reason", AnyText),
     Column("created_at", Double, nullable=False),

@@ -7,7 +7,9 @@ stored as it is, readable in any tool. The mapping is one to one, so equality an
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 
 from sqlalchemy import Dialect, Text, TypeDecorator
 
@@ -37,3 +39,16 @@ class AnyText(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else decode(value)
+
+
+class Texts(TypeDecorator[tuple[str, ...]]):
+    """A few texts in one column, as JSON (ASCII, so any text survives); "" is none."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str:
+        return json.dumps(list(value)) if value else ""
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...]:
+        return tuple(json.loads(value)) if value else ()

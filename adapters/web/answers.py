@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,21 +16,17 @@ from adapters.web import protocol
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import CHAT, WebChannel
+from adapters.web.events import ACCOUNT, Event
 from adapters.web.panel import SettingsPanel
-from adapters.web.people import BOT_NAME
 from adapters.web.posts import Post, Posts
 from adapters.web.protocol import Pressed
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
-from bots.messages import Action, Incoming, Notice, Person, ReplyEvent
-from bots.ports import Deliveries
+from bots.ledger import left_behind
+from bots.messages import Action, Incoming, Notice, Person, Picture, ReplyEvent
+from bots.ports import Deliveries, Inbox, Received, StorageError
 
 _log = logging.getLogger(__name__)
-
-_TAKEN_UP_WITHIN_S = 600.0
-"""What was left unanswered for longer is not answered out of the blue."""
-_ASKING = ("/code", "/ask")
-"""The other commands answer in private, so nobody can tell whether they were answered."""
 
 
 class Responder(Protocol):
@@ -59,6 +56,7 @@ class Answers:
     bot: Responder
     outboxes: Outboxes
     record: Deliveries
+    inbox: Inbox
     phrases: Phrases
     panel: SettingsPanel
     board: Board
@@ -66,60 +64,47 @@ class Answers:
     audience: Audience
     tasks: Tasks
 
-    def to_post(self, post: Post, uploads: Sequence[Upload]) -> None:
-        """The bot answers what a person wrote."""
-        incoming = Incoming(
-            event_id=post.event_id,
-            chat=CHAT,
-            author=Person(post.author, post.name),
-            text=post.frame.markdown,
-            pictures=tuple(upload.picture for upload in uploads),
-        )
-        self._begin(incoming, reply_to=post.id)
+    async def to_post(self, post: Post, uploads: Sequence[Upload]) -> None:
+        """The bot answers what a person wrote. When this returns, it will do so whatever happens to the process."""
+        await self._take_on(Event.of_post(post), [upload.picture for upload in uploads] or None)
 
-    def to_press(self, person: Person, pressed: Pressed) -> None:
+    async def to_press(self, person: Person, pressed: Pressed) -> None:
         """The bot does what a button says."""
-        incoming = Incoming(
-            event_id=f"{person.id}/{pressed.client_id or secrets.token_hex(8)}",
-            chat=CHAT,
-            author=person,
-            text=pressed.action.command,
-            reply_to=pressed.message_id,
-        )
+        event = Event.of_press(person, pressed, f"{person.id}/{pressed.client_id or secrets.token_hex(8)}")
         if pressed.action is Action.STOP:
-            self.tasks.begin(self._quietly(incoming))
+            self.tasks.begin(self._quietly(event.incoming([])))
         else:
-            self._begin(incoming, reply_to=pressed.message_id)
+            await self._take_on(event, None)
 
-    def stop_all_of(self, person: Person) -> None:
+    async def stop_all_of(self, person: Person) -> None:
         """Nobody is there any more to read what is being written for this person."""
         for post in self.board.growing(person.id):
-            self.to_press(person, Pressed(client_id="", action=Action.STOP, message_id=post.id))
+            await self.to_press(person, Pressed(client_id="", action=Action.STOP, message_id=post.id))
 
     async def take_up(self) -> None:
-        """Goes on where an earlier process was killed: closes what it had begun, answers what it had not."""
-        await self._close_interrupted()
-        for post in self.board.unanswered(_TAKEN_UP_WITHIN_S):
-            if post.attachments:  # the pictures were in memory only
-                await self._say_broken(post)
-            elif not post.frame.markdown.startswith("/") or post.frame.markdown.startswith(_ASKING):
-                self.to_post(post, [])
+        """Goes on where an earlier process was killed, and from then on where another one is."""
+        batches = left_behind(self.inbox, ACCOUNT)
+        left = [Event.read(received) for received in await anext(batches)]
+        await self._close_interrupted({event.under for event in left})
+        for event in left:
+            self.tasks.begin(self._answer(event, None))
+        self.tasks.begin(self._take_over(batches))
 
-    async def _say_broken(self, post: Post) -> None:
-        frame = Frame(failure=self.phrases.broken())
-        await self.board.add(
-            kind="bot",
-            author="",
-            name=BOT_NAME,
-            frame=frame,
-            asker=post.author,
-            reply_to=post.id,
-            nonce=f"lost {post.id}",
-        )
+    async def _take_over(self, batches: AsyncGenerator[Sequence[Received], None]) -> None:
+        async with aclosing(batches):
+            async for left in batches:
+                for received in left:
+                    self.tasks.begin(self._answer(Event.read(received), None))
 
-    async def _close_interrupted(self) -> None:
-        """Marks the answers that were left unfinished, in the same posts."""
+    async def _take_on(self, event: Event, pictures: Sequence[Picture] | None) -> None:
+        if await self.inbox.receive([event.received(time.time())]):
+            self.tasks.begin(self._answer(event, pictures))
+
+    async def _close_interrupted(self, going_on: Collection[str]) -> None:
+        """Marks the answers that were left unfinished and that nothing goes on with, in the same posts."""
         for post in self.board.growing():
+            if post.reply_to in going_on:
+                continue
             frame = Frame(
                 markdown=post.frame.markdown,
                 thinking=post.frame.thinking,
@@ -127,9 +112,6 @@ class Answers:
                 actions=(Action.REGENERATE, Action.CONTINUE),
             )
             await self.board.change(post.id, frame)
-
-    def _begin(self, incoming: Incoming, *, reply_to: str) -> None:
-        self.tasks.begin(self._answer(incoming, reply_to))
 
     async def _quietly(self, incoming: Incoming) -> None:
         """The stopped answer shows by itself what the bot says to a pressed Stop; only a screen reader is told."""
@@ -142,18 +124,35 @@ class Answers:
             _log.exception("event %s failed", incoming.event_id)
             self.audience.tell(incoming.author.id, "", protocol.error(self.phrases.broken()))
 
-    async def _answer(self, incoming: Incoming, reply_to: str) -> None:
+    async def _answer(self, event: Event, pictures: Sequence[Picture] | None) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""
-        channel = WebChannel(self.board, self.posts, self.audience, asker=incoming.author.id)
+        channel = WebChannel(self.board, self.posts, self.audience, asker=event.person)
         try:
-            async with aclosing(self.bot.respond(incoming)) as events:
-                await self.outboxes.deliver(channel, CHAT, events, reply_to=reply_to, record=self.record)
-            if incoming.text.startswith("/"):
-                await self._show_settings(incoming.author.id)
+            if pictures is None:
+                pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
+            async with aclosing(self.bot.respond(event.incoming(pictures))) as events:
+                await self.outboxes.deliver(channel, CHAT, events, reply_to=event.under, record=self.record)
+            await self._answered(event)
+            if event.text.startswith("/"):
+                await self._show_settings(event.person)
         except Exception:
-            _log.exception("event %s failed", incoming.event_id)
+            _log.exception("event %s failed", event.id)
             sorry = Frame(failure=self.phrases.broken(), notice=True, private=True)
-            await channel.send(sorry, reply_to=reply_to, nonce=secrets.token_hex(8))
+            await channel.send(sorry, reply_to=event.under, nonce=secrets.token_hex(8))
+            await self._answered(event)
+
+    async def _answered(self, event: Event) -> None:
+        """Only once the last state of its post is kept; until then a restart takes the event up again."""
+        try:
+            await self.board.flush()
+            await self.inbox.answered(ACCOUNT, event.id)
+        except StorageError as error:
+            _log.warning("event %s will be looked at again: %s", event.id, error)
+
+    async def _preview(self, file_id: str) -> bytes:
+        """After a restart the small picture serves: the captioner looks at no more of it anyway."""
+        stored = await self.posts.file(file_id) if file_id else None
+        return stored.data if stored else b""
 
     async def _show_settings(self, person: str) -> None:
         """A command may have changed them, and the panel may be open."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.delivery.channel import Frame
+from adapters.storage.errors import Taken
 from adapters.web import protocol
 from adapters.web.audience import Audience
 from adapters.web.posts import Post, Posts
@@ -64,16 +65,6 @@ class Board:
         """The answers that are being written, for one person or for all."""
         return [post for post in self._recent.values() if post.frame.growing and asker in (None, post.asker)]
 
-    def unanswered(self, within_s: float) -> list[Post]:
-        """What people wrote in the last seconds and nothing in the channel replies to."""
-        answered = {post.reply_to for post in self._recent.values() if post.kind != "person"}
-        oldest = self._clock() - within_s
-        return [
-            post
-            for post in self._recent.values()
-            if post.kind == "person" and post.id not in answered and post.created_at >= oldest
-        ]
-
     async def post(self, post_id: str) -> Post | None:
         return self._recent.get(post_id) or self._dirty.get(post_id) or await self._posts.post(post_id)
 
@@ -82,9 +73,19 @@ class Board:
         self._position += 1
         post = Post(id=secrets.token_hex(8), position=self._position, created_at=self._clock(), **fields)
         async with self._writing:
-            await self._posts.put(post)
+            post = await self._put_at_the_end(post)
         self._remember(post)
         await self._show(post)
+        return post
+
+    async def _put_at_the_end(self, post: Post) -> Post:
+        try:
+            await self._posts.put(post)
+        except Taken:  # another process's page has put one there
+            newest = await self._posts.load(1)
+            self._position = newest[0].position + 1 if newest else post.position
+            post = replace(post, position=self._position)
+            await self._posts.put(post)
         return post
 
     async def change(self, post_id: str, frame: Frame) -> bool:

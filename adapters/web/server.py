@@ -24,7 +24,7 @@ from adapters.web.tasks import Tasks
 from adapters.web.thumbnails import MEDIA_TYPE
 from adapters.web.uploads import MAX_PICTURE_BYTES, Refused, Uploads
 from adapters.web.visits import Example, Visits
-from bots.ports import Deliveries
+from bots.ports import Deliveries, Inbox
 from inference.api import ModelInfo
 
 _STATIC = Path(__file__).parent / "static"
@@ -38,6 +38,7 @@ class WebServer:
 
     Args:
         record: where the delivery notes which post shows which answer.
+        inbox: keeps what people did until it is answered.
         phrases: the sentences for what was interrupted and for what went wrong.
         posts: keeps the channel's posts, files and names.
         commands: (name without the slash, summary) of what the message box completes.
@@ -53,6 +54,7 @@ class WebServer:
         bot: Responder,
         outboxes: Outboxes,
         record: Deliveries,
+        inbox: Inbox,
         phrases: Phrases,
         posts: Posts,
         panel: SettingsPanel,
@@ -67,6 +69,7 @@ class WebServer:
         self._bot = bot
         self._outboxes = outboxes
         self._record = record
+        self._inbox = inbox
         self._phrases = phrases
         self._posts = posts
         self._panel = panel
@@ -99,6 +102,7 @@ class WebServer:
                 bot=self._bot,
                 outboxes=self._outboxes,
                 record=self._record,
+                inbox=self._inbox,
                 phrases=self._phrases,
                 panel=self._panel,
                 board=board,

@@ -106,7 +106,7 @@ class Visits:
             case protocol.Typed():
                 await self._typed(listener, asked)
             case protocol.Pressed():
-                self._pressed(listener.person, asked)
+                await self._pressed(listener.person, asked)
             case protocol.Changed():
                 await self._changed(listener.person, asked)
             case protocol.Renamed():
@@ -121,16 +121,30 @@ class Visits:
             listener.tell("", protocol.rejected(typed.client_id, "There is nothing in this message yet."))
             return
         post = await self.posts.with_event(event_id)
-        if post is None and self._first_time(event_id):
+        if self._first_time(event_id):
             try:
-                uploads = self.uploads.take(listener.person, typed.pictures)
+                post = await self._take_on(listener.person, event_id, typed, post)
             except Refused as error:
                 self._events.pop(event_id)
                 listener.tell("", protocol.rejected(typed.client_id, str(error)))
                 return
-            post = await self._put_up(listener.person, event_id, typed.text, uploads)
-            self.answers.to_post(post, uploads)
+            except Exception:
+                self._events.pop(event_id)  # it will be sent again
+                raise
         listener.tell("", protocol.accepted(typed.client_id, post.id if post else ""))
+
+    async def _take_on(self, person: str, event_id: str, typed: protocol.Typed, post: Post | None) -> Post:
+        """Posts the message, unless an earlier process died just after it had, and begins the answer.
+
+        Raises:
+            Refused: a picture is not there.
+        """
+        uploads: Sequence[Upload] = ()
+        if post is None:
+            uploads = self.uploads.take(person, typed.pictures)
+            post = await self._put_up(person, event_id, typed.text, uploads)
+        await self.answers.to_post(post, uploads)
+        return post
 
     async def _put_up(self, person: str, event_id: str, text: str, uploads: Sequence[Upload]) -> Post:
         for preview in (each.preview for each in uploads):
@@ -145,9 +159,9 @@ class Visits:
             attachments=tuple(each.attachment for each in uploads),
         )
 
-    def _pressed(self, person: str, pressed: protocol.Pressed) -> None:
+    async def _pressed(self, person: str, pressed: protocol.Pressed) -> None:
         if not pressed.client_id or self._first_time(f"{person}/{pressed.client_id}"):
-            self.answers.to_press(Person(person, self.audience.name_of(person)), pressed)
+            await self.answers.to_press(Person(person, self.audience.name_of(person)), pressed)
 
     async def _changed(self, person: str, changed: protocol.Changed) -> None:
         refused = False
@@ -179,4 +193,4 @@ class Visits:
         """Stops what is written for somebody who closed the page and does not come back."""
         await asyncio.sleep(self.grace_s)
         if person.id not in self.audience:
-            self.answers.stop_all_of(person)
+            await self.answers.stop_all_of(person)

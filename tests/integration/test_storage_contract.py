@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
-from bots.ports import Delivered, Received, Storage, Turn
+from bots.ports import Delivered, Received, Reply, Storage, Turn
+from tests.servers.postgresql import Server
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
 many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -35,12 +36,15 @@ ANSWER = Turn(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
     if cast(str, request.param) == "memory":
         yield MemoryStorage()
         return
-    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+    address = str(tmp_path / "partyline.sqlite3")
+    if request.param == "postgresql":
+        address = cast(Server, request.getfixturevalue("postgresql")).emptied()
+    async with open_database(address) as database:
         yield SqlStorage(database)
 
 
@@ -68,6 +72,43 @@ async def test_what_is_not_answered_is_found_in_order(storage: Storage) -> None:
     await storage.answered("telegram:1", "nobody knows it")
     assert await storage.unanswered("telegram:1") == [received(3), received(2)]
     assert await storage.receive([received(1)]) == []
+
+
+REPLY = Reply(chat="c", event_id="e", answer_id="a1", person="web:ann", created_at=1.5)
+ENDED = replace(REPLY, state="done", question_id="q1", request="{}", ending="{...}")
+
+
+async def test_an_event_has_one_reply(storage: Storage) -> None:
+    assert await storage.claim(REPLY) == REPLY
+    assert await storage.claim(replace(REPLY, answer_id="other")) == REPLY
+    assert (await storage.claim(replace(REPLY, chat="d"))) == replace(REPLY, chat="d")
+
+
+async def test_a_reply_that_is_begun_keeps_question_answer_and_head(storage: Storage) -> None:
+    await storage.claim(REPLY)
+    begun = replace(REPLY, state="streaming", question_id="q1", request="{}")
+    answer = replace(ANSWER, state="streaming", reason=None, captions=("a \0 dog", "a cat"))
+    await storage.begin(begun, [QUESTION, answer], "a1")
+    assert await storage.claim(REPLY) == begun
+    assert [await storage.turn(turn_id) for turn_id in ("q1", "a1")] == [QUESTION, answer]
+    assert await storage.head("c", "web:ann") == "a1"
+
+
+async def test_a_reply_ends_with_its_answer_and_is_shown_after_that(storage: Storage) -> None:
+    await storage.claim(REPLY)
+    await storage.record_shown("c", "a1")
+    assert await storage.claim(REPLY) == REPLY
+    storage.keep_soon(replace(ANSWER, text="Bec"))
+    await storage.end(ENDED, ANSWER)
+    assert (await storage.claim(REPLY), await storage.turn("a1")) == (ENDED, ANSWER)
+    await storage.record_shown("c", "a1")
+    await storage.record_shown("c", "unknown")
+    assert await storage.claim(REPLY) == replace(ENDED, shown=True)
+
+
+async def test_nobody_else_left_anything(storage: Storage) -> None:
+    await storage.receive([received(1)])
+    assert await storage.orphaned("telegram:1") == []
 
 
 async def test_settings_of_a_stranger_are_empty(storage: Storage) -> None:

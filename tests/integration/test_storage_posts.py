@@ -13,6 +13,8 @@ import pytest
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.storage.database import open_database
 from adapters.storage.posts import SqlPosts
+from adapters.web.audience import Audience
+from adapters.web.board import Board
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Attachment, Post, Posts, StoredFile, decode, encode
 from bots.messages import Action
@@ -108,3 +110,12 @@ async def test_of_two_who_want_a_name_at_once_one_gets_it(posts: Posts) -> None:
     given = await asyncio.gather(*(posts.put_name(f"web:{number}", "Ann") for number in range(8)))
     assert sorted(given) == [False] * 7 + [True]
     assert await posts.count_names() == 1
+
+
+async def test_the_pages_of_two_processes_put_their_posts_one_after_the_other(tmp_path: Path) -> None:
+    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+        kept: SqlPosts[Post, StoredFile] = SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
+        boards = [Board(kept, Audience(), str) for _ in range(2)]
+        for number in range(6):
+            await boards[number % 2].add(kind="person", author="a", name="A", frame=Frame(markdown=str(number)))
+        assert [post.frame.markdown for post in await kept.load(10)] == list("012345")

@@ -347,6 +347,9 @@ class Records:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         self.positions.setdefault((chat, answer_id), {})[position] = message_id
 
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        pass
+
 
 async def told(events: Iterable[ReplyEvent | float]) -> AsyncGenerator[ReplyEvent, None]:
     """A bot that says these things; a number is a pause in seconds."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from PIL import Image
 
 from adapters.delivery.channel import Frame
-from adapters.web.posts import Attachment, Post
+from adapters.web.events import Event
+from adapters.web.posts import Attachment, Post, StoredFile
 from tests.unit.web_parts import Page, Parts, browser_session, visit
 
 
@@ -273,38 +274,58 @@ async def test_a_restart_keeps_the_conversation_and_closes_what_grew(parts: Part
     assert not kept.frame.growing
 
 
+def typed_post(number: int, text: str, *pictures: Attachment) -> Post:
+    return Post(
+        id=f"p{number}",
+        position=number,
+        kind="person",
+        author="web:ada",
+        name="Ada",
+        frame=Frame(markdown=text),
+        attachments=pictures,
+        event_id=f"web:ada/{number}",
+    )
+
+
 async def test_a_restart_answers_what_was_accepted_and_not_answered(parts: Parts) -> None:
-    picture = Attachment(id="", name="a.png", media_type="image/webp")
-    now = time.time()
-    kept = [
-        ("answered", now, ()),
-        ("asked", now, ()),
-        ("pictured", now, (picture,)),
-        ("/reset", now, ()),
-        ("/code it", now, ()),
-        ("long ago", now - 9999, ()),
-    ]
-    for number, (text, created_at, attachments) in enumerate(kept):
-        post = Post(
-            id=f"p{number}",
-            position=number,
-            kind="person",
-            author="web:ada",
-            name="Ada",
-            frame=Frame(markdown=text),
-            attachments=attachments,
-            event_id=f"web:ada/{number}",
-            created_at=created_at,
-        )
+    small = StoredFile(id="small", name="a.png", media_type="image/webp", data=b"preview")
+    await parts.posts.put_file(small)
+    picture = Attachment(id="small", name="a.png", media_type="image/webp")
+    posts = [typed_post(0, "answered"), typed_post(1, "asked"), typed_post(2, "pictured", picture)]
+    for post in posts:
         await parts.posts.put(post)
-    answer = Post(id="a", position=9, kind="bot", author="", name="Partyline", frame=Frame(), reply_to="p0")
-    await parts.posts.put(answer)
+        await parts.inbox.receive([Event.of_post(post).received(0.0)])
+    await parts.inbox.answered("web", "web:ada/0")
     async with parts.server().serving() as address, visit(address):
         pass
-    assert [incoming.text for incoming in parts.bot.incoming] == ["asked", "/code it"]
-    assert [incoming.event_id for incoming in parts.bot.incoming] == ["web:ada/1", "web:ada/4"]
-    closed = next(post for post in await parts.posts.load(99) if post.reply_to == "p2")
-    assert "try again" in closed.frame.failure
+    assert [incoming.text for incoming in parts.bot.incoming] == ["asked", "pictured"]
+    assert [incoming.event_id for incoming in parts.bot.incoming] == ["web:ada/1", "web:ada/2"]
+    assert [each.data for each in parts.bot.incoming[1].pictures] == [b"preview"]
+
+
+async def test_a_message_that_was_posted_and_not_taken_on_is_answered_when_it_is_sent_again(parts: Parts) -> None:
+    async with parts.server().serving() as address, visit(address) as page:
+        person = next(seen for seen in page.seen if seen["type"] == "hello")["person"]
+        await parts.posts.put(replace(typed_post(7, "hello"), author=person, event_id=f"{person}/a"))
+        for _ in range(2):
+            await page.type("hello", "a")
+            assert (await page.next("accepted"))["id"] == "p7"
+        assert (await page.answer())["reply_to"] == "p7"
+    assert [incoming.text for incoming in parts.bot.incoming] == ["hello"]
+
+
+async def test_what_goes_on_is_not_closed(parts: Parts) -> None:
+    asked = typed_post(1, "hold")
+    await parts.posts.put(asked)
+    await parts.inbox.receive([Event.of_post(asked).received(0.0)])
+    grown = Post(
+        id="a", position=2, kind="bot", author="", name="P", frame=Frame(markdown="Half", growing=True), reply_to="p1"
+    )
+    await parts.posts.put(grown)
+    async with parts.server().serving() as address, visit(address):
+        kept = await parts.posts.post("a")
+    assert kept is not None
+    assert kept.frame.growing
 
 
 async def test_the_end_of_the_server_ends_the_answers(parts: Parts) -> None:

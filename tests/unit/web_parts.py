@@ -13,13 +13,14 @@ import aiohttp
 
 from adapters.delivery.channel import Channel, Frame, ThinkingView
 from adapters.delivery.phrases import Phrases
+from adapters.storage.memory import MemoryStorage
 from adapters.web.answers import Outboxes
 from adapters.web.memory import MemoryPosts
 from adapters.web.panel import SettingView
 from adapters.web.posts import Posts
 from adapters.web.server import WebServer
 from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
-from bots.ports import Delivered, Deliveries
+from bots.ports import Delivered, Deliveries, Inbox
 from inference.api import ModelInfo, Timings, Usage
 
 ENDED = Ended(
@@ -142,6 +143,9 @@ class NoRecord:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         pass
 
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        pass
+
 
 TEMPERATURE = SettingView(
     name="temperature",
@@ -188,6 +192,7 @@ class Parts:
     bot: FakeBot = field(default_factory=FakeBot)
     panel: FakePanel = field(default_factory=FakePanel)
     posts: Posts = field(default_factory=MemoryPosts)
+    inbox: Inbox = field(default_factory=MemoryStorage)
     outboxes: Outboxes = field(default_factory=PlainOutboxes)
     info: ModelInfo = field(default_factory=lambda: ModelInfo(name="A fake model", context_tokens=2048))
     examples: Sequence[Prompt] = (Prompt("plain", "Write a poem."), Prompt("one word", "Rain"))
@@ -198,6 +203,7 @@ class Parts:
             bot=self.bot,
             outboxes=self.outboxes,
             record=NoRecord(),
+            inbox=self.inbox,
             phrases=PHRASES,
             posts=self.posts,
             panel=self.panel,

@@ -1,0 +1,135 @@
+"""Writes that may come a little later, so that no answer waits for a database that is slow or away.
+
+One task makes them, in order. Of a growing text only the newest state counts, and it is written at most once in
+`INTERVAL_S`, all texts in one transaction; everything else is written at once. What fails is tried again until it
+succeeds, because what it says has been shown already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from adapters.storage.errors import StorageError, Taken
+from bots.ports import Turn
+
+log = logging.getLogger(__name__)
+
+Write = Callable[[], Awaitable[None]]
+INTERVAL_S = 1.0
+"""Platforms take about one frame a second; what a crash costs is at most so much of a text."""
+_WAIT_S = 1.0
+"""How long a caller waits for its write, before it goes on without."""
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
+_LEAVE_WITHIN_S = 10.0
+
+
+class Behind:
+    """`write_texts` keeps texts that have grown, but none whose reply has ended meanwhile.
+
+    Without `running`, writes are made by the caller.
+    """
+
+    def __init__(self, write_texts: Callable[[Sequence[Turn]], Awaitable[None]]) -> None:
+        self._write_texts = write_texts
+        self._texts: dict[str, Turn] = {}
+        self._writes: deque[tuple[Write, asyncio.Future[None]]] = deque()
+        self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._running = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes inside of this; on leaving, what is left is written, if that is possible soon."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._run())
+            self._running = True
+            try:
+                yield
+            finally:
+                self._running = False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LEAVE_WITHIN_S):
+                        await self._drained()
+                task.cancel()
+
+    def text(self, turn: Turn) -> None:
+        """The newest state of a growing text."""
+        self._texts[turn.id] = turn
+        self._news.set()
+
+    def taken(self, turn_id: str) -> Turn | None:
+        """The text's newest state, for a caller that writes it now, if it is not written yet."""
+        return self._texts.pop(turn_id, None)
+
+    async def soon(self, write: Write) -> None:
+        """Makes the write after those before it; returns when it is made, or after a moment."""
+        if not self._running:
+            await write()
+            return
+        made = asyncio.get_running_loop().create_future()
+        self._writes.append((write, made))
+        self._news.set()
+        self._urgent.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                await asyncio.shield(made)
+
+    async def _run(self) -> None:
+        now = asyncio.get_running_loop().time
+        texts_at = 0.0
+        while True:
+            await self._news.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(texts_at):
+                    await self._urgent.wait()
+            self._urgent.clear()
+            await self._make_writes()
+            if self._texts and (now() >= texts_at or not self._running):
+                await self._keep_texts()
+                texts_at = now() + INTERVAL_S
+            if not self._texts and not self._writes:
+                self._news.clear()
+
+    async def _drained(self) -> None:
+        while self._writes or self._texts:
+            self._urgent.set()
+            await asyncio.sleep(_FIRST_PAUSE_S / 10)
+
+    async def _make_writes(self) -> None:
+        while self._writes:
+            write, made = self._writes[0]
+            await _until_made(write)
+            self._writes.popleft()
+            if not made.done():
+                made.set_result(None)
+
+    async def _keep_texts(self) -> None:
+        texts, self._texts = self._texts, {}
+        try:
+            await self._write_texts(list(texts.values()))
+        except StorageError as error:
+            log.warning("texts are kept later: %s", error)
+            self._texts = texts | self._texts
+        except Exception:
+            log.exception("texts are not kept")
+
+
+async def _until_made(write: Write) -> None:
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            await write()
+        except Taken:
+            log.exception("a write is left out")
+        except StorageError as error:
+            log.warning("a write is made later: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(_LAST_PAUSE_S, pause * 2)
+            continue
+        except Exception:
+            log.exception("a write is left out")
+        return

@@ -1,0 +1,80 @@
+"""What people do on the page and the bot has to answer, as it is kept in the inbox until it is answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from adapters.web.channel import CHAT
+from adapters.web.posts import Post
+from adapters.web.protocol import Pressed
+from bots.messages import Incoming, Person, Picture
+from bots.ports import Received
+
+ACCOUNT = "web"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A message or a pressed button.
+
+    Args:
+        under: the post that the answer replies to.
+        message_id: the post whose button was pressed.
+        pictures: (file id, name) of the previews that are kept; the pictures themselves are in memory only.
+    """
+
+    id: str
+    person: str
+    name: str
+    text: str
+    under: str
+    message_id: str | None = None
+    pictures: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of_post(cls, post: Post) -> Event:
+        pictures = tuple((each.id, each.name) for each in post.attachments)
+        return cls(
+            id=post.event_id,
+            person=post.author,
+            name=post.name,
+            text=post.frame.markdown,
+            under=post.id,
+            pictures=pictures,
+        )
+
+    @classmethod
+    def of_press(cls, person: Person, pressed: Pressed, event_id: str) -> Event:
+        return cls(
+            id=event_id,
+            person=person.id,
+            name=person.name,
+            text=pressed.action.command,
+            under=pressed.message_id,
+            message_id=pressed.message_id,
+        )
+
+    @classmethod
+    def read(cls, received: Received) -> Event:
+        """The inverse of `received`."""
+        raw = json.loads(received.payload)
+        raw["pictures"] = tuple((file_id, name) for file_id, name in raw["pictures"])
+        return cls(id=received.id, **raw)
+
+    def received(self, now: float) -> Received:
+        """What the inbox keeps; `now` in seconds since the epoch."""
+        payload = asdict(self)
+        del payload["id"]
+        return Received(account=ACCOUNT, id=self.id, chat=CHAT, payload=json.dumps(payload), received_at=now)
+
+    def incoming(self, pictures: Sequence[Picture]) -> Incoming:
+        return Incoming(
+            event_id=self.id,
+            chat=CHAT,
+            author=Person(self.person, self.name),
+            text=self.text,
+            pictures=tuple(pictures),
+            reply_to=self.message_id,
+        )

@@ -1,0 +1,228 @@
+"""Measures what memory costs: `python -m benchmarks.memory` prints the table of docs/reliability.md.
+
+Options: `--messages` stored ones, `--postgresql` to measure that instead of SQLite, `--only` one of the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from threading import Event as ThreadEvent
+from threading import Thread
+
+from adapters.delivery.channel import Frame
+from adapters.storage.database import Database, open_database
+from adapters.storage.memory import MemoryStorage
+from adapters.storage.posts import SqlPosts
+from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import heads, turns
+from adapters.web.events import Event
+from adapters.web.posts import Post, StoredFile, decode, encode
+from bots.conversations import MAX_TURNS
+from bots.ledger import Asked
+from bots.ports import Reply, Storage, Turn
+from inference.api import Message, Sampling
+from inference.service import LocalInference
+from tests.fakes import Chat, script, scripted_inference
+from tests.integration.test_kill import free_port
+from tests.killing import Page, Program
+from tests.servers.postgresql import Server
+
+CONVERSATION = 500
+UNFINISHED = 1000
+BATCH = 10_000
+SECONDS = 20.0
+SLOW_S = 0.05
+
+
+def p95_ms(seconds: list[float]) -> float:
+    return quantiles(seconds, n=20)[-1] * 1000
+
+
+async def fill(database: Database, messages: int) -> list[str]:
+    """Conversations of `CONVERSATION` turns; returns their newest turns."""
+    for begin in range(0, messages, BATCH):
+        rows = [_row(number) for number in range(begin, min(messages, begin + BATCH))]
+        async with database.write() as connection:
+            await connection.execute(turns.insert(), rows)
+    newest = [f"t{number}" for number in range(CONVERSATION - 1, messages, CONVERSATION)]
+    async with database.write() as connection:
+        rows = [{"chat": "c", "person": f"p{n}", "turn_id": turn} for n, turn in enumerate(newest)]
+        await connection.execute(heads.insert(), rows)
+    return newest
+
+
+def _row(number: int) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(("prompt", "thinking"), "")
+    parent = f"t{number - 1}" if number % CONVERSATION else None
+    row |= {"id": f"t{number}", "chat": "c", "person": f"p{number // CONVERSATION}", "parent_id": parent}
+    row |= {"role": "assistant" if number % 2 else "user", "text": "some words of it " * 15, "captions": ()}
+    return row | {"state": "done", "reason": "stop", "created_at": float(number)}
+
+
+async def branches(database: Database, newest: list[str]) -> None:
+    storage, took = SqlStorage(database), []
+    for _ in range(300):
+        person = random.randrange(len(newest))
+        began = time.perf_counter()
+        head = await storage.head("c", f"p{person}")
+        found = await storage.branch(head or "", MAX_TURNS)
+        took.append(time.perf_counter() - began)
+        assert len(found) == MAX_TURNS
+    print(f"newest branch of {MAX_TURNS} turns: p95 {p95_ms(took):.1f} ms (goal 10)")
+
+
+async def start(address: str, folder: Path) -> None:
+    """Until the program is ready, with so many replies that another one was writing when it was killed."""
+    async with open_database(address) as database:
+        await _leave_unfinished(database)
+    page = Page(free_port(), random.Random(1))
+    async with Program(folder, address, page.environment).running(ready=False) as process:
+        assert process.stdout is not None
+        line = (await process.stdout.readline()).decode()
+    found = re.search(r"after ([\d.]+) s", line)
+    print(f"a start with {UNFINISHED} unfinished replies: {found[1] if found else line} s (goal 5)")
+
+
+async def _leave_unfinished(database: Database) -> None:
+    storage = SqlStorage(database, "dead")
+    posts: SqlPosts[Post, StoredFile] = SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
+    asked = Asked(messages=(Message("user", "story"),), sampling=Sampling(), opening="", model="").written()
+    for n in range(UNFINISHED):
+        event = Event(id=f"w{n}/1", person=f"w{n}", name="W", text="story", under=f"post{n}")
+        await posts.put(_post(n, event))
+        await storage.receive([event.received(0.0)])
+        incoming = event.incoming([])
+        reply = Reply(chat=incoming.chat, event_id=event.id, answer_id=f"wa{n}", person=event.person)
+        await storage.claim(reply)
+        question = Turn(id=f"wq{n}", chat=reply.chat, person=reply.person, role="user", text="story")
+        answer = Turn(
+            id=f"wa{n}", chat=reply.chat, person=reply.person, role="assistant", text="story0 ", state="streaming"
+        )
+        begun = replace(reply, state="streaming", question_id=question.id, request=asked)
+        await storage.begin(begun, [question, answer], answer.id)
+
+
+def _post(number: int, event: Event) -> Post:
+    frame = Frame(markdown=event.text)
+    return Post(
+        id=event.under,
+        position=number + 1,
+        kind="person",
+        author=event.person,
+        name=event.name,
+        frame=frame,
+        event_id=event.id,
+    )
+
+
+async def under_load(storage: Storage, inference: LocalInference, slots: int = 8) -> tuple[list[float], list[float]]:
+    """Seconds to the first event of an answer, and by how much a sleep of 2 ms was late, while answers are written."""
+    chat, firsts, late = Chat(inference, storage=storage), [], []
+    until = time.perf_counter() + SECONDS
+
+    async def ask(number: int) -> None:
+        while (began := time.perf_counter()) < until:
+            async for _ in chat.events(chat.incoming("story", person=f"b{number}")):
+                if began:
+                    firsts.append(time.perf_counter() - began)
+                    began = 0.0
+
+    async def tick() -> None:
+        while (began := time.perf_counter()) < until:
+            await asyncio.sleep(0.002)
+            late.append(time.perf_counter() - began - 0.002)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tick())
+        for number in range(slots):
+            group.create_task(ask(number))
+    return firsts, late
+
+
+@contextmanager
+def slow_disk(path: Path) -> Iterator[None]:
+    """Every write waits: another program holds the lock half of the time, for `SLOW_S` each."""
+    over = ThreadEvent()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+            while not over.is_set():
+                connection.execute("BEGIN IMMEDIATE")
+                time.sleep(SLOW_S)
+                connection.execute("ROLLBACK")
+                time.sleep(SLOW_S)
+
+    thread = Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+async def loop(database: Database, folder: Path, path: Path | None) -> None:
+    line = {"match": "story", "answer": " ".join(["words"] * 60), "tokens_per_s": 60, "first_token_s": 0.02}
+    async with scripted_inference(script(folder, line)) as inference:
+        firsts, late = await under_load(MemoryStorage(), inference)
+        print(f"kept in memory: first event p95 {p95_ms(firsts):.1f} ms, loop late at most {max(late) * 1000:.1f} ms")
+        for name, trouble in (("", nullcontext()), (", slow disk", slow_disk(path) if path else None)):
+            storage = SqlStorage(database)
+            if trouble is None:
+                continue
+            async with storage.behind.running():
+                with trouble:
+                    firsts, late = await under_load(storage, inference)
+            print(
+                f"kept in the database{name}: first event p95 {p95_ms(firsts):.1f} ms (goal: 5 more), "
+                f"loop late at most {max(late) * 1000:.1f} ms (goal 20), p99 {quantiles(late, n=100)[-1] * 1000:.1f} ms"
+            )
+
+
+@asynccontextmanager
+async def place(postgresql: bool) -> AsyncIterator[tuple[str, Path, Path | None]]:
+    """An address, a folder, and the file where it is one."""
+    with TemporaryDirectory(prefix="pl") as name:
+        folder = Path(name)
+        if not postgresql:
+            path = folder / "partyline.sqlite3"
+            yield str(path), folder, path
+            return
+        server = Server(folder / "pg")
+        await asyncio.to_thread(server.start)
+        try:
+            yield await asyncio.to_thread(server.new_database), folder, None
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--only", choices=("branches", "loop", "start"))
+    options = parser.parse_args()
+    async with place(options.postgresql) as (address, folder, path):
+        async with open_database(address) as database:
+            newest = await fill(database, options.messages)
+            if options.only in (None, "branches"):
+                await branches(database, newest)
+            if options.only in (None, "loop"):
+                await loop(database, folder, path)
+        if options.only in (None, "start"):
+            await start(address, folder)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

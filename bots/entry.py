@@ -1,0 +1,64 @@
+"""One event's row in the ledger, in the hands of the process that answers it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bots import ledger
+from bots.messages import Failed, Notice, ReplyEvent, Started
+from bots.ports import Reply, Storage, StorageError, Turn
+
+log = logging.getLogger(__name__)
+
+
+class Entry:
+    """`reply` is the row as it is kept; `again`: an earlier process had it, and may have shown something of it."""
+
+    def __init__(self, storage: Storage, reply: Reply) -> None:
+        self.reply = reply
+        self.again = False
+        self.started = False
+        """A `Started` went out, so a failure has a message to be shown in."""
+        self._storage = storage
+
+    async def claim(self) -> bool:
+        """Whether there is something to do for this event, and it is for this process to do."""
+        kept = await self._storage.claim(self.reply)
+        if kept is None or kept.shown:
+            return False
+        self.again = kept.answer_id != self.reply.answer_id
+        self.reply = kept
+        return True
+
+    async def begin(self, asked: ledger.Asked, answer: Turn, question: Turn, *, new: bool) -> None:
+        """Question, request and answer are kept at once; `new`: the question was not kept before."""
+        self.reply = replace(
+            self.reply, state="streaming", answer_id=answer.id, question_id=question.id, request=asked.written()
+        )
+        await self._storage.begin(self.reply, [question, answer] if new else [answer], answer.id)
+
+    def soon(self, answer: Turn) -> None:
+        """The text has grown."""
+        self._storage.keep_soon(answer)
+
+    async def end(self, ending: ledger.Ending, answer: Turn | None = None) -> None:
+        """The reply is whole: from now on it is never generated again."""
+        self.reply = replace(self.reply, state=ledger.state_after(ending), ending=ledger.written(ending))
+        await self._storage.end(self.reply, answer)
+
+    async def say(self, notice: Notice) -> Notice:
+        """The bot's own words are all there is to this reply."""
+        notice = replace(notice, id=self.reply.answer_id, again=self.again)
+        await self.end(notice)
+        return notice
+
+    async def fail(self, sentence: str) -> Sequence[ReplyEvent]:
+        """The reply ends with a sentence, which must not depend on a storage that may be why."""
+        failed = Failed(sentence)
+        try:
+            await self.end(failed)
+        except StorageError as error:
+            log.error("event %s of %s: its end is not kept: %s", self.reply.event_id, self.reply.chat, error)
+        return [failed] if self.started else [Started(answer_id=self.reply.answer_id, again=self.again), failed]

@@ -1,0 +1,135 @@
+"""The rules of the ledger: every event is answered once, whichever process dies at whatever moment.
+
+A reply is a row from before its first word. Its state says what a process that finds it has to do:
+
+    accepted    nothing is kept of it but that the event is ours: it is answered from the beginning
+    streaming   question, request and the text so far are kept: the text goes on
+    done, stopped, failed   it has its ending: the delivery is completed from what is kept, nothing is generated
+    shown       everything is visible: nothing is left to do
+
+Pure but for `left_behind`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bots.messages import Action, Ended, Failed, Notice, ReplyEvent, Started, ThinkingMode
+from bots.ports import Inbox, Received, Reply, State, StorageError, Turn
+from inference.api import Message, Sampling, Timings, Usage
+
+log = logging.getLogger(__name__)
+
+Ending = Ended | Failed | Notice
+LOOK_EVERY_S = 2.0
+"""How often a process looks for what a dead one has left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the model was asked: enough to ask for the rest of the answer.
+
+    Args:
+        opening: how the answer was made to begin; part of its text.
+        model: the reference of the model that began it.
+        before: how many characters of the text an older answer had already, when it was to be continued.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    opening: str
+    model: str
+    before: int = 0
+
+    def written(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def read_asked(document: str) -> Asked:
+    """The inverse of `Asked.written`."""
+    raw = json.loads(document)
+    sampling = raw["sampling"] | {"stop": tuple(raw["sampling"]["stop"])}
+    return Asked(
+        messages=tuple(Message(**each) for each in raw["messages"]),
+        sampling=Sampling(**sampling),
+        opening=raw["opening"],
+        model=raw["model"],
+        before=raw.get("before", 0),
+    )
+
+
+def written(ending: Ending) -> str:
+    """The last event of a reply as a document."""
+    return json.dumps({"kind": type(ending).__name__, **asdict(ending)}, separators=(",", ":"))
+
+
+def read_ending(document: str) -> Ending:
+    """The inverse of `written`."""
+    raw = json.loads(document)
+    kind = raw.pop("kind")
+    if kind == "Notice":
+        return Notice(**raw)
+    raw["actions"] = tuple(map(Action, raw["actions"]))
+    return Failed(**raw) if kind == "Failed" else _ended(raw)
+
+
+def _ended(raw: dict[str, Any]) -> Ended:
+    raw["usage"], raw["timings"] = Usage(**raw["usage"]), Timings(**raw["timings"])
+    raw["settings"] = tuple((name, value) for name, value in raw["settings"])
+    return Ended(**raw)
+
+
+def state_after(ending: Ending) -> State:
+    """The state of a reply that ended so."""
+    if isinstance(ending, Failed):
+        return "failed"
+    return "stopped" if isinstance(ending, Ended) and ending.reason == "cancelled" else "done"
+
+
+def visible_text(answer: Turn) -> str:
+    """The text without what is shown as captions: of an answer that is nothing but captions, nothing."""
+    return "" if answer.captions and answer.text == "\n".join(answer.captions) else answer.text
+
+
+def taken_up(answer: Turn, message_ids: Sequence[str], thinking_mode: ThinkingMode, *, again: bool) -> Started:
+    """The beginning of an answer that goes on in the messages that show it."""
+    return Started(
+        answer_id=answer.id,
+        text=visible_text(answer),
+        thinking=answer.thinking,
+        captions=answer.captions,
+        message_ids=tuple(message_ids),
+        thinking_mode=thinking_mode,
+        again=again,
+    )
+
+
+def repeated(reply: Reply, answer: Turn | None, message_ids: Sequence[str]) -> list[ReplyEvent]:
+    """The whole reply once more, for the delivery to complete: its messages are known, or found by their nonces."""
+    ending = read_ending(reply.ending)
+    if isinstance(ending, Notice):
+        return [replace(ending, again=True)]
+    mode = ending.thinking if isinstance(ending, Ended) else "show"
+    if answer is None:
+        return [Started(answer_id=reply.answer_id, message_ids=tuple(message_ids), again=True), ending]
+    return [taken_up(answer, message_ids, mode, again=True), ending]
+
+
+async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Sequence[Received], None]:
+    """What is to be taken up: at once all that was left unanswered, later what other processes die over. Endless."""
+    yield await inbox.unanswered(account)
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            found = await inbox.orphaned(account)
+        except StorageError as error:
+            log.warning("%s: nothing can be taken over just now: %s", account, error)
+            continue
+        if found:
+            log.info("%s: %d events are taken over from a process that died", account, len(found))
+            yield found

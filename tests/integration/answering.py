@@ -1,0 +1,61 @@
+"""A process that gets every event, as others do, and prints the ones that it answers: the bot without a platform."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from adapters.storage.database import open_database
+from adapters.storage.processes import living, new_process
+from adapters.storage.sql import SqlStorage
+from bots.bot import Bot
+from bots.messages import Incoming, Person, Started
+from bots.ports import Received
+from bots.preferences import Bounds
+from tests.fakes import said, scripted_inference
+
+WORKERS = 16
+
+
+async def main(address: str, events: int) -> None:
+    with TemporaryDirectory() as folder:
+        empty = Path(folder) / "script.jsonl"
+        empty.write_text("")
+        process = new_process()
+        async with (
+            open_database(address) as database,
+            living(database, process),
+            scripted_inference(empty) as inference,
+        ):
+            storage = SqlStorage(database, process)
+            bot = Bot(inference, storage, bounds=Bounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
+            numbers = itertools.count()
+            async with storage.behind.running(), asyncio.TaskGroup() as group:
+                for _ in range(WORKERS):
+                    group.create_task(_work(bot, storage, numbers, events))
+
+
+async def _work(bot: Bot, storage: SqlStorage, numbers: itertools.count[int], events: int) -> None:
+    while (number := next(numbers)) < events:
+        event = Received(account="bot", id=f"e{number}", chat=f"c{number}", payload="", received_at=time.time())
+        incoming = Incoming(
+            event_id=event.id, chat=event.chat, author=Person(f"p{number}", "P"), text=f"question {number}"
+        )
+        # Whoever has it in the inbox is who answers; the ledger refuses it to the other one all the same.
+        mine = await storage.receive([event])
+        answered = [each async for each in bot.respond(incoming)] if mine or number % 2 else []
+        if answered:
+            print(json.dumps([event.id, said(answered)]), flush=True)
+            shown = next(each.answer_id for each in answered if isinstance(each, Started))
+            await storage.record_shown(event.chat, shown)
+            await storage.answered("bot", event.id)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,169 @@
+"""Several processes over one database: what one takes on is its own, until it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select
+
+from adapters.storage import processes
+from adapters.storage.database import Database, open_database
+from adapters.storage.processes import LEASE_S, LeaseLost, Watch, living, new_process
+from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import processes as table
+from bots.ledger import left_behind
+from bots.ports import Received, Reply, Turn
+from tests.servers.postgresql import Server
+
+REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p")
+TURN = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
+EVENTS = 1000 if os.environ.get("SOAK") else 200
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "partyline.sqlite3")
+    server: Server = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture
+async def database(address: str) -> AsyncIterator[Database]:
+    async with open_database(address) as database:
+        yield database
+
+
+def received(number: int) -> Received:
+    return Received(account="bot", id=f"e{number}", chat="c", payload="", received_at=float(number))
+
+
+async def lease_lives(database: Database) -> set[str]:
+    async with database.read() as connection:
+        return set(await connection.scalars(select(table.c.id)))
+
+
+async def test_what_a_living_process_has_is_not_for_others(database: Database) -> None:
+    one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
+    async with living(database, "one"), living(database, "two"):
+        assert await one.claim(REPLY) == REPLY
+        assert await two.claim(replace(REPLY, answer_id="b")) is None
+        await one.receive([received(1)])
+        assert await two.receive([received(1)]) == []
+        assert await two.unanswered("bot") == await two.orphaned("bot") == []
+        assert await one.unanswered("bot") == [received(1)]
+
+
+async def test_what_a_dead_process_had_is_taken_over_by_one(database: Database) -> None:
+    one = SqlStorage(database, "one")
+    async with living(database, "one"):
+        await one.claim(REPLY)
+        await one.receive([received(2), received(1)])
+    heirs = [SqlStorage(database, name) for name in ("two", "three")]
+    async with living(database, "two"), living(database, "three"):
+        batches = await asyncio.gather(*(heir.orphaned("bot") for heir in heirs))
+        assert sorted(map(len, batches)) == [0, 2]
+        claims = await asyncio.gather(*(heir.claim(replace(REPLY, answer_id="x")) for heir in heirs))
+        assert sorted(claims, key=bool) == [None, REPLY]
+
+
+async def test_a_process_that_was_thought_dead_writes_no_more(database: Database) -> None:
+    one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
+    await one.claim(REPLY)
+    await one.begin(replace(REPLY, state="streaming"), [TURN], "a")
+    async with living(database, "two"):
+        assert await two.claim(REPLY)
+        await one.end(replace(REPLY, state="done", ending="{}"), replace(TURN, text="old"))
+        await one._write_texts([replace(TURN, text="old")])
+        assert await two.turn("a") == TURN
+
+
+async def test_what_others_die_over_is_brought(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bots.ledger.LOOK_EVERY_S", 0.01)
+    one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(living(database, "two"))
+        async with living(database, "one"):
+            await one.receive([received(1)])
+            batches = left_behind(two, "bot")
+            assert await anext(batches) == []
+        assert await anext(batches) == [received(1)]
+        await batches.aclose()
+
+
+async def test_a_process_that_stood_still_for_too_long_ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    with pytest.RaisesGroup(LeaseLost):
+        async with living(database, "one"):
+            async with database.write() as connection:
+                await connection.execute(delete(table))
+            await asyncio.Event().wait()
+
+
+async def test_a_process_that_died_on_this_machine_is_noticed_at_once(database: Database) -> None:
+    name = "from adapters.storage.processes import new_process; print(new_process())"
+    gone = await asyncio.create_subprocess_exec(sys.executable, "-c", name, stdout=asyncio.subprocess.PIPE)
+    out, _ = await gone.communicate()
+    storage = SqlStorage(database, out.decode().strip())
+    async with database.write() as connection:
+        await connection.execute(table.insert().values(id=out.decode().strip(), beat=5))
+    await storage.receive([received(1)])
+    me = await asyncio.to_thread(new_process)
+    async with living(database, me):
+        assert await lease_lives(database) == {me}
+        assert await SqlStorage(database, me).unanswered("bot") == [received(1)]
+    assert await lease_lives(database) == set()
+
+
+async def test_the_clock_of_the_wall_plays_no_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    monkeypatch.setattr("time.time", lambda: -1e9)
+    async with living(database, "one"), living(database, "two"):
+        async with asyncio.timeout(10):
+            while True:
+                async with database.read() as connection:
+                    if min(await connection.scalars(select(table.c.beat))) > 5:
+                        break
+                await asyncio.sleep(0.01)
+        assert await lease_lives(database) == {"one", "two"}
+
+
+def test_a_beat_that_stands_still_for_a_lease_is_a_death() -> None:
+    watch = Watch()
+    for second in range(int(LEASE_S)):
+        assert watch.dead({"still": 3, "beating": second}, float(second)) == []
+    assert watch.dead({"still": 3, "beating": 99}, LEASE_S) == ["still"]
+
+
+def test_who_did_not_look_for_a_while_begins_to_watch_again() -> None:
+    watch = Watch()
+    assert watch.dead({"other": 3}, 0.0) == []
+    assert watch.dead({"other": 3}, 1000.0) == []
+    for second in range(1001, 1010):
+        assert watch.dead({"other": 3}, float(second)) == []
+    assert watch.dead({"other": 3}, 1010.0) == ["other"]
+
+
+@pytest.mark.timeout(180)
+async def test_events_that_come_to_two_processes_are_answered_once(address: str, tmp_path: Path) -> None:
+    async with open_database(address):
+        pass
+    command = [sys.executable, "-m", "tests.integration.answering", address, str(EVENTS)]
+    both = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(2)]
+    outputs = [await process.communicate() for process in both]
+    answers = [json.loads(line) for out, _ in outputs for line in out.splitlines()]
+    assert len(answers) == EVENTS
+    assert dict(answers) == {f"e{n}": f"question {n}" for n in range(EVENTS)}
+    assert all(out for out, _ in outputs), "each had its share"
+    async with open_database(address) as database, database.read() as connection:
+        assert list(await connection.scalars(select(table.c.id))) == []

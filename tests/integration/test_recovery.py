@@ -1,0 +1,291 @@
+"""A process dies at any moment of an answer; the next one gets the event again and goes on, in the same messages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from adapters.delivery.channel import Channel, Limits
+from adapters.delivery.outbox import Outboxes
+from adapters.storage.database import open_database
+from adapters.storage.memory import MemoryStorage
+from adapters.storage.sql import SqlStorage
+from bots import wording
+from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
+from bots.ports import Received, Storage
+from inference.api import Busy, ChatRequest, ModelInfo
+from inference.service import LocalInference
+from tests.fakes import Chat, said, script, scripted_inference
+from tests.mortal import Life
+from tests.servers.simulated import PHRASES, Platform, SimulatedChannel
+
+LONG = {"match": "long", "answer": " ".join(f"word{n}" for n in range(150)), "tokens_per_s": 900}
+THOUGHT = " ".join(f"hm{n}" for n in range(40))
+THINK = {"match": "think", "answer": f"<think>{THOUGHT}</think>\n\nforty two", "tokens_per_s": 400}
+SHORT = {"match": "short", "answer": "a few words"}
+LIMITS = Limits(message_units=400, upload_bytes=10_000_000, interval_s=0.01, max_chunks=2)
+
+
+EVERY = 1 if os.environ.get("SOAK") else 4
+"""Every moment, or one in so many."""
+
+
+@pytest.fixture
+async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
+    async with scripted_inference(script(tmp_path, LONG, THINK, SHORT)) as inference:
+        yield inference
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    if request.param == "memory":
+        yield MemoryStorage()
+        return
+    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+        storage = SqlStorage(database)
+        async with storage.behind.running():
+            yield storage
+
+
+async def whole(chat: Chat, incoming: Incoming) -> list[ReplyEvent]:
+    return [event async for event in chat.events(incoming)]
+
+
+async def until(chat: Chat, incoming: Incoming, kind: type, count: int = 1) -> list[ReplyEvent]:
+    """The events of a process that dies when it has said `count` events of that kind."""
+    events: list[ReplyEvent] = []
+    async with aclosing(chat.events(incoming)) as stream:
+        async for event in stream:
+            events.append(event)
+            count -= isinstance(event, kind)
+            if not count:
+                break
+    return events
+
+
+def started(events: list[ReplyEvent]) -> Started:
+    (found,) = [event for event in events if isinstance(event, Started)]
+    return found
+
+
+async def test_an_answer_goes_on_where_it_was_kept(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    before = await until(first, incoming, Said, 5)
+    await storage.record_delivery(incoming.chat, started(before).answer_id, 0, "m1")
+    after = await whole(Chat(inference, storage=storage), incoming)
+    again = started(after)
+    assert again.answer_id == started(before).answer_id
+    assert (again.message_ids, again.again) == (("m1",), True)
+    assert again.text + said(after) == LONG["answer"]
+    assert isinstance(after[-1], Ended)
+
+
+async def test_reasoning_that_was_cut_off_goes_on(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("think")
+    await until(first, incoming, Thought, 3)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    thoughts = "".join(event.text for event in after if isinstance(event, Thought))
+    assert 0 < len(thoughts) < len(THOUGHT)
+    assert started(after).thinking + thoughts == THOUGHT
+    assert said(after) == "forty two"
+
+
+async def test_an_answer_that_had_ended_is_not_generated_again(
+    inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    before = await until(first, incoming, Ended)
+    monkeypatch.setattr(inference, "stream", None)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert started(after).text == LONG["answer"]
+    assert after[1:] == [before[-1]]
+
+
+async def test_what_was_shown_whole_is_nothing_to_repeat(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    for text in ("short", "/help"):
+        incoming = first.incoming(text)
+        events = await whole(first, incoming)
+        name = events[0].id if isinstance(events[0], Notice) else started(events).answer_id
+        await storage.record_shown(incoming.chat, name)
+        assert await whole(Chat(inference, storage=storage), incoming) == []
+
+
+async def test_a_command_is_done_once_and_said_again(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("/temperature 0.3")
+    (before,) = await whole(first, incoming)
+    await first.say("/temperature 0.5")
+    (after,) = await whole(Chat(inference, storage=storage), incoming)
+    assert isinstance(after, Notice)
+    assert after == before
+    assert after.again
+    assert await storage.preferences("test:ann") == {"temperature": "0.5"}
+
+
+async def test_a_failure_is_said_again_and_not_tried_again(
+    inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("", pictures=[b"bad"])
+    before = await whole(first, incoming)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert isinstance(after[-1], Failed)
+    assert after[-1] == before[-1]
+
+
+async def test_captions_stand_above_what_goes_on(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("how long is this?", pictures=[b"12345"])
+    await until(first, incoming, Said, 5)
+    after = await whole(Chat(inference, storage=storage), replace(incoming, pictures=()))
+    assert started(after).captions == ("a picture of 5 bytes",)
+    assert started(after).text + said(after) == LONG["answer"]
+
+
+async def test_captions_alone_come_from_the_store(inference: LocalInference, storage: Storage) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("", pictures=[b"1", b"22"])
+    before = await until(first, incoming, Ended)
+    after = await whole(Chat(inference, storage=storage), replace(incoming, pictures=()))
+    assert (started(after).captions, started(after).text) == (("a picture of 1 bytes", "a picture of 2 bytes"), "")
+    assert after[1:] == [before[-1]]
+
+
+async def test_the_request_is_kept_with_the_seed_that_was_used(
+    inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[ChatRequest] = []
+    stream = inference.stream
+
+    def spying(request: ChatRequest) -> object:
+        requests.append(request)
+        return stream(request)
+
+    monkeypatch.setattr(inference, "stream", spying)
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    await until(first, incoming, Said, 5)
+    await first.say("/seed 7")
+    await whole(Chat(inference, storage=storage), incoming)
+    before, after = requests
+    assert before.sampling.seed is not None
+    assert (after.messages, after.sampling.seed) == (before.messages, before.sampling.seed)
+    assert after.sampling.max_new_tokens < before.sampling.max_new_tokens
+
+
+async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(
+    inference: LocalInference, storage: Storage
+) -> None:
+    first = Chat(inference, storage=storage)
+    await first.say("/max_tokens 100")
+    begun = await first.say("long")
+    incoming = first.incoming("/continue")
+    await until(first, incoming, Said, 2)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert started(after).text.startswith(said(begun))
+    assert started(after).text + said(after) == LONG["answer"]
+
+
+async def test_an_engine_that_cannot_go_on_closes_with_a_sentence(
+    inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    await until(first, incoming, Said, 5)
+    monkeypatch.setattr(inference._engine, "_info", replace(inference.info, captioner=None, continues=False))
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert started(after).text
+    assert isinstance(after[-1], Failed)
+    assert after[-1].actions == (Action.REGENERATE,)
+
+
+async def test_a_full_queue_makes_what_goes_on_wait(
+    inference: LocalInference, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    await until(first, incoming, Said, 5)
+    stream, refusals = inference.stream, [Busy(0.01), Busy(0.01)]
+
+    async def busy(request: ChatRequest) -> AsyncIterator[object]:
+        if refusals:
+            raise refusals.pop()
+        async for event in stream(request):
+            yield event
+
+    monkeypatch.setattr(inference, "stream", busy)
+    after = await whole(Chat(inference, storage=storage), incoming)
+    assert started(after).text + said(after) == LONG["answer"]
+    assert not refusals
+
+
+async def handle(chat: Chat, incoming: Incoming, outboxes: Outboxes, channel: Channel) -> None:
+    """As a platform handles an event that it has recorded."""
+    async with aclosing(chat.bot.respond(incoming)) as events:
+        await outboxes.deliver(channel, incoming.chat, events, reply_to=None, record=chat.storage)
+    await chat.storage.answered("test:bot", incoming.event_id)
+
+
+async def lives(
+    moments: int, inference: LocalInference, storage: Storage, incoming: Incoming, platform: Platform
+) -> bool:
+    """Whether a process that dies after so many moments has done its work before."""
+    life = Life(moments)
+    chat = Chat(inference, storage=life.storage(storage))
+    channel = life.channel(SimulatedChannel(platform, incoming.chat, LIMITS))
+    async with asyncio.TaskGroup() as group, Outboxes(phrases=PHRASES) as outboxes:
+        death = group.create_task(life.dead.wait())
+        work = group.create_task(handle(chat, incoming, outboxes, channel))
+        await asyncio.wait([death, work], return_when=asyncio.FIRST_COMPLETED)
+        if life.dead.is_set():
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        death.cancel()
+    return not life.dead.is_set()
+
+
+@pytest.mark.parametrize("text", ["long", "think", "short", "/help", "picture", "asked picture"])
+async def test_whenever_it_dies_everything_is_shown_once(inference: LocalInference, text: str) -> None:
+    for moments in count(0 if EVERY == 1 else random.randrange(EVERY), EVERY):
+        storage, platform = MemoryStorage(), Platform()
+        pictures = [b"12345"] if "picture" in text else []
+        words = {"picture": "", "asked picture": "how long is this?"}.get(text, text)
+        incoming = Chat(inference).incoming(words, pictures=pictures)
+        await storage.receive([Received(account="test:bot", id=incoming.event_id, chat=incoming.chat, payload="")])
+        survived = await lives(moments, inference, storage, incoming, platform)
+        if not survived:
+            assert await lives(-1, inference, storage, incoming, platform)
+        assert await storage.unanswered("test:bot") == []
+        check(platform, incoming, inference.info, moments)
+        if survived:
+            assert moments > 5
+            return
+
+
+def check(platform: Platform, incoming: Incoming, info: ModelInfo, moments: int) -> None:
+    chat = platform.chat(incoming.chat)
+    shown = [message.frames[-1] for message in chat.visible]
+    assert not any(frame.growing or frame.failure for frame in shown), moments
+    words = " ".join(frame.markdown for frame in shown).split()
+    if incoming.text == "/help":
+        assert words == wording.help_text(info).split(), moments
+    elif "long" in incoming.text:
+        quotes = [">", "a", "picture", "of", "5", "bytes"] if incoming.pictures else []
+        assert words == quotes + str(LONG["answer"]).split(), moments
+        assert list(chat.files) == ["answer.md"], moments
+        assert len(chat.all_files) == 1, moments
+    else:
+        expected = {"think": "forty two", "short": "a few words", "": "a picture of 5 bytes"}
+        assert words == expected[incoming.text].split(), moments

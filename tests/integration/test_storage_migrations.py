@@ -1,0 +1,66 @@
+"""A database of every earlier version, with data in it, is brought up to date and nothing of it is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import text
+
+from adapters.storage.database import open_database
+from adapters.storage.schema import HEAD, VERSION_TABLE
+from adapters.storage.sql import SqlStorage
+from bots.ports import Delivered, Received, Turn
+from tests.servers.postgresql import Server
+
+VERSIONS = [f"{number:04}" for number in range(1, int(HEAD))]
+DATA = {
+    "0001": (
+        "INSERT INTO preferences VALUES ('web:ann', 'seed', '5')",
+        "INSERT INTO turns (id, chat, person, role, text, parent_id, prompt, thinking, state, reason, created_at) "
+        "VALUES ('q', 'c', 'web:ann', 'user', 'Why? \x100000', NULL, '', '', 'done', NULL, 1.5), "
+        "('a', 'c', 'web:ann', 'assistant', 'Bec', 'q', '', 'hm', 'streaming', NULL, 2.5)",
+        "INSERT INTO heads VALUES ('c', 'web:ann', 'a')",
+        "INSERT INTO deliveries VALUES ('c', '18446744073709551615', 'a', 0)",
+        "INSERT INTO posts VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
+        "INSERT INTO names VALUES ('web:ann', 'Ann', 'ann')",
+    ),
+    "0002": ("INSERT INTO inbox VALUES ('telegram:1', 'e', 1, 'c', '{}', 3.5, false)",),
+}
+"""What a version's tables hold, beside what those before it hold."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_older_database_keeps_everything(
+    version: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "partyline.sqlite3")
+    if kind == "postgresql":
+        server: Server = request.getfixturevalue("postgresql")
+        address = server.new_database()
+
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, version))
+    async with open_database(address) as database, database.write() as connection:
+        for made_in, statements in DATA.items():
+            for statement in statements if made_in <= version else ():
+                await connection.execute(text(statement))
+    monkeypatch.undo()
+    async with open_database(address) as database:
+        storage = SqlStorage(database)
+        assert await storage.preferences("web:ann") == {"seed": "5"}
+        question, answer = await storage.branch("a", 10)
+        assert question.text == "Why? \0"
+        assert answer == Turn(
+            id="a", chat="c", person="web:ann", role="assistant", text="Bec", parent_id="q", thinking="hm",
+            state="streaming", created_at=2.5,
+        )  # fmt: skip
+        assert await storage.head("c", "web:ann") == "a"
+        assert await storage.delivered("c", "a") == Delivered("a", ("18446744073709551615",))
+        if version >= "0002":
+            left = Received(account="telegram:1", id="e", chat="c", payload="{}", received_at=3.5)
+            assert await storage.unanswered("telegram:1") == [left]
+        async with database.read() as connection:
+            assert await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == HEAD

@@ -1,0 +1,144 @@
+"""The database fails while answers are written: they go on, and what they said is kept when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from adapters.storage.database import Database, open_database
+from adapters.storage.errors import StorageError
+from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import replies
+from bots.messages import Ended, Said
+from bots.ports import Received
+from inference.service import LocalInference
+from tests.fakes import Chat, said, script, scripted_inference
+from tests.servers.postgresql import Server
+
+SLOW = {"match": "slow", "answer": " ".join(f"word{n}" for n in range(200)), "tokens_per_s": 200}
+AWAY_S = 30.0 if os.environ.get("SOAK") else 2.0
+
+
+@pytest.fixture
+async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
+    async with scripted_inference(script(tmp_path, SLOW)) as inference:
+        yield inference
+
+
+async def on_every_connection(database: Database, statement: str) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            connection = await stack.enter_async_context(database.read())
+            await connection.exec_driver_sql(statement)
+
+
+async def states(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return sorted(await connection.scalars(select(replies.c.state)))
+
+
+def event(number: int) -> Received:
+    return Received(account="bot", id=f"e{number}", chat="c", payload="{}", received_at=float(number))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "relief", "word"),
+    [
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", "full"),
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "cannot be written"),
+    ],
+)
+async def test_a_full_or_protected_disk_in_the_middle(
+    inference: LocalInference, tmp_path: Path, trouble: str, relief: str, word: str
+) -> None:
+    async with open_database(str(tmp_path / "p.sqlite3")) as database:
+        storage = SqlStorage(database)
+        chat = Chat(inference, storage=storage)
+        async with storage.behind.running():
+            events = []
+            async for each in chat.events(chat.incoming("slow")):
+                events.append(each)
+                if len(events) == 20:
+                    await on_every_connection(database, trouble)
+                    with pytest.raises(StorageError, match=word):
+                        await storage.receive([replace(event(1), payload="x" * 100_000)])
+            assert said(events) == SLOW["answer"]
+            assert isinstance(events[-1], Ended)
+            await on_every_connection(database, relief)
+        assert await states(database) == ["done"]
+        assert await storage.receive([event(1)]) == [event(1)]
+
+
+@pytest.mark.timeout(300)
+async def test_a_server_that_is_away_for_a_while(inference: LocalInference, postgresql: Server) -> None:
+    address = await asyncio.to_thread(postgresql.new_database)
+    async with open_database(address) as database:
+        storage = SqlStorage(database)
+        chat = Chat(inference, storage=storage)
+        async with storage.behind.running(), asyncio.TaskGroup() as group:
+            answers = chat.events(chat.incoming("slow"))
+            first = [await anext(answers) for _ in range(5)]
+            await asyncio.to_thread(postgresql.stop)
+            received = group.create_task(storage.receive([event(1)]))
+            asked = group.create_task(chat.say("another", "bob"))
+            rest = [each async for each in answers]
+            assert said([*first, *rest]) == SLOW["answer"]
+            assert isinstance(rest[-1], Ended)
+            await asyncio.sleep(AWAY_S)
+            assert not received.done()
+            assert not asked.done()
+            await asyncio.to_thread(postgresql.start)
+        assert received.result() == [event(1)]
+        assert said(asked.result()) == "another"
+        assert await states(database) == ["done", "done"]
+        turn = await storage.turn(await storage.head("test:room", "test:ann") or "")
+        assert turn is not None
+        assert turn.text == SLOW["answer"]
+
+
+async def test_a_broken_page_is_found_at_the_start_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "p.sqlite3"
+    async with open_database(str(path)) as database:
+        storage = SqlStorage(database)
+        for number in range(300):
+            await storage.set_preferences(f"p{number}", {"seed": "x" * 500})
+    await asyncio.to_thread(_break_a_page, path)
+    with pytest.raises(StorageError, match="partyline data restore"):
+        async with open_database(str(path)):
+            pass
+
+
+def _break_a_page(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'preferences'").fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * 4096 : root * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+
+
+async def test_a_text_is_written_at_most_as_often_as_frames_are_sent(
+    inference: LocalInference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_database(str(tmp_path / "p.sqlite3")) as database:
+        storage = SqlStorage(database)
+        written: list[int] = []
+        write = storage.behind._write_texts
+
+        async def counting(texts: object) -> None:
+            written.append(1)
+            await write(texts)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(storage.behind, "_write_texts", counting)
+        async with storage.behind.running():
+            events = await Chat(inference, storage=storage).say("slow")
+        assert len([each for each in events if isinstance(each, Said)]) > 20
+        assert 1 <= len(written) <= 3
