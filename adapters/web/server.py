@@ -16,6 +16,7 @@ from adapters.web import protection
 from adapters.web.answers import Answers, Outboxes, Responder
 from adapters.web.audience import Audience
 from adapters.web.board import Board
+from adapters.web.channel import PICTURE
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
 from adapters.web.posts import Posts
@@ -183,16 +184,19 @@ class WebServer:
         return response
 
     async def _file(self, request: web.Request) -> web.Response:
-        stored = await self._posts.file(request.match_info["id"])
+        file_id = request.match_info["id"]
+        handouts = request.app[_VISITS].audience.handouts
+        stored = handouts.get(person_id(_secret(request)), file_id) or await self._posts.file(file_id)
         if stored is None:
             raise web.HTTPNotFound(text="There is no such file.\n")
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        if stored.media_type != MEDIA_TYPE:
+        if stored.media_type not in _SHOWN:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(stored.name)}"
         return web.Response(body=stored.data, content_type=stored.media_type, headers=headers)
 
 
 _VISITS = web.AppKey("visits", Visits)
+_SHOWN = (MEDIA_TYPE, PICTURE)
 
 
 async def _static(request: web.Request) -> web.StreamResponse:
