@@ -176,7 +176,7 @@ class _Answer:
             if self._place.stopped:
                 return
             request = CaptionRequest(
-                id=self._place.request_id, image=picture.data, prompt=begin, owner=self._place.person
+                id=self._place.request_id, image=picture.data, prompt=begin, owner=self._profile.owner
             )
             try:
                 caption = await self._inference.caption(request)
@@ -261,7 +261,7 @@ class _Answer:
         turns = await conversations.fitting([*earlier, question], limit, self._inference.count_tokens)
         prefix = f"<think>{self._thinking}</think>\n\n{self._text}" if self._thinking else self._text + opening
         return ChatRequest(
-            id=self._place.request_id, messages=turns, sampling=sampling, owner=self._place.person, prefix=prefix
+            id=self._place.request_id, messages=turns, sampling=sampling, owner=self._profile.owner, prefix=prefix
         )
 
     async def _keep(self, finished: Finished | None) -> None:

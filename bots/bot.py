@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from bots import admission, prompt, wording
+from bots import account, admission, prompt, wording
 from bots.answers import Answers, Task
 from bots.commands import Called, read
 from bots.messages import Failed, Incoming, Notice, ReplyEvent
 from bots.ports import Storage, Turn
 from bots.preferences import Bounds, Profile, Refused, Setting, change, settings_of
+from bots.usage import Asked
 from inference.api import Inference, InferenceError
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class Bot:
     Args:
         now: seconds since the epoch; for the dates of what is kept.
         new_id: unique ids, for requests and turns.
+        own: what people can see and do about their own data; without quotas and pictures if it is not given.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Bot:
         bounds: Bounds,
         now: Callable[[], float],
         new_id: Callable[[], str],
+        own: account.Account | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -44,6 +47,7 @@ class Bot:
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
         self.settings = settings_of(bounds)
+        self.account = own or account.Account(storage, now=now)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event that was answered before.
@@ -67,7 +71,8 @@ class Bot:
             yield Failed(wording.broken())
 
     async def profile(self, person: str) -> Profile:
-        return Profile(self.settings, await self._storage.preferences(person), self._bounds)
+        owner, *_ = await self._storage.people(person)
+        return Profile(self.settings, await self._storage.preferences(person), self._bounds, owner)
 
     async def change_setting(self, person: str, name: str, value: str) -> str:
         """Sets one setting and returns the sentence that says so.
@@ -98,6 +103,8 @@ class Bot:
             task = await self._plain(incoming, incoming.text)
         elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
             task = await self._task(incoming, called)
+        elif called.name in account.COMMANDS:
+            yield await self.account.do(incoming.author.id, called)
         else:
             yield Notice(await self._say(incoming, called), private=True)
         if task is None:
@@ -105,7 +112,9 @@ class Bot:
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
             raise Refused(wording.too_many_waiting(admission.MAX_LINE))
         profile = await self.profile(incoming.author.id)
-        async with aclosing(self._answers.give(incoming, profile, task)) as events:
+        asked = Asked(profile.sampling().max_new_tokens if task.asks else 0, len(task.pictures))
+        answer = self._answers.give(incoming, profile, task)
+        async with aclosing(self.account.meter.metered(incoming.author.id, asked, answer)) as events:
             async for event in events:
                 yield event
 

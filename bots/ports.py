@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from bots.personal import Personal
 from inference.api import Reason
 
 State = Literal["streaming", "done", "stopped", "failed"]
@@ -77,12 +78,15 @@ class Inbox(Protocol):
         ...
 
     async def answered(self, account: str, event_id: str) -> None:
-        """The event needs no further work; it is remembered, so that it cannot come again."""
+        """The event needs no further work; its id is remembered, so that it cannot come again, and nothing else."""
         ...
 
 
 class Preferences(Protocol):
-    """One person's settings, a value a name; concurrent changes of different names both survive."""
+    """One person's settings, a value a name; concurrent changes of different names both survive.
+
+    All ids that are linked to each other have the same ones.
+    """
 
     async def preferences(self, person: str) -> Mapping[str, str]: ...
 
@@ -123,5 +127,5 @@ class Deliveries(Protocol):
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None: ...
 
 
-class Storage(Inbox, Preferences, Conversations, Deliveries, Protocol):
+class Storage(Inbox, Preferences, Conversations, Deliveries, Personal, Protocol):
     """All of it, by one implementation."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from adapters.storage.memory_personal import MemoryPersonal
 from bots.ports import Delivered, Received, Storage, Turn
 
 
-class MemoryStorage(Storage):
+class MemoryStorage(MemoryPersonal, Storage):
     """Keeps everything until the process ends, and grows with every turn: not for a bot that runs for days."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._received: dict[tuple[str, str], Received] = {}
         self._answered: set[tuple[str, str]] = set()
         self._preferences: dict[str, dict[str, str]] = {}
@@ -31,14 +34,18 @@ class MemoryStorage(Storage):
         return [e for key, e in self._received.items() if e.account == account and key not in self._answered]
 
     async def answered(self, account: str, event_id: str) -> None:
-        self._answered.add((account, event_id))
+        event = self._received.get((account, event_id))
+        if event is not None:
+            self._answered.add((account, event_id))
+            self._received[account, event_id] = replace(event, payload="", chat="")
 
     async def preferences(self, person: str) -> Mapping[str, str]:
-        return dict(self._preferences.get(person, {}))
+        return dict(self._preferences.get(self.profile_of(person), {}))
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
-        kept = {**self._preferences.get(person, {}), **values}
-        self._preferences[person] = {name: value for name, value in kept.items() if value is not None}
+        profile = self.profile_of(person)
+        kept = {**self._preferences.get(profile, {}), **values}
+        self._preferences[profile] = {name: value for name, value in kept.items() if value is not None}
 
     async def head(self, chat: str, person: str) -> str | None:
         return self._heads.get((chat, person))

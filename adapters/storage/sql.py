@@ -8,15 +8,18 @@ from dataclasses import fields
 from sqlalchemy import delete, func, literal, select, update
 
 from adapters.storage.database import Database
+from adapters.storage.links import SqlLinks, profile_of, settled_profile
+from adapters.storage.personal import SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, preferences, turns
 from adapters.storage.upsert import insert_new, upsert
+from adapters.storage.usage import SqlUsage
 from bots.ports import Delivered, Received, Storage, Turn
 
 _FIELDS = tuple(field.name for field in fields(Turn))
 _RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
 
 
-class SqlStorage(Storage):
+class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     """Keeps everything in the database; every method raises `StorageError` where the database fails."""
 
     def __init__(self, database: Database) -> None:
@@ -41,22 +44,27 @@ class SqlStorage(Storage):
         return [Received(**row._mapping) for row in rows]
 
     async def answered(self, account: str, event_id: str) -> None:
-        done = update(inbox).where(inbox.c.account == account, inbox.c.id == event_id).values(answered=True)
+        done = (
+            update(inbox)
+            .where(inbox.c.account == account, inbox.c.id == event_id)
+            .values(answered=True, payload="", chat="")
+        )
         async with self._database.write() as connection:
             await connection.execute(done)
 
     async def preferences(self, person: str) -> Mapping[str, str]:
-        query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == person)
+        query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == profile_of(person))
         async with self._database.read() as connection:
             rows = await connection.execute(query)
         return {row.name: row.value for row in rows}
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
-        kept = [{"person": person, "name": n, "value": value} for n, value in values.items() if value is not None]
         forgotten = [name for name, value in values.items() if value is None]
-        own = preferences.c.person == person
         async with self._database.write() as connection:
+            profile = await settled_profile(connection, person)
+            kept = [{"person": profile, "name": n, "value": value} for n, value in values.items() if value is not None]
             if forgotten:
+                own = preferences.c.person == profile
                 await connection.execute(delete(preferences).where(own, preferences.c.name.in_(forgotten)))
             if kept:
                 await connection.execute(upsert(self._database.dialect, preferences, kept))
