@@ -114,6 +114,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         host=settings.host,
         port=settings.port,
         hostnames=settings.hostnames,
+        keeps=app.bot.account.privacy.keeps,
     )
     return server.serving()
 

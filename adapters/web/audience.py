@@ -91,6 +91,11 @@ class Audience:
         self._names.pop(listener.person, None)
         self.tell_people()
 
+    def forget(self, person: str) -> None:
+        """Drops the words and files that wait for this person."""
+        self._missed.pop(person, None)
+        self.handouts.forget(person)
+
     def rename(self, person: str, name: str) -> None:
         self._names[person] = name
         self.tell(person, "name", protocol.name(name))

@@ -23,16 +23,19 @@ class Handouts:
         self._clock = clock
 
     def add(self, person: str, file: StoredFile) -> None:
-        self._forget()
+        self._forget_old()
         self._files[file.id] = (person, self._clock() + LIFETIME_S, file)
 
     def get(self, person: str, file_id: str) -> StoredFile | None:
         """The file, if it is this person's and still here."""
-        self._forget()
+        self._forget_old()
         owner, _, file = self._files.get(file_id, ("", 0.0, None))
         return file if owner == person else None
 
-    def _forget(self) -> None:
+    def forget(self, person: str) -> None:
+        self._files = {key: each for key, each in self._files.items() if each[0] != person}
+
+    def _forget_old(self) -> None:
         now = self._clock()
         kept = [(key, each) for key, each in self._files.items() if each[1] > now]
         self._files = dict(kept[-_MAX_FILES:])
