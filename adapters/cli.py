@@ -1,4 +1,4 @@
-"""`partyline`: check, ask, chat, demo, run. Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use."""
+"""`partyline`: check, ask, chat, demo, run, data. Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from adapters.data import commands as data
 from config.settings import ConfigError, Settings, load
 
 _STARTED = time.monotonic()
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data", type=Path, metavar="DIR", help="where the demo keeps what was said and set")
     serve = commands.add_parser("run", help="serve the platforms that the configuration names")
     serve.set_defaults(command=_run)
+    data.add_to(commands)
+    commands.choices["data"].set_defaults(command=_data)
     return top
 
 
@@ -119,6 +122,10 @@ def _demo(options: argparse.Namespace, settings: Settings) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     return _until_done(_serve(settings))
+
+
+def _data(options: argparse.Namespace, settings: Settings) -> int:
+    return _until_done(options.work(options, settings))
 
 
 async def _serve(settings: Settings) -> int:

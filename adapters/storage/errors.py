@@ -14,8 +14,7 @@ ELSEWHERE = "name another one with PARTYLINE_DATABASE"
 _SQLITE_SENTENCES = {
     sqlite3.SQLITE_NOTADB: f"{{where}} is not an SQLite database; move it away or {ELSEWHERE}.",
     sqlite3.SQLITE_CORRUPT: (
-        "{where} is damaged; put a backup in its place and remove the files beside it that end in -wal and -shm, "
-        f"or {ELSEWHERE}."
+        f"{{where}} is damaged; put the newest backup in its place with `partyline data restore`, or {ELSEWHERE}."
     ),
     sqlite3.SQLITE_READONLY: f"{{where}} cannot be written; allow writing to it and to its folder, or {ELSEWHERE}.",
     sqlite3.SQLITE_CANTOPEN: (
