@@ -50,9 +50,11 @@ def _png(title: str, panels: Sequence[Panel], palette: Palette) -> bytes:
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         with rc_context({"font.family": ["DejaVu Sans"], "font.size": 10, "text.parse_math": False}):
-            figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor=palette.ground, layout="constrained")
+            layout = ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14, wspace=0.05, hspace=0.07)
+            figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor=palette.ground, layout=layout)
             FigureCanvasAgg(figure)
             _fill(figure, title, panels, palette)
             out = io.BytesIO()
@@ -61,7 +63,6 @@ def _png(title: str, panels: Sequence[Panel], palette: Palette) -> bytes:
 
 
 def _fill(figure: Figure, title: str, panels: Sequence[Panel], palette: Palette) -> None:
-    figure.get_layout_engine().set(w_pad=0.16, h_pad=0.14, wspace=0.05, hspace=0.07)  # type: ignore[union-attr]
     figure.suptitle(title, color=palette.text, fontsize=15, fontweight="bold", x=0.015, ha="left")
     rows = (len(panels) + 1) // 2
     for number, panel in enumerate(panels, 1):

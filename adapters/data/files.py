@@ -150,7 +150,7 @@ def _in_use(connection: sqlite3.Connection) -> bool:
     """Whether somebody else has the file open: only who is alone may leave WAL mode."""
     connection.execute("PRAGMA busy_timeout=500")
     try:
-        return connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete"
+        return bool(connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise

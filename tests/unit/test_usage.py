@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -14,7 +14,7 @@ from adapters.storage.memory import MemoryStorage
 from bots.links import GUESSING_S, MAX_GUESSES, Guesses, Linking, new_code
 from bots.measures import bucket, percentile
 from bots.messages import Captioned, Ended, ReplyEvent, Said, Started
-from bots.personal import Quotas, Used
+from bots.personal import Mark, Quotas, Used
 from bots.preferences import Refused
 from bots.stats import Asked as AskedStats
 from bots.stats import panels, read, stats
@@ -165,7 +165,7 @@ async def test_linked_ids_share_a_quota() -> None:
 async def test_an_answer_is_not_lost_because_it_cannot_be_counted(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
 
-    async def full(*_: object) -> None:
+    async def full(person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
         raise OSError("no space left")
 
     desk.storage.count = full  # type: ignore[method-assign]
