@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +180,15 @@ def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     expected, rest = group.split((Unavailable, StorageError, OSError))
     if rest is not None or expected is None:
         raise group
-    for error in expected.exceptions:
+    for error in _single(expected):
         print(f"partyline: {error}", file=sys.stderr)
     return 1
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group, and of the groups in it."""
+    for error in group.exceptions:
+        yield from _single(error) if isinstance(error, BaseExceptionGroup) else [error]
 
 
 def _with_demo(options: argparse.Namespace, settings: Settings) -> Settings:
