@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapters.charts import draw
 from adapters.delivery.phrases import Phrases
+from adapters.retention import sweeping
 from adapters.storage.memory import MemoryStorage
 from bots import wording
+from bots.account import Account
 from bots.bot import Bot
+from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
 from config.settings import ConfigError, DiscordSettings, Settings, WebSettings
@@ -89,6 +93,7 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         bot = _bot(inference, storage, settings)
         outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
         app = App(bot, inference, storage)
+        await stack.enter_async_context(sweeping(bot.account.privacy.expire))
         lines = []
         if settings.web.enabled:
             lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
@@ -120,6 +125,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         host=settings.host,
         port=settings.port,
         hostnames=settings.hostnames,
+        keeps=app.bot.account.privacy.keeps,
     )
     return server.serving()
 
@@ -202,4 +208,16 @@ def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot
         default_top_p=settings.limits.default_top_p,
         default_max_tokens=settings.limits.default_max_tokens,
     )
-    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex)
+    account = _account(storage, settings)
+    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, own=account)
+
+
+def _account(storage: Storage, settings: Settings) -> Account:
+    retention = settings.retention
+    return Account(
+        storage,
+        now=time.time,
+        quotas=Quotas(tokens=settings.quotas.tokens, captions=settings.quotas.captions),
+        retention=Retention(days=retention.days, usage_days=retention.usage_days, event_days=retention.event_days),
+        draw=draw,
+    )

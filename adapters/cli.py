@@ -1,4 +1,4 @@
-"""`partyline`: check, ask, chat, demo, discord, run.
+"""`partyline`: check, ask, chat, demo, discord, run, data.
 
 Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use.
 """
@@ -12,10 +12,11 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+from adapters.data import commands as data
 from config.settings import ConfigError, Settings, load
 
 _STARTED = time.monotonic()
@@ -69,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     discord.set_defaults(command=_discord)
     serve = commands.add_parser("run", help="serve the platforms that the configuration names")
     serve.set_defaults(command=_run)
+    data.add_to(commands)
+    commands.choices["data"].set_defaults(command=_data)
     return top
 
 
@@ -141,6 +144,10 @@ async def _sync_discord(settings: Settings, guild: int) -> int:
     return 0
 
 
+def _data(options: argparse.Namespace, settings: Settings) -> int:
+    return _until_done(options.work(options, settings))
+
+
 async def _serve(settings: Settings) -> int:
     from adapters.app import serving
 
@@ -193,9 +200,15 @@ def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     expected, rest = group.split((Unavailable, StorageError, OSError))
     if rest is not None or expected is None:
         raise group
-    for error in expected.exceptions:
+    for error in _single(expected):
         print(f"partyline: {error}", file=sys.stderr)
     return 1
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group, and of the groups in it."""
+    for error in group.exceptions:
+        yield from _single(error) if isinstance(error, BaseExceptionGroup) else [error]
 
 
 def _with_demo(options: argparse.Namespace, settings: Settings) -> Settings:

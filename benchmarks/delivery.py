@@ -52,7 +52,7 @@ class Quick(SimulatedChannel):
         self.seen_at = asyncio.get_running_loop().time()
         await asyncio.sleep(self._round_trip_s / 2)
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
         return nonce
 
 

@@ -205,7 +205,7 @@ class _Answer:
             if self._place.stopped:
                 return
             request = CaptionRequest(
-                id=self._place.request_id, image=picture.data, prompt=begin, owner=self._place.person
+                id=self._place.request_id, image=picture.data, prompt=begin, owner=self._profile.owner
             )
             try:
                 caption = await self._inference.caption(request)
@@ -363,7 +363,7 @@ class _Answer:
         limit = conversations.prompt_limit(self._inference.info.context_tokens, sampling.max_new_tokens)
         turns = await conversations.fitting([*earlier, question], limit, self._inference.count_tokens)
         return ChatRequest(
-            id=self._place.request_id, messages=turns, sampling=sampling, owner=self._place.person, prefix=prefix
+            id=self._place.request_id, messages=turns, sampling=sampling, owner=self._profile.owner, prefix=prefix
         )
 
     async def _end(self, ending: _Ending) -> _Ending:

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from bots import admission, ledger, prompt, wording
+from bots import account, admission, ledger, prompt, wording
 from bots.answers import Answers, Task
 from bots.commands import Called, read
 from bots.entry import Entry
-from bots.messages import Incoming, Notice, ReplyEvent, Started
+from bots.messages import Attached, Incoming, Notice, ReplyEvent, Started
 from bots.ports import Reply, Storage, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
+from bots.usage import Asked
 from inference.api import Inference, InferenceError
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Bot:
     Args:
         now: seconds since the epoch; for the dates of what is kept.
         new_id: unique ids, for requests and turns.
+        own: what people can see and do about their own data; without quotas and pictures if it is not given.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Bot:
         bounds: Bounds,
         now: Callable[[], float],
         new_id: Callable[[], str],
+        own: account.Account | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -45,6 +48,7 @@ class Bot:
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
         self.settings = settings_of(bounds)
+        self.account = own or account.Account(storage, now=now)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event that was answered before.
@@ -71,7 +75,9 @@ class Bot:
             async with aclosing(self._in_turn(incoming, entry)) as events:
                 async for event in events:
                     entry.started |= isinstance(event, Started)
-                    yield await entry.say(event) if isinstance(event, Notice) and not event.id else event
+                    if isinstance(event, Notice | Attached) and not event.id:
+                        event = await entry.say(event)
+                    yield event
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except InferenceError as error:
@@ -109,7 +115,8 @@ class Bot:
         settings = self.settings
         for place in places:
             settings = within(settings, await self._storage.preferences(place))
-        return Profile(settings, await self._storage.preferences(person), self._bounds)
+        owner, *_ = await self._storage.people(person)
+        return Profile(settings, await self._storage.preferences(person), self._bounds, owner)
 
     async def bound(self, place: str, name: str, value: str) -> str:
         """Sets the highest value of a setting in a place, none for "off"; returns the sentence that says so.
@@ -162,6 +169,8 @@ class Bot:
             task = await self._plain(incoming, incoming.text)
         elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
             task = await self._task(incoming, called)
+        elif called.name in account.COMMANDS:
+            yield await self.account.do(incoming.author.id, called)
         else:
             yield Notice(await self._say(incoming, called), private=True)
         if task is None:
@@ -174,7 +183,11 @@ class Bot:
 
     async def _give(self, incoming: Incoming, task: Task, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
         profile = await self.profile(incoming.author.id, incoming.places)
-        async with aclosing(self._answers.give(incoming, profile, task, entry)) as events:
+        # What was begun before a restart was admitted then.
+        tokens = 0 if task.resumes and task.asked else profile.sampling().max_new_tokens
+        asked = Asked(tokens if task.asks else 0, len(task.pictures))
+        answer = self._answers.give(incoming, profile, task, entry)
+        async with aclosing(self.account.meter.metered(incoming.author.id, asked, answer)) as events:
             async for event in events:
                 yield event
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bots import ledger
-from bots.messages import Failed, Notice, ReplyEvent, Started
+from bots.messages import Attached, Failed, Notice, ReplyEvent, Started
 from bots.ports import Reply, Storage, StorageError, Turn
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,12 @@ class Entry:
         self.reply = replace(self.reply, state=ledger.state_after(ending), ending=ledger.written(ending))
         await self._storage.end(self.reply, answer)
 
-    async def say(self, notice: Notice) -> Notice:
-        """The bot's own words are all there is to this reply."""
-        notice = replace(notice, id=self.reply.answer_id, again=self.again)
-        await self.end(notice)
-        return notice
+    async def say(self, own: Notice | Attached) -> Notice | Attached:
+        """The bot's own words are all there is to this reply; a file is not kept, and made again if need be."""
+        own = replace(own, id=self.reply.answer_id, again=self.again)
+        if isinstance(own, Notice):
+            await self.end(own)
+        return own
 
     async def fail(self, sentence: str) -> Sequence[ReplyEvent]:
         """The reply ends with a sentence, which must not depend on a storage that may be why."""

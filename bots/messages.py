@@ -155,4 +155,25 @@ class Notice:
     again: bool = field(default=False, compare=False)
 
 
-ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file from the bot itself, complete, and the words that come before it.
+
+    Args:
+        name: with the extension that says what it is ("stats.png").
+        private: for the asker's eyes where a platform can; `text` too.
+        otherwise: said in place of the file and `text` where the platform takes no files, or where others would see a
+            private one. "": `text` is said alone where there are no files, and others may see it.
+        id, again: as of a `Notice`.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    text: str = ""
+    private: bool = False
+    otherwise: str = ""
+    id: str = field(default="", compare=False)
+    again: bool = field(default=False, compare=False)
+
+
+ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice | Attached

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from bots.personal import Personal
 from inference.api import Reason
 
 State = Literal["streaming", "done", "stopped", "failed"]
@@ -117,7 +118,7 @@ class Inbox(Protocol):
         ...
 
     async def answered(self, account: str, event_id: str) -> None:
-        """The event needs no further work; it is remembered, so that it cannot come again."""
+        """The event needs no further work; its id is remembered, so that it cannot come again, and nothing else."""
         ...
 
 
@@ -145,7 +146,10 @@ class Replies(Protocol):
 
 
 class Preferences(Protocol):
-    """One person's settings, a value a name; concurrent changes of different names both survive."""
+    """One person's settings, a value a name; concurrent changes of different names both survive.
+
+    All ids that are linked to each other have the same ones.
+    """
 
     async def preferences(self, person: str) -> Mapping[str, str]: ...
 
@@ -192,5 +196,5 @@ class Deliveries(Protocol):
         ...
 
 
-class Storage(Inbox, Replies, Preferences, Conversations, Deliveries, Protocol):
+class Storage(Inbox, Replies, Preferences, Conversations, Deliveries, Personal, Protocol):
     """All of it, by one implementation."""

@@ -212,9 +212,15 @@ def within(settings: Mapping[str, Setting], bounds: Mapping[str, str]) -> dict[s
 
 
 class Profile:
-    """One person's settings, resolved: what they chose, else the defaults, within today's bounds."""
+    """One person's settings, resolved: what they chose, else the defaults, within today's bounds.
 
-    def __init__(self, settings: Mapping[str, Setting], chosen: Mapping[str, str], bounds: Bounds) -> None:
+    `owner` is who is served fairly: the same for all ids of one person.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Setting], chosen: Mapping[str, str], bounds: Bounds, owner: str = ""
+    ) -> None:
+        self.owner = owner
         self._settings = settings
         self._bounds = bounds
         self._values = {name: self._resolve(setting, chosen.get(name)) for name, setting in settings.items()}

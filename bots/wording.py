@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from bots.commands import COMMANDS, EXAMPLES, Called
+from bots.measures import Stats
 from bots.messages import Ended
+from bots.personal import Quotas, Retention
 from bots.preferences import PRESETS, Setting
 from inference.api import BadImage, Busy, InferenceError, ModelInfo, TooLong, Unavailable
 
@@ -303,3 +306,165 @@ def examples() -> str:
             lines += ["", f"**{kind}**", ""]
         lines.append(f"- {example.text}" if example.kind != "Picture" else "- `/caption` with a picture of yours")
     return "\n".join(lines[1:])
+
+
+# Usage, and its pictures
+
+TOKENS_A_DAY = "Tokens a day"
+FIRST_TOKEN = "Time to first token"
+QUEUE = "Wait in the queue"
+BUSIEST_HOURS = "Answers by hour of the day (UTC)"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _long(value: float) -> str:
+    """A duration of minutes to hours: "4 h 10 min"."""
+    minutes = max(1, round(value / 60))
+    hours, rest = divmod(minutes, 60)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest else "") if part)
+
+
+def _short(value: float) -> str:
+    """A measured time with two digits: "0.34 s", "12 s"."""
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+
+
+def short_date(day: str) -> str:
+    """ "2026-11-05" as "5 Nov"."""
+    when = date.fromisoformat(day)
+    return f"{when.day} {when:%b}"
+
+
+def tokens_used_up(quota: int, in_progress: bool, rest_s: float) -> str:
+    what = "used up or kept for what is being answered" if in_progress else "used up"
+    return f"Your {quota:,} tokens for today are {what}; you get new ones at midnight UTC, in {_long(rest_s)}."
+
+
+def captions_used_up(quota: int, left: int, rest_s: float) -> str:
+    rest = f"only {left}" if left > 0 else "none"
+    return (
+        f"Of your {_count(quota, 'caption')} for today {rest} {'are' if left > 1 else 'is'} left; you get new ones at "
+        f"midnight UTC, in {_long(rest_s)}."
+    )
+
+
+def stats_usage(most: int) -> str:
+    return f"Write /stats, and after it a number of days up to {most}, or dark for a dark picture: `/stats 30 dark`."
+
+
+def for_owners() -> str:
+    return "Only the operator of this bot may see what everybody used; /stats alone shows what you did."
+
+
+def stats_title(days: int, everybody: bool) -> str:
+    when = "today" if days == 1 else f"in the last {days} days"
+    return f"What {'everybody' if everybody else 'you'} used {when}"
+
+
+def stats_summary(title: str, stats: Stats, quotas: Quotas, now: float) -> str:
+    total, today = stats.total, stats.used[-1]
+    if not total.answers and not total.tokens:
+        return f"**{title}**\n\nNothing yet; ask something first."
+    lines = [f"**{title}**", ""]
+    if len(stats.days) > 1:
+        lines.append(f"- Today: {_used(today.answers, today.tokens, today.captions)}")
+    lines.append(f"- In all: {_used(total.answers, total.tokens, total.captions)}, {seconds(total.seconds)} of work")
+    half, nearly_all = stats.first_token_within(0.5), stats.first_token_within(0.95)
+    if half is not None and nearly_all is not None:
+        lines.append(f"- Time to first token: half within {_short(half)}, 95% within {_short(nearly_all)}")
+    if stats.busiest_hour is not None:
+        lines.append(f"- Busiest hour: {stats.busiest_hour:02}:00 to {(stats.busiest_hour + 1) % 24:02}:00 UTC")
+    for quota, used, what in ((quotas.tokens, today.tokens, "token"), (quotas.captions, today.captions, "caption")):
+        if quota:
+            lines.append(
+                f"- Left for today: {max(0, quota - used):,} of {_count(quota, what)}; all again at midnight UTC"
+            )
+    return "\n".join(lines)
+
+
+def _used(answers: int, tokens: int, captions: int) -> str:
+    parts = [_count(answers, "answer"), _count(tokens, "token")]
+    return ", ".join([*parts, _count(captions, "caption")] if captions else parts)
+
+
+# A person's data
+
+
+def _days(days: int) -> str:
+    return f"for {_count(days, 'day')}" if days else "until you erase it"
+
+
+def privacy(retention: Retention) -> str:
+    lines = [
+        "**What I keep of you**",
+        "",
+        f"- What you wrote to me and what I answered, {_days(retention.days)}: it is the memory of our conversations. "
+        "Of pictures I keep the caption, and on the page a thumbnail.",
+        "- Your settings and which of your accounts are linked, until you erase them.",
+        f"- How many tokens, captions and seconds you used on which day, {_days(retention.usage_days)}.",
+        f"- Which messages I answered, by number and without their words, {_days(retention.event_days)}.",
+        "",
+        "The operator of this bot can read all that; the models run here or where the operator says. "
+        "`/privacy export` gives you all of it as a file, `/privacy erase` erases it.",
+    ]
+    return "\n".join(lines)
+
+
+def privacy_usage() -> str:
+    return "Write /privacy, `/privacy export` or `/privacy erase`."
+
+
+def exported() -> str:
+    return "This is everything that I keep of you."
+
+
+def export_where_alone() -> str:
+    return "Others could see that file here; write `/privacy export` to me in a private chat."
+
+
+def confirm_erasing(people: Sequence[str]) -> str:
+    also = f", on all {len(people)} accounts that you linked" if len(people) > 1 else ""
+    return (
+        f"This erases our conversations, your settings and your usage for good{also}; messages that stand in other "
+        "chats stay there. `/privacy export` gives you a copy first. Write `/privacy erase now` to erase."
+    )
+
+
+def erase_later() -> str:
+    return "Something is being written for you right now; /stop it or wait for its end, then erase again."
+
+
+def erased() -> str:
+    return "Everything that I kept of you is erased; what you write next begins anew."
+
+
+def link_code(code: str, lifetime_s: float, others: int) -> str:
+    linked = f" You have {_count(others, 'other account')} linked already; `/link off` takes this one out."
+    return (
+        f"Your code is **{code}**. Write `/link {code}` to me on the other platform within {_long(lifetime_s)}: "
+        "settings, usage and quotas are shared from then on, conversations stay apart. Show the code to nobody."
+        + (linked if others else "")
+    )
+
+
+def linked(accounts: int) -> str:
+    return f"Linked: {_count(accounts, 'account')} of yours share settings, usage and quotas from now on."
+
+
+def wrong_code() -> str:
+    return "That code does not work: it is mistyped, used, too old, or your own; /link gives a new one."
+
+
+def too_many_guesses(wait_s: float) -> str:
+    return f"Too many codes did not work; try again in {_long(wait_s)}."
+
+
+def not_linked() -> str:
+    return "This account is linked to no other; /link begins that."
+
+
+def unlinked() -> str:
+    return "This account is on its own again, with a copy of the settings."

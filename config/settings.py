@@ -78,6 +78,21 @@ class LimitSettings(_Section):
     default_max_tokens: int = Field(500, ge=10, le=4096, description="tokens of an answer")
 
 
+class QuotaSettings(_Section):
+    """How much one person may use on one day (UTC); 0 means as much as they like."""
+
+    tokens: int = Field(0, ge=0, le=1_000_000_000, description="generated for one person on one day, 0: any number")
+    captions: int = Field(0, ge=0, le=1_000_000, description="pictures of one person on one day, 0: any number")
+
+
+class RetentionSettings(_Section):
+    """For how many days things are kept; what is older is deleted in the background."""
+
+    days: int = Field(0, ge=0, le=36_500, description="conversations and the page's posts, 0: until they are erased")
+    usage_days: int = Field(400, ge=0, le=36_500, description="usage by person and day, 0: until it is erased")
+    event_days: int = Field(30, ge=1, le=36_500, description="ids of answered events")
+
+
 class WebSettings(_Section):
     """The local page."""
 
@@ -116,6 +131,8 @@ class Settings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     inference: InferenceSettings = InferenceSettings()
     limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
+    retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
     discord: DiscordSettings = DiscordSettings()
     telegram: TelegramSettings = TelegramSettings()

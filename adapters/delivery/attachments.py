@@ -29,6 +29,7 @@ _LONGEST_PARSED = 40_000
 class Attachment:
     name: str
     data: bytes = field(repr=False)
+    private: bool = False
 
 
 def whole_answer(answer: str, upload_bytes: int) -> Iterator[Attachment]:
@@ -53,6 +54,15 @@ def text_file(stem: str, extension: str, text: str, upload_bytes: int) -> Iterat
     for number, part in enumerate(parts, 1):
         numbered = stem if len(parts) == 1 else f"{stem}-part{number}"
         yield Attachment(f"{numbered}.{extension}".rstrip("."), part)
+
+
+def whole_file(name: str, data: bytes, upload_bytes: int, private: bool) -> Iterator[Attachment]:
+    """The file, or numbered pieces of it where it is larger than the platform takes."""
+    stem, dot, extension = name.rpartition(".")
+    pieces = list(_parts(data, max(4, upload_bytes)))
+    for number, piece in enumerate(pieces, 1):
+        numbered = name if len(pieces) == 1 else f"{stem}-part{number}{dot}{extension}"
+        yield Attachment(numbered, piece, private)
 
 
 def _encoded(text: str) -> bytes:

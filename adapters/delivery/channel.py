@@ -58,6 +58,7 @@ class Limits:
     Args:
         message_units: the longest message, after rendering.
         upload_bytes: the largest file; 0 where files cannot be sent.
+        private_files: a private file reaches the asker alone: nobody else is in the chat, or the channel can whisper.
         interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
         max_chunks: an answer of more messages than this also comes as a file.
         typing_s: how long one `typing` shows; 0 where the platform has none.
@@ -67,6 +68,7 @@ class Limits:
 
     message_units: int
     upload_bytes: int = 0
+    private_files: bool = False
     interval_s: float = 1.0
     max_chunks: int = 5
     typing_s: float = 0.0
@@ -130,6 +132,6 @@ class Channel(Protocol):
 
     async def typing(self) -> None: ...
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
-        """Posts a file of at most `limits.upload_bytes`."""
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
+        """Posts a file of at most `limits.upload_bytes`; a `private` one for the asker alone, if `private_files`."""
         ...

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapters.delivery.attachments import Attachment, text_file, whole_answer
+from adapters.delivery.attachments import Attachment, text_file, whole_answer, whole_file
 from adapters.delivery.channel import Frame, Limits, ThinkingView
 from adapters.delivery.chunking import Chunk, Chunker
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reasoning import Reasoning
 from bots.messages import (
     Action,
+    Attached,
     Captioned,
     Ended,
     Failed,
@@ -94,7 +95,7 @@ class Assembler:
     def apply(self, event: ReplyEvent, now: float) -> None:
         if isinstance(event, Said) and self._answer and self._answer.says(event.text):
             return  # one of thousands
-        if isinstance(event, Notice):
+        if isinstance(event, Notice | Attached):
             self.parts.append(Note(event, self._limits, self._measure))
             return
         if not self._answer or self._answer.ended or isinstance(event, Started):
@@ -120,19 +121,26 @@ class Assembler:
 
 
 class Note:
-    """The bot's own words, complete in themselves."""
+    """The bot's own words or file, complete in themselves."""
 
     ended = True
 
-    def __init__(self, notice: Notice, limits: Limits, measure: Callable[[Frame], int]) -> None:
+    def __init__(self, note: Notice | Attached, limits: Limits, measure: Callable[[Frame], int]) -> None:
         self.refused = False
-        self.name, self.resumed = notice.id, notice.again
+        self.name, self.resumed = note.id, note.again
+        text, self._files = note.text, list[Attachment]()
+        if isinstance(note, Attached):
+            private = note.private and limits.private_files
+            if limits.upload_bytes and (private or not (note.private and note.otherwise)):
+                self._files = list(whole_file(note.name, note.data, limits.upload_bytes, private))
+            else:
+                text = note.otherwise or text
 
         def frame(markdown: str) -> Frame:
-            return Frame(markdown=markdown, notice=True, private=notice.private)
+            return Frame(markdown=markdown, notice=True, private=note.private)
 
         chunker = Chunker(lambda _: limits.message_units, lambda markdown: measure(frame(markdown)))
-        chunker.feed(notice.text)
+        chunker.feed(text)
         chunker.finish()
         self._frames = [frame(chunk.markdown) for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]
 
@@ -145,7 +153,7 @@ class Note:
         return None
 
     def attachments(self) -> Iterator[Attachment]:
-        return iter(())
+        return iter(self._files)
 
 
 class Answer:
@@ -204,7 +212,7 @@ class Answer:
                 self._captions.append(event)
             case Ended() | Failed():
                 self._finish(event, now)
-            case Notice():
+            case Notice() | Attached():
                 raise TypeError("a notice is a part of its own")
 
     def says(self, text: str) -> bool:

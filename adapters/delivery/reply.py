@@ -180,7 +180,9 @@ class Job:
 
     async def _upload(self, file: Attachment) -> None:
         if not await self._was_sent_after_all():
-            await self.reply.channel.upload(file.name, file.data, reply_to=self.reply.reply_to, nonce=self.shown.nonce)
+            await self.reply.channel.upload(
+                file.name, file.data, reply_to=self.reply.reply_to, nonce=self.shown.nonce, private=file.private
+            )
         self.reply.uploaded()
 
     async def _was_sent_after_all(self) -> bool:

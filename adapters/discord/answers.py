@@ -17,6 +17,7 @@ from adapters.discord.events import Event, event_of, together
 from adapters.discord.interactions import InteractionChannel
 from bots import wording
 from bots.commands import read as parsed
+from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
 from bots.ports import Deliveries, Received, Storage
 
@@ -97,15 +98,19 @@ class Answers:
         self.begin(self._handle(together(events)))
 
     async def take_up(self) -> None:
-        """Answers what an earlier process has recorded and left."""
-        for received in await self.storage.unanswered(self.account):
-            if received.id in self._mine:
-                continue
-            if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
-                await self.storage.answered(self.account, received.id)
-            else:
-                self._mine.add(received.id)
-                self.answer([event])
+        """Answers what processes that died have recorded and left, until it is cancelled."""
+        async with aclosing(left_behind(self.storage, self.account)) as batches:
+            async for batch in batches:
+                for received in batch:
+                    if received.id not in self._mine:
+                        await self._take_up(received)
+
+    async def _take_up(self, received: Received) -> None:
+        if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
+            await self.storage.answered(self.account, received.id)
+        else:
+            self._mine.add(received.id)
+            self.answer([event])
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
@@ -150,7 +155,8 @@ class Answers:
             await self._ping(event)
 
     async def _deliver(self, event: Event, events: AsyncGenerator[ReplyEvent, None]) -> None:
-        bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES)
+        alone = event.token is not None or not event.guild
+        bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES, private_files=alone)
         sent: set[str] = set()
 
         def told(message_id: str) -> None:

@@ -37,10 +37,11 @@ class Echoes:
         return self._messages.get(nonce)
 
 
-def limits(account: str, upload_bytes: int = UPLOAD_BYTES) -> Limits:
+def limits(account: str, upload_bytes: int = UPLOAD_BYTES, *, private_files: bool = False) -> Limits:
     return Limits(
         message_units=MESSAGE_UNITS,
         upload_bytes=upload_bytes,
+        private_files=private_files,
         interval_s=_INTERVAL_S,
         typing_s=8.0,
         account=account,
@@ -96,7 +97,7 @@ class DiscordChannel:
     async def typing(self) -> None:
         await self._calls("POST", "/channels/{channel_id}/typing", channel_id=self._id)
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
         """Raises Rejected where the bot may not attach files: the text has arrived, so the reply goes on."""
         try:
             return await self._post({"allowed_mentions": NO_PINGS}, reply_to, nonce, (name, data))

@@ -26,6 +26,10 @@ def body(frame: Frame) -> dict[str, Any]:
     }
 
 
+WHISPERED: dict[str, Any] = {"allowed_mentions": NO_PINGS, "flags": _EPHEMERAL}
+"""The body of a file that only the asker sees."""
+
+
 def whispered(frame: Frame) -> dict[str, Any]:
     """The body of a message that only the asker sees."""
     return body(frame) | {"flags": _SUPPRESS_EMBEDS | _EPHEMERAL}

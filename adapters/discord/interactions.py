@@ -13,7 +13,7 @@ from typing import Any, Literal
 from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected
 from adapters.discord.calls import Calls, Expired
 from adapters.discord.channel import DiscordChannel, Echoes
-from adapters.discord.content import NO_PINGS, body, whispered
+from adapters.discord.content import NO_PINGS, WHISPERED, body, whispered
 
 _FOLLOW_UP = "/webhooks/{webhook_id}/{webhook_token}"
 _ORIGINAL = _FOLLOW_UP + "/messages/@original"
@@ -110,7 +110,9 @@ class InteractionChannel(DiscordChannel):
         self._by_token.add(message_id)
         return message_id
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
+        if private or self._deferred == "private":
+            return await self._follow_up(WHISPERED, (name, data))
         try:
             return await super().upload(name, data, reply_to=reply_to, nonce=nonce)
         except Rejected:

@@ -87,7 +87,7 @@ class Platform:
         first = not self.ready.is_set()
         self.ready.set()
         if first:
-            await self.answers.take_up()
+            self._begin(self.answers.take_up())
         await read_missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

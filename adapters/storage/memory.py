@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from adapters.storage.memory_personal import MemoryPersonal
 from bots.ports import Delivered, Received, Reply, Storage, Turn
 
 
-class MemoryStorage(Storage):
+class MemoryStorage(MemoryPersonal, Storage):
     """Keeps everything until the process ends, and grows with every turn: not for a bot that runs for days."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._received: dict[tuple[str, str], Received] = {}
         self._answered: set[tuple[str, str]] = set()
         self._replies: dict[tuple[str, str], Reply] = {}
@@ -33,7 +35,10 @@ class MemoryStorage(Storage):
         return [e for key, e in self._received.items() if e.account == account and key not in self._answered]
 
     async def answered(self, account: str, event_id: str) -> None:
-        self._answered.add((account, event_id))
+        event = self._received.get((account, event_id))
+        if event is not None:
+            self._answered.add((account, event_id))
+            self._received[account, event_id] = replace(event, payload="", chat="")
 
     async def orphaned(self, account: str) -> Sequence[Received]:
         return []
@@ -56,11 +61,12 @@ class MemoryStorage(Storage):
             await self.put_turn(answer)
 
     async def preferences(self, person: str) -> Mapping[str, str]:
-        return dict(self._preferences.get(person, {}))
+        return dict(self._preferences.get(self.profile_of(person), {}))
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
-        kept = {**self._preferences.get(person, {}), **values}
-        self._preferences[person] = {name: value for name, value in kept.items() if value is not None}
+        profile = self.profile_of(person)
+        kept = {**self._preferences.get(profile, {}), **values}
+        self._preferences[profile] = {name: value for name, value in kept.items() if value is not None}
 
     async def head(self, chat: str, person: str) -> str | None:
         return self._heads.get((chat, person))
@@ -106,4 +112,4 @@ class MemoryStorage(Storage):
     async def record_shown(self, chat: str, answer_id: str) -> None:
         for key, reply in self._replies.items():
             if (reply.chat, reply.answer_id) == (chat, answer_id) and reply.ending:
-                self._replies[key] = replace(reply, shown=True)
+                self._replies[key] = replace(reply, shown=True, request="", ending="{}")

@@ -14,8 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
+from adapters.storage.links import SqlLinks, profile_of, settled_profile
+from adapters.storage.personal import SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, preferences, processes, replies, turns
 from adapters.storage.upsert import insert_new, upsert
+from adapters.storage.usage import SqlUsage
 from bots.ports import Delivered, Received, Reply, Storage, StorageError, Turn
 
 _FIELDS = tuple(field.name for field in fields(Turn))
@@ -24,7 +27,7 @@ _REPLY = tuple(field.name for field in fields(Reply))
 _RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
 
 
-class SqlStorage(Storage):
+class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     """Keeps everything in the database; every method raises `StorageError` where the database fails.
 
     A method that finds the server away waits a minute for it, except for those that write `behind`.
@@ -152,24 +155,29 @@ class SqlStorage(Storage):
 
     @lasting
     async def answered(self, account: str, event_id: str) -> None:
-        done = update(inbox).where(inbox.c.account == account, inbox.c.id == event_id).values(answered=True)
+        done = (
+            update(inbox)
+            .where(inbox.c.account == account, inbox.c.id == event_id)
+            .values(answered=True, payload="", chat="")
+        )
         async with self._database.write() as connection:
             await connection.execute(done)
 
     @lasting
     async def preferences(self, person: str) -> Mapping[str, str]:
-        query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == person)
+        query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == profile_of(person))
         async with self._database.read() as connection:
             rows = await connection.execute(query)
         return {row.name: row.value for row in rows}
 
     @lasting
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
-        kept = [{"person": person, "name": n, "value": value} for n, value in values.items() if value is not None]
         forgotten = [name for name, value in values.items() if value is None]
-        own = preferences.c.person == person
         async with self._database.write() as connection:
+            profile = await settled_profile(connection, person)
+            kept = [{"person": profile, "name": n, "value": value} for n, value in values.items() if value is not None]
             if forgotten:
+                own = preferences.c.person == profile
                 await connection.execute(delete(preferences).where(own, preferences.c.name.in_(forgotten)))
             if kept:
                 await connection.execute(upsert(self._database.dialect, preferences, kept))
@@ -255,7 +263,8 @@ class SqlStorage(Storage):
     async def _record_shown(self, chat: str, answer_id: str) -> None:
         over = replies.c.chat == chat, replies.c.answer_id == answer_id, replies.c.ending != ""
         async with self._database.write() as connection:
-            await connection.execute(update(replies).where(*over).values(shown=True))
+            # What was asked and said is in the conversation, for as long as that is kept.
+            await connection.execute(update(replies).where(*over).values(shown=True, request="", ending="{}"))
 
 
 def _same(reply: Reply) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -131,3 +131,52 @@ names = Table(
     Column("folded", AnyText, nullable=False),
     Index("names_by_folded", "folded", unique=True),
 )
+
+# What retention and erasing look for.
+Index("turns_by_age", turns.c.created_at)
+Index("replies_by_age", replies.c.created_at)
+Index("turns_by_person", turns.c.person)
+
+# A day is a date in UTC, as text.
+usage = Table(
+    "usage",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("day", AnyText, primary_key=True),
+    Column("answers", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("captions", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Index("usage_by_day", "day"),
+)
+
+# Times of answers are kept as counts in buckets: a busy day takes no more room than a quiet one.
+histograms = Table(
+    "histograms",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("day", AnyText, primary_key=True),
+    Column("kind", AnyText, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index("histograms_by_day", "day"),
+)
+
+# `profile` is the id under which the settings of all linked ids are; that id has a row here too.
+links = Table(
+    "links",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("profile", AnyText, nullable=False),
+    Index("links_by_profile", "profile"),
+)
+
+# Who reads the database learns no code from it.
+link_codes = Table(
+    "link_codes",
+    metadata,
+    Column("digest", AnyText, primary_key=True),
+    Column("person", AnyText, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("link_codes_by_person", "person", unique=True),
+)

@@ -26,6 +26,18 @@ def upsert(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Ins
     return insert.on_conflict_do_update(index_elements=keys, set_=_others(table, insert.excluded))
 
 
+def add(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
+    """Inserts the rows; the numbers of each are added to those of the one that is there under its primary key."""
+    keys = list(table.primary_key.columns)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table).values(rows)
+        return statement.on_conflict_do_update(index_elements=keys, set_=_sums(table, statement.excluded))
+    insert = sqlite.insert(table).values(rows)
+    return insert.on_conflict_do_update(index_elements=keys, set_=_sums(table, insert.excluded))
+
+
 def insert_new(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
     """Inserts the rows whose primary key is not there yet."""
     if dialect == "postgresql":
@@ -37,3 +49,7 @@ def insert_new(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) ->
 
 def _others(table: Table, proposed: Any) -> dict[str, Any]:
     return {column.name: proposed[column.name] for column in table.columns if not column.primary_key}
+
+
+def _sums(table: Table, proposed: Any) -> dict[str, Any]:
+    return {column.name: column + proposed[column.name] for column in table.columns if not column.primary_key}

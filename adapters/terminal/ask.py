@@ -7,14 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from adapters.app import in_memory
 from adapters.delivery.renderers.terminal import safe
+from adapters.terminal.channel import save
 from bots import wording
 from bots.messages import (
+    Attached,
     Captioned,
     Ended,
     Failed,
@@ -64,6 +66,9 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
         show = _Lines() if question.json else _Prose()
         async with aclosing(app.bot.respond(incoming)) as events:
             async for event in events:
+                if isinstance(event, Attached):
+                    path = await asyncio.to_thread(save, Path(), event.name, event.data)
+                    event = replace(event, name=str(path))
                 show(event)
         return show.exit_code
 
@@ -87,6 +92,8 @@ class _Prose:
             case Notice(text, refused=refused):
                 print(f"partyline: {text}" if refused else text, file=sys.stderr if refused else sys.stdout, flush=True)
                 self.exit_code = int(refused)
+            case Attached(path, _, text):
+                print(*filter(None, (text, f"Saved as {path}")), sep="\n\n", flush=True)
             case Failed(sentence):
                 print(f"\npartyline: {sentence}", file=sys.stderr, flush=True)
                 self.exit_code = 1
@@ -118,6 +125,9 @@ class _Lines:
                 self._print("finished", self._text, reason=event.reason, usage=usage, timings=timings)
             case Notice(text, refused=False):
                 self._print("text", text)
+                self._print("finished", text, reason="stop", usage={}, timings={})
+            case Attached(path, _, text):
+                self._print("file", text, path=path)
                 self._print("finished", text, reason="stop", usage={}, timings={})
             case Notice(sentence) | Failed(sentence):
                 self._print("failed", sentence)

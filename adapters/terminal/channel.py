@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
-from adapters.delivery.channel import Frame, Limits, MessageGone
+from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 
-LIMITS = Limits(message_units=4_000_000, interval_s=0.05)
+LIMITS = Limits(message_units=4_000_000, upload_bytes=1 << 30, private_files=True, interval_s=0.05)
 # While an answer grows, its chunk ends with the fence that closes an open block for now: that line is not the model's.
 _CLOSING_FENCE = re.compile(r"\n[> ]*(`{3,}|~{3,})\s*\Z")
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
@@ -23,12 +25,14 @@ class TerminalChannel:
         write: prints a text as it is and flushes.
         colour: with ANSI styles.
         width: columns of the terminal.
+        folder: where files are saved.
     """
 
-    def __init__(self, write: Callable[[str], None], *, colour: bool, width: int) -> None:
+    def __init__(self, write: Callable[[str], None], *, colour: bool, width: int, folder: Path = Path()) -> None:
         self._write = write
         self._colour = colour
         self._width = width
+        self._folder = folder
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self._sent: dict[str, str] = {}
@@ -69,8 +73,14 @@ class TerminalChannel:
     async def typing(self) -> None:
         pass
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
-        raise AssertionError("no file is sent where upload_bytes is 0")
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
+        """Saves the file and prints its path."""
+        try:
+            path = await asyncio.to_thread(save, self._folder, name, data)
+        except OSError as error:
+            raise Rejected(f"{name} cannot be saved: {error.strerror}") from error
+        self._print_line(f"Saved as {path}")
+        return self._sent.setdefault(nonce, f"{self._run}-{next(self._numbers)}")
 
     def _show(self, message_id: str, frame: Frame) -> None:
         shown = self._shown[message_id]
@@ -109,6 +119,24 @@ class TerminalChannel:
 
     def _dimmed(self, text: str) -> str:
         return f"{_DIM}{text}{_PLAIN}" if self._colour else text
+
+
+def save(folder: Path, name: str, data: bytes) -> Path:
+    """Writes a new file for its owner alone, under another number where the name is taken; returns its path. Blocks.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    plain = Path(name)
+    for number in count(1):
+        path = folder / (plain.name if number == 1 else f"{plain.stem}-{number}{plain.suffix}")
+        try:
+            path.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            continue
+        path.write_bytes(data)
+        return path
+    raise AssertionError("numbers do not end")
 
 
 class _Shown:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from adapters.web import protocol
+from adapters.web.handouts import Handouts
 
 _MAX_BACKLOG = 1000
 _MAX_KEPT_NOTICES = 20
@@ -60,6 +61,7 @@ class Audience:
         self._listeners: dict[str, list[Listener]] = {}
         self._names: dict[str, str] = {}
         self._missed: dict[str, list[str]] = {}
+        self.handouts = Handouts()
 
     def __contains__(self, person: object) -> bool:
         return person in self._listeners
@@ -88,6 +90,11 @@ class Audience:
         self._listeners.pop(listener.person, None)
         self._names.pop(listener.person, None)
         self.tell_people()
+
+    def forget(self, person: str) -> None:
+        """Drops the words and files that wait for this person."""
+        self._missed.pop(person, None)
+        self.handouts.forget(person)
 
     def rename(self, person: str, name: str) -> None:
         self._names[person] = name

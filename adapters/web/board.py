@@ -61,6 +61,10 @@ class Board:
         """The newest posts as JSON, oldest first."""
         return [self._views[post_id][1] for post_id in self._recent if post_id in self._views]
 
+    def posts(self) -> list[Post]:
+        """The newest posts, oldest first."""
+        return list(self._recent.values())
+
     def growing(self, asker: str | None = None) -> list[Post]:
         """The answers that are being written, for one person or for all."""
         return [post for post in self._recent.values() if post.frame.growing and asker in (None, post.asker)]

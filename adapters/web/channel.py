@@ -16,8 +16,11 @@ from adapters.web.people import BOT_NAME
 from adapters.web.posts import Attachment, Post, Posts, StoredFile
 
 CHAT = "web:lobby"
-LIMITS = Limits(message_units=16_000, upload_bytes=8 * 1024 * 1024, interval_s=0.05, max_chunks=5)
+LIMITS = Limits(message_units=16_000, upload_bytes=8 * 1024 * 1024, private_files=True, interval_s=0.05, max_chunks=5)
 """Code points of Markdown: an edit sends the whole message again, so it has to stay light."""
+
+FILE, PICTURE = "application/octet-stream", "image/png"
+"""Media types of what the bot posts; a browser shows the second."""
 
 
 class WebChannel:
@@ -43,7 +46,7 @@ class WebChannel:
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         self._check(frame)
         if frame.private and self._asker:
-            return await self._whisper(self._private_post(frame, reply_to, nonce))
+            return await self._whisper(self._private_post(reply_to, nonce, kind="bot", frame=frame))
         return await self._add(kind="bot", frame=frame, reply_to=reply_to, nonce=nonce)
 
     async def find(self, nonce: str) -> str | None:
@@ -70,14 +73,16 @@ class WebChannel:
     async def typing(self) -> None:
         self._audience.broadcast("typing", protocol.typing())
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
         if len(data) > self.limits.upload_bytes:
             raise Rejected(f"a file of {len(data)} bytes is over the limit")
-        stored = StoredFile(id=secrets.token_urlsafe(12), name=name, media_type="application/octet-stream", data=data)
-        attachment = Attachment(id=stored.id, name=name, media_type=stored.media_type)
-        return await self._add(
-            stored, kind="file", frame=Frame(), reply_to=reply_to, nonce=nonce, attachments=(attachment,)
-        )
+        media_type = PICTURE if name.endswith(".png") else FILE
+        stored = StoredFile(id=secrets.token_urlsafe(12), name=name, media_type=media_type, data=data)
+        fields: dict[str, Any] = {"kind": "file", "frame": Frame(), "attachments": (_attachment(stored),)}
+        if private and self._asker:
+            self._audience.handouts.add(self._asker, stored)
+            return await self._whisper(self._private_post(reply_to, nonce, **fields))
+        return await self._add(stored, reply_to=reply_to, nonce=nonce, **fields)
 
     async def _add(self, *files: StoredFile, nonce: str, **fields: Any) -> str:
         """Makes the post that the nonce names, once.
@@ -100,18 +105,17 @@ class WebChannel:
         if self.measure(frame) > self.limits.message_units:
             raise Rejected(f"{self.measure(frame)} code points are over the limit")
 
-    def _private_post(self, frame: Frame, reply_to: str | None, nonce: str) -> Post:
+    def _private_post(self, reply_to: str | None, nonce: str, **fields: Any) -> Post:
         return Post(
             id="private-" + secrets.token_hex(8),
             position=0,
-            kind="bot",
             author="",
             name=BOT_NAME,
-            frame=frame,
             asker=self._asker,
             reply_to=reply_to,
             nonce=nonce,
             created_at=time.time(),
+            **fields,
         )
 
     async def _whisper(self, post: Post) -> str:
@@ -119,3 +123,7 @@ class WebChannel:
         drawn = await asyncio.to_thread(self._board.draw, post)
         self._audience.tell_surely(self._asker, post.id, protocol.notice(drawn))
         return post.id
+
+
+def _attachment(stored: StoredFile) -> Attachment:
+    return Attachment(id=stored.id, name=stored.name, media_type=stored.media_type)

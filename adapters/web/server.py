@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -16,14 +16,17 @@ from adapters.web import protection
 from adapters.web.answers import Answers, Outboxes, Responder
 from adapters.web.audience import Audience
 from adapters.web.board import Board
+from adapters.web.channel import PICTURE
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
+from adapters.web.personal import PageData
 from adapters.web.posts import Posts
 from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
 from adapters.web.thumbnails import MEDIA_TYPE
 from adapters.web.uploads import MAX_PICTURE_BYTES, Refused, Uploads
 from adapters.web.visits import Example, Visits
+from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox
 from inference.api import ModelInfo
 
@@ -43,6 +46,7 @@ class WebServer:
         posts: keeps the channel's posts, files and names.
         commands: (name without the slash, summary) of what the message box completes.
         host: where to listen; loopback, unless somebody else takes care of who may come.
+        keeps: told what the page holds of people in memory.
         port: 0 takes a free one.
         hostnames: further names by which the page may be called, beside loopback's.
         grace_s: how long a closed page may take to come back (a reload) before its answers are stopped.
@@ -65,6 +69,7 @@ class WebServer:
         port: int = 8080,
         hostnames: Collection[str] = (),
         grace_s: float = 6.0,
+        keeps: Callable[[PersonalData], None] = lambda _: None,
     ) -> None:
         self._bot = bot
         self._outboxes = outboxes
@@ -80,6 +85,7 @@ class WebServer:
         self._port = port
         self._hostnames = hostnames
         self._grace_s = grace_s
+        self._keeps = keeps
         self._uploads = Uploads()
         self._sockets: set[web.WebSocketResponse] = set()
         self._code_css = ""
@@ -94,6 +100,7 @@ class WebServer:
         audience = Audience()
         board = Board(self._posts, audience, render_html)
         await board.open()
+        self._keeps(PageData(board, audience, self._uploads))
         self._code_css = await asyncio.to_thread(_code_css)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(board.flush)
@@ -187,16 +194,19 @@ class WebServer:
         return response
 
     async def _file(self, request: web.Request) -> web.Response:
-        stored = await self._posts.file(request.match_info["id"])
+        file_id = request.match_info["id"]
+        handouts = request.app[_VISITS].audience.handouts
+        stored = handouts.get(person_id(_secret(request)), file_id) or await self._posts.file(file_id)
         if stored is None:
             raise web.HTTPNotFound(text="There is no such file.\n")
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        if stored.media_type != MEDIA_TYPE:
+        if stored.media_type not in _SHOWN:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(stored.name)}"
         return web.Response(body=stored.data, content_type=stored.media_type, headers=headers)
 
 
 _VISITS = web.AppKey("visits", Visits)
+_SHOWN = (MEDIA_TYPE, PICTURE)
 
 
 async def _static(request: web.Request) -> web.StreamResponse:

@@ -93,6 +93,10 @@ class Uploads:
         if upload and upload.person == person:
             del self._waiting[upload_id]
 
+    def forget(self, person: str) -> None:
+        """Drops everything that this person's next message would have taken."""
+        self._waiting = {key: each for key, each in self._waiting.items() if each.person != person}
+
     def _check_room(self, person: str, size: int) -> None:
         own = sum(each.person == person for each in self._waiting.values())
         if own >= 2 * MAX_PICTURES:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -56,8 +58,9 @@ async def web() -> AsyncIterator[Subject]:
 @asynccontextmanager
 async def terminal() -> AsyncIterator[Subject]:
     printed: list[str] = []
-    channel = TerminalChannel(printed.append, colour=False, width=80)
-    yield Subject(channel, "c", lambda: ["".join(printed)] if printed else [], appends=True)
+    with TemporaryDirectory() as folder:
+        channel = TerminalChannel(printed.append, colour=False, width=80, folder=Path(folder))
+        yield Subject(channel, "c", lambda: ["".join(printed)] if printed else [], appends=True)
 
 
 @asynccontextmanager
@@ -148,6 +151,8 @@ async def test_files_arrive_where_the_platform_takes_them(subject: Subject) -> N
     if subject.channel.limits.upload_bytes:
         first = await subject.channel.upload("answer.md", b"text", reply_to=None, nonce="f1")
         assert first != await subject.channel.upload("code.py", b"x = 1", reply_to=None, nonce="f2")
+    if subject.channel.limits.private_files:
+        await subject.channel.upload("mine.json", b"{}", reply_to=None, nonce="f3", private=True)
 
 
 async def test_a_whole_reply_arrives(subject: Subject) -> None:

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from adapters.storage.database import Database, open_database
 from adapters.storage.schema import HEAD, VERSION_TABLE, migration_config
@@ -173,3 +173,22 @@ async def test_a_block_is_written_whole_or_not_at_all(path: Path, fail: bool) ->
         else:
             await outcome
         assert await SqlStorage(database).head("c", "p") == (None if fail else "t")
+
+
+def make_second_version(path: Path) -> None:
+    """A database of version 0002 with an event that was answered and one that was not."""
+    path.parent.mkdir()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(migration_config(connection), "0002")
+        for number, answered in enumerate(("true", "false")):
+            row = f"('a', 'e{number}', {number}, 'chat', 'secret', 0.0, {answered})"
+            connection.execute(text(f"INSERT INTO inbox VALUES {row}"))
+    engine.dispose()
+
+
+async def test_what_answered_events_had_said_goes_with_the_upgrade(path: Path) -> None:
+    await asyncio.to_thread(make_second_version, path)
+    async with open_database(str(path)) as database, database.read() as connection:
+        rows = (await connection.execute(text("SELECT id, chat, payload FROM inbox ORDER BY id"))).all()
+    assert [tuple(row) for row in rows] == [("e0", "", ""), ("e1", "chat", "secret")]

@@ -135,6 +135,7 @@ class Chat:
     """Frames that were too long or empty."""
     in_flight: int = 0
     most_in_flight: int = 0
+    private_files: set[str] = field(default_factory=set)
     tokens: float = 1.0
     refilled_at: float = 0.0
     recent: deque[float] = field(default_factory=deque)
@@ -305,10 +306,16 @@ class SimulatedChannel:
 
         await self._platform.call(self._chat, apply)
 
-    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str) -> str:
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
         if len(data) > self._limits.upload_bytes:
             raise Rejected("the file is too large")
-        return await self._platform.call(self._chat, lambda chat: self._post(chat, nonce, None, reply_to, (name, data)))
+
+        def apply(chat: Chat) -> str:
+            if private:
+                chat.private_files.add(name)
+            return self._post(chat, nonce, None, reply_to, (name, data))
+
+        return await self._platform.call(self._chat, apply)
 
     def _post(
         self, chat: Chat, nonce: str, frame: Frame | None, reply_to: str | None, file: tuple[str, bytes] | None

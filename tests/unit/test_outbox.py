@@ -12,6 +12,7 @@ from adapters.delivery.channel import Frame, Limits, Rejected, RetryAfter, Unkno
 from adapters.delivery.outbox import Outboxes
 from bots.messages import (
     Action,
+    Attached,
     Captioned,
     Ended,
     Failed,
@@ -438,3 +439,40 @@ def test_a_call_that_never_ends_is_looked_into() -> None:
     run_virtually(main())
     assert texts(platform) == ["one two\ntiny, stop"]
     assert platform.chat("c").frames[-1][0] < 62
+
+
+WHISPERING = Limits(message_units=400, upload_bytes=100, private_files=True)
+OPEN = Limits(message_units=400, upload_bytes=100)
+EXPORT = Attached("data.json", b"{}", "Here you are.", private=True, otherwise="Ask me where we are alone.")
+
+
+@pytest.mark.parametrize(
+    ("event", "limits", "words", "files", "private"),
+    [
+        (Attached("a.png", b"x", "A picture."), OPEN, ["A picture."], {"a.png": b"x"}, set()),
+        (Attached("a.png", b"x"), OPEN, [], {"a.png": b"x"}, set()),
+        (Attached("a.png", b"x", "A picture.", private=True), OPEN, ["A picture."], {"a.png": b"x"}, set()),
+        (Attached("a.png", b"x", "A picture."), Limits(message_units=400), ["A picture."], {}, set()),
+        (EXPORT, WHISPERING, ["Here you are."], {"data.json": b"{}"}, {"data.json"}),
+        (EXPORT, OPEN, ["Ask me where we are alone."], {}, set()),
+    ],
+)
+def test_a_file_of_the_bot_follows_its_words(
+    event: Attached, limits: Limits, words: list[str], files: dict[str, bytes], private: set[str]
+) -> None:
+    chat = deliver(event, limits=limits).chat("c")
+    assert [plain(message.frames[-1]) for message in chat.visible] == words
+    assert (chat.files, chat.private_files) == (files, private)
+
+
+def test_a_file_that_is_larger_than_the_platform_takes_comes_in_pieces() -> None:
+    data = "{é".encode() * 100
+    chat = deliver(Attached("data.json", data, "Yours."), limits=OPEN).chat("c")
+    assert list(chat.files) == ["data-part1.json", "data-part2.json", "data-part3.json", "data-part4.json"]
+    assert b"".join(chat.files.values()) == data
+
+
+def test_a_file_reaches_the_chat_once_though_connections_break() -> None:
+    platform = Platform(faults=Faults(unsent=0.2, lost_before=0.2, lost_after=0.3), seed=3)
+    chat = deliver(Attached("a.png", b"x", "A picture."), platform=platform).chat("c")
+    assert (chat.all_files, len(chat.visible)) == ([b"x"], 1)

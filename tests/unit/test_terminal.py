@@ -1,6 +1,7 @@
 """A terminal prints what has been added; nothing in an answer can steer it."""
 
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from adapters.app import phrases
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.delivery.outbox import Outboxes
 from adapters.terminal.channel import TerminalChannel
-from bots.messages import Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
 from inference.api import Timings, Usage
 from tests.servers.simulated import Records, told
 
@@ -20,9 +21,9 @@ PIECES = ["word ", "\n", "```python\n", "```\n", "- item\n", "> quote\n", "**bol
 class Screen:
     """What a terminal without colours shows."""
 
-    def __init__(self, *, colour: bool = False) -> None:
+    def __init__(self, *, colour: bool = False, folder: Path = Path("nowhere")) -> None:
         self.text = ""
-        self.channel = TerminalChannel(self._write, colour=colour, width=80)
+        self.channel = TerminalChannel(self._write, colour=colour, width=80, folder=folder)
 
     def _write(self, text: str) -> None:
         self.text += text
@@ -98,3 +99,23 @@ async def test_whatever_grows_is_printed_once(pieces: list[str]) -> None:
 async def test_waiting_is_told() -> None:
     text = await delivered(Started(answer_id="a"), Waiting(2, 8.0), Said("yes"), ended())
     assert "yes" in text
+
+
+async def test_a_file_is_saved_and_never_over_another(tmp_path: Path) -> None:
+    screen = Screen(folder=tmp_path)
+    async with Outboxes(phrases=phrases()) as outboxes:
+        for data in (b"1", b"2"):
+            events = told([Attached("../stats.png", data, "Your week.", private=True, otherwise="no")])
+            await outboxes.deliver(screen.channel, "c", events, reply_to=None, record=Records())
+    first, second = tmp_path / "stats.png", tmp_path / "stats-2.png"
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    assert screen.text.startswith(f"Your week.\nSaved as {first}\n")
+    assert first.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_folder_that_cannot_be_written_ends_nothing() -> None:
+    screen = Screen()
+    async with Outboxes(phrases=phrases()) as outboxes:
+        events = told([Attached("stats.png", b"1", "Your week.")])
+        await outboxes.deliver(screen.channel, "c", events, reply_to=None, record=Records())
+    assert screen.text == "Your week.\n"

@@ -12,8 +12,9 @@ from adapters.delivery.channel import Frame, MessageGone, Rejected, Unsent
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
 from adapters.web.channel import LIMITS, WebChannel
+from adapters.web.handouts import LIFETIME_S, Handouts
 from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
+from adapters.web.posts import Post, StoredFile
 
 
 class Recorder(Listener):
@@ -156,6 +157,34 @@ async def test_a_file_is_posted_and_served(desk: Desk) -> None:
     stored = await desk.posts.file(attachment["id"])
     assert stored is not None
     assert stored.data == b"# long"
+
+
+async def test_a_private_file_is_the_askers_alone_and_is_not_kept(desk: Desk) -> None:
+    await desk.channel.upload("data.json", b"{}", reply_to="p0", nonce="f", private=True)
+    await desk.channel.upload("stats.png", b"PNG", reply_to="p0", nonce="g", private=True)
+    told = [message["post"] for message in desk.ada.told if message["type"] == "notice"]
+    export, picture = (post["attachments"][0] for post in told)
+    assert [post["kind"] for post in told] == ["file", "file"]
+    assert (export["media_type"], picture["media_type"]) == ("application/octet-stream", "image/png")
+    assert not [message for message in desk.bob.told if message["type"] in ("notice", "post")]
+    assert await desk.posts.load(9) == []
+    assert await desk.posts.file(export["id"]) is None
+    assert desk.audience.handouts.get("web:bob", export["id"]) is None
+    mine = desk.audience.handouts.get("web:ada", export["id"])
+    assert mine is not None
+    assert mine.data == b"{}"
+
+
+def test_what_was_handed_out_is_forgotten() -> None:
+    now = 0.0
+    handouts = Handouts(lambda: now)
+    files = [StoredFile(id=f"f{n}", name="a", media_type="b", data=b"") for n in range(100)]
+    for file in files:
+        handouts.add("web:ada", file)
+    assert handouts.get("web:ada", "f0") is None
+    assert handouts.get("web:ada", "f99") is files[99]
+    now = LIFETIME_S
+    assert handouts.get("web:ada", "f99") is None
 
 
 async def test_what_is_over_the_limits_is_rejected(desk: Desk) -> None:

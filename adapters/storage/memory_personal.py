@@ -1,0 +1,154 @@
+"""`bots.personal.Personal` in plain dictionaries."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from bots.personal import Histogram, Kind, Mark, Personal, Retention, Used
+from bots.ports import Received, Reply, Turn
+
+
+class MemoryPersonal(Personal):
+    """A part of `adapters.storage.memory.MemoryStorage`, which has these."""
+
+    _received: dict[tuple[str, str], Received]
+    _answered: set[tuple[str, str]]
+    _replies: dict[tuple[str, str], Reply]
+    _preferences: dict[str, dict[str, str]]
+    _heads: dict[tuple[str, str], str]
+    _turns: dict[str, Turn]
+    _messages: dict[tuple[str, str], dict[int, str]]
+    _answers: dict[tuple[str, str], tuple[str, int]]
+
+    def __init__(self) -> None:
+        self._usage: dict[tuple[str, str], Used] = {}
+        self._marks: dict[tuple[str, str], Counter[Mark]] = {}
+        self._profiles: dict[str, str] = {}
+        self._codes: dict[str, tuple[str, float]] = {}
+
+    def profile_of(self, person: str) -> str:
+        return self._profiles.get(person, person)
+
+    async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
+        self._usage[person, day] = self._usage.get((person, day), Used()) + used
+        self._marks.setdefault((person, day), Counter()).update(marks)
+
+    async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
+        found: defaultdict[str, Used] = defaultdict(Used)
+        for (person, day), used in self._usage.items():
+            if day >= since and (people is None or person in people):
+                found[day] += used
+        return found
+
+    async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
+        found: defaultdict[tuple[str, Kind], Counter[int]] = defaultdict(Counter)
+        for (person, day), marks in self._marks.items():
+            if day >= since and (people is None or person in people):
+                for mark, number in marks.items():
+                    found[day, mark.kind][mark.bucket] += number
+        return found
+
+    async def people(self, person: str) -> Sequence[str]:
+        profile = self.profile_of(person)
+        linked = sorted(each for each, own in self._profiles.items() if own == profile)
+        return sorted(linked, key=lambda each: each != profile) or [person]
+
+    async def put_code(self, code: str, person: str, expires_at: float) -> None:
+        self._codes = {each: owner for each, owner in self._codes.items() if owner[0] != person}
+        self._codes[code] = (person, expires_at)
+
+    async def redeem(self, code: str, person: str, now: float) -> bool:
+        giver, expires_at = self._codes.get(code, ("", 0.0))
+        if giver in ("", person) or expires_at <= now:
+            return False
+        del self._codes[code]
+        everybody = [*await self.people(giver), *await self.people(person)]
+        profile, other = self.profile_of(giver), self.profile_of(person)
+        self._profiles |= dict.fromkeys(everybody, profile)
+        if other != profile:
+            self._preferences[profile] = self._preferences.pop(other, {}) | self._preferences.get(profile, {})
+        return True
+
+    async def unlink(self, person: str) -> bool:
+        everybody = await self.people(person)
+        rest = [each for each in everybody if each != person]
+        if not rest:
+            return False
+        own = dict(self._preferences.get(everybody[0], {}))
+        self._preferences[person] = own
+        self._preferences[rest[0]] = dict(own)
+        del self._profiles[person]
+        self._profiles |= dict.fromkeys(rest, rest[0])
+        if len(rest) == 1:
+            del self._profiles[rest[0]]
+        return True
+
+    async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
+        conversations = defaultdict(list)
+        for turn in self._turns.values():
+            if turn.person in people:
+                conversations[turn.chat].append(asdict(turn))
+        return {
+            "settings": dict(self._preferences.get(self.profile_of(people[0]), {})),
+            "usage": [
+                {"person": person, "day": day, **asdict(used)}
+                for (person, day), used in self._usage.items()
+                if person in people
+            ],
+            "conversations": conversations,
+        }
+
+    async def erase(self, people: Sequence[str]) -> None:
+        self._replies = {key: reply for key, reply in self._replies.items() if reply.person not in people}
+        self._forget_turns([turn for turn in self._turns.values() if turn.person in people])
+        self._heads = {key: turn for key, turn in self._heads.items() if key[1] not in people}
+        self._usage = {key: used for key, used in self._usage.items() if key[0] not in people}
+        self._marks = {key: marks for key, marks in self._marks.items() if key[0] not in people}
+        self._codes = {code: owner for code, owner in self._codes.items() if owner[0] not in people}
+        for person in people:
+            self._preferences.pop(person, None)
+            self._profiles.pop(person, None)
+
+    async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        def old(days: int) -> float:
+            return now - days * 86_400 if days else float("-inf")
+
+        turns = [turn for turn in self._turns.values() if turn.created_at < old(retention.days)]
+        turns = sorted(turns, key=lambda turn: turn.created_at)[:limit]
+        self._forget_turns(turns)
+        events = [key for key in self._answered if self._received[key].received_at < old(retention.event_days)][:limit]
+        for key in events:
+            self._answered.remove(key)
+            del self._received[key]
+        count = len(turns) + len(events) + _drop(self._replies, self._old_replies(old, retention)[:limit])
+        if retention.usage_days:
+            day = datetime.fromtimestamp(old(retention.usage_days), UTC).date().isoformat()
+            for kept in (self._usage, self._marks):
+                count += _drop(kept, [key for key in kept if key[1] < day][:limit])
+        return count + _drop(self._codes, [code for code, owner in self._codes.items() if owner[1] < now][:limit])
+
+    def _old_replies(self, old: Callable[[int], float], retention: Retention) -> list[tuple[str, str]]:
+        return [
+            key
+            for key, reply in self._replies.items()
+            if reply.created_at < old(retention.event_days if reply.shown else retention.days)
+            or reply.created_at < old(retention.days)
+        ]
+
+    def _forget_turns(self, turns: Sequence[Turn]) -> None:
+        ids = {turn.id for turn in turns}
+        for turn in turns:
+            del self._turns[turn.id]
+            for message in self._messages.pop((turn.chat, turn.id), {}).values():
+                del self._answers[turn.chat, message]
+        self._heads = {key: turn_id for key, turn_id in self._heads.items() if turn_id not in ids}
+
+
+def _drop(kept: dict[Any, Any], keys: Sequence[Any]) -> int:
+    for key in keys:
+        del kept[key]
+    return len(keys)

@@ -1,0 +1,150 @@
+"""`bots.personal.PersonalData` in SQL: what names a person, in every table."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, exists, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.storage.database import Database
+from adapters.storage.tables import (
+    deliveries,
+    files,
+    heads,
+    histograms,
+    inbox,
+    link_codes,
+    links,
+    names,
+    posts,
+    preferences,
+    replies,
+    turns,
+    usage,
+)
+from bots.personal import PersonalData, Retention
+
+DAY_S = 86_400.0
+_BY_PERSON = (preferences, replies, turns, heads, usage, histograms, links, link_codes, names)
+_MOST_VARIABLES = 500
+
+
+class SqlPersonalData(PersonalData):
+    """A part of `adapters.storage.sql.SqlStorage`."""
+
+    _database: Database
+
+    async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
+        async with self._database.read() as connection:
+            own = {table: await _rows(connection, table, people) for table in _BY_PERSON if table is not link_codes}
+            shown = await connection.execute(select(deliveries).where(_shows_turns_of(people)))
+            messages = [dict(row._mapping) for row in shown]
+            page = await connection.scalars(select(posts.c.document).where(_about(people)).order_by(posts.c.position))
+            documents = [json.loads(document) for document in page]
+        conversations = defaultdict(list)
+        for turn in sorted(own[turns], key=lambda turn: float(turn["created_at"])):
+            conversations[turn.pop("chat")].append(turn)
+        return {
+            "settings": {row["name"]: row["value"] for row in own[preferences]},
+            "names": [row["name"] for row in own[names]],
+            "usage": own[usage],
+            "times": own[histograms],
+            "conversations": conversations,
+            "standing_at": own[heads],
+            "replies": own[replies],
+            "messages": messages,
+            "page": documents,
+        }
+
+    async def erase(self, people: Sequence[str]) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(delete(deliveries).where(_shows_turns_of(people)))
+            await _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
+            for table in _BY_PERSON:
+                await connection.execute(delete(table).where(table.c.person.in_(people)))
+
+    async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        def old(days: int) -> float:
+            return now - days * DAY_S if days else float("-inf")
+
+        count = await self._expire_turns(old(retention.days), limit)
+        count += await self._expire_posts(old(retention.days), limit)
+        for table in (usage, histograms):
+            count += await self._delete_some(table, table.c.day < _date(old(retention.usage_days)), limit)
+        answered = and_(inbox.c.answered, inbox.c.received_at < old(retention.event_days))
+        count += await self._delete_some(inbox, answered, limit)
+        over = and_(replies.c.shown, replies.c.created_at < old(retention.event_days))
+        count += await self._delete_some(replies, or_(over, replies.c.created_at < old(retention.days)), limit)
+        return count + await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
+
+    async def _expire_turns(self, before: float, limit: int) -> int:
+        limit = min(limit, _MOST_VARIABLES)
+        query = select(turns.c.id).where(turns.c.created_at < before).order_by(turns.c.created_at).limit(limit)
+        async with self._database.read() as connection:
+            ids = (await connection.scalars(query)).all()
+        if ids:
+            shown = select(turns.c.chat, turns.c.id).where(turns.c.id.in_(ids))
+            async with self._database.write() as connection:
+                answers = tuple_(deliveries.c.chat, deliveries.c.answer_id)
+                await connection.execute(delete(deliveries).where(answers.in_(shown)))
+                await connection.execute(delete(heads).where(heads.c.turn_id.in_(ids)))
+                await connection.execute(delete(turns).where(turns.c.id.in_(ids)))
+        return len(ids)
+
+    async def _expire_posts(self, before: float, limit: int) -> int:
+        """Posts have no date outside of their document, but the oldest come first."""
+        query = select(posts.c.id, posts.c.document).order_by(posts.c.position).limit(min(limit, _MOST_VARIABLES))
+        if before < 0:
+            return 0
+        async with self._database.read() as connection:
+            oldest = (await connection.execute(query)).all()
+        ids = [row.id for row in oldest if json.loads(row.document)["created_at"] < before]
+        if ids:
+            async with self._database.write() as connection:
+                await _delete_posts(connection, select(posts.c.id, posts.c.document).where(posts.c.id.in_(ids)))
+        return len(ids)
+
+    async def _delete_some(self, table: Table, condition: ColumnElement[bool], limit: int) -> int:
+        async with self._database.read() as connection:
+            if not await connection.scalar(select(exists().select_from(table).where(condition))):
+                return 0
+        keys = list(table.primary_key.columns)
+        oldest = select(*keys).where(condition).limit(limit)
+        async with self._database.write() as connection:
+            return (await connection.execute(delete(table).where(tuple_(*keys).in_(oldest)))).rowcount
+
+
+def _shows_turns_of(people: Sequence[str]) -> ColumnElement[bool]:
+    own = select(turns.c.chat, turns.c.id).where(turns.c.person.in_(people))
+    return tuple_(deliveries.c.chat, deliveries.c.answer_id).in_(own)
+
+
+def _about(people: Sequence[str]) -> ColumnElement[bool]:
+    """Posts that these people wrote or that answer them; inside of a JSON string a quote is never alone."""
+    needles = [f'"{role}":{json.dumps(person)}' for person in people for role in ("author", "asker")]
+    return or_(*(posts.c.document.contains(needle, autoescape=True) for needle in needles))
+
+
+async def _rows(connection: AsyncConnection, table: Table, people: Sequence[str]) -> list[dict[str, Any]]:
+    rows = await connection.execute(select(table).where(table.c.person.in_(people)))
+    return [dict(row._mapping) for row in rows]
+
+
+async def _delete_posts(connection: AsyncConnection, which: Select[Any]) -> None:
+    """With the files that they show."""
+    found = (await connection.execute(which)).all()
+    shown = [each["id"] for row in found for each in json.loads(row.document).get("attachments", ())]
+    ids = [row.id for row in found]
+    for column, values in ((files.c.id, shown), (posts.c.id, ids)):
+        for start in range(0, len(values), _MOST_VARIABLES):
+            await connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
+
+
+def _date(time: float) -> str:
+    """A date before all others where the time is."""
+    return "" if time < 0 else datetime.fromtimestamp(time, UTC).date().isoformat()

@@ -1,0 +1,61 @@
+"""`bots.personal.UsageRecord` in SQL: sums that grow by what is added, whoever else adds at the same time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Table, and_, func, select
+
+from adapters.storage.database import Database
+from adapters.storage.tables import histograms, usage
+from adapters.storage.upsert import add
+from bots.personal import Histogram, Kind, Mark, UsageRecord, Used
+
+
+class SqlUsage(UsageRecord):
+    """A part of `adapters.storage.sql.SqlStorage`."""
+
+    _database: Database
+
+    async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
+        own = {"person": person, "day": day}
+        sums = {"answers": used.answers, "tokens": used.tokens, "captions": used.captions, "seconds": used.seconds}
+        # In one order, so that two transactions cannot wait for each other.
+        rows = [own | {"kind": mark.kind, "bucket": mark.bucket, "count": 1} for mark in sorted(set(marks), key=_order)]
+        async with self._database.write() as connection:
+            await connection.execute(add(self._database.dialect, usage, [own | sums]))
+            if rows:
+                await connection.execute(add(self._database.dialect, histograms, rows))
+
+    async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
+        sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]
+        query = select(usage.c.day, *sums).where(_of(usage, people, since)).group_by(usage.c.day)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        # PostgreSQL's sum of BIGINT is a Decimal.
+        return {
+            row.day: Used(
+                answers=int(row.answers), tokens=int(row.tokens), captions=int(row.captions), seconds=float(row.seconds)
+            )
+            for row in rows
+        }
+
+    async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
+        keys = (histograms.c.day, histograms.c.kind, histograms.c.bucket)
+        query = select(*keys, func.sum(histograms.c["count"]).label("number"))
+        query = query.where(_of(histograms, people, since)).group_by(*keys)
+        found: defaultdict[tuple[str, Kind], dict[int, int]] = defaultdict(dict)
+        async with self._database.read() as connection:
+            for row in await connection.execute(query):
+                found[row.day, row.kind][row.bucket] = int(row.number)
+        return found
+
+
+def _order(mark: Mark) -> tuple[str, int]:
+    return mark.kind, mark.bucket
+
+
+def _of(table: Table, people: Sequence[str] | None, since: str) -> ColumnElement[bool]:
+    recent = table.c.day >= since
+    return recent if people is None else and_(recent, table.c.person.in_(people))

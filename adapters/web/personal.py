@@ -1,0 +1,43 @@
+"""What the page holds of people in memory, beside its tables: posts that are shown, files and words for one person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.web.audience import Audience
+from adapters.web.board import Board
+from adapters.web.posts import Post
+from adapters.web.uploads import Uploads
+from bots.personal import PersonalData, Retention
+
+_DAY_S = 86_400.0
+
+
+class PageData(PersonalData):
+    """Takes posts off the page before they are deleted from the tables, where all of them are."""
+
+    def __init__(self, board: Board, audience: Audience, uploads: Uploads) -> None:
+        self._board = board
+        self._audience = audience
+        self._uploads = uploads
+
+    async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
+        return {}
+
+    async def erase(self, people: Sequence[str]) -> None:
+        for person in people:
+            self._audience.forget(person)
+            self._uploads.forget(person)
+        await self._remove([post for post in self._board.posts() if {post.author, post.asker} & set(people)])
+
+    async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        if not retention.days:
+            return 0
+        before = now - retention.days * _DAY_S
+        return await self._remove([post for post in self._board.posts() if post.created_at < before][:limit])
+
+    async def _remove(self, posts: Sequence[Post]) -> int:
+        for post in posts:
+            await self._board.remove(post.id)
+        return len(posts)

@@ -1,0 +1,65 @@
+"""What a person can see and do about their own data: `/stats`, `/privacy`, `/link`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from bots import links, wording
+from bots.commands import Called
+from bots.messages import Attached, Notice
+from bots.personal import Personal, Quotas, Retention
+from bots.preferences import Refused
+from bots.privacy import Privacy
+from bots.stats import Draw, may_see_all, panels, read, stats
+from bots.usage import Meter
+
+COMMANDS = ("stats", "privacy", "link")
+
+
+class Account:
+    """The commands, the quotas and the counting of usage.
+
+    Args:
+        now: seconds since the epoch.
+        owners: the operators' ids; they have no quota and may see everybody's sums.
+        draw: None answers `/stats` in words only.
+    """
+
+    def __init__(
+        self,
+        record: Personal,
+        *,
+        now: Callable[[], float],
+        quotas: Quotas | None = None,
+        owners: Collection[str] = (),
+        retention: Retention | None = None,
+        draw: Draw | None = None,
+    ) -> None:
+        self.meter = Meter(record, now, quotas or Quotas(), owners)
+        self.privacy = Privacy([record], self.meter, retention or Retention())
+        self._linking = links.Linking(record, now)
+        self._owners = owners
+        self._draw = draw
+
+    async def do(self, person: str, called: Called) -> Notice | Attached:
+        """The answer to one of `COMMANDS`. Raises Refused."""
+        match called.name:
+            case "stats":
+                return await self._stats(person, called.argument)
+            case "privacy":
+                return await self.privacy.do(person, called.argument)
+        return Notice(await self._linking.do(person, called.argument), private=True)
+
+    async def _stats(self, person: str, argument: str) -> Notice | Attached:
+        asked = read(argument)
+        people = await self.meter.record.people(person)
+        if asked.everybody and not may_see_all(people, self._owners):
+            raise Refused(wording.for_owners())
+        seen = await stats(self.meter, None if asked.everybody else people, asked.days)
+        title = wording.stats_title(asked.days, asked.everybody)
+        quotas = Quotas() if asked.everybody else self.meter.limits(people)
+        words = wording.stats_summary(title, seen, quotas, self.meter.now())
+        if self._draw is None or not seen.total.answers:
+            return Notice(words, private=True)
+        picture = await self._draw(title, panels(seen), dark=asked.dark)
+        return Attached("stats.png", picture, words, private=True)

@@ -1,0 +1,93 @@
+"""`/link`: a one-time code makes one person of the same person's ids on two platforms."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bots import personal, wording
+from bots.preferences import Refused
+
+LIFETIME_S = 600.0
+MAX_GUESSES = 5
+GUESSING_S = 3600.0
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+_LENGTH = 8
+"""40 bits: at five guesses an hour, ten thousand people need twelve centuries for an even chance of one live code."""
+_REMEMBERED_GUESSERS = 10_000
+
+
+def new_code() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def tidy(code: str) -> str:
+    """The code without what people add when they copy one."""
+    return "".join(code.upper().replace("-", " ").split())
+
+
+@dataclass(slots=True)
+class Guesses:
+    """Who tried wrong codes lately. Pure: `now` is in seconds of one clock."""
+
+    _wrong: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+
+    def locked_s(self, person: str, now: float) -> float:
+        """How long this person may not try, in seconds; 0 for those who may."""
+        recent = [time for time in self._wrong.get(person, ()) if now - GUESSING_S < time <= now]
+        return recent[0] + GUESSING_S - now if len(recent) >= MAX_GUESSES else 0.0
+
+    def missed(self, person: str, now: float) -> None:
+        self._wrong[person] = [*self._wrong.pop(person, ()), now][-MAX_GUESSES:]
+        if len(self._wrong) > _REMEMBERED_GUESSERS:
+            self._wrong.popitem(last=False)
+
+    def hit(self, person: str) -> None:
+        """The newest guess was right."""
+        if wrong := self._wrong.get(person):
+            wrong.pop()
+
+
+class Linking:
+    """The command.
+
+    Args:
+        now: seconds since the epoch.
+        code: makes codes that nobody can foresee.
+    """
+
+    def __init__(self, links: personal.Links, now: Callable[[], float], code: Callable[[], str] = new_code) -> None:
+        self._links = links
+        self._now = now
+        self._code = code
+        self._guesses = Guesses()
+
+    async def do(self, person: str, argument: str) -> str:
+        """The answer to `/link`, `/link CODE` and `/link off`.
+
+        Raises:
+            Refused: the code is wrong, or too many were.
+        """
+        if not argument:
+            code = self._code()
+            await self._links.put_code(code, person, self._now() + LIFETIME_S)
+            others = len(await self._links.people(person)) - 1
+            return wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
+        if argument.lower() == "off":
+            if not await self._links.unlink(person):
+                raise Refused(wording.not_linked())
+            return wording.unlinked()
+        return await self._redeem(person, tidy(argument))
+
+    async def _redeem(self, person: str, code: str) -> str:
+        now = self._now()
+        if locked_s := self._guesses.locked_s(person, now):
+            raise Refused(wording.too_many_guesses(locked_s))
+        # Noted before the look, so that many at once are not more than one by one.
+        self._guesses.missed(person, now)
+        if not await self._links.redeem(code, person, now):
+            raise Refused(wording.wrong_code())
+        self._guesses.hit(person)
+        return wording.linked(len(await self._links.people(person)))

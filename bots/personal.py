@@ -1,0 +1,122 @@
+"""What is kept of a person beside conversations and settings, as protocols; `adapters.storage` implements them.
+
+Every write is atomic and is on disk when the call returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Kind = Literal["first_token", "queue", "hour"]
+Histogram = Mapping[int, int]
+"""How many there were in each bucket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What answers took. `tokens` were generated, reasoning included; `seconds` leave the wait in the queue out."""
+
+    answers: int = 0
+    tokens: int = 0
+    captions: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Used) -> Used:
+        return Used(
+            answers=self.answers + other.answers,
+            tokens=self.tokens + other.tokens,
+            captions=self.captions + other.captions,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One more in a bucket of a histogram."""
+
+    kind: Kind
+    bucket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """How much a person may use on one day (in UTC); 0 means as much as they like."""
+
+    tokens: int = 0
+    captions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """For how many days things are kept; 0 means until they are erased.
+
+    Args:
+        days: what was said, here and on the page.
+        usage_days: usage.
+        event_days: the ids of events that were answered. Never 0: a platform gives an id once more after minutes.
+    """
+
+    days: int = 0
+    usage_days: int = 400
+    event_days: int = 30
+
+
+class UsageRecord(Protocol):
+    """Sums by person and day; a day is a date in UTC ("2026-11-25"). `people` None means everybody."""
+
+    async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
+        """Adds to the day of the person; of two at once both count."""
+        ...
+
+    async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
+        """The sums of each day from `since` on that has any."""
+        ...
+
+    async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
+        """By day and kind, from the day `since` on."""
+        ...
+
+
+class Links(Protocol):
+    """Which ids, each of one platform, are one person. They share settings, usage and their place in the queue."""
+
+    async def people(self, person: str) -> Sequence[str]:
+        """All ids of that person, this one included; the first one stands for all of them."""
+        ...
+
+    async def put_code(self, code: str, person: str, expires_at: float) -> None:
+        """Keeps a code that `redeem` takes once; it replaces the one that this person had before."""
+        ...
+
+    async def redeem(self, code: str, person: str, now: float) -> bool:
+        """Makes this person and the one who has the code one; False where there is no such code (any more).
+
+        The settings of the one who has the code win over those of the other.
+        """
+        ...
+
+    async def unlink(self, person: str) -> bool:
+        """Takes this id out; it keeps a copy of the settings. False where it was linked to nothing."""
+        ...
+
+
+class PersonalData(Protocol):
+    """Everything that names these people, in one place where data are kept."""
+
+    async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
+        """What is kept of them, ready for JSON."""
+        ...
+
+    async def erase(self, people: Sequence[str]) -> None:
+        """Leaves nothing of them. Nothing of theirs may be going on meanwhile."""
+        ...
+
+    async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        """Deletes at most `limit` old things of each sort, oldest first; returns how many in all."""
+        ...
+
+
+class Personal(UsageRecord, Links, PersonalData, Protocol):
+    """All of it, by one implementation."""

@@ -1,0 +1,163 @@
+"""Who used how much: counted as answers end, held against the day's quota before they begin."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from bots import wording
+from bots.measures import bucket
+from bots.messages import Captioned, Ended, ReplyEvent, Said, Thought
+from bots.personal import Mark, Personal, Quotas, Used
+from bots.preferences import Refused
+
+log = logging.getLogger(__name__)
+
+_CHARACTERS_A_TOKEN = 4
+"""For an answer that was given up before its tokens were told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The most that an answer may take: tokens, and pictures to caption."""
+
+    tokens: int
+    captions: int
+
+
+def day_of(now: float) -> str:
+    """The date in UTC of a time in seconds since the epoch."""
+    return datetime.fromtimestamp(now, UTC).date().isoformat()
+
+
+def seconds_to_midnight(now: float) -> float:
+    """Until the day ends in UTC."""
+    moment = datetime.fromtimestamp(now, UTC)
+    midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), UTC)
+    return (midnight - moment).total_seconds()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What of one answer's events counts."""
+
+    captions: int = 0
+    characters: int = 0
+    ended: Ended | None = None
+
+    def take(self, event: ReplyEvent) -> None:
+        match event:
+            case Captioned():
+                self.captions += 1
+            case Said(text) | Thought(text):
+                self.characters += len(text)
+            case Ended():
+                self.ended = event
+
+    def used(self) -> Used:
+        if self.ended is None:
+            return Used(tokens=math.ceil(self.characters / _CHARACTERS_A_TOKEN), captions=self.captions)
+        usage, timings = self.ended.usage, self.ended.timings
+        return Used(
+            answers=1,
+            tokens=usage.completion_tokens + usage.thinking_tokens,
+            captions=self.captions,
+            seconds=max(0.0, timings.total_s - timings.queued_s),
+        )
+
+    def marks(self, now: float) -> list[Mark]:
+        if self.ended is None:
+            return []
+        marks = [Mark("hour", datetime.fromtimestamp(now, UTC).hour)]
+        timings = self.ended.timings
+        if timings.time_to_first_token_s is not None:
+            marks.append(Mark("first_token", bucket(timings.time_to_first_token_s)))
+            marks.append(Mark("queue", bucket(timings.queued_s)))
+        return marks
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what answers take, and refuses what is beyond a quota.
+
+    Args:
+        now: seconds since the epoch.
+        owners: people without a quota.
+    """
+
+    record: Personal
+    now: Callable[[], float]
+    quotas: Quotas = field(default_factory=Quotas)
+    owners: Collection[str] = ()
+    _begun: dict[Asked, str] = field(default_factory=dict)
+    """What is being answered right now, in the order of arrival, and for whom."""
+
+    async def metered(
+        self, person: str, asked: Asked, events: AsyncGenerator[ReplyEvent, None]
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """The events of one answer, counted for this person when they end, however they end.
+
+        Raises:
+            Refused: the quota is used up; before the first event.
+        """
+        people = await self.record.people(person)
+        tally = _Tally()
+        with self._in_progress(people[0], asked):
+            await self._check(people, asked)
+            try:
+                async with aclosing(events):
+                    async for event in events:
+                        tally.take(event)
+                        yield event
+            finally:
+                await asyncio.shield(self._count(person, tally))
+
+    def busy(self, people: Sequence[str]) -> bool:
+        """Whether something is being answered for them."""
+        return any(owner in people for owner in self._begun.values())
+
+    async def used_today(self, people: Sequence[str]) -> Used:
+        day = day_of(self.now())
+        return (await self.record.usage(people, day)).get(day, Used())
+
+    def limits(self, people: Sequence[str]) -> Quotas:
+        """The quotas that hold for them."""
+        return Quotas() if any(person in self.owners for person in people) else self.quotas
+
+    @contextmanager
+    def _in_progress(self, owner: str, asked: Asked) -> Iterator[None]:
+        self._begun[asked] = owner
+        try:
+            yield
+        finally:
+            del self._begun[asked]
+
+    async def _check(self, people: Sequence[str], asked: Asked) -> None:
+        """What earlier messages may still take counts as used, so that many at once are not more than one by one."""
+        quotas = self.limits(people)
+        if not ((quotas.tokens and asked.tokens) or (quotas.captions and asked.captions)):
+            return
+        used = await self.used_today(people)
+        everything = list(self._begun)
+        earlier = [each for each in everything[: everything.index(asked)] if self._begun[each] == people[0]]
+        rest_s = seconds_to_midnight(self.now())
+        if quotas.tokens and asked.tokens and used.tokens + sum(each.tokens for each in earlier) >= quotas.tokens:
+            raise Refused(wording.tokens_used_up(quotas.tokens, bool(earlier), rest_s))
+        captions = used.captions + sum(each.captions for each in earlier)
+        if quotas.captions and asked.captions and captions + asked.captions > quotas.captions:
+            raise Refused(wording.captions_used_up(quotas.captions, quotas.captions - captions, rest_s))
+
+    async def _count(self, person: str, tally: _Tally) -> None:
+        used, now = tally.used(), self.now()
+        if used == Used():
+            return
+        try:
+            await self.record.count(person, day_of(now), used, tally.marks(now))
+        except Exception:
+            # The edge of what counting may spoil: the answer is there, and stays.
+            log.exception("the usage of an answer was not counted")

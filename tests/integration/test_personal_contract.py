@@ -1,0 +1,212 @@
+"""One contract for usage, links and personal data in memory and in SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from adapters.storage.database import open_database
+from adapters.storage.memory import MemoryStorage
+from adapters.storage.sql import SqlStorage
+from bots.personal import Mark, Retention, Used
+from bots.ports import Received, Storage, Turn
+
+ANN, BOB, CAT = "telegram:1", "discord:2", "web:3"
+DAY_S = 86_400.0
+QUICK = Mark("first_token", 3)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    if cast(str, request.param) == "memory":
+        yield MemoryStorage()
+        return
+    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+        yield SqlStorage(database)
+
+
+async def link(storage: Storage, giver: str, taker: str) -> None:
+    await storage.put_code(f"for {giver}", giver, 100.0)
+    assert await storage.redeem(f"for {giver}", taker, 0.0)
+
+
+def turn(number: int, person: str = ANN, **more: object) -> Turn:
+    fields: dict[str, object] = {"chat": "c", "role": "user", "text": f"words {number}", "created_at": float(number)}
+    return Turn(id=f"t{number}", person=person, **(fields | more))  # type: ignore[arg-type]
+
+
+async def test_what_is_used_at_once_is_all_counted(storage: Storage) -> None:
+    one = Used(answers=1, tokens=10, captions=2, seconds=0.5)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(storage.count(ANN, "2026-11-25", one, [QUICK, Mark("hour", 7)]))
+    assert await storage.usage([ANN], "2026-11-25") == {
+        "2026-11-25": Used(answers=20, tokens=200, captions=40, seconds=10.0)
+    }
+    histograms = await storage.histograms([ANN], "2026-11-25")
+    assert histograms == {("2026-11-25", "first_token"): {3: 20}, ("2026-11-25", "hour"): {7: 20}}
+
+
+async def test_usage_is_by_person_and_day(storage: Storage) -> None:
+    for person, day, tokens in [(ANN, "2026-11-01", 1), (ANN, "2026-11-02", 2), (BOB, "2026-11-02", 4)]:
+        await storage.count(person, day, Used(tokens=tokens), [QUICK])
+    assert await storage.usage([ANN], "2026-11-02") == {"2026-11-02": Used(tokens=2)}
+    assert await storage.usage([ANN, BOB], "2026-11-02") == {"2026-11-02": Used(tokens=6)}
+    assert await storage.usage(None, "2026-11-01") == {"2026-11-01": Used(tokens=1), "2026-11-02": Used(tokens=6)}
+    assert await storage.usage([CAT], "2026-11-01") == {}
+    assert (await storage.histograms(None, "2026-11-01"))["2026-11-02", "first_token"] == {3: 2}
+
+
+async def test_tokens_of_many_years_are_counted(storage: Storage) -> None:
+    for _ in range(2):
+        await storage.count(ANN, "2026-11-25", Used(tokens=2**40), [])
+    assert (await storage.usage([ANN], "2026-11-25"))["2026-11-25"].tokens == 2**41
+
+
+async def test_nobody_is_linked_at_first(storage: Storage) -> None:
+    assert list(await storage.people(ANN)) == [ANN]
+    assert not await storage.unlink(ANN)
+
+
+async def test_linked_ids_share_settings_and_those_of_the_codes_giver_win(storage: Storage) -> None:
+    await storage.set_preferences(ANN, {"temperature": "0.2"})
+    await storage.set_preferences(BOB, {"temperature": "0.9", "seed": "7"})
+    await link(storage, ANN, BOB)
+    assert list(await storage.people(ANN)) == list(await storage.people(BOB)) == [ANN, BOB]
+    for person in (ANN, BOB):
+        assert await storage.preferences(person) == {"temperature": "0.2", "seed": "7"}
+    await storage.set_preferences(BOB, {"seed": None, "top_p": "0.5"})
+    assert await storage.preferences(ANN) == {"temperature": "0.2", "top_p": "0.5"}
+
+
+async def test_links_add_up(storage: Storage) -> None:
+    await link(storage, BOB, CAT)
+    await link(storage, ANN, CAT)
+    await link(storage, CAT, BOB)
+    for person in (ANN, BOB, CAT):
+        assert list(await storage.people(person)) == [ANN, BOB, CAT]
+
+
+@pytest.mark.parametrize("leaving", [ANN, BOB])
+async def test_who_leaves_keeps_a_copy_of_the_settings(storage: Storage, leaving: str) -> None:
+    await link(storage, ANN, BOB)
+    await storage.set_preferences(BOB, {"seed": "7"})
+    staying = BOB if leaving == ANN else ANN
+    assert await storage.unlink(leaving)
+    assert [list(await storage.people(person)) for person in (ANN, BOB)] == [[ANN], [BOB]]
+    await storage.set_preferences(leaving, {"seed": "8"})
+    assert (await storage.preferences(leaving), await storage.preferences(staying)) == ({"seed": "8"}, {"seed": "7"})
+    assert not await storage.unlink(staying)
+
+
+async def test_those_who_stay_stay_linked(storage: Storage) -> None:
+    await link(storage, ANN, BOB)
+    await link(storage, ANN, CAT)
+    await storage.set_preferences(ANN, {"seed": "7"})
+    assert await storage.unlink(ANN)
+    assert set(await storage.people(BOB)) == {BOB, CAT}
+    assert await storage.preferences(CAT) == {"seed": "7"}
+
+
+async def test_a_code_works_once_and_not_for_its_owner(storage: Storage) -> None:
+    await storage.put_code("code", ANN, 100.0)
+    assert not await storage.redeem("code", ANN, 0.0)
+    assert not await storage.redeem("other", BOB, 0.0)
+    assert not await storage.redeem("code", BOB, 100.0)
+    assert await storage.redeem("code", BOB, 99.0)
+    assert not await storage.redeem("code", CAT, 0.0)
+
+
+async def test_a_new_code_replaces_the_old_one(storage: Storage) -> None:
+    await storage.put_code("old", ANN, 100.0)
+    await storage.put_code("new", ANN, 100.0)
+    assert not await storage.redeem("old", BOB, 0.0)
+    assert await storage.redeem("new", BOB, 0.0)
+
+
+async def test_of_many_who_use_a_code_at_once_one_is_linked(storage: Storage) -> None:
+    await storage.put_code("code", ANN, 100.0)
+    takers = [f"discord:{number}" for number in range(10)]
+    linked = await asyncio.gather(*(storage.redeem("code", taker, 0.0) for taker in takers))
+    assert sum(linked) == 1
+    assert list(await storage.people(ANN)) == [ANN, takers[linked.index(True)]]
+
+
+async def test_settings_that_are_changed_while_somebody_links_survive(storage: Storage) -> None:
+    await storage.put_code("code", ANN, 100.0)
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(storage.set_preferences((ANN, BOB)[number % 2], {f"name{number}": "1"}))
+            if number == 10:
+                group.create_task(storage.redeem("code", BOB, 0.0))
+    assert await storage.preferences(ANN) == {f"name{number}": "1" for number in range(20)}
+
+
+async def test_everything_of_a_person_is_exported_and_only_theirs(storage: Storage) -> None:
+    for person in (ANN, BOB):
+        await storage.set_preferences(person, {"seed": person})
+        await storage.count(person, "2026-11-25", Used(tokens=5), [QUICK])
+        await storage.put_turn(Turn(id=f"t{person}", chat="c", person=person, role="user", text=f"words of {person}"))
+    kept = json.loads(json.dumps(await storage.export([ANN])))
+    assert kept["settings"] == {"seed": ANN}
+    assert [turn["text"] for turn in kept["conversations"]["c"]] == [f"words of {ANN}"]
+    assert [day["tokens"] for day in kept["usage"]] == [5]
+    assert BOB not in json.dumps(kept)
+
+
+async def test_what_is_erased_is_gone_and_others_stay(storage: Storage) -> None:
+    for person in (ANN, BOB):
+        await storage.set_preferences(person, {"seed": "1"})
+        await storage.count(person, "2026-11-25", Used(tokens=5), [QUICK])
+        await storage.put_turn(Turn(id=f"t{person}", chat="c", person=person, role="assistant", text="words"))
+        await storage.set_head("c", person, f"t{person}")
+        await storage.record_delivery("c", f"t{person}", 0, f"m{person}")
+    await link(storage, ANN, CAT)
+    await storage.erase([ANN, CAT])
+    assert (await storage.preferences(ANN), await storage.preferences(BOB)) == ({}, {"seed": "1"})
+    assert await storage.usage(None, "2026-11-25") == {"2026-11-25": Used(tokens=5)}
+    assert (await storage.turn(f"t{ANN}"), await storage.head("c", ANN)) == (None, None)
+    assert await storage.answer_at("c", f"m{ANN}") is None
+    assert await storage.answer_at("c", f"m{BOB}") == f"t{BOB}"
+    assert list(await storage.people(CAT)) == [CAT]
+
+
+async def test_what_is_older_than_it_may_be_goes_in_batches(storage: Storage) -> None:
+    now = 100 * DAY_S
+    for number in range(10):
+        await storage.put_turn(turn(number, created_at=number * 10 * DAY_S))
+        await storage.record_delivery("c", f"t{number}", 0, f"m{number}")
+    await storage.set_head("c", ANN, "t2")
+    await storage.set_head("c", BOB, "t9")
+    retention = Retention(days=45, usage_days=0)
+    assert [await storage.expire(retention, now, 4) for _ in range(3)] == [4, 2, 0]
+    left = [await storage.turn(f"t{number}") is not None for number in range(10)]
+    assert left == [False] * 6 + [True] * 4
+    assert (await storage.head("c", ANN), await storage.head("c", BOB)) == (None, "t9")
+    assert await storage.answer_at("c", "m2") is None
+    assert await storage.answer_at("c", "m9") == "t9"
+
+
+async def test_usage_and_answered_events_go_after_their_time(storage: Storage) -> None:
+    await storage.count(ANN, "1970-01-05", Used(tokens=1), [QUICK])
+    await storage.count(ANN, "1970-04-01", Used(tokens=2), [QUICK])
+    for number in range(3):
+        await storage.receive([Received(account="a", id=str(number), chat="c", payload="{}", received_at=DAY_S * 50)])
+    await storage.answered("a", "0")
+    assert await storage.expire(Retention(usage_days=30, event_days=30), 100 * DAY_S, 100) == 3
+    assert await storage.usage(None, "1970-01-01") == {"1970-04-01": Used(tokens=2)}
+    assert [event.id for event in await storage.unanswered("a")] == ["1", "2"]
+    new = Received(account="a", id="0", chat="c", payload="{}")
+    assert await storage.receive([new]) == [new]
+
+
+async def test_nothing_goes_where_everything_may_stay(storage: Storage) -> None:
+    await storage.put_turn(turn(0))
+    await storage.count(ANN, "1970-01-01", Used(tokens=1), [])
+    assert await storage.expire(Retention(days=0, usage_days=0), 1e9, 100) == 0
+    assert await storage.turn("t0") is not None

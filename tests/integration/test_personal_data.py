@@ -1,0 +1,247 @@
+"""A person's own data through the bot: counted, exported, linked, erased from every table."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from adapters.delivery.channel import Frame
+from adapters.storage.database import Database, open_database
+from adapters.storage.posts import SqlPosts
+from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import metadata
+from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
+from bots.account import Account
+from bots.bot import Bot
+from bots.messages import Attached, Incoming, Notice, Person, Picture, ReplyEvent
+from bots.personal import Quotas
+from bots.ports import Received
+from bots.preferences import Bounds
+from bots.stats import Panel
+from inference.api import Inference
+from tests.fakes import said, script, scripted_inference
+
+ANN, BOB = Person("web:5eed5eed", "Ann Marker"), Person("telegram:4711", "Bob")
+NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC
+
+
+async def no_picture(title: str, panels: Sequence[Panel], *, dark: bool) -> bytes:
+    assert all(len(values) == len(panel.labels) for panel in panels for values in panel.series.values())
+    return f"{title}, {'dark' if dark else 'light'}".encode()
+
+
+class World:
+    """A bot over SQLite, and people who talk to it."""
+
+    def __init__(self, inference: Inference, database: Database, **account: object) -> None:
+        self.database = database
+        self.storage = SqlStorage(database)
+        self.posts = SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
+        self._inference = inference
+        self._numbers = itertools.count(1)
+        self.bot = self.another_bot(self.storage, **account)
+
+    def another_bot(self, storage: SqlStorage, **account: object) -> Bot:
+        own = Account(storage, now=lambda: NOON, draw=no_picture, **account)  # type: ignore[arg-type]
+        return Bot(
+            self._inference,
+            storage,
+            bounds=Bounds(),
+            now=lambda: NOON,
+            new_id=lambda: f"id{next(self._numbers)}",
+            own=own,
+        )
+
+    async def say(self, text: str, who: Person = ANN, *pictures: bytes, chat: str = "web:lobby") -> list[ReplyEvent]:
+        incoming = Incoming(
+            event_id=f"e{next(self._numbers)}",
+            chat=chat,
+            author=who,
+            text=text,
+            pictures=tuple(map(Picture, pictures)),
+        )
+        return [event async for event in self.bot.respond(incoming)]
+
+    async def words(self, text: str, who: Person = ANN) -> str:
+        (notice,) = await self.say(text, who)
+        assert isinstance(notice, Notice)
+        assert notice.private
+        return notice.text
+
+    async def file(self, text: str, who: Person = ANN) -> Attached:
+        (attached,) = await self.say(text, who)
+        assert isinstance(attached, Attached)
+        assert attached.private
+        return attached
+
+    async def tables(self) -> dict[str, str]:
+        """Everything that is in the database, by table."""
+        async with self.database.read() as connection:
+            return {name: repr((await connection.execute(select(table))).all()) for name, table in _TABLES.items()}
+
+
+_TABLES = {name: table for name, table in metadata.tables.items() if name != "processes"}
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def world(stack: AsyncExitStack, tmp_path: Path, **account: object) -> World:
+    path = script(tmp_path, {"match": ".", "answer": "An answer."})
+    inference = await stack.enter_async_context(scripted_inference(path))
+    database = await stack.enter_async_context(open_database(str(tmp_path / "partyline.sqlite3")))
+    return World(inference, database, **account)
+
+
+async def test_erasing_leaves_nothing_of_the_person_in_any_table(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    markers = (ANN.id, ANN.name, "marker", "4b1d")
+    await here.say("/temperature 0.3")
+    assert "An answer" in said(await here.say("A question with a marker"))
+    await here.say("/caption marker", ANN, b"1234")
+    answer = await here.storage.head("web:lobby", ANN.id)
+    assert answer is not None
+    await here.storage.record_delivery("web:lobby", answer, 0, "4b1d")
+    event = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again")
+    await here.storage.receive([event])
+    await _posted(here)
+    code = (await here.words("/link")).split("**")[1]
+    assert "Linked" in await here.words(f"/link {code}", BOB)
+    await here.words("/link")
+    before = await here.tables()
+    assert [name for name, rows in before.items() if not any(marker in rows for marker in markers)] == []
+    await here.say("I stay", replace(BOB, id="telegram:1"))
+
+    assert "on all 2 accounts" in await here.words("/privacy erase")
+    assert "is erased" in await here.words("/privacy erase now")
+    await here.storage.answered("web", "e1")
+    after = await here.tables()
+    assert [name for name, rows in after.items() if any(marker in rows for marker in (*markers, BOB.id))] == []
+    assert "I stay" in after["turns"]
+    assert await here.storage.preferences(ANN.id) == {}
+
+
+async def _posted(here: World) -> None:
+    picture = StoredFile(id="4b1d", name="marker.png", media_type="image/webp", data=b"x")
+    await here.posts.put_file(picture)
+    await here.posts.put_name(ANN.id, ANN.name)
+    shown = Attachment(id="4b1d", name="marker.png", media_type="image/webp")
+    frame = Frame(markdown='They say "author":"telegram:1"')
+    asked = Post(id="p1", position=1, kind="person", author=ANN.id, name=ANN.name, frame=frame, attachments=(shown,))
+    await here.posts.put(asked)
+    await here.posts.put(replace(asked, id="p2", position=2, kind="bot", author="", asker=ANN.id, attachments=()))
+    other = Frame(markdown='"author":"web:5eed", she wrote')
+    await here.posts.put(replace(asked, id="p3", position=3, author="x", name="x", frame=other, attachments=()))
+
+
+async def test_a_post_that_only_quotes_is_somebody_elses(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await _posted(here)
+    await here.storage.erase(["telegram:1", "web:5eed", "%", "web:5eed_eed"])
+    assert [post.id for post in await here.posts.load(9)] == ["p1", "p2", "p3"]
+    await here.storage.erase([ANN.id])
+    assert [post.id for post in await here.posts.load(9)] == ["p3"]
+
+
+async def test_nothing_is_erased_while_something_is_written(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    events = here.bot.respond(Incoming(event_id="e", chat="c", author=ANN, text="go"))
+    await anext(events)
+    assert "right now" in await here.words("/privacy erase now")
+    await events.aclose()
+    assert "is erased" in await here.words("/privacy erase now")
+
+
+async def test_the_export_holds_everything(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await here.say("/temperature 0.3")
+    await here.say("What is a \ud800 \0 marker?")
+    await _posted(here)
+    attached = await here.file("/privacy export")
+    assert attached.otherwise
+    kept = json.loads(attached.data)
+    assert (attached.name, kept["people"]) == ("partyline-data.json", [ANN.id])
+    assert kept["settings"] == {"temperature": "0.3"}
+    question, answer = kept["conversations"]["web:lobby"]
+    assert (question["text"], answer["text"]) == ("What is a \ud800 \0 marker?", "An answer.")
+    assert kept["usage"][0]["tokens"] > 0
+    assert [post["id"] for post in kept["page"]] == ["p1", "p2"]
+    assert kept["names"] == [ANN.name]
+
+
+async def test_what_is_kept_is_said(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    text = await here.words("/privacy")
+    assert "until you erase it" in text
+    assert "for 400 days" in text
+    assert "Write /privacy" in await here.words("/privacy please")
+
+
+async def test_stats_are_a_picture_and_words(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path, quotas=Quotas(tokens=1000), owners=(BOB.id,))
+    assert "Nothing yet" in await here.words("/stats")
+    await here.say("hello")
+    attached = await here.file("/stats 7 dark")
+    assert (attached.name, attached.data) == ("stats.png", b"What you used in the last 7 days, dark")
+    for words in ("1 answer,", "Time to first token: half within", "12:00 to 13:00 UTC", "of 1,000 tokens"):
+        assert words in attached.text
+    assert "Only the operator" in await here.words("/stats all")
+    assert b"everybody" in (await here.file("/stats all", BOB)).data
+    assert "Nothing yet" in await here.words("/stats", BOB)
+
+
+async def test_a_quota_stops_questions_but_no_commands(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path, quotas=Quotas(tokens=2, captions=1))
+    assert said(await here.say("hello"))
+    assert "in 12 h" in await here.words("hello")
+    await here.say("/caption", ANN, b"1234")
+    (refused,) = await here.say("/caption", ANN, b"1234")
+    assert isinstance(refused, Notice)
+    assert refused.refused
+    assert "1 caption" in refused.text
+    assert "Temperature is 0.3" in await here.words("/temperature 0.3")
+
+
+async def test_linked_people_are_served_as_one(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    code = (await here.words("/link")).split("**")[1]
+    await here.words(f"/link {code}", BOB)
+    assert (await here.bot.profile(BOB.id)).owner == (await here.bot.profile(ANN.id)).owner == ANN.id
+    await here.words("/temperature 0.3", BOB)
+    assert "0.3" in await here.words("/temperature")
+    await here.say("hello", BOB)
+    assert await here.storage.head("web:lobby", ANN.id) is None
+
+
+async def test_settings_that_two_bots_change_at_once_all_survive(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
+        other = here.another_bot(SqlStorage(database))
+        changes = [("seed", "7"), ("top_k", "40"), ("stop", "END"), ("thinking", "hide"), ("max_tokens", "50")]
+        random.Random(1).shuffle(changes)
+        async with asyncio.TaskGroup() as group:
+            for number, (name, value) in enumerate(changes):
+                group.create_task((here.bot, other)[number % 2].change_setting(ANN.id, name, value))
+        profile = await other.profile(ANN.id)
+    assert {name: profile[name] for name, _ in changes} == dict(changes)
+
+
+async def test_the_operators_bounds_win_with_a_sentence(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    assert "a number from 10 to 500" in await here.words("/max_tokens 501")
+    await here.words("/max_tokens 400")
+    tighter = Bot(here.bot._inference, here.storage, bounds=Bounds(max_tokens=100), now=lambda: 0.0, new_id=str)
+    assert (await tighter.profile(ANN.id)).sampling().max_new_tokens == 100
+    assert (await here.bot.profile(ANN.id)).sampling().max_new_tokens == 400

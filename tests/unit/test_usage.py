@@ -1,0 +1,260 @@
+"""Histograms, quotas, links and statistics, without a database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.storage.memory import MemoryStorage
+from bots.links import GUESSING_S, MAX_GUESSES, Guesses, Linking, new_code
+from bots.measures import bucket, percentile
+from bots.messages import Captioned, Ended, ReplyEvent, Said, Started
+from bots.personal import Mark, Quotas, Used
+from bots.preferences import Refused
+from bots.stats import Asked as AskedStats
+from bots.stats import panels, read, stats
+from bots.usage import Asked, Meter, day_of, seconds_to_midnight
+from inference.api import Timings, Usage
+
+ANN, BOB = "telegram:1", "discord:2"
+EVENING = 1_795_639_500.0  # 2026-11-25 20:45 UTC
+
+
+@given(st.lists(st.floats(0.002, 10_000), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 1.0]))
+def test_a_percentile_is_at_most_7_percent_wrong(times: list[float], share: float) -> None:
+    histogram: dict[int, int] = {}
+    for time in times:
+        histogram[bucket(time)] = histogram.get(bucket(time), 0) + 1
+    within = sorted(times)[max(0, -(-round(share * len(times) * 100) // 100) - 1)]
+    found = percentile(histogram, share)
+    assert found is not None
+    assert any(found == pytest.approx(time, rel=0.075) for time in times)
+    assert found >= within / 1.16
+
+
+def test_no_times_have_no_percentile() -> None:
+    assert percentile({}, 0.5) is None
+    assert bucket(0.0) == bucket(-1.0) == 0
+
+
+def test_a_day_ends_at_midnight_in_utc() -> None:
+    assert day_of(EVENING) == "2026-11-25"
+    assert seconds_to_midnight(EVENING) == 3 * 3600 + 15 * 60
+    assert day_of(EVENING + seconds_to_midnight(EVENING)) == "2026-11-26"
+
+
+def ended(tokens: int = 10, **timings: float) -> Ended:
+    times = Timings(**({"total_s": 3.0, "queued_s": 1.0, "time_to_first_token_s": 1.5} | timings))
+    usage = Usage(prompt_tokens=99, completion_tokens=tokens, thinking_tokens=5)
+    return Ended(reason="stop", usage=usage, timings=times, model="m")
+
+
+async def answer(*events: ReplyEvent) -> AsyncGenerator[ReplyEvent, None]:
+    for event in events:
+        yield event
+
+
+class Desk:
+    """A meter with a clock that stands."""
+
+    def __init__(self, tokens: int = 0, captions: int = 0, owners: tuple[str, ...] = ()) -> None:
+        self.now = EVENING
+        self.storage = MemoryStorage()
+        self.meter = Meter(self.storage, lambda: self.now, Quotas(tokens=tokens, captions=captions), owners)
+
+    async def ask(self, *events: ReplyEvent, person: str = ANN, tokens: int = 100, captions: int = 0) -> None:
+        async for _ in self.meter.metered(person, Asked(tokens, captions), answer(*events)):
+            pass
+
+    async def used(self, person: str = ANN) -> Used:
+        return await self.meter.used_today([person])
+
+
+async def test_an_answer_is_counted_when_it_ends() -> None:
+    desk = Desk()
+    await desk.ask(Started(answer_id="a"), Captioned("a cat"), Captioned("a dog", 1, 2), Said("hi"), ended())
+    assert await desk.used() == Used(answers=1, tokens=15, captions=2, seconds=2.0)
+    histograms = await desk.storage.histograms([ANN], "2026-11-25")
+    assert {kind: sum(each.values()) for (_, kind), each in histograms.items()} == {
+        "hour": 1,
+        "first_token": 1,
+        "queue": 1,
+    }
+    assert histograms["2026-11-25", "hour"] == {20: 1}
+
+
+async def test_an_answer_that_is_given_up_counts_for_what_was_said() -> None:
+    desk = Desk()
+    events = desk.meter.metered(ANN, Asked(100, 0), answer(Started(answer_id="a"), Said("x" * 400), ended()))
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Said):
+                break
+    assert await desk.used() == Used(tokens=100)
+    assert not desk.meter.busy([ANN])
+
+
+async def test_a_quota_that_is_used_up_says_when_it_comes_back() -> None:
+    desk = Desk(tokens=20)
+    await desk.ask(ended(15))
+    with pytest.raises(Refused, match=r"20 tokens .* used up; you get new ones at midnight UTC, in 3 h 15 min\.$"):
+        await desk.ask(ended())
+    await desk.ask(ended(), person=BOB)
+    desk.now += seconds_to_midnight(EVENING)
+    await desk.ask(ended())
+
+
+async def test_captions_have_a_quota_of_their_own() -> None:
+    desk = Desk(captions=3)
+    await desk.ask(Captioned("a"), Captioned("b", 1, 2), ended(0), tokens=0, captions=2)
+    with pytest.raises(Refused, match="only 1 is left"):
+        await desk.ask(tokens=0, captions=2)
+    await desk.ask(Captioned("a"), ended(0), tokens=0, captions=1)
+    with pytest.raises(Refused, match="none is left"):
+        await desk.ask(tokens=0, captions=1)
+    await desk.ask(ended())
+
+
+async def test_many_at_once_are_not_more_than_one_by_one() -> None:
+    desk, release = Desk(tokens=250), asyncio.Event()
+    refusals: list[str] = []
+
+    async def slow() -> AsyncGenerator[ReplyEvent, None]:
+        yield Started(answer_id="a")
+        await release.wait()
+        yield ended()
+
+    async def ask() -> None:
+        try:
+            async for _ in desk.meter.metered(ANN, Asked(100, 0), slow()):
+                assert desk.meter.busy([ANN])
+        except Refused as refusal:
+            refusals.append(str(refusal))
+            if len(refusals) == 2:
+                release.set()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(ask())
+    assert all("kept for what is being answered" in refusal for refusal in refusals)
+    assert (await desk.used()).answers == 3
+
+
+async def test_owners_have_no_quota() -> None:
+    desk = Desk(tokens=1, owners=(ANN,))
+    await desk.ask(ended())
+    await desk.ask(ended())
+
+
+async def test_linked_ids_share_a_quota() -> None:
+    desk = Desk(tokens=20)
+    await desk.storage.put_code("code", ANN, EVENING + 1)
+    await desk.ask(ended(), person=BOB)
+    assert await desk.storage.redeem("code", BOB, EVENING)
+    await desk.ask(ended(), person=ANN)
+    for person in (ANN, BOB):
+        with pytest.raises(Refused):
+            await desk.ask(ended(), person=person)
+
+
+async def test_an_answer_is_not_lost_because_it_cannot_be_counted(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+
+    async def full(person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
+        raise OSError("no space left")
+
+    desk.storage.count = full  # type: ignore[method-assign]
+    await desk.ask(Said("hi"), ended())
+    assert "not counted" in caplog.text
+
+
+def linking(storage: MemoryStorage) -> tuple[Linking, list[float]]:
+    clock = [0.0]
+    codes = iter([f"ABCD234{number}" for number in range(2, 9)])
+    return Linking(storage, lambda: clock[0], lambda: next(codes)), clock
+
+
+async def test_a_code_links_two_platforms() -> None:
+    storage = MemoryStorage()
+    link, _ = linking(storage)
+    assert "ABCD-2342" in await link.do(ANN, "")
+    assert "2 accounts" in await link.do(BOB, "abcd 2342")
+    assert list(await storage.people(BOB)) == [ANN, BOB]
+    assert "1 other account" in await link.do(ANN, "")
+    assert "on its own" in await link.do(BOB, "off")
+    with pytest.raises(Refused, match="linked to no other"):
+        await link.do(BOB, "off")
+
+
+async def test_an_old_code_does_not_work() -> None:
+    link, clock = linking(MemoryStorage())
+    await link.do(ANN, "")
+    clock[0] = 601.0
+    with pytest.raises(Refused, match="too old"):
+        await link.do(BOB, "ABCD2342")
+
+
+async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
+    storage = MemoryStorage()
+    link, clock = linking(storage)
+    await link.do(ANN, "")
+    results = await asyncio.gather(*(link.do(BOB, f"WRONG{n}") for n in range(20)), return_exceptions=True)
+    assert sum("does not work" in str(result) for result in results) == MAX_GUESSES
+    with pytest.raises(Refused, match="try again in 1 h"):
+        await link.do(BOB, "ABCD2342")
+    assert list(await storage.people(BOB)) == [BOB]
+    clock[0] = GUESSING_S
+    await link.do(ANN, "")
+    assert "Linked" in await link.do(BOB, "ABCD2343")
+
+
+def test_those_who_guess_are_forgotten_at_some_point() -> None:
+    guesses = Guesses()
+    for number in range(20_000):
+        guesses.missed(str(number), 0.0)
+    assert len(guesses._wrong) == 10_000
+    guesses.hit("0")
+
+
+def test_codes_cannot_be_foreseen() -> None:
+    codes = {new_code() for _ in range(1000)}
+    assert len(codes) == 1000
+    assert all(len(code) == 8 for code in codes)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("", AskedStats()),
+        ("30 dark", AskedStats(days=30, dark=True)),
+        ("ALL 1 light", AskedStats(days=1, everybody=True)),
+    ],
+)
+def test_what_stats_is_asked(words: str, asked: AskedStats) -> None:
+    assert read(words) == asked
+
+
+@pytest.mark.parametrize("words", ["0", "91", "-1", "²", "9" * 5000, "purple"])
+def test_what_stats_cannot_be_asked(words: str) -> None:
+    with pytest.raises(Refused, match="up to 90"):
+        read(words)
+
+
+async def test_every_day_has_its_place_in_the_picture() -> None:
+    desk = Desk()
+    await desk.ask(ended())
+    seen = await stats(desk.meter, [ANN], 3)
+    assert list(seen.days) == ["2026-11-23", "2026-11-24", "2026-11-25"]
+    tokens, first_token, queue, hours = panels(seen)
+    assert list(tokens.labels) == ["23 Nov", "24 Nov", "25 Nov"]
+    assert list(tokens.series[""]) == [0, 0, 15]
+    assert list(first_token.series["p95"])[:2] == [None, None]
+    assert list(first_token.series["p95"])[2] == pytest.approx(1.5, rel=0.075)
+    assert list(queue.series["p50"])[2] == pytest.approx(1.0, rel=0.075)
+    assert list(hours.series[""]) == [float(hour == 20) for hour in range(24)]
+    assert seen.busiest_hour == 20
