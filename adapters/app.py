@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from adapters.delivery.phrases import Phrases
 from adapters.storage.memory import MemoryStorage
 from bots import wording
+from bots.admission import Access
 from bots.bot import Bot
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
-from config.settings import ConfigError, Settings, WebSettings
+from config.settings import ConfigError, Settings, TelegramSettings, WebSettings
 from inference.engines.llamacpp import LlamaOptions
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import captioner_for, engine_for
@@ -84,6 +85,8 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         lines = []
         if settings.web.enabled:
             lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
+        if settings.telegram.token.get_secret_value():
+            lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
         yield lines
 
@@ -113,6 +116,13 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
     return server.serving()
 
 
+def _telegram(app: App, settings: TelegramSettings, outboxes: Outboxes) -> AbstractAsyncContextManager[str]:
+    """The Telegram bot, serving while the context is open; its name."""
+    from adapters.telegram.platform import serving
+
+    return serving(settings, app.bot, app.storage, outboxes)
+
+
 def phrases() -> Phrases:
     """The bot's own sentences around an answer, for the delivery."""
     return Phrases(
@@ -127,10 +137,9 @@ def phrases() -> Phrases:
 
 
 def _check_platforms(settings: Settings) -> None:
-    for name, section in (("discord", settings.discord), ("telegram", settings.telegram)):
-        if section.token.get_secret_value():
-            raise ConfigError([f"{name}.token is set, but this version has no {name} adapter: unset it"])
-    if not settings.web.enabled:
+    if settings.discord.token.get_secret_value():
+        raise ConfigError(["discord.token is set, but this version has no discord adapter: unset it"])
+    if not settings.web.enabled and not settings.telegram.token.get_secret_value():
         raise ConfigError(["no platform is switched on: set PARTYLINE_WEB__ENABLED=true for the local page"])
 
 
@@ -173,4 +182,5 @@ def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot
         default_top_p=settings.limits.default_top_p,
         default_max_tokens=settings.limits.default_max_tokens,
     )
-    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex)
+    access = Access(**settings.access.model_dump())
+    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, access=access)

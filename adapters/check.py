@@ -17,8 +17,8 @@ def report(settings: Settings) -> tuple[list[str], bool]:
     lines = ["Settings:", *(f"  {name} = {value}" for name, value in _effective(settings, ""))]
     gaps = missing(settings.model, settings.captioner)
     platforms = [name for name in ("discord", "telegram") if getattr(settings, name).token.get_secret_value()]
-    for name in platforms:
-        gaps.append((f"this version has no {name} adapter", f"unset {name.upper()}_TOKEN"))
+    if "discord" in platforms:
+        gaps.append(("this version has no discord adapter", "unset DISCORD_TOKEN"))
     if not settings.web.enabled and not platforms:
         gaps.append(("no platform is switched on", "PARTYLINE_WEB__ENABLED=true"))
     if not settings.captioner:

@@ -25,6 +25,7 @@ class Bot:
     Args:
         now: seconds since the epoch; for the dates of what is kept.
         new_id: unique ids, for requests and turns.
+        access: who is served; None for everybody.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Bot:
         bounds: Bounds,
         now: Callable[[], float],
         new_id: Callable[[], str],
+        access: admission.Access | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -43,6 +45,7 @@ class Bot:
         self._new_id = new_id
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
+        self._admission = admission.Admission(access or admission.Access())
         self.settings = settings_of(bounds)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
@@ -56,6 +59,8 @@ class Bot:
             async with aclosing(self._route(incoming)) as events:
                 async for event in events:
                     yield event
+        except admission.Unheard:
+            return
         except Refused as refusal:
             yield Notice(str(refusal), private=True, refused=True)
         except InferenceError as error:
@@ -90,6 +95,7 @@ class Bot:
         return wording.settings_were_reset()
 
     async def _route(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        self._admission.check(incoming, self._now())
         if (refusal := admission.refusal(incoming)) is not None:
             raise Refused(refusal)
         called = read(incoming.text)
