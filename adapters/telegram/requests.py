@@ -83,7 +83,7 @@ def author_of(message: Message) -> Person:
 
 
 def _person(user: User) -> Person:
-    return Person(person_id(user.id), user.full_name.strip() or user.username or _ANONYMOUS)
+    return Person(person_id(user.id), (user.full_name or "").strip() or user.username or _ANONYMOUS)
 
 
 def _pressed(query: CallbackQuery, me: User) -> Pressed | None:

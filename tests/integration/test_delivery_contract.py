@@ -11,14 +11,20 @@ import pytest
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.renderers.html import render_html
+from adapters.telegram.addresses import Destination
+from adapters.telegram.channel import Sightings, TelegramChannel, limits
+from adapters.telegram.platform import bot_api
 from adapters.terminal.channel import TerminalChannel
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import CHAT, WebChannel
 from adapters.web.memory import MemoryPosts
 from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
+from config.settings import TelegramSettings
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Platform, Records, SimulatedChannel, plain, told
+from tests.servers.telegram import TOKEN
+from tests.servers.telegram import telegram as telegram_server
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,18 @@ async def terminal() -> AsyncIterator[Subject]:
     yield Subject(channel, "c", lambda: ["".join(printed)] if printed else [], appends=True)
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal]
+@asynccontextmanager
+async def telegram() -> AsyncIterator[Subject]:
+    async with telegram_server() as server:
+        chat = server.person().private
+        settings = TelegramSettings.model_validate({"token": TOKEN, "api_base": server.address})
+        destination = Destination(4711, chat.id)
+        async with bot_api(settings) as api:
+            channel = TelegramChannel(api, destination, limits(destination, 0.01, 0.01), Sightings())
+            yield Subject(channel, destination.chat, lambda: [message.text for message in chat.answers])
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal, telegram]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)
