@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +170,20 @@ def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     from adapters.storage.errors import StorageError
     from inference.api import Unavailable
 
-    expected, rest = group.split((Unavailable, StorageError, OSError))
+    expected, rest = group.split((ConfigError, Unavailable, StorageError, OSError))
     if rest is not None or expected is None:
         raise group
-    for error in expected.exceptions:
+    for error in _leaves(expected):
         print(f"partyline: {error}", file=sys.stderr)
-    return 1
+    return 2 if expected.subgroup(ConfigError) else 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _with_demo(options: argparse.Namespace, settings: Settings) -> Settings:

@@ -14,9 +14,8 @@ from telegram.error import ChatMigrated, TelegramError
 from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
 from adapters.telegram.addresses import Destination
 from adapters.telegram.failures import channel_error, is_not_modified
-from adapters.telegram.rendering import entities, keyboard, render
+from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
 
-MESSAGE_UNITS = 4096
 UPLOAD_BYTES = 50_000_000
 ACCOUNT_INTERVAL_S = 0.036
 """Telegram's FAQ: not more than about 30 messages a second, over all chats."""
@@ -92,8 +91,8 @@ class TelegramChannel:
         return self._limits
 
     def measure(self, frame: Frame) -> int:
-        """UTF-16 units of the text after rendering."""
-        return render(frame).units
+        """UTF-16 units of the text after rendering; more where it holds more entities than Telegram shows."""
+        return length(render(frame))
 
     def keyboard(self, frame: Frame) -> InlineKeyboardMarkup | None:
         return keyboard(frame)

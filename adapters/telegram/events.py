@@ -56,7 +56,7 @@ class Events:
     async def _do(self, event: Received, asked: Asked | Pressed | None) -> None:
         event_id = f"{event.account}:{event.id}"
         match asked:
-            case Asked():
+            case Asked() if asked.meant:
                 await self._answering.answer(event_id, asked)
             case Pressed():
                 await self._presses.press(event_id, asked)

@@ -44,6 +44,8 @@ def channel_error(error: api.TelegramError) -> ChannelError:
     """The delivery's word for it; what it does about each is in `docs/delivery.md`."""
     if isinstance(error, api.RetryAfter):
         return RetryAfter(retry_after_s(error))
+    if isinstance(error, api.InvalidToken) and "not found" in str(error).lower():
+        return Rejected(f"the server does not know this method: {error}")
     if isinstance(error, api.Forbidden | api.InvalidToken):
         return Forbidden(str(error))
     if wait := _WAIT.search(str(error)):  # slow mode, or a 429 without parameters

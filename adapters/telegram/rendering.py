@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity
@@ -12,6 +13,10 @@ from adapters.delivery.renderers.telegram import Entity, TelegramText, render_te
 from adapters.telegram.callbacks import action_data
 from bots import wording
 
+MESSAGE_UNITS = 4096
+MOST_ENTITIES = 100
+"""Telegram ignores further ones."""
+_KEPT_FIRST = ("pre", "text_link", "expandable_blockquote", "code")
 _NOTHING = "…"
 """Telegram takes no message without a visible character."""
 
@@ -29,10 +34,15 @@ def render(frame: Frame) -> TelegramText:
     return page.finished()
 
 
+def length(text: TelegramText) -> int:
+    """UTF-16 units, or more where the entities are more than those leave room for."""
+    return max(text.units, -(-len(text.entities) * MESSAGE_UNITS // MOST_ENTITIES))
+
+
 def entities(text: TelegramText) -> list[MessageEntity]:
     return [
         MessageEntity(each.type, each.offset, each.length, url=each.url or None, language=each.language or None)
-        for each in text.entities
+        for each in _as_many_as_count(text.entities)
     ]
 
 
@@ -42,6 +52,14 @@ def keyboard(frame: Frame) -> InlineKeyboardMarkup | None:
     return InlineKeyboardMarkup(
         [[InlineKeyboardButton(wording.button(action), callback_data=action_data(action)) for action in frame.actions]]
     )
+
+
+def _as_many_as_count(entities: Sequence[Entity]) -> Sequence[Entity]:
+    """All but in the odd message that cannot be divided: there, code and links go before emphasis."""
+    if len(entities) <= MOST_ENTITIES:
+        return entities
+    urgent = sorted(entities, key=lambda each: each.type not in _KEPT_FIRST)[:MOST_ENTITIES]
+    return sorted(urgent, key=lambda each: (each.offset, -each.length))
 
 
 class _Page:

@@ -22,6 +22,7 @@ class Asked:
     Args:
         text: what was written, without the bot's name.
         reply_to: the bot's own message that this replies to.
+        meant: the message is for the bot; of an album it is enough that one part is.
         album: what the pictures of one album share; "" for a single message.
         edited: the message was sent earlier and is new only in its words.
     """
@@ -32,6 +33,7 @@ class Asked:
     text: str
     files: tuple[FileRef, ...] = ()
     reply_to: str | None = None
+    meant: bool = True
     album: str = ""
     edited: bool = False
 
@@ -58,7 +60,7 @@ def read_update(update: Update, me: User) -> Asked | Pressed | None:
     if message is None or not is_from_somebody(message, me):
         return None
     asked = _asked(message, me, edited=edited is not None)
-    return asked if _is_meant(message, asked, me) else None
+    return asked if asked.meant or asked.album else None
 
 
 def destination_of(message: Message, me: User) -> Destination:
@@ -107,30 +109,34 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
 
 
 def _asked(message: Message, me: User, *, edited: bool) -> Asked:
-    text = _without_mentions(message, me).strip()
     replied = _replied_to(message)
-    own_reply = replied is not None and _is_from(replied, me)
+    reply_to = str(replied.message_id) if replied is not None and _is_from(replied, me) else None
     asked = Asked(
         destination=destination_of(message, me),
         author=author_of(message),
         message_id=message.message_id,
-        text=text,
+        text=_without_mentions(message, me).strip(),
         files=files_of(message),
-        reply_to=str(replied.message_id) if replied is not None and own_reply else None,
+        reply_to=reply_to,
+        meant=_is_meant(message, reply_to is not None, me),
         album=message.media_group_id or "",
         edited=edited,
     )
-    return _with_quoted(asked, replied) if replied is not None and not own_reply else asked
+    return _with_quoted(asked, message, replied)
 
 
-def _with_quoted(asked: Asked, replied: Message) -> Asked:
-    """A reply to somebody's message is about that message: its pictures and words belong to the question."""
+def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Asked:
+    """A reply to somebody's message is about that message: its pictures and words belong to the question.
+
+    Of the bot's own answers, which the conversation holds, only what the person marked in them is repeated.
+    """
     called = read(asked.text)
     if called is not None and called.name not in ("ask", "code", "caption"):
         return asked
-    files = asked.files or files_of(replied)
-    quoted = replied.text or ""
-    if not quoted or files or (called is None and not asked.text):
+    others = replied if asked.reply_to is None else None
+    files = asked.files or (files_of(others) if others is not None else ())
+    quoted = message.quote.text if message.quote is not None else (others.text if others is not None else None)
+    if not quoted or files or not asked.text:
         return replace(asked, files=files)
     quote = "\n".join(f"> {line}" for line in quoted.splitlines())
     return replace(asked, files=files, text=f"{asked.text}\n\n{quote}")
@@ -146,7 +152,7 @@ def _is_from(message: Message, user: User) -> bool:
     return message.from_user is not None and message.from_user.id == user.id
 
 
-def _is_meant(message: Message, asked: Asked, me: User) -> bool:
+def _is_meant(message: Message, is_reply: bool, me: User) -> bool:
     """Everything in a private chat; elsewhere a command, a mention, or a reply to the bot."""
     if message.chat.type == Chat.PRIVATE:
         return _says_something(message)
@@ -154,8 +160,8 @@ def _is_meant(message: Message, asked: Asked, me: User) -> bool:
         name, _, bot = command.removeprefix("/").partition("@")
         if bot:
             return bot.lower() == (me.username or "").lower()
-        return name.lower() in (*NAMES, "start") or asked.reply_to is not None
-    return _says_something(message) and (asked.reply_to is not None or _mentions(message, me))
+        return name.lower() in (*NAMES, "start") or is_reply
+    return _says_something(message) and (is_reply or _mentions(message, me))
 
 
 def _says_something(message: Message) -> bool:

@@ -130,6 +130,27 @@ async def test_an_album_is_one_request(server: TelegramServer, tmp_path: Path) -
     assert len(ann.private.answers) == 1
 
 
+async def test_one_mention_means_the_whole_album(server: TelegramServer, tmp_path: Path) -> None:
+    ann, group = server.person(), server.group()
+    async with party(server, tmp_path):
+        first = ann.shows(b"1", chat=group, media_group_id="m")
+        ann.shows(b"22", "@party_bot", chat=group, media_group_id="m")
+        answer = await answer_to(first, group)
+        ann.shows(b"1", "nobody is meant", chat=group, media_group_id="n")
+        await answer_to(ann.says("@party_bot bye", group), group)
+    assert "1. a picture of 1 bytes" in answer.text
+    assert "2. a picture of 2 bytes" in answer.text
+    assert len(group.answers) == 2
+
+
+async def test_the_marked_part_of_an_answer_belongs_to_the_question(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    async with party(server, tmp_path):
+        answer = await answer_to(ann.says("first, second, third"), ann.private)
+        quote = {"text": "second", "position": 7, "is_manual": True}
+        assert "> second" in (await answer_to(ann.says("why?", reply_to=answer, quote=quote), ann.private)).text
+
+
 async def test_a_picture_that_is_gone_gets_a_sentence(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     async with party(server, tmp_path):

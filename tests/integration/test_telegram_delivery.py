@@ -55,6 +55,19 @@ async def test_40_kb_with_12_blocks_arrive_whole_over_a_bad_line(tmp_path: Path)
     assert ann.private.files["answer.md"].decode() == answer
 
 
+async def test_hundreds_of_styled_words_keep_their_style(tmp_path: Path) -> None:
+    answer = " ".join(f"`code{n}`" for n in range(350)) + "\n\n```py\nx = 1\n```"
+    line = {"match": "styles", "answer": answer}
+    async with telegram() as server, party(server, tmp_path, line):
+        ann = server.person()
+        ann.says("styles")
+        await until(lambda: any("Regenerate" in each.buttons for each in ann.private.answers))
+    assert [code for each in ann.private.answers for code, _ in each.entities("code")] == [
+        f"code{n}" for n in range(350)
+    ]
+    assert shown_code(ann.private) == {"py": "x = 1"}
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_lost_connection_makes_no_second_message(tmp_path: Path, seed: int) -> None:
     faults = Faults(lost_before=0.2, lost_after=0.3)
