@@ -93,6 +93,9 @@ class Admission:
         self._access = access
         self._rates: OrderedDict[str, _Rate] = OrderedDict()
 
+    def is_stranger(self, incoming: Incoming) -> bool:
+        return self._access.is_stranger(incoming)
+
     def check(self, incoming: Incoming, now: float) -> None:
         """Takes one request of this person into account.
 

@@ -71,6 +71,10 @@ class Bot:
             log.exception("event %s of %s failed", incoming.event_id, incoming.chat)
             yield Failed(wording.broken())
 
+    def is_stranger(self, incoming: Incoming) -> bool:
+        """Whether this will not be answered, whatever it is: nothing need be fetched for it."""
+        return self._admission.is_stranger(incoming)
+
     async def profile(self, person: str) -> Profile:
         return Profile(self.settings, await self._storage.preferences(person), self._bounds)
 

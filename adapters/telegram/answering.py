@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from adapters.delivery.channel import ChannelError
-from adapters.telegram.callbacks import PanelData
-from adapters.telegram.panel import PanelChannel, panel_keyboard
+from adapters.telegram.panel import Panels
 from adapters.telegram.pictures import PictureLost, fetch
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.questions import Question, Questions
@@ -17,7 +17,7 @@ from adapters.telegram.turns import Turns
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read
-from bots.messages import Action, Incoming, Notice, Picture, ReplyEvent, Started
+from bots.messages import Action, Incoming, Notice, ReplyEvent, Started
 
 _STOPS_WITHIN_S = 10.0
 
@@ -25,11 +25,11 @@ _STOPS_WITHIN_S = 10.0
 class Answering:
     """Asks the bot and delivers what it says."""
 
-    def __init__(self, bot: Bot, post: Post, questions: Questions, panel_data: PanelData) -> None:
+    def __init__(self, bot: Bot, post: Post, questions: Questions, panels: Panels) -> None:
         self._bot = bot
         self._post = post
         self._questions = questions
-        self._panel_data = panel_data
+        self._panels = panels
         self._turns = Turns()
 
     async def answer(self, event_id: str, asked: Asked) -> None:
@@ -55,7 +55,7 @@ class Answering:
             first = await anext(events, None)
         async with aclosing(events):
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
-                await self._show_panel(asked, first.text)
+                await self._panels.show(asked.destination, asked.author.id, reply_to=str(asked.message_id))
             else:
                 await self._deliver(asked, first, events)
 
@@ -68,26 +68,17 @@ class Answering:
                 question.over.set()
 
     async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
-        """Raises PictureLost."""
-        return Incoming(
+        """Nothing is fetched for strangers. Raises PictureLost."""
+        incoming = Incoming(
             event_id=event_id,
             chat=asked.destination.chat,
             author=asked.author,
             text=asked.text,
-            pictures=await self._pictures(asked),
             reply_to=asked.reply_to,
         )
-
-    async def _pictures(self, asked: Asked) -> tuple[Picture, ...]:
-        return tuple([await fetch(self._post.api, file) for file in asked.files])
-
-    async def _show_panel(self, asked: Asked, text: str) -> None:
-        owner, destination = asked.author.id, asked.destination
-        buttons = panel_keyboard(self._bot.settings, await self._bot.profile(owner), owner, self._panel_data)
-        channel = PanelChannel(
-            self._post.api, destination, self._post.limits(destination), self._post.sightings, buttons
-        )
-        await self._post.say(destination, text, reply_to=str(asked.message_id), channel=channel)
+        if not asked.files or self._bot.is_stranger(incoming):
+            return incoming
+        return replace(incoming, pictures=tuple([await fetch(self._post.api, file) for file in asked.files]))
 
     async def _withdraw(self, event_id: str, asked: Asked, question: Question) -> str | None:
         """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
@@ -101,13 +92,12 @@ class Answering:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOPS_WITHIN_S):
                     await question.over.wait()
-        first, *others = await self._questions.take_back(asked, question) or (None,)
+        shown = await self._questions.take_back(asked, question)
         channel = self._post.channel(asked.destination)
-        for message_id in others:
-            if message_id is not None:
-                with suppress(ChannelError):
-                    await channel.delete(message_id)
-        return first
+        for message_id in shown[1:]:
+            with suppress(ChannelError):
+                await channel.delete(message_id)
+        return shown[0] if shown else None
 
     async def _say(self, asked: Asked, sentence: str) -> None:
         await self._post.say(asked.destination, sentence, reply_to=str(asked.message_id))

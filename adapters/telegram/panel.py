@@ -11,7 +11,9 @@ from adapters.delivery.channel import Frame, Limits
 from adapters.telegram.addresses import Destination
 from adapters.telegram.callbacks import PanelData, PanelPress
 from adapters.telegram.channel import Sightings, TelegramChannel
+from adapters.telegram.post import Post
 from bots import wording
+from bots.bot import Bot
 from bots.preferences import PRESETS, Profile, Setting
 
 _STEPS = {"temperature": 0.05, "top_p": 0.05, "max_tokens": 50.0}
@@ -74,3 +76,32 @@ class PanelChannel(TelegramChannel):
             return await super().send(frame, reply_to=reply_to, nonce=nonce)
         await self.edit(self._replaces, frame)
         return self._replaces
+
+
+class Panels:
+    """Shows people their settings, and reads the buttons under them."""
+
+    def __init__(self, bot: Bot, post: Post, token: str) -> None:
+        self._bot = bot
+        self._post = post
+        self._data = PanelData(token)
+
+    def read(self, data: str) -> PanelPress | None:
+        """What a panel's button says; None for anything else."""
+        return self._data.read(data)
+
+    async def show(
+        self, destination: Destination, owner: str, *, reply_to: str | None = None, replaces: str | None = None
+    ) -> None:
+        """A new panel under the message `reply_to`, or today's settings in the panel that is there."""
+        settings, profile = self._bot.settings, await self._bot.profile(owner)
+        channel = PanelChannel(
+            self._post.api,
+            destination,
+            self._post.limits(destination),
+            self._post.sightings,
+            panel_keyboard(settings, profile, owner, self._data),
+            replaces,
+        )
+        text = wording.settings_list(settings, {name: profile[name] for name in settings})
+        await self._post.say(destination, text, reply_to=reply_to, channel=channel)

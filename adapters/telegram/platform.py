@@ -19,10 +19,10 @@ from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import api_url, file_url
 from adapters.telegram.albums import Albums
 from adapters.telegram.answering import Answering
-from adapters.telegram.callbacks import PanelData
 from adapters.telegram.events import Events
 from adapters.telegram.intake import KINDS, Intake
 from adapters.telegram.menu import offer
+from adapters.telegram.panel import Panels
 from adapters.telegram.polling import poll
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
@@ -111,9 +111,9 @@ async def _run(
             log.error("Telegram is off: %s", error)
             return
     post = Post(api, outboxes, storage, settings)
-    panel_data = PanelData(settings.token.get_secret_value())
-    answering = Answering(bot, post, Questions(storage), panel_data)
-    events = Events(me, storage, post, answering, Presses(bot, post, panel_data), Albums())
+    panels = Panels(bot, post, settings.token.get_secret_value())
+    answering = Answering(bot, post, Questions(storage), panels)
+    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums())
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
         await intake.take_up()

@@ -7,8 +7,8 @@ from contextlib import aclosing, suppress
 from telegram.error import TelegramError
 
 from adapters.delivery.channel import ChannelError
-from adapters.telegram.callbacks import PanelData, PanelPress, read_action
-from adapters.telegram.panel import CLOSE, RESET, SHOW, PanelChannel, panel_keyboard, stepped
+from adapters.telegram.callbacks import PanelPress, read_action
+from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.requests import Pressed
 from bots import wording
@@ -22,15 +22,15 @@ _TOAST_CHARACTERS = 200
 class Presses:
     """Does what buttons say."""
 
-    def __init__(self, bot: Bot, post: Post, panel_data: PanelData) -> None:
+    def __init__(self, bot: Bot, post: Post, panels: Panels) -> None:
         self._bot = bot
         self._post = post
-        self._panel_data = panel_data
+        self._panels = panels
 
     async def press(self, event_id: str, pressed: Pressed) -> None:
         """Always answers the query, so that the button does not go on spinning; foreign data does nothing."""
         action = read_action(pressed.data)
-        panel = self._panel_data.read(pressed.data)
+        panel = self._panels.read(pressed.data)
         if action is not None:
             await self._act(event_id, pressed, action)
         elif panel is not None:
@@ -70,7 +70,7 @@ class Presses:
             return
         await self._toast(pressed, said, alert=panel.value == SHOW)
         if panel.value != SHOW:
-            await self._redraw(pressed, panel.owner)
+            await self._panels.show(pressed.destination, panel.owner, replaces=str(pressed.message_id))
 
     async def _change(self, panel: PanelPress) -> str:
         """Raises Refused."""
@@ -84,19 +84,6 @@ class Presses:
             return wording.setting_is(setting, value)
         wanted = stepped(setting, value, panel.value) if panel.value in ("+", "-") else panel.value
         return await self._bot.change_setting(panel.owner, setting.name, wanted)
-
-    async def _redraw(self, pressed: Pressed, owner: str) -> None:
-        profile = await self._bot.profile(owner)
-        text = wording.settings_list(self._bot.settings, {name: profile[name] for name in self._bot.settings})
-        channel = PanelChannel(
-            self._post.api,
-            pressed.destination,
-            self._post.limits(pressed.destination),
-            self._post.sightings,
-            panel_keyboard(self._bot.settings, profile, owner, self._panel_data),
-            replaces=str(pressed.message_id),
-        )
-        await self._post.say(pressed.destination, text, reply_to=None, channel=channel)
 
     async def _toast(self, pressed: Pressed, text: str, alert: bool = False) -> None:
         """A query that is too old, after a restart, is nobody's loss."""

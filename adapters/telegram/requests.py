@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
 
@@ -47,7 +47,6 @@ class Pressed:
     query_id: str
     data: str
     message_id: int
-    text: str = field(default="", repr=False)
     asked_by: str | None = None
 
 
@@ -92,10 +91,9 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
     message = query.message
     if message is None or query.data is None:
         return None
-    asked_by = None
-    destination, text = Destination(me.id, message.chat.id), ""
+    asked_by, destination = None, Destination(me.id, message.chat.id)
     if isinstance(message, Message):
-        destination, text = destination_of(message, me), message.text or ""
+        destination = destination_of(message, me)
         asked_by = str(message.reply_to_message.message_id) if message.reply_to_message else None
     return Pressed(
         destination=destination,
@@ -103,7 +101,6 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
         query_id=query.id,
         data=query.data,
         message_id=message.message_id,
-        text=text,
         asked_by=asked_by,
     )
 

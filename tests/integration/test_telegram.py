@@ -337,6 +337,8 @@ async def test_strangers_see_what_the_operator_wants(server: TelegramServer, tmp
         assert (await answer_to(ann.says("hello"), ann.private)).text.startswith("hello")
         assert "telegram:2" in (await answer_to(bob.says("hello"), bob.private)).text
         assert "telegram:2" in (await answer_to(bob.says("/settings"), bob.private)).text
+        assert "telegram:2" in (await answer_to(bob.shows(b"12"), bob.private)).text
+        assert "getFile" not in server.methods
         assert (await answer_to(bob.says("@party_bot hello", group), group)).text.startswith("hello")
 
 

@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -319,6 +319,3 @@ def _checked_markup(arguments: Mapping[str, Any]) -> dict[str, Any]:
             if not 1 <= len(button["callback_data"].encode()) <= DATA_BYTES:
                 raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")
     return {"reply_markup": markup} if markup.get("inline_keyboard") else {}
-
-
-Predicate = Callable[[Chat], Any]
