@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from telegram import Bot as Api
 from telegram import BotCommand, BotCommandScope, BotCommandScopeAllGroupChats, BotCommandScopeAllPrivateChats
 from telegram.error import TelegramError
 
+from adapters.telegram.patience import patiently
 from bots.commands import COMMANDS
 from bots.summaries import LANGUAGES, summary
 
@@ -34,6 +36,7 @@ async def offer(api: Api) -> None:
     try:
         for scope, names in scopes:
             for language in ("", *LANGUAGES):
-                await api.set_my_commands(menu(language, names), scope=scope, language_code=language or None)
+                commands, code = menu(language, names), language or None
+                await patiently(partial(api.set_my_commands, commands, scope=scope, language_code=code))
     except TelegramError as error:
         log.warning("the commands could not be offered: %s", error)

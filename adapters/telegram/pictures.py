@@ -9,6 +9,7 @@ import aiohttp
 from telegram import Bot, Message
 from telegram.error import TelegramError
 
+from adapters.telegram.patience import PAUSES_S, patiently
 from bots.messages import Picture
 
 MAX_BYTES = 20 * 2**20
@@ -53,14 +54,23 @@ async def fetch(bot: Bot, file: FileRef) -> Picture:
         raise PictureLost(f"{file.size} bytes are too many")
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            found = await bot.get_file(file.file_id)
-            return Picture(await _download(found.file_path or ""), file.name)
+            found = await patiently(lambda: bot.get_file(file.file_id))
+            return Picture(await _download_patiently(found.file_path or ""), file.name)
     except TimeoutError:
         raise PictureLost(f"not here in {_TIMEOUT_S:g} s") from None
     except TelegramError as error:
         raise PictureLost(str(error)) from None
     except aiohttp.ClientError as error:
         raise PictureLost(type(error).__name__) from None
+
+
+async def _download_patiently(address: str) -> bytes:
+    for pause_s in PAUSES_S:
+        try:
+            return await _download(address)
+        except aiohttp.ClientError:
+            await asyncio.sleep(pause_s)
+    return await _download(address)
 
 
 async def _download(address: str) -> bytes:

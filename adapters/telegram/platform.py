@@ -23,6 +23,7 @@ from adapters.telegram.events import Events
 from adapters.telegram.intake import KINDS, Intake
 from adapters.telegram.menu import offer
 from adapters.telegram.panel import Panels
+from adapters.telegram.patience import patiently
 from adapters.telegram.polling import poll
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
@@ -89,7 +90,7 @@ def _requests(connections: int) -> HTTPXRequest:
 async def _introduced(api: Api) -> User | None:
     """Who the bot is; None while the server cannot be reached. Raises ConfigError."""
     try:
-        await api.initialize()
+        await patiently(api.initialize)
     except InvalidToken:
         raise ConfigError(["telegram.token: the server does not know this token; copy it from BotFather"]) from None
     except TelegramError as error:
@@ -124,7 +125,7 @@ async def _run(
 async def _take_updates(api: Api, intake: Intake, settings: TelegramSettings) -> None:
     if not settings.webhook_url:
         try:
-            await api.delete_webhook()
+            await patiently(api.delete_webhook)
         except TelegramError as error:
             log.info("no webhook was taken back: %s", error)
         await poll(api, intake)

@@ -9,6 +9,7 @@ from telegram.error import TelegramError
 from adapters.delivery.channel import ChannelError
 from adapters.telegram.callbacks import PanelPress, read_action
 from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
+from adapters.telegram.patience import patiently
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.requests import Pressed
 from bots import wording
@@ -89,5 +90,6 @@ class Presses:
         """A query that is too old, after a restart, is nobody's loss."""
         if len(text) > _TOAST_CHARACTERS:
             text = text[: _TOAST_CHARACTERS - 1] + "…"
+        api = self._post.api
         with suppress(TelegramError):
-            await self._post.api.answer_callback_query(pressed.query_id, text=text or None, show_alert=alert)
+            await patiently(lambda: api.answer_callback_query(pressed.query_id, text=text or None, show_alert=alert))

@@ -148,7 +148,8 @@ async def test_the_marked_part_of_an_answer_belongs_to_the_question(server: Tele
     async with party(server, tmp_path):
         answer = await answer_to(ann.says("first, second, third"), ann.private)
         quote = {"text": "second", "position": 7, "is_manual": True}
-        assert "> second" in (await answer_to(ann.says("why?", reply_to=answer, quote=quote), ann.private)).text
+        about = await answer_to(ann.says("why?", reply_to=answer, quote=quote), ann.private)
+    assert [words for words, _ in about.entities("blockquote")] == ["second"]
 
 
 async def test_a_picture_that_is_gone_gets_a_sentence(server: TelegramServer, tmp_path: Path) -> None:
@@ -159,6 +160,24 @@ async def test_a_picture_that_is_gone_gets_a_sentence(server: TelegramServer, tm
         assert "did not hand that picture over" in (await answer_to(lost, ann.private)).text
         huge = ann.says(photo=[{"file_id": "f", "file_unique_id": "f", "width": 1, "height": 1, "file_size": 30 << 20}])
         assert "did not hand that picture over" in (await answer_to(huge, ann.private)).text
+
+
+async def test_pictures_and_buttons_outlast_a_bad_line(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    server.failures = {
+        "getMe": ["drop"],
+        "getUpdates": ["429", "drop"],
+        "getFile": ["drop", "429"],
+        "file": ["drop"],
+        "answerCallbackQuery": ["drop"],
+    }
+    async with party(server, tmp_path):
+        answer = await answer_to(ann.shows(b"12345"), ann.private)
+        assert answer.text.startswith("a picture of 5 bytes")
+        ann.presses(answer, "", data="answer:regenerate")
+        await until(lambda: server.world.toasts)
+    assert "have not kept that picture" in server.world.toasts[0][1]
+    assert not any(server.failures.values())
 
 
 async def test_settings_by_command_and_by_keyboard(server: TelegramServer, tmp_path: Path) -> None:

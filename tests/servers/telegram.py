@@ -28,6 +28,8 @@ class TelegramServer:
         self.port = 0
         self.methods: list[str] = []
         """The names of all calls, in order."""
+        self.failures: dict[str, list[str]] = {}
+        """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
         self._polls = 0
@@ -90,6 +92,7 @@ class TelegramServer:
             if request.match_info["token"] != TOKEN:
                 raise ApiError(401, "Unauthorized")
             arguments, file = await _arguments(request)
+            self._fail(request, method)
             result = await self._answer(request, method, arguments, file)
         except ApiError as error:
             body = {"ok": False, "error_code": error.code, "description": error.description}
@@ -97,6 +100,12 @@ class TelegramServer:
                 body["parameters"] = error.parameters
             return web.json_response(body, status=error.code)
         return web.json_response({"ok": True, "result": result})
+
+    def _fail(self, request: web.Request, method: str) -> None:
+        if planned := self.failures.get(method):
+            if planned.pop(0) == "drop":
+                _break(request)
+            raise ApiError(429, "Too Many Requests: retry after 1", retry_after=1)
 
     async def _answer(
         self, request: web.Request, method: str, arguments: dict[str, Any], file: tuple[str, bytes] | None
@@ -179,6 +188,7 @@ class TelegramServer:
         }
 
     async def _file(self, request: web.Request) -> web.Response:
+        self._fail(request, "file")
         name = request.match_info["path"].removeprefix("photos/").removesuffix(".png")
         if request.match_info["token"] != TOKEN or name not in self.world.files:
             return web.Response(status=404)
