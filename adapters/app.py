@@ -17,11 +17,12 @@ from adapters.retention import sweeping
 from adapters.storage.memory import MemoryStorage
 from bots import wording
 from bots.account import Account
+from bots.admission import Access
 from bots.bot import Bot
 from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
-from config.settings import ConfigError, DiscordSettings, Settings, WebSettings
+from config.settings import ConfigError, DiscordSettings, Settings, TelegramSettings, WebSettings
 from inference.engines.llamacpp import LlamaOptions
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
@@ -99,6 +100,8 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
             lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
         if settings.discord.token.get_secret_value():
             lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes)))
+        if settings.telegram.token.get_secret_value():
+            lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
         yield lines
 
@@ -148,6 +151,13 @@ async def sync_discord(settings: Settings, guild: int) -> list[str]:
     return await sync_commands(bot, Outboxes(phrases=phrases()), storage, settings.discord, guild)
 
 
+def _telegram(app: App, settings: TelegramSettings, outboxes: Outboxes) -> AbstractAsyncContextManager[str]:
+    """The Telegram bot, serving while the context is open; its name."""
+    from adapters.telegram.platform import serving
+
+    return serving(settings, app.bot, app.storage, outboxes)
+
+
 def phrases() -> Phrases:
     """The bot's own sentences around an answer, for the delivery."""
     return Phrases(
@@ -162,10 +172,8 @@ def phrases() -> Phrases:
 
 
 def _check_platforms(settings: Settings) -> None:
-    for name, section in (("telegram", settings.telegram),):
-        if section.token.get_secret_value():
-            raise ConfigError([f"{name}.token is set, but this version has no {name} adapter: unset it"])
-    if not settings.web.enabled and not settings.discord.token.get_secret_value():
+    tokens = settings.discord.token, settings.telegram.token
+    if not settings.web.enabled and not any(token.get_secret_value() for token in tokens):
         raise ConfigError(["no platform is switched on: set PARTYLINE_WEB__ENABLED=true for the local page"])
 
 
@@ -208,8 +216,15 @@ def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot
         default_top_p=settings.limits.default_top_p,
         default_max_tokens=settings.limits.default_max_tokens,
     )
-    account = _account(storage, settings)
-    return Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, own=account)
+    return Bot(
+        inference,
+        storage,
+        bounds=bounds,
+        now=time.time,
+        new_id=lambda: uuid.uuid4().hex,
+        own=_account(storage, settings),
+        access=Access(**settings.access.model_dump()),
+    )
 
 
 def _account(storage: Storage, settings: Settings) -> Account:
@@ -218,6 +233,7 @@ def _account(storage: Storage, settings: Settings) -> Account:
         storage,
         now=time.time,
         quotas=Quotas(tokens=settings.quotas.tokens, captions=settings.quotas.captions),
+        owners=settings.access.owners,
         retention=Retention(days=retention.days, usage_days=retention.usage_days, event_days=retention.event_days),
         draw=draw,
     )

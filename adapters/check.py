@@ -17,8 +17,6 @@ def report(settings: Settings) -> tuple[list[str], bool]:
     lines = ["Settings:", *(f"  {name} = {value}" for name, value in _effective(settings, ""))]
     gaps = missing(settings.model, settings.captioner)
     platforms = [name for name in ("discord", "telegram") if getattr(settings, name).token.get_secret_value()]
-    for name in set(platforms) - {"discord"}:
-        gaps.append((f"this version has no {name} adapter", f"unset {name.upper()}_TOKEN"))
     if not settings.web.enabled and not platforms:
         gaps.append(("no platform is switched on", "PARTYLINE_WEB__ENABLED=true"))
     if not settings.captioner:

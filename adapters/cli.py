@@ -197,18 +197,20 @@ def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     from adapters.storage.errors import StorageError
     from inference.api import Unavailable
 
-    expected, rest = group.split((Unavailable, StorageError, OSError))
+    expected, rest = group.split((ConfigError, Unavailable, StorageError, OSError))
     if rest is not None or expected is None:
         raise group
-    for error in _single(expected):
+    for error in _leaves(expected):
         print(f"partyline: {error}", file=sys.stderr)
-    return 1
+    return 2 if expected.subgroup(ConfigError) else 1
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """The errors of a group, and of the groups in it."""
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for error in group.exceptions:
-        yield from _single(error) if isinstance(error, BaseExceptionGroup) else [error]
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _with_demo(options: argparse.Namespace, settings: Settings) -> Settings:

@@ -28,6 +28,7 @@ class Bot:
         now: seconds since the epoch; for the dates of what is kept.
         new_id: unique ids, for requests and turns.
         own: what people can see and do about their own data; without quotas and pictures if it is not given.
+        access: who is served; None for everybody.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Bot:
         now: Callable[[], float],
         new_id: Callable[[], str],
         own: account.Account | None = None,
+        access: admission.Access | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -47,6 +49,7 @@ class Bot:
         self._new_id = new_id
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
+        self._admission = admission.Admission(access or admission.Access())
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
 
@@ -72,12 +75,15 @@ class Bot:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
         entry = Entry(self._storage, self._new_reply(incoming))
         try:
+            self._admission.check(incoming, self._now())
             async with aclosing(self._in_turn(incoming, entry)) as events:
                 async for event in events:
                     entry.started |= isinstance(event, Started)
                     if isinstance(event, Notice | Attached) and not event.id:
                         event = await entry.say(event)
                     yield event
+        except admission.Unheard:
+            return
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except InferenceError as error:
@@ -130,6 +136,10 @@ class Bot:
         bound = None if value == "off" else setting.parse(value)
         await self._storage.set_preferences(place, {setting.name: bound})
         return wording.place_bound(setting, bound)
+
+    def is_stranger(self, incoming: Incoming) -> bool:
+        """Whether this will not be answered, whatever it is: nothing need be fetched for it."""
+        return self._admission.is_stranger(incoming)
 
     async def change_setting(self, person: str, name: str, value: str) -> str:
         """Sets one setting and returns the sentence that says so.

@@ -29,6 +29,7 @@ COMMANDS = (
     Command("max_tokens", "/max_tokens 200", "How long an answer may get"),
     Command("preset", "/preset precise", "Precise, balanced or creative"),
     Command("thinking", "/thinking hide", "Show, hide or attach a model's reasoning"),
+    Command("seed", "/seed 42", "The same seed gives the same answer again; off draws anew"),
     Command("reset", "/reset", "Begin a new conversation"),
     Command("stop", "/stop", "Stop what is being written for you"),
     Command("regenerate", "/regenerate", "Answer your last question anew"),

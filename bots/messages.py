@@ -40,6 +40,7 @@ class Incoming:
         text: what was written; a leading slash makes it a command, on every platform.
         reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
         places: keys under which bounds may be kept that hold here, such as a server's.
+        direct: nobody else is in the chat.
     """
 
     event_id: str
@@ -49,6 +50,7 @@ class Incoming:
     pictures: tuple[Picture, ...] = ()
     reply_to: str | None = None
     places: tuple[str, ...] = ()
+    direct: bool = False
 
 
 class Action(StrEnum):

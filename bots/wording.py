@@ -70,6 +70,18 @@ def cut_off() -> str:
     return "The bot was restarted while it wrote this, and this model cannot go on from here; Regenerate tries again."
 
 
+def reset_button() -> str:
+    return "Reset"
+
+
+def close_button() -> str:
+    return "Close"
+
+
+def not_your_panel() -> str:
+    return "These are somebody else's settings; write /settings for yours."
+
+
 # Failures
 
 
@@ -108,8 +120,21 @@ def too_many_pictures(count: int, limit: int) -> str:
     return f"Those are {count} pictures and I look at most at {limit} at once; please send fewer."
 
 
+def picture_lost(name: str) -> str:
+    """`name` is the platform's."""
+    return f"{name} did not hand that picture over; please send it once more, smaller if it is a large one."
+
+
 def too_many_waiting(limit: int) -> str:
     return f"{limit} messages of yours are waiting already; please wait for an answer, or stop one."
+
+
+def for_members_only(person: str) -> str:
+    return f"I only answer people whom my operator has let in; your id for them is {person}."
+
+
+def too_fast(limit: int, retry_in_s: float) -> str:
+    return f"That is more than {limit} messages in a minute; please write again in {seconds(retry_in_s)}."
 
 
 def no_captioner() -> str:
@@ -120,6 +145,7 @@ def no_captioner() -> str:
 
 
 def button(name: str) -> str:
+    """What the button says."""
     return {"thinking": "Show thinking"}.get(name, name.capitalize())
 
 

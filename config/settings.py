@@ -117,9 +117,29 @@ class DiscordSettings(_Section):
 
 
 class TelegramSettings(_Section):
+    """Updates come by long polling; with a `webhook_url`, Telegram's servers bring them to the listening port."""
+
     token: SecretStr = Field(SecretStr(""), description="switches Telegram on")
     api_base: str = Field("", description="empty: Telegram's own")
-    file_base: str = Field("", description="empty: Telegram's own")
+    file_base: str = Field("", description="empty: the one beside api_base")
+    private_interval_s: float = Field(1.05, ge=0.01, le=60, description="between two calls in a private chat")
+    group_interval_s: float = Field(3.1, ge=0.01, le=60, description="between two calls in a group, topics included")
+    webhook_url: str = Field("", description="https address that your proxy passes on, empty: long polling")
+    webhook_host: str = Field("127.0.0.1", min_length=1, description="where the proxy finds the bot")
+    webhook_port: int = Field(8443, ge=0, le=65_535, description="0: any free port")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="empty: a new one at each start")
+
+
+class AccessSettings(_Section):
+    """Who is served, on every platform: `telegram:4711` is a person, `telegram:-1001234` a chat."""
+
+    owners: Words = Field((), description="always served, without a rate")
+    allowed_users: Words = Field((), description="people who are no strangers")
+    allowed_chats: Words = Field((), description="chats in which nobody is a stranger")
+    strangers: Literal["auto", "answer", "refuse", "ignore"] = Field(
+        "auto", description="auto (with owners or allowed_users: refuse direct messages), answer, refuse, ignore"
+    )
+    requests_per_minute: int = Field(60, ge=0, le=10_000, description="of one person, 0: any number")
 
 
 class Settings(_Section):
@@ -136,6 +156,7 @@ class Settings(_Section):
     web: WebSettings = WebSettings()
     discord: DiscordSettings = DiscordSettings()
     telegram: TelegramSettings = TelegramSettings()
+    access: AccessSettings = AccessSettings()
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -148,6 +148,7 @@ class Answers:
             pictures=contents.pictures,
             reply_to=event.replies_to,
             places=event.places,
+            direct=not event.guild,
         )
         began = self.now()
         await self._deliver(event, self._events(event, incoming, contents))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -124,20 +124,14 @@ class MemoryPersonal(Personal):
         for key in events:
             self._answered.remove(key)
             del self._received[key]
-        count = len(turns) + len(events) + _drop(self._replies, self._old_replies(old, retention)[:limit])
+        days = min(retention.days or retention.event_days, retention.event_days)
+        replies = [key for key, reply in self._replies.items() if reply.created_at < old(days)]
+        count = len(turns) + len(events) + _drop(self._replies, replies[:limit])
         if retention.usage_days:
             day = datetime.fromtimestamp(old(retention.usage_days), UTC).date().isoformat()
             for kept in (self._usage, self._marks):
                 count += _drop(kept, [key for key in kept if key[1] < day][:limit])
         return count + _drop(self._codes, [code for code, owner in self._codes.items() if owner[1] < now][:limit])
-
-    def _old_replies(self, old: Callable[[int], float], retention: Retention) -> list[tuple[str, str]]:
-        return [
-            key
-            for key, reply in self._replies.items()
-            if reply.created_at < old(retention.event_days if reply.shown else retention.days)
-            or reply.created_at < old(retention.days)
-        ]
 
     def _forget_turns(self, turns: Sequence[Turn]) -> None:
         ids = {turn.id for turn in turns}

@@ -78,8 +78,8 @@ class SqlPersonalData(PersonalData):
             count += await self._delete_some(table, table.c.day < _date(old(retention.usage_days)), limit)
         answered = and_(inbox.c.answered, inbox.c.received_at < old(retention.event_days))
         count += await self._delete_some(inbox, answered, limit)
-        over = and_(replies.c.shown, replies.c.created_at < old(retention.event_days))
-        count += await self._delete_some(replies, or_(over, replies.c.created_at < old(retention.days)), limit)
+        days = min(retention.days or retention.event_days, retention.event_days)
+        count += await self._delete_some(replies, replies.c.created_at < old(days), limit)
         return count + await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
 
     async def _expire_turns(self, before: float, limit: int) -> int:

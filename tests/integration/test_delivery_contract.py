@@ -15,17 +15,26 @@ from adapters.delivery.outbox import Outboxes
 from adapters.delivery.renderers.html import render_html
 from adapters.discord.addresses import api_address, bind
 from adapters.discord.calls import Calls
-from adapters.discord.channel import DiscordChannel, Echoes, limits
+from adapters.discord.channel import DiscordChannel, Echoes
+from adapters.discord.channel import limits as discord_limits
 from adapters.discord.connection import new_client
+from adapters.telegram.addresses import Destination
+from adapters.telegram.channel import Sightings, TelegramChannel
+from adapters.telegram.channel import limits as telegram_limits
+from adapters.telegram.platform import bot_api
 from adapters.terminal.channel import TerminalChannel
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import CHAT, WebChannel
 from adapters.web.memory import MemoryPosts
 from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
+from config.settings import TelegramSettings
 from inference.api import Timings, Usage
-from tests.servers.discord import TOKEN, DiscordServer
+from tests.servers.discord import TOKEN as DISCORD_TOKEN
+from tests.servers.discord import DiscordServer
 from tests.servers.simulated import PHRASES, Platform, Records, SimulatedChannel, plain, told
+from tests.servers.telegram import TOKEN as TELEGRAM_TOKEN
+from tests.servers.telegram import telegram as telegram_server
 
 
 @dataclass(frozen=True)
@@ -68,14 +77,25 @@ async def discord() -> AsyncIterator[Subject]:
     server, client = DiscordServer(), new_client()
     async with server.serving(), client:
         bind(api_address(server.address), server.gateway)
-        await client.login(TOKEN)
+        await client.login(DISCORD_TOKEN)
         room = server.room()
-        quick = replace(limits("discord:1"), interval_s=0.01, account_interval_s=0.0)
+        quick = replace(discord_limits("discord:1"), interval_s=0.01, account_interval_s=0.0)
         channel = DiscordChannel(Calls(client), room.id, quick, Echoes())
         yield Subject(channel, "c", lambda: [message["content"].replace("\\", "") for message in room.messages])
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal, discord]
+@asynccontextmanager
+async def telegram() -> AsyncIterator[Subject]:
+    async with telegram_server() as server:
+        chat = server.person().private
+        settings = TelegramSettings.model_validate({"token": TELEGRAM_TOKEN, "api_base": server.address})
+        destination = Destination(4711, chat.id)
+        async with bot_api(settings) as api:
+            channel = TelegramChannel(api, destination, telegram_limits(destination, 0.01, 0.01), Sightings())
+            yield Subject(channel, destination.chat, lambda: [message.text for message in chat.answers])
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal, discord, telegram]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)

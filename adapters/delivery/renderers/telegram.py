@@ -8,8 +8,6 @@ from itertools import accumulate
 from adapters.delivery.renderers.walk import Walker
 
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
-_MOST_ENTITIES = 100
-"""Telegram ignores further ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def _in_units(spans: list[Entity], text: str) -> list[Entity]:
         if end > span.offset:
             start = offsets[span.offset]
             entities.append(Entity(span.type, start, offsets[end] - start, span.url, span.language))
-    return entities[:_MOST_ENTITIES]
+    return entities
 
 
 class _Telegram(Walker):

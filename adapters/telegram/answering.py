@@ -1,0 +1,109 @@
+"""From somebody's message to the bot's answer under it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+
+from adapters.delivery.channel import ChannelError
+from adapters.telegram.panel import Panels
+from adapters.telegram.pictures import PictureLost, fetch
+from adapters.telegram.post import Post, beginning_with
+from adapters.telegram.questions import Question, Questions
+from adapters.telegram.requests import Asked
+from adapters.telegram.turns import Turns
+from bots import wording
+from bots.bot import Bot
+from bots.commands import read
+from bots.messages import Action, Incoming, Notice, ReplyEvent, Started
+
+_STOPS_WITHIN_S = 10.0
+
+
+class Answering:
+    """Asks the bot and delivers what it says."""
+
+    def __init__(self, bot: Bot, post: Post, questions: Questions, panels: Panels) -> None:
+        self._bot = bot
+        self._post = post
+        self._questions = questions
+        self._panels = panels
+        self._turns = Turns()
+
+    async def answer(self, event_id: str, asked: Asked) -> None:
+        """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
+        place: str | None = None
+        if asked.edited:
+            question = self._questions.changed_by(asked)
+            if question is None:
+                return
+            place = await self._withdraw(event_id, asked, question)
+        try:
+            await self._respond(event_id, asked, place)
+        except PictureLost:
+            await self._say(asked, wording.picture_lost("Telegram"))
+
+    async def _respond(self, event_id: str, asked: Asked, place: str | None) -> None:
+        chat = asked.destination.chat
+        async with self._turns.taken((chat, asked.author.id)):
+            events = self._bot.respond(await self._incoming(event_id, asked))
+            if place is not None:
+                events = self._questions.in_place(events, chat, place)
+            # The bot has put the message in its person's line when the first event is there.
+            first = await anext(events, None)
+        async with aclosing(events):
+            if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
+                await self._panels.show(asked.destination, asked.author.id, reply_to=str(asked.message_id))
+            else:
+                await self._deliver(asked, first, events)
+
+    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: AsyncGenerator[ReplyEvent, None]) -> None:
+        question = self._questions.asked(asked, first.answer_id) if isinstance(first, Started) else None
+        try:
+            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=str(asked.message_id))
+        finally:
+            if question is not None:
+                question.over.set()
+
+    async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
+        """Nothing is fetched for strangers. Raises PictureLost."""
+        incoming = Incoming(
+            event_id=event_id,
+            chat=asked.destination.chat,
+            author=asked.author,
+            direct=asked.destination.is_private,
+            text=asked.text,
+            reply_to=asked.reply_to,
+        )
+        if not asked.files or self._bot.is_stranger(incoming):
+            return incoming
+        return replace(incoming, pictures=tuple([await fetch(self._post.api, file) for file in asked.files]))
+
+    async def _withdraw(self, event_id: str, asked: Asked, question: Question) -> str | None:
+        """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
+        stop = Incoming(
+            event_id=f"{event_id}/stop", chat=asked.destination.chat, author=asked.author, text=Action.STOP.command
+        )
+        if not question.over.is_set():
+            async with aclosing(self._bot.respond(stop)) as events:
+                async for _ in events:
+                    pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOPS_WITHIN_S):
+                    await question.over.wait()
+        shown = await self._questions.take_back(asked, question)
+        channel = self._post.channel(asked.destination)
+        for message_id in shown[1:]:
+            with suppress(ChannelError):
+                await channel.delete(message_id)
+        return shown[0] if shown else None
+
+    async def _say(self, asked: Asked, sentence: str) -> None:
+        await self._post.say(asked.destination, sentence, reply_to=str(asked.message_id))
+
+
+def _opens_panel(text: str) -> bool:
+    called = read(text)
+    return called is not None and called.name == "settings" and called.argument == ""

@@ -1,0 +1,216 @@
+"""One chat of one bot as the delivery sees it, over python-telegram-bot."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from telegram import Bot, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
+from telegram.constants import ChatAction
+from telegram.error import ChatMigrated, TelegramError
+
+from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
+from adapters.telegram.addresses import Destination
+from adapters.telegram.failures import channel_error, is_not_modified
+from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
+
+UPLOAD_BYTES = 50_000_000
+ACCOUNT_INTERVAL_S = 0.036
+"""Telegram's FAQ: not more than about 30 messages a second, over all chats."""
+_TYPING_S = 5.0
+_PROBES = 3
+_REMEMBERED = 5_000
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+
+
+def limits(destination: Destination, private_interval_s: float, group_interval_s: float) -> Limits:
+    return Limits(
+        message_units=MESSAGE_UNITS,
+        upload_bytes=UPLOAD_BYTES,
+        private_files=destination.is_private,
+        interval_s=private_interval_s if destination.is_private else group_interval_s,
+        typing_s=_TYPING_S,
+        account=destination.account,
+        account_interval_s=ACCOUNT_INTERVAL_S,
+    )
+
+
+class Sightings:
+    """Which messages there are, as far as the bot has seen: the newest of each chat, and its own newest ones."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[int, int] = OrderedDict()
+        self._own: OrderedDict[tuple[int, int], None] = OrderedDict()
+
+    def saw(self, chat_id: int, message_id: int) -> None:
+        self._newest[chat_id] = max(message_id, self._newest.pop(chat_id, 0))
+        if len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
+
+    def sent(self, chat_id: int, message_id: int) -> None:
+        self.saw(chat_id, message_id)
+        self._own[chat_id, message_id] = None
+        if len(self._own) > _REMEMBERED:
+            self._own.popitem(last=False)
+
+    def newest(self, chat_id: int) -> int | None:
+        return self._newest.get(chat_id)
+
+    def is_known_own(self, chat_id: int, message_id: int) -> bool:
+        return (chat_id, message_id) in self._own
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A send that has not been answered: its message, if there is one, came after message `after`."""
+
+    after: int | None
+    frame: Frame | None
+
+
+class TelegramChannel:
+    """Implements `adapters.delivery.channel.Channel`; one for each reply.
+
+    Args:
+        sightings: shared by all channels of the bot.
+        asked: the id of the message that is answered; after a restart, what was sent must be after it.
+        is_recorded: whether a message is known to be part of an answer.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        destination: Destination,
+        limits: Limits,
+        sightings: Sightings,
+        asked: str | None = None,
+        is_recorded: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._bot = bot
+        self._chat_id = destination.chat_id
+        self._thread_id = destination.thread_id
+        self._limits = limits
+        self._sightings = sightings
+        self._attempts: dict[str, _Attempt] = {}
+        self._left = _Attempt(None if asked is None else int(asked), None)
+        """What an earlier process may have sent and not lived to record."""
+        self._is_recorded = is_recorded
+        self._moved: dict[str, str] = {}
+        """Messages of a group that has become a supergroup, and those that took their place there."""
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def measure(self, frame: Frame) -> int:
+        """UTF-16 units of the text after rendering; more where it holds more entities than Telegram shows."""
+        return length(render(frame))
+
+    def keyboard(self, frame: Frame) -> InlineKeyboardMarkup | None:
+        return keyboard(frame)
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        """Only the first message of a reply rings, the one that answers something."""
+        text = render(frame)
+        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id), frame)
+        return await self._posted(
+            nonce,
+            self._bot.send_message,
+            text=text.text,
+            entities=entities(text),
+            reply_markup=self.keyboard(frame),
+            link_preview_options=_NO_PREVIEW,
+            disable_notification=reply_to is None,
+            reply_parameters=_reply(reply_to),
+        )
+
+    async def find(self, nonce: str) -> str | None:
+        """Telegram cannot be asked for a nonce, but a bot can edit its own messages alone.
+
+        So the few ids after the newest known message are tried: what can be edited there is the message whose send
+        was not answered, for only one call is in flight in a chat.
+        """
+        attempt = self._attempts.get(nonce, self._left)
+        if attempt.after is None:
+            return None
+        for message_id in range(attempt.after + 1, attempt.after + 1 + _PROBES):
+            if self._sightings.is_known_own(self._chat_id, message_id):
+                continue
+            if self._is_recorded is not None and await self._is_recorded(str(message_id)):
+                continue
+            if await self._is_ours(message_id, attempt.frame):
+                self._settle(nonce, message_id)
+                return str(message_id)
+        return None
+
+    async def edit(self, message_id: str, frame: Frame) -> None:
+        text = render(frame)
+        try:
+            await self._bot.edit_message_text(
+                chat_id=self._chat_id,
+                message_id=int(self._moved.get(message_id, message_id)),
+                text=text.text,
+                entities=entities(text),
+                reply_markup=self.keyboard(frame),
+                link_preview_options=_NO_PREVIEW,
+            )
+        except ChatMigrated as moved:
+            self._chat_id = moved.new_chat_id
+            self._moved[message_id] = await self.send(frame, reply_to=None, nonce=f"moved {message_id}")
+        except TelegramError as error:
+            if not is_not_modified(error):
+                raise channel_error(error) from error
+
+    async def delete(self, message_id: str) -> None:
+        await self._call(self._bot.delete_message, message_id=int(self._moved.get(message_id, message_id)))
+
+    async def typing(self) -> None:
+        await self._call(self._bot.send_chat_action, action=ChatAction.TYPING, message_thread_id=self._thread_id)
+
+    async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
+        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id), None)
+        return await self._posted(
+            nonce,
+            self._bot.send_document,
+            document=data,
+            filename=name,
+            disable_content_type_detection=True,
+            disable_notification=True,
+            reply_parameters=_reply(reply_to),
+        )
+
+    async def _posted(self, nonce: str, method: Callable[..., Awaitable[Message]], **arguments: Any) -> str:
+        message = await self._call(method, message_thread_id=self._thread_id, **arguments)
+        self._settle(nonce, message.message_id)
+        return str(message.message_id)
+
+    def _settle(self, nonce: str, message_id: int) -> None:
+        self._sightings.sent(self._chat_id, message_id)
+        self._attempts.pop(nonce, None)
+
+    async def _is_ours(self, message_id: int, frame: Frame | None) -> bool:
+        """Whether the bot may edit this message; raises what does not tell."""
+        try:
+            if frame is None:
+                await self._call(self._bot.edit_message_reply_markup, message_id=message_id)
+            else:
+                await self.edit(str(message_id), frame)
+        except (MessageGone, Rejected) as error:
+            return is_not_modified(error.__cause__)
+        return True
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
+        try:
+            try:
+                return await method(chat_id=self._chat_id, **arguments)
+            except ChatMigrated as moved:
+                self._chat_id, self._thread_id = moved.new_chat_id, None
+                return await method(chat_id=self._chat_id, **arguments)
+        except TelegramError as error:
+            raise channel_error(error) from error
+
+
+def _reply(message_id: str | None) -> ReplyParameters | None:
+    return None if message_id is None else ReplyParameters(int(message_id), allow_sending_without_reply=True)

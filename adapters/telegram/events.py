@@ -1,0 +1,80 @@
+"""What becomes of a recorded update: one function of its payload, so that the next start can do it again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+from telegram import Update, User
+
+from adapters.telegram.albums import Albums
+from adapters.telegram.answering import Answering
+from adapters.telegram.post import Post
+from adapters.telegram.presses import Presses
+from adapters.telegram.requests import Asked, Pressed, read_update
+from bots import wording
+from bots.ports import Inbox, Received
+
+log = logging.getLogger(__name__)
+
+
+class Events:
+    """Handles recorded updates, each until it is answered."""
+
+    def __init__(
+        self, me: User, inbox: Inbox, post: Post, answering: Answering, presses: Presses, albums: Albums
+    ) -> None:
+        self._me = me
+        self._inbox = inbox
+        self._post = post
+        self._answering = answering
+        self._presses = presses
+        self._albums = albums
+
+    async def handle(self, event: Received) -> None:
+        """The edge: whatever fails below becomes one sentence and one log line here."""
+        answered: Sequence[Received] = [event]
+        asked: Asked | Pressed | None = None
+        try:
+            update = Update.de_json(json.loads(event.payload), self._post.api)
+            self._see(update)
+            asked = read_update(update, self._me)
+            if isinstance(asked, Asked) and asked.album:
+                album = await self._albums.collect(event, asked)
+                if album is None:
+                    return
+                answered, asked = album
+            await self._do(event, asked)
+        except Exception:
+            log.exception("update %s failed", event.id)
+            if isinstance(asked, Asked):
+                await self._apologise(asked)
+        for each in answered:
+            await self._settle(each)
+
+    async def _do(self, event: Received, asked: Asked | Pressed | None) -> None:
+        event_id = f"{event.account}:{event.id}"
+        match asked:
+            case Asked() if asked.meant:
+                await self._answering.answer(event_id, asked)
+            case Pressed():
+                await self._presses.press(event_id, asked)
+
+    def _see(self, update: Update) -> None:
+        message = update.effective_message
+        if message is not None and update.callback_query is None:
+            self._post.sightings.saw(message.chat.id, message.message_id)
+
+    async def _apologise(self, asked: Asked) -> None:
+        try:
+            await self._post.say(asked.destination, wording.broken(), reply_to=str(asked.message_id))
+        except Exception:
+            log.exception("nothing could be said about it in %s", asked.destination.chat)
+
+    async def _settle(self, event: Received) -> None:
+        try:
+            await self._inbox.answered(event.account, event.id)
+        except Exception:
+            # It is answered once more after the next start, which is better than a bot that has stopped.
+            log.exception("update %s could not be marked as answered", event.id)

@@ -1,0 +1,107 @@
+"""The settings of one person as one message with buttons, which changes in place."""
+
+from __future__ import annotations
+
+import math
+
+from telegram import Bot as Api
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+
+from adapters.delivery.channel import Frame, Limits
+from adapters.telegram.addresses import Destination
+from adapters.telegram.callbacks import PanelData, PanelPress
+from adapters.telegram.channel import Sightings, TelegramChannel
+from adapters.telegram.post import Post
+from bots import wording
+from bots.bot import Bot
+from bots.preferences import PRESETS, Profile, Setting
+
+_STEPS = {"temperature": 0.05, "top_p": 0.05, "max_tokens": 50.0}
+"""What one press of + or - is worth."""
+RESET, CLOSE, SHOW = "reset", "close", "show"
+
+
+def panel_keyboard(settings: dict[str, Setting], profile: Profile, owner: str, data: PanelData) -> InlineKeyboardMarkup:
+    def button(label: str, setting: str, value: str) -> InlineKeyboardButton:
+        return InlineKeyboardButton(label, callback_data=data.write(PanelPress(owner, setting, value)))
+
+    rows = [
+        [
+            button("−", name, "-"),
+            button(f"{settings[name].label} {profile[name]}", name, SHOW),
+            button("+", name, "+"),
+        ]
+        for name in _STEPS
+    ]
+    for name, values in (("preset", tuple(PRESETS)), ("thinking", settings["thinking"].choices)):
+        rows.append([button(f"• {value} •" if profile[name] == value else value, name, value) for value in values])
+    rows.append([button(wording.reset_button(), RESET, ""), button(wording.close_button(), CLOSE, "")])
+    return InlineKeyboardMarkup(rows)
+
+
+def stepped(setting: Setting, value: str, direction: str) -> str:
+    """The next value up or down, on a grid of steps, within what is allowed."""
+    step = _STEPS[setting.name]
+    place = float(value) / step
+    # A value between two steps goes to the nearer end of its own interval.
+    number = math.floor(place + 1 + 1e-9) if direction == "+" else math.ceil(place - 1 - 1e-9)
+    return f"{min(max(number * step, setting.low), setting.high):g}"
+
+
+class PanelChannel(TelegramChannel):
+    """A channel for one notice with the buttons of the panel.
+
+    Args:
+        replaces: the panel that is there already: what is sent takes its place.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        destination: Destination,
+        limits: Limits,
+        sightings: Sightings,
+        buttons: InlineKeyboardMarkup | None,
+        replaces: str | None = None,
+    ) -> None:
+        super().__init__(api, destination, limits, sightings)
+        self._buttons = buttons
+        self._replaces = replaces
+
+    def keyboard(self, frame: Frame) -> InlineKeyboardMarkup | None:
+        return self._buttons
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        if self._replaces is None:
+            return await super().send(frame, reply_to=reply_to, nonce=nonce)
+        await self.edit(self._replaces, frame)
+        return self._replaces
+
+
+class Panels:
+    """Shows people their settings, and reads the buttons under them."""
+
+    def __init__(self, bot: Bot, post: Post, token: str) -> None:
+        self._bot = bot
+        self._post = post
+        self._data = PanelData(token)
+
+    def read(self, data: str) -> PanelPress | None:
+        """What a panel's button says; None for anything else."""
+        return self._data.read(data)
+
+    async def show(
+        self, destination: Destination, owner: str, *, reply_to: str | None = None, replaces: str | None = None
+    ) -> None:
+        """A new panel under the message `reply_to`, or today's settings in the panel that is there."""
+        settings, profile = self._bot.settings, await self._bot.profile(owner)
+        channel = PanelChannel(
+            self._post.api,
+            destination,
+            self._post.limits(destination),
+            self._post.sightings,
+            panel_keyboard(settings, profile, owner, self._data),
+            replaces,
+        )
+        text = wording.settings_list(settings, {name: profile[name] for name in settings})
+        await self._post.say(destination, text, reply_to=reply_to, channel=channel)

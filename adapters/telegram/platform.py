@@ -1,0 +1,149 @@
+"""Telegram, serving: one bot from its token to its last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from telegram import Bot as Api
+from telegram import User
+from telegram.error import InvalidToken, TelegramError
+from telegram.request import HTTPXRequest
+
+from adapters.delivery.outbox import Outboxes
+from adapters.telegram.addresses import api_url, file_url
+from adapters.telegram.albums import Albums
+from adapters.telegram.answering import Answering
+from adapters.telegram.events import Events
+from adapters.telegram.intake import KINDS, Intake
+from adapters.telegram.menu import offer
+from adapters.telegram.panel import Panels
+from adapters.telegram.patience import patiently
+from adapters.telegram.polling import poll
+from adapters.telegram.post import Post
+from adapters.telegram.presses import Presses
+from adapters.telegram.questions import Questions
+from adapters.telegram.secrecy import hidden
+from adapters.telegram.webhook import listening
+from bots.bot import Bot
+from bots.ports import Storage
+from config.settings import ConfigError, TelegramSettings
+
+log = logging.getLogger(__name__)
+
+_POOL_S, _CONNECT_S, _READ_S, _WRITE_S, _UPLOAD_S = 5.0, 10.0, 30.0, 20.0, 50.0
+"""Below the minute after which the delivery gives a call up."""
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
+
+
+@asynccontextmanager
+async def serving(settings: TelegramSettings, bot: Bot, storage: Storage, outboxes: Outboxes) -> AsyncIterator[str]:
+    """Answers while the context is open; yields a line about it. A server that cannot be reached is tried again.
+
+    Raises:
+        ConfigError: the server does not know the token.
+    """
+    token = settings.token.get_secret_value()
+    with hidden(token):
+        api = bot_api(settings)
+        try:
+            me = await _introduced(api)
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(_run(api, me, settings, bot, storage, outboxes))
+                try:
+                    yield f"Telegram as @{me.username}" if me else "Telegram (not reachable yet)"
+                finally:
+                    running.cancel()
+        finally:
+            await api.shutdown()
+
+
+def bot_api(settings: TelegramSettings) -> Api:
+    """The Bot API, not yet asked anything."""
+    # The library's own way to choose the type that it will return in future; without it every 429 is a warning too.
+    os.environ.setdefault("PTB_TIMEDELTA", "true")
+    return Api(
+        settings.token.get_secret_value(),
+        base_url=api_url(settings.api_base),
+        base_file_url=file_url(settings.file_base, settings.api_base),
+        request=_requests(256),
+        get_updates_request=_requests(1),
+    )
+
+
+def _requests(connections: int) -> HTTPXRequest:
+    return HTTPXRequest(
+        connection_pool_size=connections,
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        write_timeout=_WRITE_S,
+        media_write_timeout=_UPLOAD_S,
+        pool_timeout=_POOL_S,
+    )
+
+
+async def _introduced(api: Api) -> User | None:
+    """Who the bot is; None while the server cannot be reached. Raises ConfigError."""
+    try:
+        await patiently(api.initialize)
+    except InvalidToken:
+        raise ConfigError(["telegram.token: the server does not know this token; copy it from BotFather"]) from None
+    except TelegramError as error:
+        log.warning("Telegram cannot be reached: %s", error)
+        return None
+    return api.bot
+
+
+async def _run(
+    api: Api, me: User | None, settings: TelegramSettings, bot: Bot, storage: Storage, outboxes: Outboxes
+) -> None:
+    retry_s = _FIRST_RETRY_S
+    while me is None:
+        await asyncio.sleep(retry_s)
+        retry_s = min(_LAST_RETRY_S, 2 * retry_s)
+        try:
+            me = await _introduced(api)
+        except ConfigError as error:
+            log.error("Telegram is off: %s", error)
+            return
+    post = Post(api, outboxes, storage, settings)
+    panels = Panels(bot, post, settings.token.get_secret_value())
+    answering = Answering(bot, post, Questions(storage), panels)
+    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums())
+    async with asyncio.TaskGroup() as tasks:
+        intake = Intake(storage, me.id, events.handle, tasks, time.time)
+        tasks.create_task(intake.take_up())
+        tasks.create_task(offer(api))
+        await _take_updates(api, intake, settings)
+
+
+async def _take_updates(api: Api, intake: Intake, settings: TelegramSettings) -> None:
+    if not settings.webhook_url:
+        try:
+            await patiently(api.delete_webhook)
+        except TelegramError as error:
+            log.info("no webhook was taken back: %s", error)
+        await poll(api, intake)
+    secret = settings.webhook_secret.get_secret_value() or secrets.token_urlsafe(32)
+    async with listening(intake, settings.webhook_url, settings.webhook_host, settings.webhook_port, secret) as port:
+        log.info("updates are taken on port %d", port)
+        await _set_webhook(api, settings.webhook_url, secret)
+        await asyncio.Event().wait()
+
+
+async def _set_webhook(api: Api, url: str, secret: str) -> None:
+    retry_s = _FIRST_RETRY_S
+    while True:
+        try:
+            await api.set_webhook(url, secret_token=secret, allowed_updates=KINDS)
+        except TelegramError as error:
+            log.warning("the webhook could not be set, again in %.0f s: %s", retry_s, error)
+            await asyncio.sleep(retry_s)
+            retry_s = min(_LAST_RETRY_S, 2 * retry_s)
+        else:
+            return

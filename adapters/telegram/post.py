@@ -1,0 +1,97 @@
+"""The way out of the adapter: a stream of reply events to one chat or topic, by the shared delivery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from telegram import Bot as Api
+
+from adapters.delivery.channel import Limits
+from adapters.delivery.outbox import Outboxes
+from adapters.telegram.addresses import Destination
+from adapters.telegram.channel import Sightings, TelegramChannel, limits
+from bots.messages import Notice, ReplyEvent
+from bots.ports import Delivered, Deliveries
+from config.settings import TelegramSettings
+
+
+class Post:
+    """Delivers to chats and topics of one bot. All topics of a group share its outbox, as they share its limit."""
+
+    def __init__(self, api: Api, outboxes: Outboxes, record: Deliveries, settings: TelegramSettings) -> None:
+        self.api = api
+        self.sightings = Sightings()
+        self._outboxes = outboxes
+        self._record = record
+        self._settings = settings
+
+    def limits(self, destination: Destination) -> Limits:
+        return limits(destination, self._settings.private_interval_s, self._settings.group_interval_s)
+
+    def channel(self, destination: Destination, asked: str | None = None) -> TelegramChannel:
+        """`asked`: the message that is answered through it."""
+
+        async def is_recorded(message_id: str) -> bool:
+            return await self._record.answer_at(destination.chat, message_id) is not None
+
+        limits = self.limits(destination)
+        return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded)
+
+    async def deliver(
+        self,
+        destination: Destination,
+        events: AsyncGenerator[ReplyEvent, None],
+        *,
+        reply_to: str | None,
+        channel: TelegramChannel | None = None,
+    ) -> None:
+        """Returns when the last message is there, or the chat or message is lost."""
+        await self._outboxes.deliver(
+            channel or self.channel(destination, reply_to),
+            destination.group,
+            events,
+            reply_to=reply_to,
+            record=_InTopic(self._record, destination.chat),
+        )
+
+    async def say(
+        self, destination: Destination, text: str, *, reply_to: str | None, channel: TelegramChannel | None = None
+    ) -> None:
+        """The bot's own words."""
+        await self.deliver(destination, _only(Notice(text, private=True)), reply_to=reply_to, channel=channel)
+
+
+class _InTopic(Deliveries):
+    """Records under the topic's name what went out by its group's outbox."""
+
+    def __init__(self, record: Deliveries, chat: str) -> None:
+        self._record = record
+        self._chat = chat
+
+    async def delivered(self, chat: str, answer_id: str) -> Delivered:
+        return await self._record.delivered(self._chat, answer_id)
+
+    async def answer_at(self, chat: str, message_id: str) -> str | None:
+        return await self._record.answer_at(self._chat, message_id)
+
+    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+        await self._record.record_delivery(self._chat, answer_id, position, message_id)
+
+    async def record_shown(self, chat: str, answer_id: str) -> None:
+        await self._record.record_shown(self._chat, answer_id)
+
+
+async def _only(event: ReplyEvent) -> AsyncGenerator[ReplyEvent, None]:
+    yield event
+
+
+async def beginning_with(
+    first: ReplyEvent | None, rest: AsyncGenerator[ReplyEvent, None]
+) -> AsyncGenerator[ReplyEvent, None]:
+    """The events again, of which the first was looked at."""
+    async with aclosing(rest):
+        if first is not None:
+            yield first
+        async for event in rest:
+            yield event

@@ -1,0 +1,96 @@
+"""From a pressed button to what it does: to an answer, or to the settings of the person who pressed."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+
+from telegram.error import TelegramError
+
+from adapters.delivery.channel import ChannelError
+from adapters.telegram.callbacks import PanelPress, read_action
+from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
+from adapters.telegram.patience import patiently
+from adapters.telegram.post import Post, beginning_with
+from adapters.telegram.requests import Pressed
+from bots import wording
+from bots.bot import Bot
+from bots.messages import Action, Incoming, Notice
+from bots.preferences import Refused
+
+_TOAST_CHARACTERS = 200
+
+
+class Presses:
+    """Does what buttons say."""
+
+    def __init__(self, bot: Bot, post: Post, panels: Panels) -> None:
+        self._bot = bot
+        self._post = post
+        self._panels = panels
+
+    async def press(self, event_id: str, pressed: Pressed) -> None:
+        """Always answers the query, so that the button does not go on spinning; foreign data does nothing."""
+        action = read_action(pressed.data)
+        panel = self._panels.read(pressed.data)
+        if action is not None:
+            await self._act(event_id, pressed, action)
+        elif panel is not None:
+            await self._adjust(pressed, panel)
+        else:
+            await self._toast(pressed, "")
+
+    async def _act(self, event_id: str, pressed: Pressed, action: Action) -> None:
+        incoming = Incoming(
+            event_id=event_id,
+            chat=pressed.destination.chat,
+            author=pressed.author,
+            direct=pressed.destination.is_private,
+            text=action.command,
+            reply_to=str(pressed.message_id),
+        )
+        async with aclosing(self._bot.respond(incoming)) as events:
+            first = await anext(events, None)
+            if first is None or isinstance(first, Notice):
+                await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
+                return
+            await self._toast(pressed, "")
+            await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
+
+    async def _adjust(self, pressed: Pressed, panel: PanelPress) -> None:
+        if pressed.author.id != panel.owner:
+            await self._toast(pressed, wording.not_your_panel(), alert=True)
+            return
+        if panel.setting == CLOSE:
+            await self._toast(pressed, "")
+            with suppress(ChannelError):
+                await self._post.channel(pressed.destination).delete(str(pressed.message_id))
+            return
+        try:
+            said = await self._change(panel)
+        except Refused as refusal:
+            await self._toast(pressed, str(refusal), alert=True)
+            return
+        await self._toast(pressed, said, alert=panel.value == SHOW)
+        if panel.value != SHOW:
+            await self._panels.show(pressed.destination, panel.owner, replaces=str(pressed.message_id))
+
+    async def _change(self, panel: PanelPress) -> str:
+        """Raises Refused."""
+        if panel.setting == RESET:
+            return await self._bot.reset_settings(panel.owner)
+        setting = self._bot.settings.get(panel.setting)
+        if setting is None:
+            return ""
+        value = (await self._bot.profile(panel.owner))[setting.name]
+        if panel.value == SHOW:
+            return wording.setting_is(setting, value)
+        wanted = stepped(setting, value, panel.value) if panel.value in ("+", "-") else panel.value
+        return await self._bot.change_setting(panel.owner, setting.name, wanted)
+
+    async def _toast(self, pressed: Pressed, text: str, alert: bool = False) -> None:
+        """A query that is too old, after a restart, is nobody's loss."""
+        if len(text) > _TOAST_CHARACTERS:
+            text = text[: _TOAST_CHARACTERS - 1] + "…"
+        api = self._post.api
+        with suppress(TelegramError):
+            await patiently(lambda: api.answer_callback_query(pressed.query_id, text=text or None, show_alert=alert))

@@ -1,0 +1,199 @@
+"""What an update asks of the bot: somebody's message to it, a pressed button, or nothing. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
+
+from adapters.telegram.addresses import Destination, person_id
+from adapters.telegram.pictures import FileRef, files_of
+from bots.commands import NAMES, read
+from bots.messages import Person
+
+GROUPS = (Chat.GROUP, Chat.SUPERGROUP)
+_ANONYMOUS = "somebody"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody's message to the bot.
+
+    Args:
+        text: what was written, without the bot's name.
+        reply_to: the bot's own message that this replies to.
+        meant: the message is for the bot; of an album it is enough that one part is.
+        album: what the pictures of one album share; "" for a single message.
+        edited: the message was sent earlier and is new only in its words.
+    """
+
+    destination: Destination
+    author: Person
+    message_id: int
+    text: str
+    files: tuple[FileRef, ...] = ()
+    reply_to: str | None = None
+    meant: bool = True
+    album: str = ""
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressed:
+    """A button under one of the bot's messages; `asked_by` is the message that the bot's one answers."""
+
+    destination: Destination
+    author: Person
+    query_id: str
+    data: str
+    message_id: int
+    asked_by: str | None = None
+
+
+def read_update(update: Update, me: User) -> Asked | Pressed | None:
+    """What the update asks; None where it is none of the bot's business."""
+    if update.callback_query is not None:
+        return _pressed(update.callback_query, me)
+    edited = update.edited_message or update.edited_channel_post
+    message = update.message or update.channel_post or edited
+    if message is None or not is_from_somebody(message, me):
+        return None
+    asked = _asked(message, me, edited=edited is not None)
+    return asked if asked.meant or asked.album else None
+
+
+def destination_of(message: Message, me: User) -> Destination:
+    """Replies in an ordinary group carry a thread id too, but only a topic's can be answered in."""
+    return Destination(me.id, message.chat.id, message.message_thread_id if message.is_topic_message else None)
+
+
+def is_from_somebody(message: Message, me: User) -> bool:
+    """Not from another bot, and not a post that Telegram copied into a channel's discussion by itself."""
+    if message.is_automatic_forward:
+        return False
+    sender = message.from_user
+    return message.sender_chat is not None or sender is None or not sender.is_bot
+
+
+def author_of(message: Message) -> Person:
+    """A person; for an anonymous admin or a channel, the chat in whose name the message stands."""
+    behind = message.sender_chat or (message.chat if message.from_user is None else None)
+    if behind is not None:
+        return Person(person_id(behind.id), message.author_signature or behind.title or behind.username or _ANONYMOUS)
+    return _person(message.from_user) if message.from_user else Person(person_id(0), _ANONYMOUS)
+
+
+def _person(user: User) -> Person:
+    return Person(person_id(user.id), (user.full_name or "").strip() or user.username or _ANONYMOUS)
+
+
+def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
+    message = query.message
+    if message is None or query.data is None:
+        return None
+    asked_by, destination = None, Destination(me.id, message.chat.id)
+    if isinstance(message, Message):
+        destination = destination_of(message, me)
+        asked_by = str(message.reply_to_message.message_id) if message.reply_to_message else None
+    return Pressed(
+        destination=destination,
+        author=_person(query.from_user),
+        query_id=query.id,
+        data=query.data,
+        message_id=message.message_id,
+        asked_by=asked_by,
+    )
+
+
+def _asked(message: Message, me: User, *, edited: bool) -> Asked:
+    replied = _replied_to(message)
+    reply_to = str(replied.message_id) if replied is not None and _is_from(replied, me) else None
+    asked = Asked(
+        destination=destination_of(message, me),
+        author=author_of(message),
+        message_id=message.message_id,
+        text=_without_mentions(message, me).strip(),
+        files=files_of(message),
+        reply_to=reply_to,
+        meant=_is_meant(message, reply_to is not None, me),
+        album=message.media_group_id or "",
+        edited=edited,
+    )
+    return _with_quoted(asked, message, replied)
+
+
+def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Asked:
+    """A reply to somebody's message is about that message: its pictures and words belong to the question.
+
+    Of the bot's own answers, which the conversation holds, only what the person marked in them is repeated.
+    """
+    called = read(asked.text)
+    if called is not None and called.name not in ("ask", "code", "caption"):
+        return asked
+    others = replied if asked.reply_to is None else None
+    files = asked.files or (files_of(others) if others is not None else ())
+    quoted = message.quote.text if message.quote is not None else (others.text if others is not None else None)
+    if not quoted or files or not asked.text:
+        return replace(asked, files=files)
+    quote = "\n".join(f"> {line}" for line in quoted.splitlines())
+    return replace(asked, files=files, text=f"{asked.text}\n\n{quote}")
+
+
+def _replied_to(message: Message) -> Message | None:
+    """In a topic, every message that replies to nothing counts as a reply to the topic's beginning."""
+    replied = message.reply_to_message
+    return None if replied is None or replied.forum_topic_created is not None else replied
+
+
+def _is_from(message: Message, user: User) -> bool:
+    return message.from_user is not None and message.from_user.id == user.id
+
+
+def _is_meant(message: Message, is_reply: bool, me: User) -> bool:
+    """Everything in a private chat; elsewhere a command, a mention, or a reply to the bot."""
+    if message.chat.type == Chat.PRIVATE:
+        return _says_something(message)
+    if (command := _command(message)) is not None:
+        name, _, bot = command.removeprefix("/").partition("@")
+        if bot:
+            return bot.lower() == (me.username or "").lower()
+        return name.lower() in (*NAMES, "start") or is_reply
+    return _says_something(message) and (is_reply or _mentions(message, me))
+
+
+def _says_something(message: Message) -> bool:
+    """Not one of Telegram's own notes (somebody has joined, a message was pinned)."""
+    return message.effective_attachment is not None or bool(message.text)
+
+
+def _command(message: Message) -> str | None:
+    """The command that the message begins with, as it was written."""
+    for entity, text in _entities(message).items():
+        if entity.type == MessageEntity.BOT_COMMAND and entity.offset == 0:
+            return text
+    return None
+
+
+def _mentions(message: Message, me: User) -> bool:
+    return any(_is_mention(entity, text, me) for entity, text in _entities(message).items())
+
+
+def _is_mention(entity: MessageEntity, text: str, me: User) -> bool:
+    if entity.type == MessageEntity.TEXT_MENTION:
+        return entity.user is not None and entity.user.id == me.id
+    return entity.type == MessageEntity.MENTION and text.lower() == f"@{me.username}".lower()
+
+
+def _entities(message: Message) -> dict[MessageEntity, str]:
+    return message.parse_entities() if message.text else message.parse_caption_entities() if message.caption else {}
+
+
+def _without_mentions(message: Message, me: User) -> str:
+    """Entities count in UTF-16 units."""
+    text = message.text or message.caption or ""
+    units = text.encode("utf-16-le", "surrogatepass")
+    for entity, mention in sorted(_entities(message).items(), key=lambda found: -found[0].offset):
+        if _is_mention(entity, mention, me):
+            end = entity.offset + entity.length
+            units = units[: 2 * entity.offset] + units[2 * end :]
+    return units.decode("utf-16-le", "surrogatepass")

@@ -1,0 +1,301 @@
+"""A Bot API server on loopback, as the real python-telegram-bot and `partyline run` talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from tests.servers.telegram_world import ME, ApiError, Chat, Faults, Message, Rules, World
+
+TOKEN = "4711:AAE-secret-of-the-tests"
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+T = TypeVar("T")
+
+
+class TelegramServer:
+    """Serves a `World`, which outlives it: `kill` and `start` again on the same port."""
+
+    def __init__(self, rules: Rules | None = None, faults: Faults | None = None, seed: int = 0) -> None:
+        self.world = World(rules, faults, seed)
+        self.port = 0
+        self.methods: list[str] = []
+        """The names of all calls, in order."""
+        self.failures: dict[str, list[str]] = {}
+        """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self._runner: web.AppRunner | None = None
+        self._news = asyncio.Event()
+        self._polls = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/bot{token}/{method}", self._call)
+        app.router.add_get("/file/bot{token}/{path:.+}", self._file)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def kill(self) -> None:
+        """Every connection breaks; what was said and not yet confirmed is kept."""
+        if self._runner is not None:
+            for handler in self._runner.server.connections if self._runner.server else ():
+                if handler.transport is not None:
+                    handler.transport.abort()
+            await self._runner.cleanup()
+            self._runner = None
+
+    # What people do
+
+    def person(self, name: str = "Ann", user_id: int = 1001) -> Person:
+        return Person(self, {"id": user_id, "is_bot": False, "first_name": name})
+
+    def group(self, title: str = "Friends", *, forum: bool = False, topics: Sequence[int] = ()) -> Chat:
+        chat_id = -1_001_000_000_000 - len(self.world.chats)
+        chat = Chat(chat_id, "supergroup", title, forum, set(topics))
+        self.world.chats[chat_id] = chat
+        return chat
+
+    def happen(self, **event: Any) -> int:
+        number = self.world.happen(**event)
+        self._news.set()
+        return number
+
+    async def bring_updates(self) -> None:
+        """Posts pending updates to the webhook, once each, until one is not taken."""
+        async with aiohttp.ClientSession() as session:
+            while self.world.updates:
+                update = self.world.updates[0]
+                headers = {SECRET_HEADER: self.world.webhook.get("secret_token", "")}
+                async with session.post(self.world.webhook["url"], json=update, headers=headers) as response:
+                    if response.status != 200:
+                        return
+                self.world.pending(update["update_id"] + 1, 100)
+
+    # HTTP
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        self.methods.append(method)
+        try:
+            if request.match_info["token"] != TOKEN:
+                raise ApiError(401, "Unauthorized")
+            arguments, file = await _arguments(request)
+            self._fail(request, method)
+            result = await self._answer(request, method, arguments, file)
+        except ApiError as error:
+            body = {"ok": False, "error_code": error.code, "description": error.description}
+            if error.parameters:
+                body["parameters"] = error.parameters
+            return web.json_response(body, status=error.code)
+        return web.json_response({"ok": True, "result": result})
+
+    def _fail(self, request: web.Request, method: str) -> None:
+        if planned := self.failures.get(method):
+            if planned.pop(0) == "drop":
+                _break(request)
+            raise ApiError(429, "Too Many Requests: retry after 1", retry_after=1)
+
+    async def _answer(
+        self, request: web.Request, method: str, arguments: dict[str, Any], file: tuple[str, bytes] | None
+    ) -> Any:
+        if method in _WRITES:
+            return await self._write(request, method, arguments, file)
+        match method:
+            case "getMe":
+                return ME
+            case "getUpdates":
+                return await self._updates(arguments)
+            case "getFile":
+                return self._file_info(arguments["file_id"])
+            case "answerCallbackQuery":
+                return self.world.answer_query(arguments["callback_query_id"], arguments.get("text", ""))
+            case "setMyCommands":
+                scope = json.loads(arguments.get("scope", '{"type": "default"}'))["type"]
+                self.world.commands[scope, arguments.get("language_code", "")] = json.loads(arguments["commands"])
+                return True
+            case "setWebhook":
+                self.world.webhook = dict(arguments)
+                return True
+            case "deleteWebhook":
+                self.world.webhook = {}
+                return True
+            case "sendChatAction":
+                self.world.chat(int(arguments["chat_id"])).typings += 1
+                return True
+        raise ApiError(404, "Not Found")
+
+    async def _write(
+        self, request: web.Request, method: str, arguments: dict[str, Any], file: tuple[str, bytes] | None
+    ) -> Any:
+        world, faults, chat_id = self.world, self.world.faults, int(arguments["chat_id"])
+        await asyncio.sleep(faults.latency_s)
+        world.count_call(chat_id, time.monotonic())
+        if world.dice.random() < faults.lost_before:
+            _break(request)
+        result: Any
+        match method:
+            case "sendMessage" | "sendDocument":
+                result = world.send(chat_id, arguments, file)
+            case "editMessageText":
+                result = world.edit(chat_id, arguments)
+            case "editMessageReplyMarkup":
+                result = world.edit(chat_id, arguments, markup_only=True)
+            case _:
+                result = world.delete(chat_id, int(arguments["message_id"]))
+        self._news.set()
+        if world.dice.random() < faults.lost_after:
+            _break(request)
+        return result
+
+    async def _updates(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        if self.world.webhook.get("url"):
+            raise ApiError(409, "Conflict: can't use getUpdates method while webhook is active")
+        if self._polls:
+            raise ApiError(409, "Conflict: terminated by other getUpdates request")
+        offset = int(arguments["offset"]) if "offset" in arguments else None
+        self._polls += 1
+        try:
+            async with asyncio.timeout(float(arguments.get("timeout", 0))):
+                while not (pending := self.world.pending(offset, int(arguments.get("limit", 100)))):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return []
+        finally:
+            self._polls -= 1
+        return pending
+
+    def _file_info(self, file_id: str) -> dict[str, Any]:
+        if file_id not in self.world.files:
+            raise ApiError(400, "Bad Request: invalid file_id")
+        return {
+            "file_id": file_id,
+            "file_unique_id": file_id,
+            "file_size": len(self.world.files[file_id]),
+            "file_path": f"photos/{file_id}.png",
+        }
+
+    async def _file(self, request: web.Request) -> web.Response:
+        self._fail(request, "file")
+        name = request.match_info["path"].removeprefix("photos/").removesuffix(".png")
+        if request.match_info["token"] != TOKEN or name not in self.world.files:
+            return web.Response(status=404)
+        return web.Response(body=self.world.files[name])
+
+
+class Person:
+    """Somebody who writes to the bot and reads what it says."""
+
+    def __init__(self, server: TelegramServer, user: dict[str, Any]) -> None:
+        self.server, self.user = server, user
+        self.private = server.world.chats.setdefault(user["id"], Chat(user["id"], "private", user["first_name"]))
+
+    def says(self, text: str = "", chat: Chat | None = None, **fields: Any) -> Message:
+        """Sends a message with the entities that a client adds for commands and mentions."""
+        chat = chat or self.private
+        content: dict[str, Any] = dict(fields)
+        if text:
+            content["caption" if "photo" in fields or "document" in fields else "text"] = text
+            if entities := _client_entities(text):
+                content["caption_entities" if "caption" in content else "entities"] = entities
+        if isinstance(replied := content.pop("reply_to", None), Message):
+            content["reply_to_message"] = self.server.world.view(chat, replied)
+        message = Message(self.server.world.next_message_id(), self.user, content)
+        chat.messages.append(message)
+        self.server.happen(message=self.server.world.view(chat, message))
+        return message
+
+    def shows(self, picture: bytes, caption: str = "", chat: Chat | None = None, **fields: Any) -> Message:
+        file_id = f"photo{len(self.server.world.files)}"
+        self.server.world.files[file_id] = picture
+        size = {"file_id": file_id, "file_unique_id": file_id, "width": 90, "height": 90, "file_size": len(picture)}
+        return self.says(caption, chat, photo=[size], **fields)
+
+    def edits(self, message: Message, text: str, chat: Chat | None = None) -> None:
+        chat = chat or self.private
+        message.content["text"] = text
+        view = self.server.world.view(chat, message) | {"edit_date": int(time.time())}
+        self.server.happen(edited_message=view)
+
+    def presses(self, message: Message, label: str, chat: Chat | None = None, data: str | None = None) -> str:
+        """Presses the button (or sends made-up data, as a modified client can); returns the query's id."""
+        chat = chat or self.private
+        query_id = f"q{len(self.server.world.toasts)}-{self.server.world.next_message_id()}"
+        self.server.world.queries.add(query_id)
+        self.server.happen(
+            callback_query={
+                "id": query_id,
+                "from": self.user,
+                "chat_instance": "c",
+                "message": self.server.world.view(chat, message),
+                "data": message.buttons[label] if data is None else data,
+            }
+        )
+        return query_id
+
+
+async def until(look: Callable[[], T | bool | None]) -> T:
+    """What `look` sees, as soon as it sees something."""
+    while True:
+        if seen := look():
+            return seen  # type: ignore[return-value]
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def telegram(
+    rules: Rules | None = None, faults: Faults | None = None, seed: int = 0
+) -> AsyncIterator[TelegramServer]:
+    server = TelegramServer(rules, faults, seed)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.kill()
+
+
+_WRITES = {"sendMessage", "sendDocument", "editMessageText", "editMessageReplyMarkup", "deleteMessage"}
+
+
+def _break(request: web.Request) -> None:
+    """The connection is gone, and nobody knows whether the call was applied."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise asyncio.CancelledError
+
+
+def _client_entities(text: str) -> list[dict[str, Any]]:
+    entities: list[dict[str, Any]] = []
+    word = text.split(maxsplit=1)[0]
+    if word.startswith("/"):
+        entities.append({"type": "bot_command", "offset": 0, "length": len(word)})
+    for mention in [] if word.startswith("/") else re.finditer(r"@\w+", text):
+        start = len(text[: mention.start()].encode("utf-16-le")) // 2
+        entities.append({"type": "mention", "offset": start, "length": len(mention[0])})
+    return entities
+
+
+async def _arguments(request: web.Request) -> tuple[dict[str, Any], tuple[str, bytes] | None]:
+    file = None
+    arguments: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        arguments |= await request.json()
+    else:
+        for name, value in (await request.post()).items():
+            if isinstance(value, web.FileField):
+                file = (value.filename, value.file.read())
+            else:
+                arguments[name] = value
+    return arguments, file
