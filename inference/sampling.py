@@ -70,10 +70,12 @@ class Sampler:
 
     Args:
         end_ids: ids that end a text, which `min_new_tokens` holds back.
+        never: ids that must not be chosen.
     """
 
-    def __init__(self, end_ids: Sequence[int]) -> None:
+    def __init__(self, *, end_ids: Sequence[int] = (), never: Sequence[int] = ()) -> None:
         self._end_ids = list(end_ids)
+        self._never = torch.tensor(never, dtype=torch.long)
         self._batch: _Batch | None = None
 
     def choose(self, logits: Tensor, rows: Sequence[Row], positions: Sequence[int]) -> Tensor:
@@ -87,7 +89,7 @@ class Sampler:
             self._batch = _Batch(rows, logits.device)
         batch = self._batch
         batch.penalise(logits)
-        self._hold_back_end(logits, rows, positions)
+        self._hold_back(logits, rows, positions)
         peaks, tokens = logits.max(dim=-1)
         if batch.drawing is not None:
             keys = [_key(rows[at].seed, positions[at]) for at in batch.drawing]
@@ -96,7 +98,10 @@ class Sampler:
         batch.note(tokens)
         return tokens
 
-    def _hold_back_end(self, logits: Tensor, rows: Sequence[Row], positions: Sequence[int]) -> None:
+    def _hold_back(self, logits: Tensor, rows: Sequence[Row], positions: Sequence[int]) -> None:
+        if len(self._never):
+            self._never = self._never.to(logits.device)
+            logits.index_fill_(1, self._never, -torch.inf)
         early = [
             at
             for at, (row, position) in enumerate(zip(rows, positions, strict=True))
@@ -132,14 +137,16 @@ class _Batch:
         if self._repeating:
             spoken = [row.seen.on(self._device) for row in self._rows if row.seen is not None]
             at = self._repeated(self._repeating, spoken)
-            penalty = self._repeated([row.sampling.repetition_penalty for row in self._rows if row.seen], spoken)
+            penalties = [self._rows[index].sampling.repetition_penalty for index in self._repeating]
+            penalty = self._repeated(penalties, spoken)
             ids = torch.cat(spoken)
             values = logits[at, ids]
             logits[at, ids] = torch.where(values > 0, values / penalty, values * penalty)
         if self._present:
             spoken = [row.said.on(self._device) for row in self._rows if row.said is not None]
             at = self._repeated(self._present, spoken)
-            penalty = self._repeated([row.sampling.presence_penalty for row in self._rows if row.said], spoken)
+            penalties = [self._rows[index].sampling.presence_penalty for index in self._present]
+            penalty = self._repeated(penalties, spoken)
             ids = torch.cat(spoken)
             logits[at, ids] = logits[at, ids] - penalty
 

@@ -40,6 +40,7 @@ class LlamaOptions:
             and bound the time until a Stop is heard.
         threads: 0 means one for each core that this process may use.
         gpu_layers: layers on the GPU, where the build has one; -1 means all.
+        adapter: a LoRA adapter over the model, a .gguf file; empty for none.
     """
 
     slots: int = 8
@@ -47,6 +48,7 @@ class LlamaOptions:
     batch_tokens: int = 256
     threads: int = 0
     gpu_layers: int = -1
+    adapter: str = ""
 
 
 class LlamaCppEngine:

@@ -1,4 +1,4 @@
-"""transformers in this process: hub ids and folders, everybody in one continuous batch. torch is imported at `start`."""
+"""transformers in this process: hub ids and folders, everybody in one continuous batch; torch comes with `start`."""
 
 from inference.engines.transformers.engine import TransformersEngine, TransformersOptions
 

@@ -1,8 +1,8 @@
 """Attention over the paged cache for devices without flash attention: each request attends to its own tokens alone.
 
-The library's own way there is one matrix of all queries by all keys of the batch, most of it masked: its cost grows with
-the square of the batch, and one request's NaN reaches everybody, since 0 times NaN is NaN. Here the requests that decode
-are padded into few rectangles of similar length, and each prompt is by itself.
+The library's own way there is one matrix of all queries by all keys of the batch, most of it masked: its cost grows
+with the square of the batch, and one request's NaN reaches everybody, since 0 times NaN is NaN. Here the requests that
+decode are padded into few rectangles of similar length, and each prompt is by itself.
 """
 
 from __future__ import annotations

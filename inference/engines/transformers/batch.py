@@ -1,6 +1,6 @@
 """The library's continuous batch with our sampler in it, and with failures that stay with the request they belong to.
 
-What this relies on beyond the library's documented interface is pinned down in tests/integration/test_transformers_batch.py:
+What this relies on beyond the library's documented interface is pinned down in tests/integration/test_batch.py:
 `ModelRunner._sample` gets the logits of exactly those requests of the batch that have a new token, in their order;
 `ContinuousBatchingManager._generation_loop_body` is one step, `_create_batch_processor` makes its parts.
 """

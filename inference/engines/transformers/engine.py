@@ -52,7 +52,7 @@ class TransformersEngine:
         self._info = ModelInfo(name=_name(reference), context_tokens=self._options.context_tokens)
         self._loaded: Loaded | None = None
         # One thread, because a tokenizer must not be used in two at a time.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._numbers = count()
 
     @property

@@ -119,5 +119,5 @@ def _template(tokenizer: Any) -> str:
         return str(tokenizer.get_chat_template())
     except (ValueError, AttributeError) as error:
         raise Unavailable(
-            "the model has no chat template, so it is no chat model: choose one whose name ends in Instruct, Chat or -it"
+            "the model has no chat template: choose one that was made for chat (Instruct, Chat, it)"
         ) from error
