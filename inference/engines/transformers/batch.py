@@ -79,8 +79,12 @@ class SharedBatch(ContinuousBatchingManager):
         Raises:
             Unavailable: the batch has stopped.
         """
-        member = self._members[request_id] = Member(row)
         self.register_result_handler(request_id, heard)
+        return self.enter(request_id, prompt, row, most=most, end_ids=end_ids)
+
+    def enter(self, request_id: str, prompt: Sequence[int], row: Row, *, most: int, end_ids: Sequence[int]) -> Member:
+        """The same without an event loop: the outputs go where `get_result` finds them."""
+        member = self._members[request_id] = Member(row)
         added = self.add_request(
             list(prompt), request_id, max_new_tokens=most, streaming=True, eos_token_id=list(end_ids)
         )

@@ -117,10 +117,12 @@ def _read(reference: str, folder: Path) -> tuple[Any, Any]:
 
 
 def _dtype(folder: Path, config: Any) -> Any:
-    """As the checkpoint says; on CPUs float32 where it fits, for which their matrix products are several times faster."""
-    plain = getattr(config, "quantization_config", None) is None
-    on_cpu = not torch.cuda.is_available()
-    return torch.float32 if on_cpu and plain and 2 * weights_size(folder) < free_memory() else "auto"
+    """As the checkpoint says; float32 on CPUs that compute with nothing shorter, where it fits."""
+    quantised = getattr(config, "quantization_config", None) is not None
+    short = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if torch.cuda.is_available() or quantised or short:
+        return "auto"
+    return torch.float32 if 2 * weights_size(folder) < free_memory() else "auto"
 
 
 def _adapted(model: Any, adapter: str) -> Any:
