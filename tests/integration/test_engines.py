@@ -175,6 +175,19 @@ async def test_what_was_said_before_is_cached(model: Engine) -> None:
     assert again.cached_tokens > opened.prompt_tokens // 2
 
 
+async def test_an_answer_has_as_many_tokens_as_it_must(model: Engine) -> None:
+    short = await outputs(model, ask("Say only: yes", temperature=0, max_new_tokens=60))
+    long = await outputs(model, ask("Say only: yes", temperature=0, max_new_tokens=60, min_new_tokens=40))
+    first, last = short[-1], long[-1]
+    assert isinstance(first, Closed)
+    assert isinstance(last, Closed)
+    assert 40 <= last.completion_tokens <= 60
+    assert sum(isinstance(output, Opened) for output in long) == 1
+    assert text_of(long).startswith(text_of(short)[:10])
+    stopped = await outputs(model, ask("Say only: yes", temperature=0, min_new_tokens=12, stop=(text_of(long)[4:7],)))
+    assert text_of(stopped) == text_of(long)[: text_of(long).index(text_of(long)[4:7])]
+
+
 async def test_the_context_is_never_longer_than_the_model_was_trained_for() -> None:
     engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=16_384, threads=1))
     await engine.start()

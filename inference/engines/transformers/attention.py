@@ -110,20 +110,23 @@ def attend(
     queries, keys, values = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
     out = torch.empty(queries.shape[0], queries.shape[1], values.shape[2], dtype=query.dtype, device=query.device)
     kv_heads = keys.shape[1]
+    # Tensors of the plan lie where the cache does, which is elsewhere when a model spans several devices.
+    here = query.device
     for part in plan.rectangles:
         shape = (-1, part.width, kv_heads)
         # The heads that share keys are the queries of those: no key is copied for them.
-        ask = queries[part.queries].unflatten(1, (kv_heads, -1))
+        rows, mask = part.queries.to(here), None if part.mask is None else part.mask.to(here)
+        ask = queries[rows].unflatten(1, (kv_heads, -1))
         known = keys[part.keys].view(*shape, keys.shape[2]).transpose(1, 2)
         seen = values[part.keys].view(*shape, values.shape[2]).transpose(1, 2)
-        found = scaled_dot_product_attention(ask, known, seen, attn_mask=part.mask, scale=scaling)
-        out[part.queries] = found.flatten(1, 2)
+        found = scaled_dot_product_attention(ask, known, seen, attn_mask=mask, scale=scaling)
+        out[rows] = found.flatten(1, 2)
     for prompt in plan.prompts:
         found = scaled_dot_product_attention(
             queries[prompt.queries].transpose(0, 1)[None],
             keys[prompt.keys].transpose(0, 1)[None],
             values[prompt.keys].transpose(0, 1)[None],
-            attn_mask=prompt.mask,
+            attn_mask=None if prompt.mask is None else prompt.mask.to(here),
             is_causal=prompt.mask is None,
             scale=scaling,
             enable_gqa=True,

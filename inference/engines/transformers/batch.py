@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers.generation.continuous_batching.cache import PagedAttentionCache
 from transformers.generation.continuous_batching.continuous_api import (
     ContinuousBatchingManager,
     ContinuousBatchProcessor,
@@ -53,6 +54,7 @@ class SharedBatch(ContinuousBatchingManager):
         self._own_attention = own_attention
         self._sampler = sampler
         self._members: dict[str, Member] = {}
+        self._dropped: set[str] = set()
         generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)
         super().__init__(model, generation, config)
 
@@ -94,10 +96,9 @@ class SharedBatch(ContinuousBatchingManager):
 
     def drop(self, request_id: str) -> None:
         """Takes the request out before the next step, and forgets it."""
-        self.cancel_request(request_id)
-        # The library keeps the handler of a request that was cancelled.
-        self.output_router.result_handlers.pop(request_id, None)
         self._members.pop(request_id, None)
+        self.cancel_request(request_id)
+        self._dropped.add(request_id)
 
     def switch_to_cb_friendly_attn(self, model: Any, auto_switch_to_flash: bool = True) -> None:
         if not self._own_attention:
@@ -108,13 +109,21 @@ class SharedBatch(ContinuousBatchingManager):
 
     def _create_batch_processor(self) -> ContinuousBatchProcessor:
         processor = super()._create_batch_processor()
+        if self._own_attention:
+            _reach_from_everywhere(processor.cache)
         if not isinstance(processor.model_runner, _SamplingRunner):
             processor.model_runner = _SamplingRunner(processor, self._sampler, self._members, self._own_attention)
         return processor
 
     def _generation_loop_body(self, batch_processor: ContinuousBatchProcessor, bootstrapping: bool) -> bool:
+        dropped = set(self._dropped)
         try:
-            return super()._generation_loop_body(batch_processor, bootstrapping)
+            goes_on = super()._generation_loop_body(batch_processor, bootstrapping)
+            # The library keeps the handlers of cancelled requests; without one, a last output would stay for ever.
+            for request_id in dropped:
+                self.output_router.result_handlers.pop(request_id, None)
+            self._dropped -= dropped
+            return goes_on
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -190,6 +199,23 @@ class _SamplingRunner(ModelRunner):
             [states[at].position_offset for at in wanted],
         )
         self.inputs_and_outputs.output_ids[0, torch.tensor(wanted)] = tokens.to(torch.int32)
+
+
+def _reach_from_everywhere(cache: PagedAttentionCache) -> None:
+    """Lets layers on other devices than the cache use it; what they read is moved to them in every step."""
+    update = cache.update
+
+    def moved(keys: Tensor, values: Tensor, layer: int, *, kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        here = keys.device
+        if here == cache.device:
+            found: tuple[Tensor, Tensor] = update(keys, values, layer, kwargs=kwargs)
+            return found
+        for name in ("read_index", "write_index"):
+            kwargs[name] = [index.to(cache.device) for index in kwargs[name]]
+        keys, values = update(keys.to(cache.device), values.to(cache.device), layer, kwargs=kwargs)
+        return keys.to(here), values.to(here)
+
+    cache.update = moved
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

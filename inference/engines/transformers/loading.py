@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # Tokens in a page of the cache. Flash attention reads pages of the larger size; small ones waste less and share more.
 _PAGE_FOR_FLASH = 256
 _PAGE = 32
+# Of a GPU, what is wanted for the cache before a model is spread over several.
+_CACHE_SHARE = 0.15
 _FULL_ATTENTION = "full_attention"
 
 
@@ -101,8 +103,8 @@ def _read(reference: str, folder: Path) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         config = AutoConfig.from_pretrained(folder)
-        # A quantised checkpoint says so itself, and accelerate places it: on one GPU, on several, or partly outside.
-        where = "auto" if torch.cuda.is_available() else None
+        # A quantised checkpoint says so itself, and accelerate places it.
+        where = _device_map(folder)
         model = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=_dtype(folder, config), device_map=where
         )
@@ -114,6 +116,14 @@ def _read(reference: str, folder: Path) -> tuple[Any, Any]:
         raise Unavailable(f"{reference} cannot be loaded: {error}") from error
     log.info("%s is loaded on %s in %.0f s", reference, model.device, time.monotonic() - began)
     return tokenizer, model
+
+
+def _device_map(folder: Path) -> Any:
+    """On the first GPU alone where that has room for the weights and a cache; otherwise over all, and outside."""
+    if not torch.cuda.is_available():
+        return None
+    free, whole = torch.cuda.mem_get_info(0)
+    return {"": 0} if weights_size(folder) < free - _CACHE_SHARE * whole else "auto"
 
 
 def _dtype(folder: Path, config: Any) -> Any:
