@@ -86,16 +86,14 @@ class Bench:
         width = max(map(len, self.prompts))
         ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in self.prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in self.prompts])
+        sampled = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 0}
+        settings = {"do_sample": False} if greedy else sampled
         began = time.perf_counter()
         with torch.inference_mode():
             self.model.generate(
                 ids,
                 attention_mask=mask,
-                **(
-                    {"do_sample": False}
-                    if greedy
-                    else {"temperature": 0.7, "top_p": 0.9, "top_k": 0, "do_sample": True}
-                ),
+                **settings,
                 min_new_tokens=tokens,
                 max_new_tokens=tokens,
                 pad_token_id=0,

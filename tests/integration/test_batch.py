@@ -228,6 +228,20 @@ async def test_a_stop_is_heard_within_one_step(engine: TransformersEngine) -> No
     assert len(state.generated_tokens) <= said + 2
 
 
+async def test_a_closed_engine_refuses_and_can_be_started_again(engine: TransformersEngine) -> None:
+    stream = engine.generate(ask("the sea", max_new_tokens=400))
+    await anext(stream)
+    await anext(stream)
+    await engine.close()
+    with pytest.raises(Unavailable):
+        async for _ in stream:
+            pass
+    with pytest.raises(Unavailable):
+        await engine.count_tokens([Message("user", "x")])
+    await engine.start()
+    assert await text(engine, ask("the sea"))
+
+
 async def test_any_id_of_a_list_ends_a_text(tmp_path: Path) -> None:
     folder = checkpoints.chatml(tmp_path)
     checkpoints.rewrite(folder, ends=[40, 41], likely=41)

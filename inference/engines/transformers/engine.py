@@ -51,8 +51,7 @@ class TransformersEngine:
         self._options = options or TransformersOptions()
         self._info = ModelInfo(name=_name(reference), context_tokens=self._options.context_tokens)
         self._loaded: Loaded | None = None
-        # One thread, because a tokenizer must not be used in two at a time.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._thread: ThreadPoolExecutor | None = None
         self._numbers = count()
 
     @property
@@ -70,6 +69,8 @@ class TransformersEngine:
 
     async def start(self) -> None:
         self._loaded = await asyncio.to_thread(_load, self._reference, self._options)
+        # One thread, because a tokenizer must not be used in two at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=self._loaded.context_tokens,
@@ -81,7 +82,8 @@ class TransformersEngine:
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             await asyncio.to_thread(loaded.close)
-        await asyncio.to_thread(self._thread.shutdown)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         loaded = self._running()
