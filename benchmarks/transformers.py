@@ -36,8 +36,8 @@ class Bench:
         torch.set_num_threads(available_cores())
         folder = dequantised()
         self.tokens = tokens
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         stories = [f"Write a long story about person {at} and a lighthouse." for at in range(PEOPLE)]
         self.prompts = [
             tokenizer.apply_chat_template(
@@ -64,7 +64,7 @@ class Bench:
         return self._timed(batch, lambda: self._submit(batch))
 
     def library(self) -> float:
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=True, temperature=0.7, top_p=0.9, top_k=0, eos_token_id=-1, max_new_tokens=self.tokens
         )
         manager = self.model.init_continuous_batching(settings, self.config(per_request_processors=True))

@@ -84,7 +84,7 @@ def _saved(folder: Path, model: Any, tokenizer: Any) -> Path:
     return folder
 
 
-def _tokenizer(special: Sequence[str], tags: Sequence[str], template: str, **named: str) -> PreTrainedTokenizerFast:
+def _tokenizer(special: Sequence[str], tags: Sequence[str], template: str, **named: str) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -93,4 +93,5 @@ def _tokenizer(special: Sequence[str], tags: Sequence[str], template: str, **nam
     )
     bpe.train_from_iterator([_WORDS] * 20, trainer)
     bpe.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, chat_template=template, **named)
+    made: Any = PreTrainedTokenizerFast  # untyped
+    return made(tokenizer_object=bpe, chat_template=template, **named)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,8 @@ def batch_of(folder: Path, *, own_attention: bool, batch_tokens: int = 48) -> Sh
 async def answers(batch: SharedBatch, most: int = 20) -> list[list[int]]:
     heard: list[Any] = [None] * len(PROMPTS)
     for at, prompt in enumerate(PROMPTS):
-        row = Row(GREEDY, prompt, room=most)
-        batch.submit(
-            str(at), prompt, row, most=most, end_ids=[], heard=lambda output, at=at: heard.__setitem__(at, output)
-        )
+        hear = partial(heard.__setitem__, at)
+        batch.submit(str(at), prompt, Row(GREEDY, prompt, room=most), most=most, end_ids=[], heard=hear)
     await until(lambda: all(output is not None and output.is_finished() for output in heard))
     return [output.generated_tokens for output in heard]
 
@@ -161,7 +160,8 @@ async def test_nan_fails_one_request_only(engine: TransformersEngine) -> None:
     assert loaded is not None
     calm = await text(engine, ask("the sea"))
     [poison] = loaded.prompts._ids("}")
-    loaded.batch.model.model.embed_tokens.weight.data[poison] = torch.nan
+    model: Any = loaded.batch.model
+    model.model.embed_tokens.weight.data[poison] = torch.nan
     good, bad, more = await asyncio.gather(
         text(engine, ask("the sea")), outputs(engine, ask("}")), text(engine, ask("the sea")), return_exceptions=True
     )
@@ -294,9 +294,8 @@ async def test_lora_is_added_to_the_weights(folder: Path, lora: Path, engine: Tr
     await adapted.start()
     try:
         assert await text(adapted, ask("the sea"))
-        assert adapted._loaded is not None
-        assert engine._loaded is not None
-        weights = [made._loaded.batch.model.model.layers[0].mlp.down_proj.weight for made in (adapted, engine)]
+        engines: list[Any] = [adapted, engine]
+        weights = [made._loaded.batch.model.model.layers[0].mlp.down_proj.weight for made in engines]
         assert not torch.equal(*weights)
     finally:
         await adapted.close()

@@ -62,7 +62,7 @@ def test_any_text_can_be_encoded(tokenizer: Any, text: str) -> None:
 
 
 def test_a_template_that_opens_the_reasoning(folders: dict[str, Path]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folders["r1"])
+    tokenizer: Any = AutoTokenizer.from_pretrained(folders["r1"])
     prompts = Prompts(tokenizer)
     assert prompts.reasoning
     assert prompts.encode([Message("user", "a")], "").thinking

@@ -1,5 +1,7 @@
 """The sampler against transformers' own logits processors, by what it draws."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import (
@@ -38,7 +40,7 @@ def expected(logits: torch.Tensor, sampling: Sampling, said: list[int]) -> torch
         processors.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
         processors.append(TopPLogitsWarper(sampling.top_p))
-    ids = torch.tensor([PROMPT + said])
+    ids: Any = torch.tensor([PROMPT + said])
     return torch.softmax(processors(ids, logits.clone()[None]), -1)[0]
 
 

@@ -116,7 +116,7 @@ def attend(
         shape = (-1, part.width, kv_heads)
         # The heads that share keys are the queries of those: no key is copied for them.
         rows, mask = part.queries.to(here), None if part.mask is None else part.mask.to(here)
-        ask = queries[rows].unflatten(1, (kv_heads, -1))
+        ask = queries[rows].reshape(len(rows), kv_heads, -1, queries.shape[2])
         known = keys[part.keys].view(*shape, keys.shape[2]).transpose(1, 2)
         seen = values[part.keys].view(*shape, values.shape[2]).transpose(1, 2)
         found = scaled_dot_product_attention(ask, known, seen, attn_mask=mask, scale=scaling)

@@ -55,7 +55,7 @@ class SharedBatch(ContinuousBatchingManager):
         self._sampler = sampler
         self._members: dict[str, Member] = {}
         self._dropped: set[str] = set()
-        generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)
+        generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)  # type: ignore[no-untyped-call]
         super().__init__(model, generation, config)
 
     @property
@@ -149,9 +149,10 @@ class _SamplingRunner(ModelRunner):
         self._members = members
         self._own_attention = own_attention
         self._logits: Tensor | None = None
+        self._ios: Any = processor.inputs_and_outputs
 
     def compute_batch(self, model: Any, batch_data: dict[str, Any]) -> None:
-        batch = self.inputs_and_outputs.requests_in_batch
+        batch = self._ios.requests_in_batch
         self._note_cached(batch)
         if self._own_attention:
             self._plan(batch, batch_data)
@@ -165,7 +166,7 @@ class _SamplingRunner(ModelRunner):
             self._logits = scores[0]
             return
         if self._logits is None:
-            self._logits = scores.new_empty(self.cb_config.max_requests_per_batch, scores.shape[-1])
+            self._logits = torch.empty_like(scores[0, :1]).repeat(self.cb_config.max_requests_per_batch or 1, 1)
         self._logits[: scores.shape[1]].copy_(scores[0])
 
     def _note_cached(self, batch: Sequence[FutureRequestState]) -> None:
@@ -177,7 +178,7 @@ class _SamplingRunner(ModelRunner):
     def _plan(self, batch: Sequence[FutureRequestState], batch_data: dict[str, Any]) -> None:
         queries = [request.query_length for request in batch]
         keys = [request.state.position_offset for request in batch]
-        plan = attention.plan(queries, keys, self.cache.device)
+        plan = attention.plan(queries, keys, torch.device(self.cache.device))
         read = batch_data["read_index"]
         if read[0].numel():
             batch_data["read_index"] = [index[plan.read] for index in read]
@@ -225,7 +226,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _give_one_up(processor: ContinuousBatchProcessor) -> None:
     """The largest request of the step fails, the others are read again, and the next batches are smaller."""
-    batch = [request.state for request in processor.inputs_and_outputs.requests_in_batch]
+    ios: Any = processor.inputs_and_outputs
+    batch = [request.state for request in ios.requests_in_batch]
     if not batch:
         raise MemoryError(OUT_OF_MEMORY)
     scheduler = processor.scheduler
