@@ -198,6 +198,7 @@ def _made_inference(settings: Settings) -> LocalInference:
             batch_tokens=options.batch_tokens,
             threads=options.threads,
             gpu_layers=options.gpu_layers,
+            adapter=options.adapter,
         ),
     )
     bounds = ServiceBounds(

@@ -62,6 +62,7 @@ class InferenceSettings(_Section):
     batch_tokens: int = Field(256, ge=32, le=8192, description="tokens of prompt in one step")
     threads: int = Field(0, ge=0, le=1024, description="0: one for each core")
     gpu_layers: int = Field(-1, ge=-1, le=10_000, description="layers on the GPU, -1: all")
+    adapter: str = Field("", description="a LoRA adapter over the model; empty: none")
     max_waiting: int = Field(64, ge=1, le=100_000, description="places in the queue")
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
     max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person while others wait")

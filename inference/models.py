@@ -11,13 +11,14 @@ from inference.demo_captioner import CHECKPOINT
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
+from inference.engines.transformers import TransformersEngine, TransformersOptions
 
 DEMO = "demo"
 _DEMO_MODEL = "SmolLM2-135M-Instruct"
 
 
 def engine_for(reference: str, options: LlamaOptions) -> Engine:
-    """`demo`, `scripted:FILE` or a path that ends in `.gguf`.
+    """`demo`, `scripted:FILE`, a path that ends in `.gguf`, a folder or a hub id.
 
     Raises:
         Unavailable: nothing here can run it; the message says what to set instead.
@@ -29,9 +30,21 @@ def engine_for(reference: str, options: LlamaOptions) -> Engine:
         return ScriptedEngine(path, slots=options.slots, context_tokens=options.context_tokens)
     if reference.lower().endswith(".gguf"):
         return LlamaCppEngine(Path(reference), options)
+    if "://" not in reference and reference.strip():
+        return TransformersEngine(reference, _for_transformers(options))
     raise Unavailable(
-        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a .gguf file, "
-        f"to scripted:FILE or to {DEMO}"
+        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a hub id, a folder, "
+        f"a .gguf file, scripted:FILE or {DEMO}"
+    )
+
+
+def _for_transformers(options: LlamaOptions) -> TransformersOptions:
+    return TransformersOptions(
+        slots=options.slots,
+        context_tokens=options.context_tokens,
+        batch_tokens=options.batch_tokens,
+        threads=options.threads,
+        adapter=options.adapter,
     )
 
 

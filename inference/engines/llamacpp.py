@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Un
 from inference.engines.handover import Handover
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.spinning import Spinning
-from inference.thinking import open_prefix, opened_by
+from inference.thinking import OPEN, open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
@@ -41,6 +41,7 @@ class LlamaOptions:
             and bound the time until a Stop is heard.
         threads: 0 means one for each core that this process may use.
         gpu_layers: layers on the GPU, where the build has one; -1 means all.
+        adapter: a LoRA adapter over the model, a .gguf file; empty for none.
     """
 
     slots: int = 8
@@ -48,6 +49,7 @@ class LlamaOptions:
     batch_tokens: int = 256
     threads: int = 0
     gpu_layers: int = -1
+    adapter: str = ""
 
 
 class LlamaCppEngine:
@@ -90,6 +92,44 @@ class LlamaCppEngine:
         await asyncio.to_thread(server.clear)
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        steps = self._at_least(request) if request.sampling.min_new_tokens else self._generate(request)
+        async with aclosing(steps) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def _at_least(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        """llama.cpp knows no least length: as many tokens without an end, then the rest from there, in the cache."""
+        sampling = request.sampling
+        least = replace(sampling, max_new_tokens=sampling.min_new_tokens, min_new_tokens=0)
+        said, first = request.prefix, None
+        async with aclosing(self._generate(replace(request, sampling=least), ends=False)) as outputs:
+            async for output in outputs:
+                if isinstance(output, Closed):
+                    first = output
+                    break
+                said += output.text if isinstance(output, Piece) else OPEN if output.thinking else ""
+                yield output
+        if first is None:
+            return
+        left = sampling.max_new_tokens - sampling.min_new_tokens
+        if first.reason == "stop" or first.completion_tokens < sampling.min_new_tokens or not left:
+            yield first
+            return
+        # Another seed, or the noise of the first tokens would come again.
+        seed = None if sampling.seed is None else (sampling.seed + 1) % (2**32 - 1)
+        rest = replace(sampling, max_new_tokens=left, min_new_tokens=0, seed=seed)
+        try:
+            async with aclosing(self._generate(replace(request, sampling=rest, prefix=said))) as outputs:
+                async for output in outputs:
+                    if isinstance(output, Closed):
+                        total = first.completion_tokens + output.completion_tokens
+                        yield Closed(output.reason, total, first.cached_tokens)
+                    elif isinstance(output, Piece):
+                        yield output
+        except TooLong:
+            yield first
+
+    async def _generate(self, request: ChatRequest, *, ends: bool = True) -> AsyncGenerator[Output, None]:
         template = await self._apply_template(request.messages)
         prompt = await self._tokenize(template, request.messages, open_prefix("".join(template), request.prefix))
         room = self._info.context_tokens - len(prompt)
@@ -99,6 +139,7 @@ class LlamaCppEngine:
         body = {"prompt": prompt, **_sampling(request.sampling), "stream": True, "return_progress": True}
         body["n_predict"] = min(request.sampling.max_new_tokens, room)
         body["repeat_last_n"] = self._info.context_tokens
+        body["ignore_eos"] = not ends
         stop = threading.Event()
         try:
             async with aclosing(self._outputs(body, stop)) as outputs:
@@ -215,6 +256,10 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     params.warmup = True
     params.verbosity = -1
     params.fit_params = False
+    if options.adapter:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = options.adapter, 1.0
+        params.lora_adapters = [lora]
     try:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:

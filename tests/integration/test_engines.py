@@ -12,19 +12,28 @@ from inference.api import ChatRequest, Message, Sampling, TooLong, Unavailable
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
 from inference.engines.port import Closed, Engine, Opened, Output, Piece
 from inference.engines.scripted import ScriptedEngine
+from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.models import captioner_for, demo_model, engine_for
 from inference.service import LocalInference
+from tests import checkpoints
 from tests.fakes import Chat, said, script
 
 QUESTION = "Write one sentence about the sea."
 
 
-@pytest.fixture(params=["scripted", "llama.cpp"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.chatml(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(params=["scripted", "llama.cpp", "transformers"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path, checkpoint: Path) -> AsyncIterator[Engine]:
     made: Engine
     if request.param == "scripted":
         path = script(tmp_path, {"match": "sea", "answer": "The sea is wide. " * 40, "tokens_per_s": 400})
         made = ScriptedEngine(path, slots=3, context_tokens=512)
+    elif request.param == "transformers":
+        made = TransformersEngine(str(checkpoint), TransformersOptions(slots=3, context_tokens=512, threads=1))
     else:
         made = LlamaCppEngine(demo_model(), LlamaOptions(slots=3, context_tokens=512, threads=1))
     await made.start()
@@ -38,6 +47,19 @@ async def llama() -> AsyncIterator[LlamaCppEngine]:
     await engine.start()
     yield engine
     await engine.close()
+
+
+@pytest.fixture(params=["llama.cpp", "transformers"])
+async def model(request: pytest.FixtureRequest, checkpoint: Path) -> AsyncIterator[Engine]:
+    """An engine that has weights."""
+    made: Engine
+    if request.param == "transformers":
+        made = TransformersEngine(str(checkpoint), TransformersOptions(slots=2, context_tokens=1024, threads=1))
+    else:
+        made = LlamaCppEngine(demo_model(), LlamaOptions(slots=2, context_tokens=1024, threads=1))
+    await made.start()
+    yield made
+    await made.close()
 
 
 def ask(text: str = QUESTION, *, prefix: str = "", **sampling: object) -> ChatRequest:
@@ -101,14 +123,14 @@ async def test_any_text_can_be_asked(engine: Engine, text: str) -> None:
     assert isinstance((await outputs(engine, ask(text, max_new_tokens=2)))[-1], Closed)
 
 
-async def test_the_same_seed_says_the_same(llama: LlamaCppEngine) -> None:
-    first, second = [text_of(await outputs(llama, ask(seed=7))) for _ in range(2)]
-    other = text_of(await outputs(llama, ask(seed=8)))
+async def test_the_same_seed_says_the_same(model: Engine) -> None:
+    first, second = [text_of(await outputs(model, ask(seed=7))) for _ in range(2)]
+    other = text_of(await outputs(model, ask(seed=8)))
     assert first == second != other
 
 
-async def test_greedy_needs_no_seed(llama: LlamaCppEngine) -> None:
-    first, second = [text_of(await outputs(llama, ask(temperature=0, seed=seed))) for seed in (1, 2)]
+async def test_greedy_needs_no_seed(model: Engine) -> None:
+    first, second = [text_of(await outputs(model, ask(temperature=0, seed=seed))) for seed in (1, 2)]
     assert first == second
 
 
@@ -119,10 +141,10 @@ async def test_a_prefix_is_continued(llama: LlamaCppEngine) -> None:
     assert half + rest == whole
 
 
-async def test_stop_words_end_the_text_before_themselves(llama: LlamaCppEngine) -> None:
-    whole = text_of(await outputs(llama, ask(temperature=0)))
-    word = whole.split()[3]
-    stopped = await outputs(llama, ask(temperature=0, stop=(word,)))
+async def test_stop_words_end_the_text_before_themselves(model: Engine) -> None:
+    whole = text_of(await outputs(model, ask(temperature=0)))
+    word = whole[7:10]
+    stopped = await outputs(model, ask(temperature=0, stop=(word,)))
     assert text_of(stopped) == whole[: whole.index(word)]
     assert isinstance(stopped[-1], Closed)
     assert stopped[-1].reason == "stop"
@@ -144,13 +166,26 @@ async def test_control_tokens_that_people_type_are_text(llama: LlamaCppEngine) -
     assert control[0] not in ids
 
 
-async def test_what_was_said_before_is_cached(llama: LlamaCppEngine) -> None:
-    first = await outputs(llama, ask("sea " * 100))
+async def test_what_was_said_before_is_cached(model: Engine) -> None:
+    first = await outputs(model, ask("sea " * 100))
     opened = first[0]
     assert isinstance(opened, Opened)
-    again = (await outputs(llama, ask("sea " * 100, seed=2)))[-1]
+    again = (await outputs(model, ask("sea " * 100, seed=2)))[-1]
     assert isinstance(again, Closed)
     assert again.cached_tokens > opened.prompt_tokens // 2
+
+
+async def test_an_answer_has_as_many_tokens_as_it_must(model: Engine) -> None:
+    short = await outputs(model, ask("Say only: yes", temperature=0, max_new_tokens=60))
+    long = await outputs(model, ask("Say only: yes", temperature=0, max_new_tokens=60, min_new_tokens=40))
+    first, last = short[-1], long[-1]
+    assert isinstance(first, Closed)
+    assert isinstance(last, Closed)
+    assert 40 <= last.completion_tokens <= 60
+    assert sum(isinstance(output, Opened) for output in long) == 1
+    assert text_of(long).startswith(text_of(short)[:10])
+    stopped = await outputs(model, ask("Say only: yes", temperature=0, min_new_tokens=12, stop=(text_of(long)[4:7],)))
+    assert text_of(stopped) == text_of(long)[: text_of(long).index(text_of(long)[4:7])]
 
 
 async def test_the_context_is_never_longer_than_the_model_was_trained_for() -> None:
@@ -188,8 +223,10 @@ def test_which_engine_a_reference_means(tmp_path: Path) -> None:
     assert isinstance(engine_for("demo", options), LlamaCppEngine)
     assert isinstance(engine_for("models/x.GGUF", options), LlamaCppEngine)
     assert isinstance(engine_for("scripted:x.jsonl", options), ScriptedEngine)
+    assert isinstance(engine_for("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", options), TransformersEngine)
+    assert isinstance(engine_for(str(tmp_path), options), TransformersEngine)
     with pytest.raises(Unavailable, match="PARTYLINE_MODEL"):
-        engine_for("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", options)
+        engine_for("", options)
     assert captioner_for("") is None
 
 

@@ -1,0 +1,5 @@
+"""transformers in this process: hub ids and folders, everybody in one continuous batch; torch comes with `start`."""
+
+from inference.engines.transformers.engine import TransformersEngine, TransformersOptions
+
+__all__ = ["TransformersEngine", "TransformersOptions"]

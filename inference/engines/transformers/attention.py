@@ -1,0 +1,138 @@
+"""Attention over the paged cache for devices without flash attention: each request attends to its own tokens alone.
+
+The library's own way there is one matrix of all queries by all keys of the batch, most of it masked: its cost grows
+with the square of the batch, and one request's NaN reaches everybody, since 0 times NaN is NaN. Here the requests that
+decode are padded into few rectangles of similar length, and each prompt is by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+NAME = "partyline"
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Requests that decode one token each: rows of the queries and of the keys, and which keys are theirs.
+
+    `queries` int64 [n], `keys` slice of n * width, `mask` bool [n, 1, 1, width] or None when all are full.
+    """
+
+    queries: Tensor
+    keys: slice
+    width: int
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Several tokens of one request, which attend to what was before them. `mask` bool [queries, keys] or None."""
+
+    queries: slice
+    keys: slice
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who attends to what in one step; `read` holds for each key the place in the batch's list of keys."""
+
+    rectangles: list[Rectangle]
+    prompts: list[Prompt]
+    read: Tensor
+
+
+def plan(queries: Sequence[int], keys: Sequence[int], device: torch.device) -> Plan:
+    """For requests with so many new tokens and so many in all, in the order of the batch."""
+    starts = [0, *accumulate(queries)]
+    places = [0, *accumulate(keys)]
+    # A prompt of one token has nothing before it: it counts as a prompt, like all of a batch that reads no cache.
+    decodes = [count == 1 and known > 1 for count, known in zip(queries, keys, strict=True)]
+    decoding = sorted((at for at, yes in enumerate(decodes) if yes), key=lambda at: keys[at])
+    read: list[Tensor] = []
+    taken = 0
+    rectangles = []
+    for row in _alike(decoding, keys):
+        width = max(keys[at] for at in row)
+        lengths = torch.tensor([keys[at] for at in row])[:, None]
+        columns = torch.arange(width)[None]
+        # Padding reads the request's first key again; the mask takes it out.
+        firsts = torch.tensor([places[at] for at in row])[:, None]
+        within = columns < lengths
+        read.append((firsts + columns * within).flatten())
+        full = bool(within.all())
+        mask = None if full else within[:, None, None].to(device)
+        rows = torch.tensor([starts[at] for at in row], device=device)
+        rectangles.append(Rectangle(rows, slice(taken, taken + width * len(row)), width, mask))
+        taken += width * len(row)
+    prompts = []
+    for at in (at for at, yes in enumerate(decodes) if not yes):
+        read.append(torch.arange(places[at], places[at + 1]))
+        part = slice(taken, taken + keys[at])
+        prompts.append(Prompt(slice(starts[at], starts[at + 1]), part, _causal(queries[at], keys[at], device)))
+        taken += keys[at]
+    return Plan(rectangles, prompts, torch.cat(read).to(device))
+
+
+def _alike(decoding: Sequence[int], keys: Sequence[int]) -> Iterator[list[int]]:
+    """Groups whose lengths are within a factor of two, so that no more than half of a rectangle is padding."""
+    for _, group in groupby(decoding, key=lambda at: (keys[at] // 64).bit_length()):
+        yield list(group)
+
+
+def _causal(queries: int, keys: int, device: torch.device) -> Tensor | None:
+    if queries == keys:
+        return None
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    plan: Plan,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The library's attention interface: query [1, heads, queries, dim], key and value [1, kv heads, keys, dim]."""
+    queries, keys, values = query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1)
+    out = torch.empty(queries.shape[0], queries.shape[1], values.shape[2], dtype=query.dtype, device=query.device)
+    kv_heads = keys.shape[1]
+    # Tensors of the plan lie where the cache does, which is elsewhere when a model spans several devices.
+    here = query.device
+    for part in plan.rectangles:
+        shape = (-1, part.width, kv_heads)
+        # The heads that share keys are the queries of those: no key is copied for them.
+        rows, mask = part.queries.to(here), None if part.mask is None else part.mask.to(here)
+        ask = queries[rows].reshape(len(rows), kv_heads, -1, queries.shape[2])
+        known = keys[part.keys].view(*shape, keys.shape[2]).transpose(1, 2)
+        seen = values[part.keys].view(*shape, values.shape[2]).transpose(1, 2)
+        found = scaled_dot_product_attention(ask, known, seen, attn_mask=mask, scale=scaling)
+        out[rows] = found.flatten(1, 2)
+    for prompt in plan.prompts:
+        found = scaled_dot_product_attention(
+            queries[prompt.queries].transpose(0, 1)[None],
+            keys[prompt.keys].transpose(0, 1)[None],
+            values[prompt.keys].transpose(0, 1)[None],
+            attn_mask=None if prompt.mask is None else prompt.mask.to(here),
+            is_causal=prompt.mask is None,
+            scale=scaling,
+            enable_gqa=True,
+        )
+        out[prompt.queries] = found[0].transpose(0, 1)
+    return out[None], None
+
+
+AttentionInterface.register(NAME, attend)

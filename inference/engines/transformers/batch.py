@@ -1,0 +1,251 @@
+"""The library's continuous batch with our sampler in it, and with failures that stay with the request they belong to.
+
+What this relies on beyond the library's documented interface is pinned down in tests/integration/test_batch.py:
+`ModelRunner._sample` gets the logits of exactly those requests of the batch that have a new token, in their order;
+`ContinuousBatchingManager._generation_loop_body` is one step, `_create_batch_processor` makes its parts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers.generation.continuous_batching.cache import PagedAttentionCache
+from transformers.generation.continuous_batching.continuous_api import (
+    ContinuousBatchingManager,
+    ContinuousBatchProcessor,
+)
+from transformers.generation.continuous_batching.model_runner import ModelRunner
+from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState, RequestStatus
+from transformers.generation.continuous_batching.utils import stream_context
+
+from inference.api import Unavailable
+from inference.engines.transformers import attention
+from inference.sampling import Row, Sampler
+
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = "out of memory"
+# A prompt is read in steps of at least so many tokens, however little memory there is.
+_LEAST_TOKENS = 32
+
+
+@dataclass(slots=True)
+class Member:
+    """One request in the batch; `cached` tokens of its prompt were there already."""
+
+    row: Row
+    cached: int | None = None
+
+
+class SharedBatch(ContinuousBatchingManager):
+    """Everybody's requests in one batch.
+
+    Args:
+        own_attention: each request attends to its own tokens by `attention.attend`; False leaves the library's.
+    """
+
+    def __init__(self, model: Any, config: ContinuousBatchingConfig, sampler: Sampler, *, own_attention: bool) -> None:
+        self._own_attention = own_attention
+        self._sampler = sampler
+        self._members: dict[str, Member] = {}
+        self._dropped: set[str] = set()
+        generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)  # type: ignore[no-untyped-call]
+        super().__init__(model, generation, config)
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a place in the batch or wait for one."""
+        processor = self.batch_processor
+        if processor is None:
+            return 0
+        return len(processor.scheduler.active_requests) + len(processor.scheduler.waiting_requests)
+
+    def submit(
+        self,
+        request_id: str,
+        prompt: Sequence[int],
+        row: Row,
+        *,
+        most: int,
+        end_ids: Sequence[int],
+        heard: Callable[[Any], None],
+    ) -> Member:
+        """Puts a request into the batch; `heard` is called on the running event loop with each of its outputs.
+
+        Raises:
+            Unavailable: the batch has stopped.
+        """
+        self.register_result_handler(request_id, heard)
+        return self.enter(request_id, prompt, row, most=most, end_ids=end_ids)
+
+    def enter(self, request_id: str, prompt: Sequence[int], row: Row, *, most: int, end_ids: Sequence[int]) -> Member:
+        """The same without an event loop: the outputs go where `get_result` finds them."""
+        member = self._members[request_id] = Member(row)
+        added = self.add_request(
+            list(prompt), request_id, max_new_tokens=most, streaming=True, eos_token_id=list(end_ids)
+        )
+        if added is None:
+            raise Unavailable("the batch has stopped")
+        return member
+
+    def drop(self, request_id: str) -> None:
+        """Takes the request out before the next step, and forgets it."""
+        self._members.pop(request_id, None)
+        self.cancel_request(request_id)
+        self._dropped.add(request_id)
+
+    def switch_to_cb_friendly_attn(self, model: Any, auto_switch_to_flash: bool = True) -> None:
+        if not self._own_attention:
+            super().switch_to_cb_friendly_attn(model, auto_switch_to_flash)
+        elif model.config._attn_implementation != attention.NAME:
+            self._original_attn_impl = model.config._attn_implementation
+            model.set_attn_implementation(attention.NAME)
+
+    def _create_batch_processor(self) -> ContinuousBatchProcessor:
+        processor = super()._create_batch_processor()
+        if self._own_attention:
+            _reach_from_everywhere(processor.cache)
+        if not isinstance(processor.model_runner, _SamplingRunner):
+            processor.model_runner = _SamplingRunner(processor, self._sampler, self._members, self._own_attention)
+        return processor
+
+    def _generation_loop_body(self, batch_processor: ContinuousBatchProcessor, bootstrapping: bool) -> bool:
+        dropped = set(self._dropped)
+        try:
+            goes_on = super()._generation_loop_body(batch_processor, bootstrapping)
+            # The library keeps the handlers of cancelled requests; without one, a last output would stay for ever.
+            for request_id in dropped:
+                self.output_router.result_handlers.pop(request_id, None)
+            self._dropped -= dropped
+            return goes_on
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        _give_one_up(batch_processor)
+        return True
+
+
+class _SamplingRunner(ModelRunner):
+    """The library's forward pass; then our sampler, outside of what is captured in a CUDA graph."""
+
+    def __init__(
+        self, processor: ContinuousBatchProcessor, sampler: Sampler, members: dict[str, Member], own_attention: bool
+    ) -> None:
+        super().__init__(
+            logit_processor=processor.logit_processor,
+            cb_config=processor.cb_config,
+            inputs_and_outputs=processor.inputs_and_outputs,
+            cache=processor.cache,
+            do_sample=False,
+            return_logprobs=False,
+        )
+        self._sampler = sampler
+        self._members = members
+        self._own_attention = own_attention
+        self._logits: Tensor | None = None
+        self._ios: Any = processor.inputs_and_outputs
+
+    def compute_batch(self, model: Any, batch_data: dict[str, Any]) -> None:
+        batch = self._ios.requests_in_batch
+        self._note_cached(batch)
+        if self._own_attention:
+            self._plan(batch, batch_data)
+        super().compute_batch(model, batch_data)
+        with stream_context(self.inputs_and_outputs.compute_stream):
+            self._choose([request.state for request in batch if request.has_new_token])
+
+    def _sample(self, scores: Tensor, output_ids: Tensor) -> None:
+        """Only keeps the logits: at the same address for every replay of a graph that writes them."""
+        if not self.pad_inputs:
+            self._logits = scores[0]
+            return
+        if self._logits is None:
+            self._logits = torch.empty_like(scores[0, :1]).repeat(self.cb_config.max_requests_per_batch or 1, 1)
+        self._logits[: scores.shape[1]].copy_(scores[0])
+
+    def _note_cached(self, batch: Sequence[FutureRequestState]) -> None:
+        for request in batch:
+            member = self._members.get(request.state.request_id)
+            if member is not None and member.cached is None:
+                member.cached = request.state.position_offset - request.query_length
+
+    def _plan(self, batch: Sequence[FutureRequestState], batch_data: dict[str, Any]) -> None:
+        queries = [request.query_length for request in batch]
+        keys = [request.state.position_offset for request in batch]
+        plan = attention.plan(queries, keys, torch.device(self.cache.device))
+        read = batch_data["read_index"]
+        if read[0].numel():
+            batch_data["read_index"] = [index[plan.read] for index in read]
+        batch_data["plan"] = plan
+
+    def _choose(self, states: Sequence[RequestState]) -> None:
+        if not states or self._logits is None:
+            return
+        members = [self._members.get(state.request_id) for state in states]
+        # A request that was dropped in this very step is still in the batch; its token goes nowhere.
+        wanted = [at for at, member in enumerate(members) if member is not None]
+        if not wanted:
+            return
+        logits = self._logits[: len(states)]
+        tokens = self._sampler.choose(
+            logits if len(wanted) == len(states) else logits[wanted],
+            [member.row for member in members if member is not None],
+            # What was read until now is the position of the next token.
+            [states[at].position_offset for at in wanted],
+        )
+        self.inputs_and_outputs.output_ids[0, torch.tensor(wanted)] = tokens.to(torch.int32)
+
+
+def _reach_from_everywhere(cache: PagedAttentionCache) -> None:
+    """Lets layers on other devices than the cache use it; what they read is moved to them in every step."""
+    update = cache.update
+
+    def moved(keys: Tensor, values: Tensor, layer: int, *, kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        here = keys.device
+        if here == cache.device:
+            found: tuple[Tensor, Tensor] = update(keys, values, layer, kwargs=kwargs)
+            return found
+        for name in ("read_index", "write_index"):
+            kwargs[name] = [index.to(cache.device) for index in kwargs[name]]
+        keys, values = update(keys.to(cache.device), values.to(cache.device), layer, kwargs=kwargs)
+        return keys.to(here), values.to(here)
+
+    cache.update = moved
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error) or OUT_OF_MEMORY in str(error)
+
+
+def _give_one_up(processor: ContinuousBatchProcessor) -> None:
+    """The largest request of the step fails, the others are read again, and the next batches are smaller."""
+    ios: Any = processor.inputs_and_outputs
+    batch = [request.state for request in ios.requests_in_batch]
+    if not batch:
+        raise MemoryError(OUT_OF_MEMORY)
+    scheduler = processor.scheduler
+    largest = max(batch, key=lambda state: len(state.initial_tokens) + len(state.generated_tokens))
+    for state in batch:
+        scheduler.finish_request(state.request_id)
+        if state is largest:
+            processor._handle_request_error(MemoryError(OUT_OF_MEMORY), state)
+        else:
+            scheduler.add_waiting_request(state.create_equivalent_initial_request())
+            state._status = RequestStatus.FINISHED
+    scheduler.max_requests_per_batch = max(1, len(batch) - 1)
+    processor.max_batch_tokens = max(_LEAST_TOKENS, processor.max_batch_tokens // 2)
+    log.warning(
+        "out of memory: one request of %d tokens failed; from now on at most %d requests and %d tokens in a step",
+        len(largest.initial_tokens),
+        scheduler.max_requests_per_batch,
+        processor.max_batch_tokens,
+    )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,165 @@
+"""The engine's face. Everything that needs torch is imported in a thread when the engine starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.transformers.prompts import Prompt
+from inference.engines.transformers.text import Detokenizer, Stops
+
+if TYPE_CHECKING:
+    from inference.engines.transformers.loading import Loaded
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformersOptions:
+    """How the model is loaded.
+
+    Args:
+        slots: how many requests are decoded in one batch.
+        context_tokens: prompt and answer of one request; never more than the model was trained for.
+        batch_tokens: tokens of all requests in one step. Small steps keep others' text flowing while a long prompt is
+            read, and bound the time until a Stop is heard.
+        threads: on CPUs; 0 means one for each core that this process may use.
+        adapter: a LoRA adapter over the model, a folder or a hub id; empty for none.
+    """
+
+    slots: int = 8
+    context_tokens: int = 4096
+    batch_tokens: int = 256
+    threads: int = 0
+    adapter: str = ""
+
+
+class TransformersEngine:
+    """One model by hub id or folder, decoding up to `slots` requests in a batch."""
+
+    def __init__(self, reference: str, options: TransformersOptions | None = None) -> None:
+        self._reference = reference
+        self._options = options or TransformersOptions()
+        self._info = ModelInfo(name=_name(reference), context_tokens=self._options.context_tokens)
+        self._loaded: Loaded | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._numbers = count()
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def slots(self) -> int:
+        return self._options.slots
+
+    @property
+    def running(self) -> int:
+        """How many requests the batch itself holds; one that was closed is gone after the step that it was in."""
+        return self._loaded.batch.running if self._loaded is not None else 0
+
+    async def start(self) -> None:
+        self._loaded = await asyncio.to_thread(_load, self._reference, self._options)
+        # One thread, because a tokenizer must not be used in two at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._info = ModelInfo(
+            name=self._info.name,
+            context_tokens=self._loaded.context_tokens,
+            holds_prefix=True,
+            reasoning=self._loaded.prompts.reasoning,
+        )
+
+    async def close(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            await asyncio.to_thread(loaded.close)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        loaded = self._running()
+        prompt = await self._in_thread(loaded.prompts.encode, request.messages, request.prefix)
+        limit = self._info.context_tokens
+        room = limit - len(prompt.ids)
+        if room < 1:
+            raise TooLong(limit, len(prompt.ids))
+        yield Opened(len(prompt.ids), thinking=prompt.thinking)
+        most = min(request.sampling.max_new_tokens, room)
+        async with aclosing(self._answer(loaded, request, prompt, most)) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return len((await self._in_thread(self._running().prompts.encode, messages, "")).ids)
+
+    async def _answer(
+        self, loaded: Loaded, request: ChatRequest, prompt: Prompt, most: int
+    ) -> AsyncGenerator[Output, None]:
+        name = f"{next(self._numbers)}"
+        heard: asyncio.Queue[Any] = asyncio.Queue()
+        try:
+            member = loaded.submit(name, prompt, request.sampling, most, heard.put_nowait)
+            detokenizer = Detokenizer(loaded.decode, prompt.ids)
+            stops = Stops(request.sampling.stop)
+            total = waiting = 0
+            async with aclosing(_tokens(heard, loaded)) as tokens:
+                async for token in tokens:
+                    total += 1
+                    waiting += 1
+                    if text := stops.feed(detokenizer.feed(token)):
+                        yield Piece(text, waiting)
+                        waiting = 0
+                    if stops.met:
+                        break
+            rest = "" if stops.met else stops.close()
+            if rest or waiting:
+                yield Piece(rest, waiting)
+            yield Closed("length" if total == most and not stops.met else "stop", total, member.cached or 0)
+        finally:
+            loaded.batch.drop(name)
+
+    def _running(self) -> Loaded:
+        if self._loaded is None:
+            raise Unavailable("the engine is not running")
+        return self._loaded
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[int, None]:
+    """Token ids as they are chosen, until one that ends the text. Raises Unavailable."""
+    seen = 0
+    while True:
+        output = await heard.get()
+        for token in output.generated_tokens[seen:]:
+            if token == loaded.vocabulary:
+                raise Unavailable("the model's logits are no numbers (NaN), so the request was given up")
+            if token in loaded.end_ids:
+                return
+            yield token
+        seen = len(output.generated_tokens)
+        if output.error is not None:
+            raise Unavailable(f"the request failed: {output.error}")
+        if output.is_finished():
+            return
+
+
+def _load(reference: str, options: TransformersOptions) -> Loaded:
+    from inference.engines.transformers.loading import load
+
+    return load(reference, options)
+
+
+def _name(reference: str) -> str:
+    """The last part of a hub id or a path."""
+    return reference.rstrip("/").rpartition("/")[2] or reference

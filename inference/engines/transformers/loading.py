@@ -1,0 +1,216 @@
+"""Loads a checkpoint and everything around it; torch, transformers and accelerate are first imported here."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, ContinuousBatchingConfig
+from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
+from transformers.utils import logging as transformers_logging
+from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
+
+from inference.api import Sampling, Unavailable
+from inference.engines.llamacpp import available_cores
+from inference.engines.transformers.batch import Member, SharedBatch
+from inference.engines.transformers.checkpoint import check_memory, folder_of, free_memory, weights_size
+from inference.engines.transformers.prompts import Prompt, Prompts
+from inference.sampling import Row, Sampler
+from inference.thinking import CLOSE, OPEN
+
+if TYPE_CHECKING:
+    from inference.engines.transformers.engine import TransformersOptions
+
+log = logging.getLogger(__name__)
+
+# Tokens in a page of the cache. Flash attention reads pages of the larger size; small ones waste less and share more.
+_PAGE_FOR_FLASH = 256
+_PAGE = 32
+# Of a GPU, what is wanted for the cache before a model is spread over several.
+_CACHE_SHARE = 0.15
+_FULL_ATTENTION = "full_attention"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is running.
+
+    `hidden` are control tokens that are never shown; `vocabulary` is the size of the logits, and as a token stands for
+    logits that are no numbers.
+    """
+
+    batch: SharedBatch
+    prompts: Prompts
+    tokenizer: Any
+    end_ids: frozenset[int]
+    hidden: frozenset[int]
+    vocabulary: int
+    context_tokens: int
+
+    def decode(self, ids: list[int]) -> str:
+        shown = [token for token in ids if token not in self.hidden]
+        text: str = self.tokenizer.decode(shown, clean_up_tokenization_spaces=False)
+        return text
+
+    def submit(self, name: str, prompt: Prompt, sampling: Sampling, most: int, heard: Callable[[Any], None]) -> Member:
+        said = prompt.ids[len(prompt.ids) - prompt.said :]
+        row = Row(sampling, prompt.ids, said=said, room=most)
+        # The one past the vocabulary ends a request whose logits are no numbers.
+        ends = [*self.end_ids, self.vocabulary]
+        return self.batch.submit(name, prompt.ids, row, most=most, end_ids=ends, heard=heard)
+
+    def close(self) -> None:
+        self.batch.stop(hard_stop=True)
+
+
+def load(reference: str, options: TransformersOptions) -> Loaded:
+    """Raises Unavailable."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not torch.cuda.is_available():
+        torch.set_num_threads(options.threads or available_cores())
+    folder = folder_of(reference)
+    check_memory(reference, folder)
+    tokenizer, model = _read(reference, folder)
+    if options.adapter:
+        model = _adapted(model, options.adapter)
+    prompts = Prompts(tokenizer)
+    config = model.config.get_text_config()
+    context = _context(options, config, tokenizer)
+    end_ids = _end_ids(model, tokenizer)
+    # Vocabularies are padded to round numbers; an id without a text must not be chosen.
+    gaps = set(range(config.vocab_size)) - set(tokenizer.get_vocab().values()) - end_ids
+    batch = _started(model, options, context, Sampler(end_ids=sorted(end_ids), never=sorted(gaps)))
+    return Loaded(
+        batch=batch,
+        prompts=prompts,
+        # The other one is used in another thread.
+        tokenizer=copy.deepcopy(tokenizer),
+        end_ids=end_ids,
+        hidden=frozenset(tokenizer.all_special_ids) - set(tokenizer.convert_tokens_to_ids([OPEN, CLOSE])),
+        vocabulary=config.vocab_size,
+        context_tokens=context,
+    )
+
+
+def _read(reference: str, folder: Path) -> tuple[Any, Any]:
+    began = time.monotonic()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder)
+        # A quantised checkpoint says so itself, and accelerate places it.
+        where = _device_map(folder)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=_dtype(folder, config), device_map=where
+        )
+    except torch.OutOfMemoryError as error:
+        raise Unavailable(f"{reference} does not fit into the memory of the GPU: {error}") from error
+    except ImportError as error:
+        raise Unavailable(f"{reference} needs a library: pip install 'partyline[gpu]' ({error})") from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise Unavailable(f"{reference} cannot be loaded: {error}") from error
+    log.info("%s is loaded on %s in %.0f s", reference, model.device, time.monotonic() - began)
+    return tokenizer, model
+
+
+def _device_map(folder: Path) -> Any:
+    """On the first GPU alone where that has room for the weights and a cache; otherwise over all, and outside."""
+    if not torch.cuda.is_available():
+        return None
+    free, whole = torch.cuda.mem_get_info(0)
+    return {"": 0} if weights_size(folder) < free - _CACHE_SHARE * whole else "auto"
+
+
+def _dtype(folder: Path, config: Any) -> Any:
+    """As the checkpoint says; float32 on CPUs that compute with nothing shorter, where it fits."""
+    quantised = getattr(config, "quantization_config", None) is not None
+    short = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if torch.cuda.is_available() or quantised or short:
+        return "auto"
+    return torch.float32 if 2 * weights_size(folder) < free_memory() else "auto"
+
+
+def _adapted(model: Any, adapter: str) -> Any:
+    """The model with a LoRA adapter: added up where the weights are plain, beside them where they are quantised."""
+    folder = folder_of(adapter)
+    try:
+        from peft import PeftModel
+
+        if getattr(model.config, "quantization_config", None) is None:
+            return PeftModel.from_pretrained(model, folder).merge_and_unload()
+        model.load_adapter(str(folder))
+    except ImportError as error:
+        raise Unavailable("a LoRA adapter needs peft: pip install 'partyline[gpu]'") from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise Unavailable(f"the adapter {adapter} does not fit this model: {error}") from error
+    return model
+
+
+def _started(model: Any, options: TransformersOptions, context: int, sampler: Sampler) -> SharedBatch:
+    flash = _has_flash(model)
+    own_attention = not flash and _is_plain(model.config.get_text_config())
+    batch = SharedBatch(model, _batching(options, context, flash), sampler, own_attention=own_attention)
+    try:
+        with torch.inference_mode():
+            batch.warmup()
+            batch.start()
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise Unavailable(
+            f"there is no memory for {options.slots} conversations of {context} tokens: lower "
+            f"inference.slots or inference.context_tokens ({error})"
+        ) from error
+    return batch
+
+
+def _batching(options: TransformersOptions, context: int, flash: bool) -> ContinuousBatchingConfig:
+    page = _PAGE_FOR_FLASH if flash else _PAGE
+    pages = -(-context // page) * options.slots
+    return ContinuousBatchingConfig(
+        page_size=page,
+        # A quarter more than can be in use holds what was said before, for the next turn.
+        num_blocks=pages + pages // 4,
+        max_batch_tokens=max(options.batch_tokens, options.slots),
+        max_requests_per_batch=options.slots,
+        use_cuda_graph=None if flash else False,
+        # The tokens of a step must be known before the next: penalties count them, and a Stop ends with the step.
+        use_async_batching=False,
+    )
+
+
+def _has_flash(model: Any) -> bool:
+    """Whether the library will switch to flash attention: it needs an Ampere GPU or newer."""
+    if model.device.type != "cuda" or not model._supports_flash_attn or len(_devices(model)) > 1:
+        return False
+    available = is_flash_attn_3_available(kernels_fallback_ok=True) or is_flash_attn_2_available(
+        kernels_fallback_ok=True
+    )
+    return available and torch.cuda.get_device_capability(model.device) >= (8, 0)
+
+
+def _devices(model: Any) -> set[torch.device]:
+    return {parameter.device for parameter in model.parameters() if parameter.device.type != "meta"}
+
+
+def _is_plain(config: Any) -> bool:
+    """Whether every layer attends to everything before, without caps or sinks: what `attention.attend` computes."""
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    return set(group_layers_by_attn_type(config)) == {_FULL_ATTENTION} and not capped
+
+
+def _context(options: TransformersOptions, config: Any, tokenizer: Any) -> int:
+    trained = getattr(config, "max_position_embeddings", None) or options.context_tokens
+    # Where a tokenizer sets no limit, it says a number with thirty digits.
+    return int(min(options.context_tokens, trained, tokenizer.model_max_length))
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that anything in the checkpoint calls an end of text; some name one, some a list, some none."""
+    ends: set[int] = set()
+    for found in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
+        ends |= set(found) if isinstance(found, list | tuple) else {found} if found is not None else set()
+    return frozenset(ends)

@@ -1,0 +1,123 @@
+"""Messages to token ids, by the model's own chat template, so that what people wrote is text whatever they wrote."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from inference.api import Message, Unavailable
+from inference.thinking import OPEN, open_prefix, opened_by
+
+# Written in the templates of DeepSeek-R1 and its distilled models, whose makers ask for no system prompt.
+_R1_USER = "<｜User｜>"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids; the last `said` of them are the text that the answer goes on from."""
+
+    ids: list[int]
+    said: int
+    thinking: bool
+
+
+class Prompts:
+    """The prompts of one model.
+
+    Args:
+        tokenizer: of transformers, with a chat template. Used in one thread at a time.
+
+    Raises:
+        Unavailable: there is no chat template, or it cannot be used.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        added = tokenizer.get_added_vocab()
+        # Runs of blanks are in the vocabulary of some models to save tokens, and are text.
+        self._controls = [text for text in added if len(text.strip()) > 1]
+        self._template = _template(tokenizer)
+        self._system_is_text = _R1_USER in self._template
+        probe = "".join(self._render([Message("user", "x")]))
+        self.reasoning = OPEN in self._template or opened_by(probe)
+
+    def encode(self, messages: Sequence[Message], prefix: str) -> Prompt:
+        """Control tokens count in the template alone; in people's text and in what the model said they are text."""
+        messages = without_system(messages) if self._system_is_text else messages
+        template = self._render(messages)
+        rendered = "".join(template)
+        ids = self._ids(template[0])
+        for message, after in zip(messages, template[1:], strict=True):
+            ids += self._plain(message.content) + self._ids(after)
+        # The model's own tags, which it wrote as control tokens, are those again.
+        said = self._said(open_prefix(rendered, prefix))
+        return Prompt(ids + said, len(said), thinking=not prefix and opened_by(rendered))
+
+    def _render(self, messages: Sequence[Message]) -> list[str]:
+        """The template's own text around the messages: one piece before, between and after the contents.
+
+        A mark stands for each content, so that what people wrote never passes through the template's code.
+        """
+        mark = f"[{secrets.token_hex(8)}]"
+        turns = [{"role": message.role, "content": mark} for message in messages]
+        try:
+            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template is a program of strangers and raises what it likes
+            raise Unavailable(f"the model's chat template refuses these messages: {error}") from error
+        pieces = str(rendered).split(mark)
+        if len(pieces) != len(messages) + 1:
+            raise Unavailable("the model's chat template does not show every message once")
+        return pieces
+
+    def _plain(self, text: str) -> list[int]:
+        """Ids of text in which no control token counts: each is cut behind its first character."""
+        text = encodable(text)
+        found = "|".join(re.escape(control) for control in self._controls if control in text)
+        # A look ahead, because control tokens may overlap.
+        cuts = [match.start() + 1 for match in re.finditer(f"(?={found})", text)] if found else []
+        cuts = [0, *cuts, len(text)]
+        return [token for start, end in pairwise(cuts) for token in self._ids(text[start:end])]
+
+    def _said(self, text: str) -> list[int]:
+        """Ids of what the model wrote: its first tags of reasoning are its own, anything else is plain."""
+        ids: list[int] = []
+        head, close, tail = text.partition("</think>")
+        opening = OPEN if head.startswith(OPEN) else ""
+        for part, own in ((opening, True), (head.removeprefix(opening), False), (close, True), (tail, False)):
+            ids += self._ids(part) if own else self._plain(part)
+        return ids
+
+    def _ids(self, text: str) -> list[int]:
+        if not text:
+            return []
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same instructions without a system turn: they open the first turn of the user."""
+    system = [message.content for message in messages if message.role == "system"]
+    rest = [message for message in messages if message.role != "system"]
+    if not system or not rest:
+        return rest or [Message("user", "\n\n".join(system))]
+    if rest[0].role != "user":
+        return [Message("user", "\n\n".join(system)), *rest]
+    return [Message("user", "\n\n".join([*system, rest[0].content])), *rest[1:]]
+
+
+def encodable(text: str) -> str:
+    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _template(tokenizer: Any) -> str:
+    try:
+        return str(tokenizer.get_chat_template())
+    except (ValueError, AttributeError) as error:
+        raise Unavailable(
+            "the model has no chat template: choose one that was made for chat (Instruct, Chat, it)"
+        ) from error
