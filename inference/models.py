@@ -9,6 +9,8 @@ from inference.api import Unavailable
 from inference.captioner import BlipCaptioner
 from inference.demo_captioner import CHECKPOINT
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.openai import OpenAIEngine, addresses_of
+from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 
@@ -16,8 +18,8 @@ DEMO = "demo"
 _DEMO_MODEL = "SmolLM2-135M-Instruct"
 
 
-def engine_for(reference: str, options: LlamaOptions) -> Engine:
-    """`demo`, `scripted:FILE` or a path that ends in `.gguf`.
+def engine_for(reference: str, options: LlamaOptions, servers: ServerOptions | None = None) -> Engine:
+    """`demo`, `scripted:FILE`, a path that ends in `.gguf`, or `http(s)://…/v1` addresses separated by commas.
 
     Raises:
         Unavailable: nothing here can run it; the message says what to set instead.
@@ -27,11 +29,13 @@ def engine_for(reference: str, options: LlamaOptions) -> Engine:
     if reference.startswith("scripted:"):
         path = Path(reference.removeprefix("scripted:"))
         return ScriptedEngine(path, slots=options.slots, context_tokens=options.context_tokens)
+    if reference.startswith(("http://", "https://")):
+        return OpenAIEngine(addresses_of(reference), servers)
     if reference.lower().endswith(".gguf"):
         return LlamaCppEngine(Path(reference), options)
     raise Unavailable(
         f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a .gguf file, "
-        f"to scripted:FILE or to {DEMO}"
+        f"to the address of a server (http://host:8000/v1), to scripted:FILE or to {DEMO}"
     )
 
 

@@ -27,11 +27,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Last of all: why the text ended, and what it took in tokens."""
+    """Last of all: why the text ended, and what it took in tokens.
+
+    `prompt_tokens` is there when they were counted better than at the beginning.
+    """
 
     reason: Literal["stop", "length"]
     completion_tokens: int
     cached_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 Output = Opened | Piece | Closed
