@@ -59,6 +59,13 @@ class InferenceSettings(_Section):
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
     max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person while others wait")
     drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
+    deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
+    silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")
+    hang_s: float = Field(180.0, ge=1, le=3600, description="an engine that says nothing for so long is restarted")
+    api_key: SecretStr = Field(SecretStr(""), description="for the server that model names, where it wants a key")
+    server_model: str = Field("", description="the model's name at that server, empty: the first it lists")
+    captioner_device: str = Field("auto", min_length=1, description="auto, cpu, cuda:1, ...")
+    captioner_batch: int = Field(16, ge=1, le=256, description="pictures looked at together")
 
 
 class LimitSettings(_Section):
@@ -69,6 +76,16 @@ class LimitSettings(_Section):
     default_temperature: Share = Field(0.7, description="0.1 to 1.0")
     default_top_p: Share = Field(0.9, description="0.1 to 1.0")
     default_max_tokens: int = Field(500, ge=10, le=4096, description="tokens of an answer")
+
+
+class ServeSettings(_Section):
+    """`partyline serve`: the inference service for several bot processes."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
+    port: int = Field(8081, ge=0, le=65_535, description="0: any free port")
+    key: SecretStr = Field(SecretStr(""), description="bearer key, empty: a new one is made and printed at each start")
+    max_request_mb: int = Field(32, ge=1, le=1024, description="the largest request body")
+    read_s: float = Field(30.0, ge=1, le=3600, description="how long a request's body may take to arrive")
 
 
 class WebSettings(_Section):
@@ -101,6 +118,7 @@ class Settings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
     inference: InferenceSettings = InferenceSettings()
     limits: LimitSettings = LimitSettings()
+    serve: ServeSettings = ServeSettings()
     web: WebSettings = WebSettings()
     discord: DiscordSettings = DiscordSettings()
     telegram: TelegramSettings = TelegramSettings()

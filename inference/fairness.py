@@ -38,7 +38,8 @@ class FairQueue:
 
     Args:
         slots: how many requests run at once.
-        per_owner: how many of them may be one owner's while others wait; idle slots are given to anybody.
+        per_owner: how many of them may be one owner's while others wait; idle slots are given to anybody, but for the
+            last one, which is kept for somebody else.
         max_waiting: places in the queue; one owner may hold `max_waiting_per_owner` of them.
     """
 
@@ -80,7 +81,7 @@ class FairQueue:
     def start(self) -> list[str]:
         """Moves every request that may run now to the running ones, and returns their ids in order."""
         started = []
-        while len(self._running) < self.slots and (request_id := self._next(self._owners)) is not None:
+        while (request_id := self._startable()) is not None:
             job = self._waiting.pop(request_id)
             state = self._owners[job.owner]
             state.waiting.popleft()
@@ -113,6 +114,14 @@ class FairQueue:
         if len(self._running) < self.slots and not self._waiting:
             return False
         return len(self._waiting) >= self._max_waiting or len(state.waiting) >= self._max_waiting_per_owner
+
+    def _startable(self) -> str | None:
+        """The next one, if there is a slot for it: whoever comes next must not wait for an owner over their limit."""
+        idle = self.slots - len(self._running)
+        if idle <= 0 or (request_id := self._next(self._owners)) is None:
+            return None
+        over = self._owners[self._waiting[request_id].owner].active >= self._per_owner
+        return None if over and idle == 1 and self.slots > 1 else request_id
 
     def _next(self, owners: dict[str, _Owner]) -> str | None:
         """The least served owner first; an owner at their limit only when nobody else wants the slot."""

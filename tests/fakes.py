@@ -25,6 +25,7 @@ class FakeCaptioner:
 
     name = "fake captioner"
     demo = False
+    slots = 2
 
     def __init__(self) -> None:
         self.prompts: list[str] = []

@@ -110,7 +110,7 @@ class Server:
                 return len((await self._post("/tokenize", body))["tokens"]), opened_by(prompt)
             body = {"model": model, "messages": turns(messages), "return_token_strs": True}
             reply = await self._post("/tokenize", body)
-            ending = "".join(map(str, reply.get("token_strs") or [])[-4:]).strip("Ċ\n")
+            ending = "".join(str(token) for token in (reply.get("token_strs") or [])[-4:]).strip("Ċ\n")
             return int(reply["count"]), ending.endswith(OPEN)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refused(f"{self.address} has another /tokenize: {error!r}") from error

@@ -1,4 +1,4 @@
-"""What goes to an OpenAI-compatible server and what comes back: bodies, deltas and failures. No connection is made here.
+"""What goes to an OpenAI-compatible server and what comes back: bodies, deltas and failures. No connection is made.
 
 Servers differ in what they offer beyond the common part; a `Dialect` says how, by the name in their list of models.
 """

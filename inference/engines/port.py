@@ -6,7 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from inference.api import ChatRequest, Message, ModelInfo
+from inference.api import ChatRequest, Message, ModelInfo, Unavailable
+
+
+class Died(Unavailable):
+    """This engine can do no more: it must be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Engine(Protocol):
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
 
         Raises:
-            TooLong, Unavailable.
+            TooLong, Unavailable; Died when no request will succeed any more; OutOfMemory when this one is too large.
         """
         ...
 

@@ -54,9 +54,7 @@ class Replica(Generic[C]):
         self.failures, self.rests_until, self.penalised = 0, 0.0, False
 
 
-def choose(
-    replicas: Sequence[Replica[C]], owner: str, tried: Collection[Replica[C]], now: float
-) -> Replica[C] | None:
+def choose(replicas: Sequence[Replica[C]], owner: str, tried: Collection[Replica[C]], now: float) -> Replica[C] | None:
     """The one with the fewest requests; among equals the owner's own, which may still hold their prompt in its cache.
 
     Those that rest after a failure come last; those that asked to be left alone are not asked.

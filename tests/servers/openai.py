@@ -21,6 +21,7 @@ class OpenAIServer:
         self.model = {"id": "some-model", "object": "model"} | (model or {})
         self.bodies: list[dict[str, Any]] = []
         self.listed = 0
+        self.tokens: list[str] = []
         self.gone = asyncio.Event()
         """A client has left in the middle of an answer."""
 
@@ -30,6 +31,7 @@ class OpenAIServer:
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/tokenize", self._tokenize)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -42,6 +44,13 @@ class OpenAIServer:
     async def _models(self, request: web.Request) -> web.Response:
         self.listed += 1
         return web.json_response({"object": "list", "data": [self.model]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        """As vLLM does it; `tokens` are the prompt's."""
+        await request.read()
+        if not self.tokens:
+            return web.json_response({"error": {"message": "no such path"}}, status=404)
+        return web.json_response({"count": len(self.tokens), "max_model_len": 2048, "token_strs": self.tokens})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -81,7 +90,7 @@ def streaming(
     return answer
 
 
-def refusing(status: int, error: dict[str, Any] | None = None, **headers: str) -> Handler:
+def refusing(status: int, error: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Handler:
     async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         return web.json_response({"error": error or {"message": "no"}}, status=status, headers=headers)
 
