@@ -90,8 +90,8 @@ class _Stream:
         self._response = web.StreamResponse(headers=headers)
 
     async def send(self, first: Event, rest: AsyncGenerator[Event, None], metrics: Metrics) -> web.StreamResponse:
-        await self._response.prepare(self._request)
         try:
+            await self._response.prepare(self._request)
             role = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
             await self._chunk({"choices": [role]})
             await self._event(first, metrics)
