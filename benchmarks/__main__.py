@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_ALL = ("engine", "people", "delivery")
+_ALL = ("engine", "people", "fairness", "captions", "delivery")
 
 
 def main() -> int:
