@@ -69,7 +69,7 @@ async def compare(runs: int, count: int, per_person: int) -> float:
     await inference.start()
     await waits(inference, 0, 2)
     ratios = []
-    print(f"{demo_model().name}, {count} questions a case, at most {per_person} slots for one person while others wait")
+    print(f"{demo_model().name}, {count} questions a case, at most {per_person} slots for one person")
     print(f"{'':8}{'alone, p95':>14}{f'beside {WAITING}, p95':>18}{'ratio':>8}")
     for run in range(1, runs + 1):
         alone = p95(await waits(inference, 2 * run, count))

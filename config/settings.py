@@ -57,7 +57,7 @@ class InferenceSettings(_Section):
     gpu_layers: int = Field(-1, ge=-1, le=10_000, description="layers on the GPU, -1: all")
     max_waiting: int = Field(64, ge=1, le=100_000, description="places in the queue")
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
-    max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person while others wait")
+    max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person")
     drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
     deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
     silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")

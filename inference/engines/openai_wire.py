@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from inference.api import ChatRequest, Message, TooLong
@@ -32,24 +32,29 @@ class Dialect:
     Args:
         counting: "messages": `/tokenize` takes messages; "template": it takes text that `/apply-template` makes.
         continues: the fields by which an answer goes on from the last message; None where none are known.
+        repetition: its name for the repetition penalty.
+        names_owner: whether it is told whom the answer is for. A stranger's server is none of a person's business.
         extras: further fields for every request.
     """
 
     counting: Literal["messages", "template", "none"] = "none"
     continues: Mapping[str, bool] | None = None
+    repetition: str = "repetition_penalty"
+    names_owner: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 _VLLM = Dialect("messages", {"continue_final_message": True, "add_generation_prompt": False})
 _DIALECTS = {
     "vllm": _VLLM,
-    "partyline": _VLLM,
+    "partyline": replace(_VLLM, names_owner=True),
     "sglang": Dialect("none", {"continue_final_message": True}),
     # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
     "llamacpp": Dialect(
         "template",
         {},
-        {"samplers": ["penalties", "temperature", "top_k", "top_p"], "repeat_last_n": -1, "cache_prompt": True},
+        "repeat_penalty",
+        extras={"samplers": ["penalties", "temperature", "top_k", "top_p"], "repeat_last_n": -1, "cache_prompt": True},
     ),
 }
 
@@ -146,16 +151,15 @@ def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, 
 
 
 def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
-    """vLLM's further fields; llama.cpp has its own names for some of them."""
+    """vLLM's further fields. -1 is the one word for all tokens that every server knows."""
     sampling = request.sampling
     return {
-        "top_k": sampling.top_k,
+        "top_k": sampling.top_k or -1,
         "min_p": 0.0,
-        "repetition_penalty": sampling.repetition_penalty,
-        "repeat_penalty": sampling.repetition_penalty,
+        dialect.repetition: sampling.repetition_penalty,
         "min_tokens": sampling.min_new_tokens,
-        "user": request.owner,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        **({"user": request.owner} if dialect.names_owner else {}),
         **dialect.extras,
     }
 
