@@ -61,7 +61,7 @@ class InferenceSettings(_Section):
     drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
     deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
     silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")
-    hang_s: float = Field(180.0, ge=1, le=3600, description="an engine that says nothing for so long is restarted")
+    hang_s: float = Field(300.0, ge=1, le=3600, description="an engine that says nothing for so long is restarted")
     api_key: SecretStr = Field(SecretStr(""), description="for the server that model names, where it wants a key")
     server_model: str = Field("", description="the model's name at that server, empty: the first it lists")
     captioner_device: str = Field("auto", min_length=1, description="auto, cpu, cuda:1, ...")
