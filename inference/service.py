@@ -98,7 +98,7 @@ class LocalInference:
         self._captioner = captioner
         self._clock = clock
         self._chats = Lane(engine.slots, bounds, clock)
-        self._pictures = Lane(captioner.slots if captioner is not None else 1, bounds, clock)
+        self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
         self._state: State = "loading"
         self._since = clock()
 
@@ -234,3 +234,8 @@ class LocalInference:
         while True:
             await asyncio.sleep(_LOADING_NEWS_S)
             log.info("%s: %.0f s", self._progress, self._clock() - self._since)
+
+
+def _picture_lane(slots: int, bounds: Bounds, clock: Callable[[], float]) -> Lane:
+    """One person may fill half a batch: pictures take a moment, and a batch costs little more than one of them."""
+    return Lane(slots, replace(bounds, max_active_per_owner=max(bounds.max_active_per_owner, slots // 2)), clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -35,9 +36,13 @@ class UnknownModel(web.HTTPNotFound):
 
 
 async def complete(
-    request: web.Request, body: Any, inference: Inference, metrics: Metrics, answer_id: str
+    request: web.Request, body: Any, inference: Inference, metrics: Metrics, answer_id: str, write_s: float
 ) -> web.StreamResponse:
-    """Raises InferenceError, WrongRequest or HTTPNotFound before anything is sent."""
+    """Raises InferenceError, WrongRequest or HTTPNotFound before anything is sent.
+
+    Args:
+        write_s: a client that takes nothing of a stream for so many seconds has gone.
+    """
     asked = read_request(body, answer_id)
     wanted = body.get("model") or ""
     if not isinstance(wanted, str):
@@ -53,7 +58,7 @@ async def complete(
     async with aclosing(inference.stream(asked)) as events:
         # What is refused at once gets a status of its own; the first event decides.
         first = await anext(events)
-        stream = _Stream(request, head | {"object": "chat.completion.chunk"}, options)
+        stream = _Stream(request, head | {"object": "chat.completion.chunk"}, options, write_s)
         return await stream.send(first, events, metrics)
 
 
@@ -81,8 +86,9 @@ async def _whole(inference: Inference, asked: ChatRequest, metrics: Metrics, hea
 class _Stream:
     """One answer as server-sent events."""
 
-    def __init__(self, request: web.Request, head: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, request: web.Request, head: dict[str, Any], options: dict[str, Any], write_s: float) -> None:
         self._request = request
+        self._write_s = write_s
         self._head = head
         self._wants_usage = options.get("include_usage") is True
         self._wants_queue = options.get("include_queue") is True
@@ -97,19 +103,25 @@ class _Stream:
             await self._event(first, metrics)
             async for event in rest:
                 await self._event(event, metrics)
-            await self._response.write(b"data: [DONE]\n\n")
+            await self._write(b"data: [DONE]\n\n")
         except InferenceError as error:
             log.info("%s: %s", self._head["id"], error)
             await self._data({"error": write_error(error)[1]})
-        except ConnectionError:
-            # The client has gone; leaving closes the generator and frees the slot.
+        except (ConnectionError, TimeoutError):
+            # The client has gone or reads no more; leaving closes the generator and frees the slot.
             log.debug("%s: the client has gone", self._head["id"])
+            if self._request.transport is not None:
+                self._request.transport.abort()
+        except Exception:
+            # The edge where a defect becomes a sentence: the status has been sent, so it is the stream that says it.
+            log.exception("%s failed", self._head["id"])
+            await self._data({"error": write_error(Unavailable("a defect"))[1]})
         return self._response
 
     async def _event(self, event: Event, metrics: Metrics) -> None:
         if isinstance(event, Queued) and not self._wants_queue:
             # A comment keeps proxies from taking the wait for a dead connection.
-            await self._response.write(f": waiting, place {event.position}\n\n".encode())
+            await self._write(f": waiting, place {event.position}\n\n".encode())
             return
         await self._chunk(write_event(event))
         if isinstance(event, Finished):
@@ -122,4 +134,8 @@ class _Stream:
 
     async def _data(self, values: dict[str, Any]) -> None:
         text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-        await self._response.write(f"data: {text}\n\n".encode("utf-8", "replace"))
+        await self._write(f"data: {text}\n\n".encode("utf-8", "replace"))
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(self._write_s):
+            await self._response.write(data)

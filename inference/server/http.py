@@ -36,7 +36,7 @@ class ServerBounds:
     Args:
         port: 0 means any free port.
         request_bytes: the largest request body; a picture of 20 MB has 27 in base64.
-        read_s: within this time a request's body must have arrived.
+        read_s: within this time a request's body must have arrived, and a client must have taken what is sent to it.
     """
 
     host: str = "127.0.0.1"
@@ -143,7 +143,9 @@ class InferenceServer:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await self._json(request)
-        return await chat.complete(request, body, self._inference, self._metrics, _new_id("chatcmpl"))
+        return await chat.complete(
+            request, body, self._inference, self._metrics, _new_id("chatcmpl"), self._bounds.read_s
+        )
 
     async def _caption(self, request: web.Request) -> web.StreamResponse:
         async with asyncio.timeout(self._bounds.read_s):

@@ -17,7 +17,7 @@ from inference.blip import Blip
 from inference.captioner import BlipCaptioner
 from inference.demo_captioner.model import build_config, build_processor
 from inference.demo_captioner.pillow_set import paint
-from inference.demo_captioner.scenes import Thing
+from inference.demo_captioner.scenes import SHAPES, Thing
 from inference.engines.scripted import ScriptedEngine
 from inference.models import captioner_for
 from inference.service import LocalInference
@@ -163,6 +163,20 @@ async def test_many_people_with_pictures_share_one_batch(tmp_path: Path) -> None
     captions = await asyncio.gather(*map(service.caption, requests))
     assert captions[1].text == "a blue circle on a white background"
     assert max(captioner.sizes) > 1
+    await service.close()
+
+
+async def test_sixteen_pictures_of_one_person_fill_half_a_batch_each_time(tmp_path: Path) -> None:
+    captioner = demo()
+    await captioner.preload()
+    service = LocalInference(ScriptedEngine(script(tmp_path)), captioner, clock=time.monotonic)
+    await service.start()
+    shapes = [picture(colour, shape) for colour in ("red", "blue", "green", "black") for shape in SHAPES[:4]]
+    requests = [CaptionRequest(id=f"c{n}", image=image, owner="ann") for n, image in enumerate(shapes)]
+    captions = await asyncio.gather(*map(service.caption, requests))
+    assert len({caption.text for caption in captions}) > 12
+    assert max(captioner.sizes) > 2
+    assert sum(captioner.sizes) == 16
     await service.close()
 
 

@@ -207,6 +207,20 @@ async def test_a_request_that_is_too_large_or_too_slow_is_refused(tmp_path: Path
             assert response.status == 408
 
 
+async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
+    line = {"match": "long", "answer": "x" * 16_000_000, "tokens_per_s": 1e9}
+    limits = {"slots": 1, "context_tokens": 10_000_000}
+    async with scripted_inference(script(tmp_path, line), **limits) as local, serve(local, read_s=0.3) as served:
+        url = aiohttp.client.URL(served.address)
+        reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+        body = json.dumps(chat("long", stream=True, max_tokens=9_000_000))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert b"200" in await reader.readline()
+        await served.idle()
+        writer.close()
+
+
 async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:
     form = aiohttp.FormData({"prompt": "I see", "user": "ann"})
     form.add_field("image", io.BytesIO(b"1234"), filename="a.png")
