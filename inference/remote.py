@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PREFIX = "partyline+"
 _CONNECT_S = 5.0
-# The service writes at least its queue's news; a caption may wait for a model that is loaded first.
-_SILENCE_S = 120.0
+# A stream has a heartbeat every 15 s; a caption may wait for a model that is loaded first.
+_STREAM_SILENCE_S = 60.0
+_SILENCE_S = 300.0
 _POLL_S = 1.0
 _LOADING_NEWS_S = 5
 
@@ -62,11 +63,10 @@ class RemoteInference:
         return self._info
 
     async def start(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
         headers = {"Authorization": f"Bearer {self._key}"}
         # Nobody else bounds how many people are answered at once: the service does.
         connector = aiohttp.TCPConnector(limit=0)
-        self._http = aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector)
+        self._http = aiohttp.ClientSession(timeout=_timeout(_SILENCE_S), headers=headers, connector=connector)
         await self._until_ready()
         self._info = read_info(await self._json("GET", "/v1/models"))
 
@@ -143,7 +143,8 @@ class RemoteInference:
     async def _events(self, request: ChatRequest, ticket: Ticket) -> AsyncGenerator[Event, None]:
         reader = ChunkReader()
         body = write_request(request, self._info.name)
-        async with self._asking("POST", "/v1/chat/completions", ticket.wait, json=body) as response:
+        timeout = _timeout(_STREAM_SILENCE_S)
+        async with self._asking("POST", "/v1/chat/completions", ticket.wait, json=body, timeout=timeout) as response:
             while (line := await _spoken(ticket.wait(response.content.readline()))) and reader.finished is None:
                 if not line.startswith(b"data:") or line.strip() == b"data: [DONE]":
                     continue
@@ -159,12 +160,12 @@ class RemoteInference:
 
     @asynccontextmanager
     async def _asking(
-        self, method: str, path: str, wait: Callable[[Awaitable[Any]], Awaitable[Any]], **body: Any
+        self, method: str, path: str, wait: Callable[[Awaitable[Any]], Awaitable[Any]], **options: Any
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """A reply with status 200. Raises InferenceError."""
         if self._http is None or self._http.closed:
             raise Unavailable("the connection to the service is closed")
-        response = await _spoken(wait(self._http.request(method, self._address + path, **body)))
+        response = await _spoken(wait(self._http.request(method, self._address + path, **options)))
         try:
             if response.status != 200:
                 raise await _failure(response)
@@ -192,6 +193,10 @@ class RemoteInference:
                 log.info("%s: %s, %s s", self._address, state.get("detail"), state.get("seconds"))
             await asyncio.sleep(_POLL_S)
             seconds += 1
+
+
+def _timeout(silence_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=silence_s)
 
 
 async def _as_it_is(awaitable: Awaitable[T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -27,6 +28,7 @@ from inference.wire import (
 
 log = logging.getLogger(__name__)
 
+_BEAT_S = 15.0
 # Accepted besides the model's own name, for clients that must send one.
 _ANY_MODEL = frozenset({"", "default", "partyline"})
 
@@ -96,6 +98,20 @@ class _Stream:
         self._response = web.StreamResponse(headers=headers)
 
     async def send(self, first: Event, rest: AsyncGenerator[Event, None], metrics: Metrics) -> web.StreamResponse:
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(self._beat())
+            await self._send(first, rest, metrics)
+            beat.cancel()
+        return self._response
+
+    async def _beat(self) -> None:
+        """Neither a client nor a proxy takes a long wait or a long prompt for a dead connection."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while True:
+                await asyncio.sleep(_BEAT_S)
+                await self._write(b": still here\n\n")
+
+    async def _send(self, first: Event, rest: AsyncGenerator[Event, None], metrics: Metrics) -> None:
         try:
             await self._response.prepare(self._request)
             role = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
@@ -106,7 +122,7 @@ class _Stream:
             await self._write(b"data: [DONE]\n\n")
         except InferenceError as error:
             log.info("%s: %s", self._head["id"], error)
-            await self._data({"error": write_error(error)[1]})
+            await self._fail(error)
         except (ConnectionError, TimeoutError):
             # The client has gone or reads no more; leaving closes the generator and frees the slot.
             log.debug("%s: the client has gone", self._head["id"])
@@ -115,12 +131,14 @@ class _Stream:
         except Exception:
             # The edge where a defect becomes a sentence: the status has been sent, so it is the stream that says it.
             log.exception("%s failed", self._head["id"])
-            await self._data({"error": write_error(Unavailable("a defect"))[1]})
-        return self._response
+            await self._fail(Unavailable("a defect"))
+
+    async def _fail(self, error: InferenceError) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._data({"error": write_error(error)[1]})
 
     async def _event(self, event: Event, metrics: Metrics) -> None:
         if isinstance(event, Queued) and not self._wants_queue:
-            # A comment keeps proxies from taking the wait for a dead connection.
             await self._write(f": waiting, place {event.position}\n\n".encode())
             return
         await self._chunk(write_event(event))

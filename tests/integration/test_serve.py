@@ -221,6 +221,21 @@ async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> Non
         writer.close()
 
 
+async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.server.chat._BEAT_S", 0.05)
+    running = [await served.client.chat.completions.create(**chat("slow", stream=True, user=f"u{n}")) for n in range(2)]
+    body = chat("hello", stream=True, user="other")
+    async with served.http.post(f"{served.address}/v1/chat/completions", json=body) as response:
+        seen = b""
+        while seen.count(b": still here") < 2:
+            seen += await response.content.readline()
+        for stream in running:
+            await stream.close()
+        seen += await response.read()
+    assert b'"content":"hello"' in seen
+    assert seen.endswith(b"data: [DONE]\n\n")
+
+
 async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:
     form = aiohttp.FormData({"prompt": "I see", "user": "ann"})
     form.add_field("image", io.BytesIO(b"1234"), filename="a.png")
