@@ -188,10 +188,11 @@ class OpenAIEngine:
                 refusal = error
                 continue
             except TooLong as long:
-                if room is not None or long.tokens >= long.limit:
+                left = long.limit - long.tokens
+                if left <= 0 or (room is not None and room <= left):
                     raise
-                # The prompt fits; only prompt and answer together were too much, which an estimate could not tell.
-                rest = self._answer(replica, request, long.tokens, long.limit - long.tokens)
+                # The prompt fits; only with the answer it was too much: an estimate, or a prefix that was not counted.
+                rest = self._answer(replica, request, long.tokens, left)
                 async with aclosing(rest) as outputs:
                     async for output in outputs:
                         yield output
