@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from yarl import URL
 
 from inference.api import CaptionRequest, ChatRequest, Message, Sampling, Text, Unavailable
 from inference.engines.openai import OpenAIEngine
@@ -176,7 +177,7 @@ async def test_what_is_no_json_no_path_or_no_model(served: Served) -> None:
 
 
 async def test_too_long_and_busy_have_openais_words(tmp_path: Path) -> None:
-    limits = {"slots": 1, "max_waiting": 1, "context_tokens": 100}
+    limits: dict[str, Any] = {"slots": 1, "max_waiting": 1, "context_tokens": 100}
     async with scripted_inference(script(tmp_path, SLOW), **limits) as local, serve(local) as served:
         with pytest.raises(openai.BadRequestError) as long:
             await served.client.chat.completions.create(**chat("word " * 200))
@@ -209,9 +210,9 @@ async def test_a_request_that_is_too_large_or_too_slow_is_refused(tmp_path: Path
 
 async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
     line = {"match": "long", "answer": "x" * 16_000_000, "tokens_per_s": 1e9}
-    limits = {"slots": 1, "context_tokens": 10_000_000}
+    limits: dict[str, Any] = {"slots": 1, "context_tokens": 10_000_000}
     async with scripted_inference(script(tmp_path, line), **limits) as local, serve(local, read_s=0.3) as served:
-        url = aiohttp.client.URL(served.address)
+        url = URL(served.address)
         reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
         body = json.dumps(chat("long", stream=True, max_tokens=9_000_000))
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -246,7 +247,8 @@ async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:
     for image in (plain, f"data:image/png;base64,{plain}"):
         assert (await served.post("/v1/captions", {"image": image}))[1]["text"] == "a picture of 5 bytes"
     bad = base64.b64encode(b"bad").decode()
-    for wrong in ({"image": "%"}, {"image": 7}, {}, {"image": ""}, {"image": bad}, {"image": plain, "prompt": 7}, []):
+    unusable: list[Any] = [{"image": "%"}, {"image": 7}, {}, {"image": ""}, {"image": bad}, []]
+    for wrong in [*unusable, {"image": plain, "prompt": 7}]:
         status, body = await served.post("/v1/captions", wrong)
         assert (status, body["error"]["type"]) == (400, "invalid_request_error"), wrong
 

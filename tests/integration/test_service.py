@@ -255,7 +255,7 @@ async def test_what_the_engine_cannot_keep_in_memory_has_its_own_error(where: st
         assert isinstance(engine, ScriptedEngine)
         running = [await begun(local, request("slow", id=f"r{n}", owner=f"o{n}")) for n in range(3)]
 
-        async def greedy(chat: ChatRequest) -> AsyncGenerator[Output, None]:
+        async def greedy(request: ChatRequest) -> AsyncGenerator[Output, None]:
             yield Opened(1)
             raise OutOfMemory("CUDA out of memory")
 
