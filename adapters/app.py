@@ -23,11 +23,16 @@ from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
 from config.settings import ConfigError, DiscordSettings, Settings, TelegramSettings, WebSettings
+from inference.api import Service
 from inference.engines.llamacpp import LlamaOptions
+from inference.engines.openai_server import ServerOptions
+from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import captioner_for, engine_for
+from inference.remote import PREFIX, RemoteInference
 from inference.service import LocalInference
+from inference.supervisor import SupervisedEngine
 
 if TYPE_CHECKING:
     from adapters.delivery.outbox import Outboxes
@@ -39,7 +44,7 @@ class App:
     """The running program, without its platforms."""
 
     bot: Bot
-    inference: LocalInference
+    inference: Service
     storage: Storage
 
 
@@ -104,6 +109,33 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
             lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
         stack.push_async_callback(inference.drain, settings.inference.drain_s)
         yield lines
+
+
+@asynccontextmanager
+async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple[str, Service]]:
+    """The inference service over HTTP, for several bot processes; yields its address at once and its `start` to call.
+
+    It answers `/healthz` and `/readyz` while the model loads. On leaving, answers get `inference.drain_s` to finish.
+
+    Raises:
+        ConfigError: the model is itself such a service.
+        Unavailable, OSError: the model or the port.
+    """
+    from inference.server.http import InferenceServer, ServerBounds
+
+    if settings.model.startswith(PREFIX):
+        raise ConfigError([f"model: {settings.model} is a service already; serve the model behind it"])
+    options = settings.serve
+    bounds = ServerBounds(
+        host=options.host, port=options.port, request_bytes=options.max_request_mb * 2**20, read_s=options.read_s
+    )
+    inference = _local_inference(settings)
+    try:
+        async with InferenceServer(inference, key, bounds).serving() as address:
+            yield address, inference
+            await inference.drain(settings.inference.drain_s)
+    finally:
+        await inference.close()
 
 
 def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database) -> AbstractAsyncContextManager[str]:
@@ -178,7 +210,7 @@ def _check_platforms(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _inference(settings: Settings) -> AsyncIterator[LocalInference]:
+async def _inference(settings: Settings) -> AsyncIterator[Service]:
     inference = _made_inference(settings)
     try:
         await inference.start()
@@ -187,29 +219,50 @@ async def _inference(settings: Settings) -> AsyncIterator[LocalInference]:
         await inference.close()
 
 
-def _made_inference(settings: Settings) -> LocalInference:
-    """The service, not started. Raises Unavailable."""
+def _made_inference(settings: Settings) -> Service:
+    """The service, here or elsewhere, not started. Raises Unavailable."""
+    if settings.model.startswith(PREFIX):
+        key = settings.inference.api_key.get_secret_value()
+        return RemoteInference(settings.model.removeprefix(PREFIX), key, clock=time.monotonic)
+    return _local_inference(settings)
+
+
+def _local_inference(settings: Settings) -> LocalInference:
+    """Raises Unavailable."""
     options = settings.inference
-    engine = engine_for(
-        settings.model,
-        LlamaOptions(
-            slots=options.slots,
-            context_tokens=options.context_tokens,
-            batch_tokens=options.batch_tokens,
-            threads=options.threads,
-            gpu_layers=options.gpu_layers,
-            adapter=options.adapter,
-        ),
-    )
+
+    def engine() -> Engine:
+        return engine_for(
+            settings.model,
+            LlamaOptions(
+                slots=options.slots,
+                context_tokens=options.context_tokens,
+                batch_tokens=options.batch_tokens,
+                threads=options.threads,
+                gpu_layers=options.gpu_layers,
+                adapter=options.adapter,
+            ),
+            ServerOptions(
+                key=options.api_key.get_secret_value(),
+                model=options.server_model,
+                slots=options.slots,
+                context_tokens=options.context_tokens,
+                silence_s=options.silence_s,
+            ),
+        )
+
     bounds = ServiceBounds(
         max_waiting=options.max_waiting,
         max_waiting_per_owner=options.max_waiting_per_person,
         max_active_per_owner=options.max_active_per_person,
+        deadline_s=options.deadline_s,
     )
-    return LocalInference(engine, captioner_for(settings.captioner), bounds=bounds, clock=time.monotonic)
+    captioner = captioner_for(settings.captioner, device=options.captioner_device, batch=options.captioner_batch)
+    supervised = SupervisedEngine(engine, silence_s=options.hang_s)
+    return LocalInference(supervised, captioner, bounds=bounds, clock=time.monotonic)
 
 
-def _bot(inference: LocalInference, storage: Storage, settings: Settings) -> Bot:
+def _bot(inference: Service, storage: Storage, settings: Settings) -> Bot:
     bounds = PersonBounds(
         max_tokens=settings.limits.max_tokens,
         thinking_budget=settings.limits.thinking_budget,

@@ -1,4 +1,4 @@
-"""`partyline`: check, ask, chat, demo, discord, run, data.
+"""`partyline`: check, ask, chat, demo, discord, run, serve, data.
 
 Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use.
 """
@@ -70,6 +70,11 @@ def parser() -> argparse.ArgumentParser:
     discord.set_defaults(command=_discord)
     serve = commands.add_parser("run", help="serve the platforms that the configuration names")
     serve.set_defaults(command=_run)
+    shared = commands.add_parser("serve", help="the inference service for several bot processes, over HTTP")
+    shared.add_argument("--host", metavar="HOST", help="where to listen (default: serve.host)")
+    shared.add_argument("--port", type=int, metavar="PORT", help="where to listen (default: serve.port)")
+    shared.add_argument("--demo", action="store_true", help="use the embedded models")
+    shared.set_defaults(command=_serve_inference)
     data.add_to(commands)
     commands.choices["data"].set_defaults(command=_data)
     return top
@@ -120,11 +125,15 @@ def _chat(options: argparse.Namespace, settings: Settings) -> int:
 
 def _demo(options: argparse.Namespace, settings: Settings) -> int:
     settings = _demo_settings(settings, options.data)
-    port = settings.web.port if options.port is None else options.port
-    if not 0 <= port <= 65_535:
-        raise ConfigError([f"--port: {port} is outside; allowed: 0 to 65535"])
+    port = settings.web.port if options.port is None else _port(options.port)
     web = settings.web.model_copy(update={"enabled": True, "port": port})
     return _until_done(_serve(settings.model_copy(update={"web": web})))
+
+
+def _port(port: int) -> int:
+    if not 0 <= port <= 65_535:
+        raise ConfigError([f"--port: {port} is outside; allowed: 0 to 65535"])
+    return port
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -148,18 +157,32 @@ def _data(options: argparse.Namespace, settings: Settings) -> int:
     return _until_done(options.work(options, settings))
 
 
+def _serve_inference(options: argparse.Namespace, settings: Settings) -> int:
+    from adapters.serve import serve
+
+    port = settings.serve.port if options.port is None else _port(options.port)
+    changes = {"host": options.host or settings.serve.host, "port": port}
+    settings = _with_demo(options, settings)
+    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changes)})
+    return _until_done(serve(settings, _ready, _until_stopped))
+
+
 async def _serve(settings: Settings) -> int:
     from adapters.app import serving
 
-    stop = asyncio.Event()
     async with serving(settings) as addresses:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _stop_once, loop, stop, number)
         _ready(" ".join(addresses), stream=sys.stdout)
-        await stop.wait()
-        print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
+        await _until_stopped()
     return 0
+
+
+async def _until_stopped() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop_once, loop, stop, number)
+    await stop.wait()
+    print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
 
 
 def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, number: signal.Signals) -> None:

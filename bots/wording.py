@@ -10,7 +10,7 @@ from bots.measures import Stats
 from bots.messages import Ended
 from bots.personal import Quotas, Retention
 from bots.preferences import PRESETS, Setting
-from inference.api import BadImage, Busy, InferenceError, ModelInfo, TooLong, Unavailable
+from inference.api import BadImage, Busy, InferenceError, ModelInfo, OutOfMemory, TooLong, Unavailable
 
 
 def seconds(value: float) -> str:
@@ -95,6 +95,8 @@ def failure(error: InferenceError) -> str:
             )
         case BadImage():
             return f"I can't use this picture: {error.why}; please send another one."
+        case OutOfMemory():
+            return "That needs more memory than there is; please send less of it, or ask for a shorter answer."
         case Unavailable():
             return unavailable()
     return broken()

@@ -65,8 +65,15 @@ class InferenceSettings(_Section):
     adapter: str = Field("", description="a LoRA adapter over the model; empty: none")
     max_waiting: int = Field(64, ge=1, le=100_000, description="places in the queue")
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
-    max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person while others wait")
+    max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person")
     drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
+    deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
+    silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")
+    hang_s: float = Field(300.0, ge=1, le=3600, description="an engine that says nothing for so long is restarted")
+    api_key: SecretStr = Field(SecretStr(""), description="for the server that model names, where it wants a key")
+    server_model: str = Field("", description="the model's name at that server, empty: the first it lists")
+    captioner_device: str = Field("auto", min_length=1, description="auto, cpu, cuda:1, ...")
+    captioner_batch: int = Field(16, ge=1, le=256, description="pictures looked at together")
 
 
 class LimitSettings(_Section):
@@ -92,6 +99,16 @@ class RetentionSettings(_Section):
     days: int = Field(0, ge=0, le=36_500, description="conversations and the page's posts, 0: until they are erased")
     usage_days: int = Field(400, ge=0, le=36_500, description="usage by person and day, 0: until it is erased")
     event_days: int = Field(30, ge=1, le=36_500, description="ids of answered events")
+
+
+class ServeSettings(_Section):
+    """`partyline serve`: the inference service for several bot processes."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
+    port: int = Field(8081, ge=0, le=65_535, description="0: any free port")
+    key: SecretStr = Field(SecretStr(""), description="bearer key, empty: a new one is made and printed at each start")
+    max_request_mb: int = Field(32, ge=1, le=1024, description="the largest request body")
+    read_s: float = Field(30.0, ge=1, le=3600, description="how long a request's body may take to arrive")
 
 
 class WebSettings(_Section):
@@ -154,6 +171,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
     retention: RetentionSettings = RetentionSettings()
+    serve: ServeSettings = ServeSettings()
     web: WebSettings = WebSettings()
     discord: DiscordSettings = DiscordSettings()
     telegram: TelegramSettings = TelegramSettings()

@@ -120,6 +120,7 @@ class Answer:
         if isinstance(output, Closed):
             self.reason = output.reason
             self._meter.cached_tokens = output.cached_tokens
+            self._meter.prompt_tokens = output.prompt_tokens or self._meter.prompt_tokens
             return []
         return self._events(self._splitter.feed(output.text), output.tokens)
 

@@ -141,7 +141,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of a stream, exactly once."""
+    """The last event of a stream, exactly once.
+
+    `length`: the answer has used up its tokens or its time, and can be continued.
+    """
 
     reason: Reason
     usage: Usage
@@ -214,6 +217,10 @@ class Unavailable(InferenceError):
         self.why = why
 
 
+class OutOfMemory(Unavailable):
+    """The device has no memory for this request; others go on, and a smaller one may do."""
+
+
 class Cancelled(InferenceError):
     """The caption was given up by `Inference.cancel`; a stream that is cancelled ends with `Finished` instead."""
 
@@ -249,3 +256,21 @@ class Inference(Protocol):
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """The length in tokens of the prompt that the model's chat template makes of `messages`."""
         ...
+
+
+class Service(Inference, Protocol):
+    """An `Inference` as its owner sees it: begun once, drained and closed at the end."""
+
+    async def start(self) -> None:
+        """Returns when it can answer.
+
+        Raises:
+            Unavailable: the model cannot be loaded, or the service not be reached.
+        """
+        ...
+
+    async def drain(self, deadline_s: float) -> None:
+        """Takes nothing new, lets what runs finish until the deadline, then cancels the rest."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,34 +1,63 @@
-"""BLIP captions: `BlipForConditionalGeneration` in a thread of its own. torch is imported with the first picture."""
+"""The captioner: decodes pictures beside the event loop, batches them, and remembers what it has seen.
+
+torch is imported with the first picture, or by `preload`. It works in threads of its own, on its own device if it is
+given one, so that a caption never waits for a long answer nor the other way round.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inference.api import Unavailable
+from inference.api import OutOfMemory, Unavailable
+from inference.batches import Batches
+from inference.faults import is_out_of_memory
 from inference.pictures import decode
+
+if TYPE_CHECKING:
+    from inference.blip import Blip
 
 log = logging.getLogger(__name__)
 
-_MAX_NEW_TOKENS = 40
-# BLIP was trained with 40 text positions; a longer prompt leaves no room for the caption.
-_MAX_PROMPT_TOKENS = 30
+_BATCH = 16
+_WINDOW_S = 0.005
+_DECODERS = 2
+_REMEMBERED = 1024
+
+Key = tuple[bytes, str]
 
 
 class BlipCaptioner:
-    """A BLIP checkpoint by folder or hub id; loaded when the first picture comes, or by `preload`."""
+    """A BLIP checkpoint by folder or hub id.
 
-    def __init__(self, reference: str, *, name: str | None = None, demo: bool = False, device: str = "auto") -> None:
+    Args:
+        device: "auto" is a GPU where there is one.
+        batch: how many pictures are looked at together.
+    """
+
+    def __init__(
+        self, reference: str, *, name: str | None = None, demo: bool = False, device: str = "auto", batch: int = _BATCH
+    ) -> None:
         self._reference = reference
         self._name = name or Path(reference).name
         self._demo = demo
         self._device = device
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="captioner")
-        self._loaded: tuple[Any, Any] | None = None
+        self._slots = batch
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="captioner")
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="picture")
+        self._batches: Batches[tuple[Any, str], str] = Batches(
+            self._describe, self._worker, size=batch, window_s=_WINDOW_S
+        )
+        self._loading = threading.Lock()
+        self._loaded: Blip | None = None
+        self._seen: OrderedDict[Key, str] = OrderedDict()
 
     @property
     def name(self) -> str:
@@ -38,65 +67,65 @@ class BlipCaptioner:
     def demo(self) -> bool:
         return self._demo
 
+    @property
+    def slots(self) -> int:
+        return self._slots
+
     async def preload(self) -> None:
         """Loads the checkpoint now. Raises Unavailable."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._load)
 
     async def caption(self, image: bytes, prompt: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._caption, image, prompt)
+        """Raises BadImage, OutOfMemory or Unavailable."""
+        loop = asyncio.get_running_loop()
+        try:
+            key = await loop.run_in_executor(self._decoders, _key, image, prompt)
+            if (known := self._seen.get(key)) is not None:
+                self._seen.move_to_end(key)
+                return known
+            pixels = await loop.run_in_executor(self._decoders, self._pixels, image)
+            text = await self._batches.put((pixels, prompt))
+        except RuntimeError as error:
+            raise Unavailable(f"the captioner failed: {error}") from error
+        self._remember(key, text)
+        return text
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        for threads in (self._decoders, self._worker):
+            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
-    def _caption(self, image: bytes, prompt: str) -> str:
-        picture = decode(image)
-        model, processor = self._load()
-        return describe(model, processor, picture, prompt)
+    def _remember(self, key: Key, text: str) -> None:
+        self._seen[key] = text
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            self._loaded = load(self._reference, self._device)
-            log.info("captioner %s is loaded", self._name)
-        return self._loaded
+    def _pixels(self, image: bytes) -> Any:
+        picture = decode(image)  # before a model is loaded for what is no picture
+        return self._load().pixels(picture)
 
+    def _describe(self, items: Sequence[tuple[Any, str]]) -> Sequence[str | Exception]:
+        pixels, prompts = zip(*items, strict=True)
+        try:
+            return self._load().describe(pixels, prompts)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(items) == 1:
+                return [OutOfMemory(f"one picture is too much: {error}")]
+        self._batches.size = half = max(1, len(items) // 2)
+        log.warning("%d pictures at once are too many for the memory: %d from now on", len(items), half)
+        return [*self._describe(items[:half]), *self._describe(items[half:])]
 
-def load(reference: str, device: str = "auto") -> tuple[Any, Any]:
-    """The model, ready to generate, and its processor.
+    def _load(self) -> Blip:
+        with self._loading:
+            if self._loaded is None:
+                from inference.blip import load
 
-    Raises:
-        Unavailable: nothing can be loaded from there.
-    """
-    # The libraries would draw progress bars over the terminal's own text.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    import torch
-    from transformers import BlipForConditionalGeneration, BlipProcessor
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Half precision where it is fast; CPUs are slower with it.
-    dtype = torch.float32 if device == "cpu" else torch.float16
-    try:
-        processor = BlipProcessor.from_pretrained(reference)
-        model = BlipForConditionalGeneration.from_pretrained(reference, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"the captioner {reference} cannot be loaded: {error}") from error
-    movable: Any = model  # the library's decorated `to` has lost its types
-    return movable.to(device).eval(), processor
+                log.info("loading the captioner %s", self._name)
+                self._loaded = load(self._reference, self._device)
+                log.info("captioner %s is loaded", self._name)
+            return self._loaded
 
 
-def describe(model: Any, processor: Any, picture: Any, prompt: str) -> str:
-    """The caption of one RGB picture; it begins with `prompt`, if there is one."""
-    import torch
-
-    inputs = dict(processor(images=picture, return_tensors="pt"))
-    if prompt:
-        inputs |= processor.tokenizer(
-            prompt, return_tensors="pt", truncation=True, max_length=_MAX_PROMPT_TOKENS, return_token_type_ids=False
-        )
-    inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-    with torch.inference_mode():
-        ids = model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS)
-    return str(processor.decode(ids[0], skip_special_tokens=True)).strip()
+def _key(image: bytes, prompt: str) -> Key:
+    return sha256(image).digest(), prompt

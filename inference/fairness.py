@@ -38,7 +38,7 @@ class FairQueue:
 
     Args:
         slots: how many requests run at once.
-        per_owner: how many of them may be one owner's while others wait; idle slots are given to anybody.
+        per_owner: how many of them may be one owner's, idle or not: each one slows down whoever comes next.
         max_waiting: places in the queue; one owner may hold `max_waiting_per_owner` of them.
     """
 
@@ -80,7 +80,7 @@ class FairQueue:
     def start(self) -> list[str]:
         """Moves every request that may run now to the running ones, and returns their ids in order."""
         started = []
-        while len(self._running) < self.slots and (request_id := self._next(self._owners)) is not None:
+        while (request_id := self._startable()) is not None:
             job = self._waiting.pop(request_id)
             state = self._owners[job.owner]
             state.waiting.popleft()
@@ -114,8 +114,15 @@ class FairQueue:
             return False
         return len(self._waiting) >= self._max_waiting or len(state.waiting) >= self._max_waiting_per_owner
 
+    def _startable(self) -> str | None:
+        """The next one, if there is a slot for it and its owner is not at their limit."""
+        if len(self._running) >= self.slots or (request_id := self._next(self._owners)) is None:
+            return None
+        at_limit = self._owners[self._waiting[request_id].owner].active >= self._per_owner
+        return None if at_limit else request_id
+
     def _next(self, owners: dict[str, _Owner]) -> str | None:
-        """The least served owner first; an owner at their limit only when nobody else wants the slot."""
+        """The least served owner first, owners at their limit last."""
         candidates = [state for state in owners.values() if state.waiting]
         if not candidates:
             return None

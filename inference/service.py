@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from inference.answers import Answer, Meter
 from inference.api import (
     BadImage,
+    Busy,
     Cancelled,
     Caption,
     CaptionRequest,
@@ -18,17 +20,42 @@ from inference.api import (
     Event,
     Message,
     ModelInfo,
+    OutOfMemory,
     Queued,
     Timings,
     Unavailable,
 )
 from inference.engines.port import Engine
-from inference.lanes import Bounds, Lane, Ticket, TicketCancelled
+from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
+
+log = logging.getLogger(__name__)
 
 # What a caption costs in the fair queue, where only the ratio between people counts.
 _CAPTION_COST = 1.0
 # How often a waiting request is told its place again, in seconds.
 _QUEUE_NEWS_S = 1.0
+# How often the log hears that a model is still loading, in seconds.
+_LOADING_NEWS_S = 5.0
+
+State = Literal["loading", "ready", "draining", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests are answered; `seconds` since it became so, `detail` for the operator."""
+
+    state: State
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests by lane ("text", "pictures")."""
+
+    waiting: dict[str, int]
+    running: dict[str, int]
+    slots: dict[str, int]
 
 
 class Captioner(Protocol):
@@ -39,6 +66,11 @@ class Captioner(Protocol):
 
     @property
     def demo(self) -> bool: ...
+
+    @property
+    def slots(self) -> int:
+        """How many pictures it looks at in one batch."""
+        ...
 
     async def caption(self, image: bytes, prompt: str) -> str:
         """Raises BadImage or Unavailable."""
@@ -66,8 +98,9 @@ class LocalInference:
         self._captioner = captioner
         self._clock = clock
         self._chats = Lane(engine.slots, bounds, clock)
-        self._pictures = Lane(1, bounds, clock)
-        self._draining = False
+        self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
+        self._state: State = "loading"
+        self._since = clock()
 
     @property
     def info(self) -> ModelInfo:
@@ -75,13 +108,34 @@ class LocalInference:
             return self._engine.info
         return replace(self._engine.info, captioner=self._captioner.name, demo_captioner=self._captioner.demo)
 
+    @property
+    def readiness(self) -> Readiness:
+        detail = self._progress if self._state == "loading" else self._engine.info.name
+        return Readiness(self._state, detail, self._clock() - self._since)
+
+    @property
+    def load(self) -> Load:
+        lanes = {"text": self._chats.load, "pictures": self._pictures.load}
+        counts = [{name: load[index] for name, load in lanes.items()} for index in range(3)]
+        return Load(*counts)
+
     async def start(self) -> None:
         """Raises Unavailable when the model cannot be loaded."""
-        await self._engine.start()
+        failure: Unavailable | None = None
+        async with asyncio.TaskGroup() as group:
+            reporter = group.create_task(self._report())
+            try:
+                await self._engine.start()
+            except Unavailable as error:
+                failure = error
+            finally:
+                reporter.cancel()
+        self._become("ready" if failure is None else "failed")
+        if failure is not None:
+            raise failure
 
     async def drain(self, deadline_s: float) -> None:
-        """Takes nothing new, lets what runs finish until the deadline, then cancels the rest."""
-        self._draining = True
+        self._become("draining")
         try:
             async with asyncio.timeout(deadline_s):
                 await self._chats.idle.wait()
@@ -91,7 +145,7 @@ class LocalInference:
             self._pictures.cancel_all()
 
     async def close(self) -> None:
-        self._draining = True
+        self._become("draining")
         await self._engine.close()
         if self._captioner is not None:
             await self._captioner.close()
@@ -115,9 +169,17 @@ class LocalInference:
             async with aclosing(answer.events()) as events:
                 async for event in events:
                     yield event
+            self._chats.calm()
             yield meter.finished(answer.reason)
         except TicketCancelled:
             yield meter.finished("cancelled")
+        except OutOfTime:
+            if meter.started is None:
+                raise Busy(self._chats.wait_s()) from None
+            yield meter.finished("length")
+        except OutOfMemory:
+            self._chats.narrow()
+            raise
         finally:
             self._chats.leave(request.id, meter.spent)
 
@@ -135,12 +197,14 @@ class LocalInference:
             text = await ticket.wait(self._captioner.caption(request.image, request.prompt))
         except TicketCancelled:
             raise Cancelled from None
+        except OutOfTime:
+            raise Busy(self._pictures.wait_s()) from None
         finally:
             self._pictures.leave(request.id, _CAPTION_COST)
         return Caption(text, Timings(queued_s=started - arrived, total_s=self._clock() - arrived))
 
     def _enter(self, lane: Lane, request_id: str, owner: str, cost: float) -> Ticket:
-        if self._draining:
+        if self._state == "draining":
             raise Unavailable("the service is shutting down")
         return lane.enter(request_id, owner, cost)
 
@@ -156,3 +220,22 @@ class LocalInference:
                 await ticket.wait(ticket.turn.wait(), _QUEUE_NEWS_S)
             except TimeoutError:
                 continue
+
+    def _become(self, state: State) -> None:
+        if state != self._state:
+            self._state, self._since = state, self._clock()
+
+    @property
+    def _progress(self) -> str:
+        return str(getattr(self._engine, "progress", "")) or f"loading {self._engine.info.name}"
+
+    async def _report(self) -> None:
+        """Long silence at a start looks like a hang."""
+        while True:
+            await asyncio.sleep(_LOADING_NEWS_S)
+            log.info("%s: %.0f s", self._progress, self._clock() - self._since)
+
+
+def _picture_lane(slots: int, bounds: Bounds, clock: Callable[[], float]) -> Lane:
+    """One person may fill half a batch: pictures take a moment, and a batch costs little more than one of them."""
+    return Lane(slots, replace(bounds, max_active_per_owner=max(bounds.max_active_per_owner, slots // 2)), clock)

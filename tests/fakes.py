@@ -18,6 +18,8 @@ from bots.preferences import Bounds
 from inference.api import BadImage
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
+from inference.remote import RemoteInference
+from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
 
 _NUMBERS = itertools.count(1)
@@ -29,6 +31,7 @@ class FakeCaptioner:
 
     name = "fake captioner"
     demo = False
+    slots = 2
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
@@ -53,7 +56,7 @@ def script(folder: Path, *lines: dict[str, Any]) -> Path:
 
 @asynccontextmanager
 async def scripted_inference(
-    path: Path, *, slots: int = 8, context_tokens: int = 8192, captioner: bool = True, **bounds: int
+    path: Path, *, slots: int = 8, context_tokens: int = 8192, captioner: bool = True, **bounds: Any
 ) -> AsyncIterator[LocalInference]:
     engine = ScriptedEngine(path, slots=slots, context_tokens=context_tokens)
     eyes = FakeCaptioner() if captioner else None
@@ -63,6 +66,19 @@ async def scripted_inference(
         yield inference
     finally:
         await inference.close()
+
+
+@asynccontextmanager
+async def served(local: LocalInference, **bounds: Any) -> AsyncIterator[RemoteInference]:
+    """The same service over HTTP, on loopback."""
+    key = "a key"
+    async with InferenceServer(local, key, ServerBounds(port=0, **bounds)).serving() as address:
+        remote = RemoteInference(address, key, clock=time.monotonic)
+        await remote.start()
+        try:
+            yield remote
+        finally:
+            await remote.close()
 
 
 class Chat:

@@ -6,7 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from inference.api import ChatRequest, Message, ModelInfo
+from inference.api import ChatRequest, Message, ModelInfo, Unavailable
+
+
+class Died(Unavailable):
+    """This engine can do no more: it must be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Last of all: why the text ended, and what it took in tokens."""
+    """Last of all: why the text ended, and what it took in tokens.
+
+    `prompt_tokens` is there when they were counted better than at the beginning.
+    """
 
     reason: Literal["stop", "length"]
     completion_tokens: int
     cached_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 Output = Opened | Piece | Closed
@@ -66,7 +74,7 @@ class Engine(Protocol):
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
 
         Raises:
-            TooLong, Unavailable.
+            TooLong, Unavailable; Died when no request will succeed any more; OutOfMemory when this one is too large.
         """
         ...
 

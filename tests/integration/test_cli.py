@@ -206,6 +206,15 @@ def test_starting_needs_no_torch(partyline: Partyline) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_models_and_the_face_load_no_library() -> None:
+    code = (
+        "import sys, inference.api, inference.models;"
+        "print({'torch', 'transformers', 'openai', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_serving_needs_no_torch(partyline: Partyline) -> None:
     code = (
         "import asyncio, sys\n"

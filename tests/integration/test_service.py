@@ -1,10 +1,11 @@
-"""The shared service over the scripted engine: order, cancel, budgets, limits, drain."""
+"""The shared service over the scripted engine: order, cancel, budgets, limits, drain; here and over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,17 +16,20 @@ from inference.api import (
     ChatRequest,
     Event,
     Finished,
+    Inference,
     Message,
+    OutOfMemory,
     Queued,
     Sampling,
+    Service,
     Text,
     Thinking,
     TooLong,
     Unavailable,
 )
+from inference.engines.port import Opened, Output
 from inference.engines.scripted import ScriptedEngine
-from inference.service import LocalInference
-from tests.fakes import script, scripted_inference
+from tests.fakes import script, scripted_inference, served
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
 THINK = {"match": "think", "answer": "<think>" + "hm " * 50 + "</think>\n\nforty two"}
@@ -36,7 +40,7 @@ def request(text: str, *, owner: str = "ann", id: str = "r", prefix: str = "", *
     return ChatRequest(id=id, messages=(Message("user", text),), sampling=settings, owner=owner, prefix=prefix)
 
 
-async def collect(inference: LocalInference, chat: ChatRequest) -> list[Event]:
+async def collect(inference: Inference, chat: ChatRequest) -> list[Event]:
     async with aclosing(inference.stream(chat)) as events:
         return [event async for event in events]
 
@@ -51,13 +55,40 @@ def finished(events: list[Event]) -> Finished:
     return events[-1]
 
 
+@pytest.fixture(params=["local", "remote"])
+def where(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@asynccontextmanager
+async def service_at(where: str, path: Path, **options: Any) -> AsyncIterator[Service]:
+    """The service in this process, or the same one over HTTP."""
+    async with scripted_inference(path, **options) as local:
+        if where == "local":
+            yield local
+            return
+        async with served(local) as remote:
+            yield remote
+
+
 @pytest.fixture
-async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
-    async with scripted_inference(script(tmp_path, SLOW, THINK), slots=2) as service:
+async def inference(where: str, tmp_path: Path) -> AsyncIterator[Service]:
+    async with service_at(where, script(tmp_path, SLOW, THINK), slots=2) as service:
         yield service
 
 
-async def test_one_answer(inference: LocalInference) -> None:
+async def rest(stream: AsyncGenerator[Event, None]) -> list[Event]:
+    return [event async for event in stream]
+
+
+async def begun(inference: Inference, chat: ChatRequest) -> AsyncGenerator[Event, None]:
+    """A stream whose request the service has for certain."""
+    stream = inference.stream(chat)
+    await anext(stream)
+    return stream
+
+
+async def test_one_answer(inference: Service) -> None:
     events = await collect(inference, request("say this back"))
     end = finished(events)
     assert text_of(events) == "say this back"
@@ -65,40 +96,41 @@ async def test_one_answer(inference: LocalInference) -> None:
     assert end.timings.time_to_first_token_s is not None
 
 
-async def test_reasoning_is_apart_from_the_answer(inference: LocalInference) -> None:
+async def test_reasoning_is_apart_from_the_answer(inference: Service) -> None:
     events = await collect(inference, request("think"))
     assert text_of(events) == "forty two"
     assert text_of(events, Thinking) == "hm " * 50
     assert finished(events).usage.thinking_tokens > 40
 
 
-async def test_a_spent_budget_closes_the_reasoning_and_the_answer_follows(inference: LocalInference) -> None:
+async def test_a_spent_budget_closes_the_reasoning_and_the_answer_follows(inference: Service) -> None:
     events = await collect(inference, request("think", thinking_budget=5))
     assert text_of(events) == "forty two"
-    assert len(text_of(events, Thinking)) < 30
+    assert len(text_of(events, Thinking)) < len("hm " * 50) - 30
     assert finished(events).reason == "stop"
 
 
-async def test_max_new_tokens_counts_the_answer_alone(inference: LocalInference) -> None:
+async def test_max_new_tokens_counts_the_answer_alone(inference: Service) -> None:
     events = await collect(inference, request("think", max_new_tokens=1))
     end = finished(events)
     assert (end.reason, end.usage.completion_tokens, text_of(events)) == ("length", 1, "forty")
 
 
-async def test_a_reasoning_model_that_does_not_reason_keeps_to_its_tokens(inference: LocalInference) -> None:
-    engine = inference._engine
-    assert isinstance(engine, ScriptedEngine)
-    engine._info = replace(engine.info, reasoning=True)
-    end = finished(await collect(inference, request("slow", max_new_tokens=7)))
+async def test_a_reasoning_model_that_does_not_reason_keeps_to_its_tokens(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path, SLOW)) as inference:
+        engine = inference._engine
+        assert isinstance(engine, ScriptedEngine)
+        engine._info = replace(engine.info, reasoning=True)
+        end = finished(await collect(inference, request("slow", max_new_tokens=7)))
     assert (end.reason, end.usage.completion_tokens) == ("length", 7)
 
 
-async def test_a_prefix_is_continued_not_repeated(inference: LocalInference) -> None:
+async def test_a_prefix_is_continued_not_repeated(inference: Service) -> None:
     events = await collect(inference, request("say this back", prefix="say this"))
     assert text_of(events) == " back"
 
 
-async def test_cancel_ends_the_stream_with_cancelled(inference: LocalInference) -> None:
+async def test_cancel_ends_the_stream_with_cancelled(inference: Service) -> None:
     events: list[Event] = []
     async with aclosing(inference.stream(request("slow", id="x"))) as stream:
         async for event in stream:
@@ -109,28 +141,26 @@ async def test_cancel_ends_the_stream_with_cancelled(inference: LocalInference) 
     assert finished(events).usage.completion_tokens >= 3
 
 
-async def test_cancel_while_waiting(inference: LocalInference) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        busy = [tasks.create_task(collect(inference, request("slow", id=f"b{n}", owner=f"o{n}"))) for n in range(2)]
-        await asyncio.sleep(0.01)
-        stream = inference.stream(request("slow", id="w"))
-        assert isinstance(await anext(stream), Queued)
-        inference.cancel("w")
-        rest = [event async for event in stream]
-        for number in range(2):
-            inference.cancel(f"b{number}")
+async def test_cancel_while_waiting(inference: Service) -> None:
+    busy = [await begun(inference, request("slow", id=f"b{n}", owner=f"o{n}")) for n in range(2)]
+    stream = inference.stream(request("slow", id="w"))
+    assert isinstance(await anext(stream), Queued)
+    inference.cancel("w")
+    rest = [event async for event in stream]
     assert finished(rest).reason == "cancelled"
-    assert all(finished(task.result()).reason == "cancelled" for task in busy)
+    for number, other in enumerate(busy):
+        inference.cancel(f"b{number}")
+        assert finished([event async for event in other]).reason == "cancelled"
 
 
-async def test_a_closed_stream_frees_its_slot(inference: LocalInference) -> None:
+async def test_a_closed_stream_frees_its_slot(inference: Service) -> None:
     for number in range(20):
         async with aclosing(inference.stream(request("slow", id=f"r{number}"))) as stream:
             await anext(stream)
     assert finished(await collect(inference, request("hello"))).timings.queued_s < 1
 
 
-async def test_a_cancelled_task_frees_its_slot(inference: LocalInference) -> None:
+async def test_a_cancelled_task_frees_its_slot(inference: Service) -> None:
     for number in range(5):
         task = asyncio.ensure_future(collect(inference, request("slow", id=f"r{number}")))
         await asyncio.sleep(0.01)
@@ -140,8 +170,8 @@ async def test_a_cancelled_task_frees_its_slot(inference: LocalInference) -> Non
     assert text_of(await collect(inference, request("hello"))) == "hello"
 
 
-async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
-    async with scripted_inference(script(tmp_path, SLOW), slots=1, max_waiting=1) as inference:
+async def test_a_full_queue_says_when_to_come_again(where: str, tmp_path: Path) -> None:
+    async with service_at(where, script(tmp_path, SLOW), slots=1, max_waiting=1) as inference:
         first = inference.stream(request("slow", id="1", owner="a"))
         second = inference.stream(request("slow", id="2", owner="b"))
         await anext(first)
@@ -154,27 +184,25 @@ async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
         assert text_of(await collect(inference, request("hi", id="4"))) == "hi"
 
 
-async def test_one_owner_waits_for_themselves_not_for_others_to_finish(inference: LocalInference) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        hogs = [tasks.create_task(collect(inference, request("slow", id=f"h{n}", owner="hog"))) for n in range(6)]
-        await asyncio.sleep(0.02)
-        quiet = inference.stream(request("hello", id="q", owner="quiet"))
-        assert await anext(quiet) == Queued(1, None)
-        inference.cancel("h0")
-        assert text_of([event async for event in quiet]) == "hello"
-        for number in range(6):
-            inference.cancel(f"h{number}")
-    assert all(finished(hog.result()).reason == "cancelled" for hog in hogs)
+async def test_one_owner_waits_for_themselves_not_for_others_to_finish(inference: Service) -> None:
+    hogs = [await begun(inference, request("slow", id=f"h{n}", owner="hog")) for n in range(6)]
+    quiet = inference.stream(request("hello", id="q", owner="quiet"))
+    assert await anext(quiet) == Queued(1, None)
+    inference.cancel("h0")
+    assert finished([event async for event in hogs[0]]).reason == "cancelled"
+    assert text_of([event async for event in quiet]) == "hello"
+    for hog in hogs[1:]:
+        await hog.aclose()
 
 
-async def test_a_prompt_over_the_context_is_refused_with_both_numbers(tmp_path: Path) -> None:
-    async with scripted_inference(script(tmp_path), context_tokens=10) as inference:
+async def test_a_prompt_over_the_context_is_refused_with_both_numbers(where: str, tmp_path: Path) -> None:
+    async with service_at(where, script(tmp_path), context_tokens=10) as inference:
         with pytest.raises(TooLong) as error:
             await collect(inference, request("a b c d e f g h"))
         assert (error.value.limit, error.value.tokens) == (10, 12)
 
 
-async def test_captions_pass_while_text_is_busy(inference: LocalInference) -> None:
+async def test_captions_pass_while_text_is_busy(inference: Service) -> None:
     stream = inference.stream(request("slow"))
     await anext(stream)
     caption = await inference.caption(CaptionRequest(id="c", image=b"1234", owner="ann"))
@@ -184,17 +212,59 @@ async def test_captions_pass_while_text_is_busy(inference: LocalInference) -> No
     await stream.aclose()
 
 
-async def test_drain_lets_answers_finish_and_takes_nothing_new(inference: LocalInference) -> None:
+async def test_drain_lets_answers_finish_and_takes_nothing_new(inference: Service) -> None:
+    quick, slow = [await begun(inference, request(name, id=name)) for name in ("think", "slow")]
     async with asyncio.TaskGroup() as tasks:
-        quick = tasks.create_task(collect(inference, request("think", id="quick")))
-        slow = tasks.create_task(collect(inference, request("slow", id="slow")))
-        await asyncio.sleep(0.01)
         tasks.create_task(inference.drain(0.5))
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
             await collect(inference, request("late", id="late"))
-    assert finished(quick.result()).reason == "stop"
-    assert finished(slow.result()).reason == "cancelled"
+        ended = [tasks.create_task(rest(stream)) for stream in (quick, slow)]
+    assert [finished(task.result()).reason for task in ended] == ["stop", "cancelled"]
+
+
+async def test_count_tokens_is_the_engines(inference: Service) -> None:
+    assert await inference.count_tokens([Message("user", "say this back")]) == 7
+
+
+async def test_an_id_in_use_is_refused(inference: Service) -> None:
+    stream = await begun(inference, request("slow", id="same"))
+    with pytest.raises(Unavailable, match="in use"):
+        await collect(inference, request("hello", id="same"))
+    await stream.aclose()
+
+
+async def test_the_deadline_ends_an_answer_with_length(where: str, tmp_path: Path) -> None:
+    async with service_at(where, script(tmp_path, SLOW), deadline_s=0.3) as inference:
+        events = await collect(inference, request("slow"))
+    assert finished(events).reason == "length"
+    assert text_of(events)
+
+
+async def test_the_deadline_ends_a_wait_with_busy(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path, SLOW), slots=1, deadline_s=0.3) as inference:
+        holding = await begun(inference, request("slow", id="1", owner="a"))
+        with pytest.raises(Busy):
+            await collect(inference, request("slow", id="2", owner="b"))
+        await holding.aclose()
+
+
+async def test_what_the_engine_cannot_keep_in_memory_has_its_own_error(where: str, tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path, SLOW), slots=4) as local, served(local) as remote:
+        engine = local._engine
+        assert isinstance(engine, ScriptedEngine)
+        running = [await begun(local, request("slow", id=f"r{n}", owner=f"o{n}")) for n in range(3)]
+
+        async def greedy(request: ChatRequest) -> AsyncGenerator[Output, None]:
+            yield Opened(1)
+            raise OutOfMemory("CUDA out of memory")
+
+        engine.generate = greedy  # type: ignore[method-assign]
+        with pytest.raises(OutOfMemory):
+            await collect(local if where == "local" else remote, request("x", id="big", owner="z"))
+        assert local.load.slots["text"] == 3, "a slot less than were in use"
+        for stream in running:
+            await stream.aclose()
 
 
 @pytest.mark.parametrize(

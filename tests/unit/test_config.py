@@ -85,6 +85,15 @@ def test_no_secret_is_ever_printed() -> None:
     assert "s3cret" not in problems({"PARTYLINE_DISCORD__TOKEN__X": "s3cret"})
 
 
+def test_addresses_need_nothing_to_be_installed() -> None:
+    for model in ("http://gpu:8000/v1,https://other/v1", "partyline+http://gpu:8081"):
+        lines, missing = report(load(None, {"PARTYLINE_MODEL": model, "PARTYLINE_WEB__ENABLED": "true"}))
+        assert not missing, lines
+    lines, missing = report(load(None, {"PARTYLINE_MODEL": "partyline+gpu:8081"}))
+    assert missing
+    assert "no address" in "\n".join(lines)
+
+
 def test_check_names_the_line_that_mends() -> None:
     lines, missing = report(load(None, {"PARTYLINE_MODEL": "nowhere.gguf", "PARTYLINE_CAPTIONER": ""}))
     text = "\n".join(lines)

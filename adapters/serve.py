@@ -1,0 +1,29 @@
+"""`partyline serve`: the inference service in the foreground, until a signal stops it."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from adapters.app import serving_inference
+from config.settings import Settings
+
+
+async def serve(settings: Settings, ready: Callable[..., None], until_stopped: Callable[[], Awaitable[Any]]) -> int:
+    """Serves; the address is known, and `/readyz` answers, before the model is loaded.
+
+    Without a configured key there is one for this process alone, printed once: a service that anybody can use by
+    default would be found by somebody.
+    """
+    key = settings.serve.key.get_secret_value()
+    if not key:
+        key = secrets.token_urlsafe(24)
+        print(f"The key until this process ends (set PARTYLINE_SERVE__KEY to choose one): {key}", flush=True)
+    async with serving_inference(settings, key) as (address, inference):
+        print(f"Listening on {address}, loading {settings.model}", flush=True)
+        await inference.start()
+        ready(f"{address}/v1", stream=sys.stdout)
+        await until_stopped()
+    return 0

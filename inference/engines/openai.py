@@ -1,0 +1,255 @@
+"""Any OpenAI-compatible server (vLLM, SGLang, llama-server, `transformers serve`, hosted ones), by the `openai` client.
+
+This is how Partyline leaves one machine: several addresses, separated by commas, are replicas of one model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.openai_server import Elsewhere, Refused, Server, ServerOptions
+from inference.engines.openai_wire import (
+    Attempt,
+    Dialect,
+    Malformed,
+    Reader,
+    attempts,
+    context_of,
+    dialect_of,
+    estimate,
+    seems_to_reason,
+)
+from inference.engines.port import Output
+from inference.engines.replicas import Replica, choose
+
+log = logging.getLogger(__name__)
+
+_CHECK_S = 3.0
+_COUNT_S = 10.0
+_REMEMBERED_COUNTS = 256
+
+
+class OpenAIEngine:
+    """One model behind one or several addresses (`http://host:8000/v1`)."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        options: ServerOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options or ServerOptions()
+        self._clock = clock
+        plain = [address.rstrip("/") for address in addresses]
+        self._replicas = [Replica(address, Server(address, self._options)) for address in plain]
+        self._dialect = Dialect()
+        self._model = self._options.model
+        self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
+        self._counts: OrderedDict[tuple[Message, ...], int] = OrderedDict()
+        self._opens_thinking = False
+        """The model's template begins the reasoning, and the server does not take it apart."""
+        self._closed = False
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def slots(self) -> int:
+        return self._options.slots * len(self._replicas)
+
+    async def start(self) -> None:
+        """Asks every server for its models; one that answers is enough."""
+        failure: InferenceError = Unavailable("no server is configured")
+        models: list[dict[str, Any]] = []
+        for replica in self._replicas:
+            await asyncio.to_thread(replica.client.connect)
+            try:
+                found = await replica.client.models()
+            except Elsewhere as elsewhere:
+                failure = elsewhere.error
+                self._mark_failed(replica, failure)
+            else:
+                models = models or found
+        if not models:
+            raise failure
+        await self._learn(models[0])
+
+    async def close(self) -> None:
+        self._closed = True
+        for replica in self._replicas:
+            await replica.client.close()
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        prompt_tokens, room = await self._room(request.messages)
+        tried: list[Replica[Server]] = []
+        failure = self._all_busy()
+        while (replica := await self._choose(request.owner, tried)) is not None:
+            tried.append(replica)
+            begun = False
+            try:
+                with replica.working():
+                    async with aclosing(self._answer(replica, request, prompt_tokens, room)) as outputs:
+                        async for output in outputs:
+                            begun = True
+                            yield output
+                replica.succeeded()
+                return
+            except Elsewhere as elsewhere:
+                failure = elsewhere.error
+                self._mark_failed(replica, failure)
+                if begun:
+                    break
+        raise failure
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """By the server where it has a tokenizer for us, otherwise an estimate that is rather too high."""
+        return (await self._counted(messages))[0]
+
+    async def _counted(self, messages: Sequence[Message]) -> tuple[int, bool]:
+        """The tokens of the prompt, and whether they were counted and not estimated."""
+        if self._closed:
+            raise Unavailable("the engine is closed")
+        key = tuple(messages)
+        if (known := self._counts.get(key)) is not None:
+            self._counts.move_to_end(key)
+            return known, True
+        replica = await self._choose("", []) if self._dialect.counting != "none" else None
+        if replica is None:
+            return estimate(messages), False
+        try:
+            async with asyncio.timeout(_COUNT_S):
+                count, _ = await replica.client.tokenize(self._dialect, self._model, messages)
+        except (Elsewhere, Refused, TimeoutError) as error:
+            log.debug("%s does not count tokens: %s", replica.address, error)
+            return estimate(messages), False
+        self._counts[key] = count
+        if len(self._counts) > _REMEMBERED_COUNTS:
+            self._counts.popitem(last=False)
+        return count, True
+
+    async def _room(self, messages: Sequence[Message]) -> tuple[int, int | None]:
+        """Tokens of the prompt, and what the context leaves for the answer (None where that is only estimated)."""
+        count, exact = await self._counted(messages)
+        context = self._info.context_tokens
+        if exact and count >= context:
+            raise TooLong(context, count)
+        return count, context - count if exact else None
+
+    async def _choose(self, owner: str, tried: Sequence[Replica[Server]]) -> Replica[Server] | None:
+        """A replica that failed lately is used again only when it lists its models."""
+        unfit = list(tried)
+        while (replica := choose(self._replicas, owner, unfit, self._clock())) is not None:
+            if not replica.failures or len(self._replicas) == 1:
+                return replica
+            unfit.append(replica)
+            try:
+                async with asyncio.timeout(_CHECK_S):
+                    await replica.client.models()
+            except (Elsewhere, TimeoutError) as error:
+                self._mark_failed(replica, error)
+            else:
+                replica.succeeded()
+                return replica
+        return None
+
+    def _mark_failed(self, replica: Replica[Server], error: Exception) -> None:
+        if isinstance(error, Busy):
+            replica.refused_for(self._clock(), error.retry_in_s)
+        else:
+            replica.failed(self._clock())
+        log.warning("server %s: %s", replica.address, error)
+
+    def _all_busy(self) -> InferenceError:
+        waits = [replica.rests_until - self._clock() for replica in self._replicas if replica.penalised]
+        return Busy(max(1.0, min(waits))) if waits else Unavailable("no server answers")
+
+    async def _answer(
+        self, replica: Replica[Server], request: ChatRequest, prompt_tokens: int, room: int | None
+    ) -> AsyncGenerator[Output, None]:
+        """Asks in every way that there is until the server takes one."""
+        refusal = Refused("there is no way to ask")
+        for attempt in attempts(request, self._dialect, self._model, room, replica.plain):
+            try:
+                async with aclosing(self._stream(replica.client, request, attempt, prompt_tokens)) as outputs:
+                    async for output in outputs:
+                        yield output
+            except Refused as error:
+                refusal = error
+                continue
+            except TooLong as long:
+                left = long.limit - long.tokens
+                if left <= 0 or (room is not None and room <= left):
+                    raise
+                # The prompt fits; only with the answer it was too much: an estimate, or a prefix that was not counted.
+                rest = self._answer(replica, request, long.tokens, left)
+                async with aclosing(rest) as outputs:
+                    async for output in outputs:
+                        yield output
+            if attempt.plain and not attempt.emulated and not replica.plain:
+                log.warning("server %s refuses some sampling fields, they are left out: %s", replica.address, refusal)
+                replica.plain = True
+            return
+        raise Unavailable(f"{replica.address} refuses the request: {refusal}")
+
+    async def _stream(
+        self, server: Server, request: ChatRequest, attempt: Attempt, prompt_tokens: int
+    ) -> AsyncGenerator[Output, None]:
+        inside = self._opens_thinking and not request.prefix
+        reader = Reader(prompt_tokens, inside=inside, drop_reasoning=attempt.emulated)
+        try:
+            async with aclosing(server.chunks(attempt.body)) as chunks:
+                async for chunk in chunks:
+                    for output in reader.take(chunk):
+                        yield output
+            for output in reader.end():
+                yield output
+        except Malformed as error:
+            raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error
+        finally:
+            if reader.reasoned:
+                self._opens_thinking = False
+                self._info = replace(self._info, reasoning=True)
+
+    async def _learn(self, model: dict[str, Any]) -> None:
+        """What the server's own description of the model tells."""
+        self._model = str(model["id"])
+        self._dialect = dialect_of(model)
+        replica = await self._choose("", [])
+        if replica is not None and self._dialect.counting != "none":
+            try:
+                probe = [Message("user", "x")]
+                _, self._opens_thinking = await replica.client.tokenize(self._dialect, self._model, probe)
+            except (Elsewhere, Refused):
+                self._dialect = replace(self._dialect, counting="none")
+        name = self._model.rstrip("/").rpartition("/")[2]
+        self._info = ModelInfo(
+            name=name.removesuffix(".gguf"),
+            context_tokens=context_of(model) or self._options.context_tokens,
+            reasoning=self._opens_thinking or seems_to_reason(name),
+            holds_prefix=self._dialect.continues is not None,
+        )
+
+
+def addresses_of(reference: str) -> list[str]:
+    """The addresses in a model reference.
+
+    Raises:
+        Unavailable: one of them is no address; the message says what one looks like.
+    """
+    found = [part.strip() for part in reference.split(",") if part.strip()]
+    for address in found:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unavailable(f"{address!r} is no address of a server: write http://host:8000/v1")
+    return found

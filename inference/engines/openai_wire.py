@@ -1,0 +1,300 @@
+"""What goes to an OpenAI-compatible server and what comes back: bodies, deltas and failures. No connection is made.
+
+Servers differ in what they offer beyond the common part; a `Dialect` says how, by the name in their list of models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from inference.api import ChatRequest, Message, TooLong
+from inference.engines.port import Closed, Opened, Output, Piece
+from inference.thinking import CLOSE, OPEN, Splitter
+
+# Written by a person they would be read as the model's own marks: a space of no width makes them text.
+_CONTROL = re.compile(r"<(?=[|｜]|/?think>|/?s>|(?:start|end)_of_turn>|<SYS>>|</SYS>>)|\[(?=/?INST\])")
+_TURN_MARK = re.compile(r"<(?=[|｜])")
+_GO_ON = "Continue exactly where your last message stopped. Write only what comes next."
+_ANSWER_NOW = "Stop thinking now and give your final answer."
+_REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|think|reason", re.IGNORECASE)
+# English prose has about four bytes a token; other scripts and code have fewer, and to count too many is the safe side.
+_BYTES_A_TOKEN = 3
+_TOKENS_A_MESSAGE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one kind of server does what the common protocol lacks.
+
+    Args:
+        counting: "messages": `/tokenize` takes messages; "template": it takes text that `/apply-template` makes.
+        continues: the fields by which an answer goes on from the last message; None where none are known.
+        repetition: its name for the repetition penalty.
+        names_owner: whether it is told whom the answer is for. A stranger's server is none of a person's business.
+        extras: further fields for every request.
+    """
+
+    counting: Literal["messages", "template", "none"] = "none"
+    continues: Mapping[str, bool] | None = None
+    repetition: str = "repetition_penalty"
+    names_owner: bool = False
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+_VLLM = Dialect("messages", {"continue_final_message": True, "add_generation_prompt": False})
+_DIALECTS = {
+    "vllm": _VLLM,
+    "partyline": replace(_VLLM, names_owner=True),
+    "sglang": Dialect("none", {"continue_final_message": True}),
+    # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
+    "llamacpp": Dialect(
+        "template",
+        {},
+        "repeat_penalty",
+        extras={"samplers": ["penalties", "temperature", "top_k", "top_p"], "repeat_last_n": -1, "cache_prompt": True},
+    ),
+}
+
+
+def dialect_of(model: Mapping[str, Any]) -> Dialect:
+    return _DIALECTS.get(str(model.get("owned_by", "")).lower(), Dialect())
+
+
+def context_of(model: Mapping[str, Any]) -> int | None:
+    """The context length that an entry of `/v1/models` states, in tokens."""
+    meta = model.get("meta")
+    values = dict(model) | (meta if isinstance(meta, dict) else {})
+    names = ("max_model_len", "n_ctx", "context_length", "context_window", "max_context_length")
+    return next((values[name] for name in names if isinstance(values.get(name), int) and values[name] > 0), None)
+
+
+def seems_to_reason(name: str) -> bool:
+    return _REASONING_NAMES.search(name) is not None
+
+
+def encodable(text: str) -> str:
+    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def guarded(text: str) -> str:
+    """A person's text without what a server would read as control tokens: it parses the rendered template whole."""
+    return _CONTROL.sub(lambda found: found[0] + "\u200b", encodable(text))
+
+
+def _prefix(text: str) -> str:
+    """What the model wrote itself: its thinking tags stay tags."""
+    return _TURN_MARK.sub(lambda found: found[0] + "\u200b", encodable(text))
+
+
+def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": guarded(message.content)} for message in messages]
+
+
+def estimate(messages: Sequence[Message]) -> int:
+    """Tokens of the prompt where no server tells; meant to be rather too many than too few."""
+    sizes = (len(encodable(message.content).encode()) // _BYTES_A_TOKEN + 1 for message in messages)
+    return sum(sizes) + _TOKENS_A_MESSAGE * len(messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way of asking; `emulated` when the server is merely told to go on, because it cannot be made to."""
+
+    body: dict[str, Any]
+    plain: bool
+    emulated: bool
+
+
+def attempts(request: ChatRequest, dialect: Dialect, model: str, room: int | None, plain: bool) -> Iterator[Attempt]:
+    """Ways of asking, the fullest first; the next one is for a server that refuses the one before.
+
+    Args:
+        room: the most tokens that the answer can have in the context; None where that is not known.
+        plain: leave out what goes beyond the common protocol from the start.
+    """
+    continues = dialect.continues if request.prefix else None
+    for bare in (True,) if plain else (False, True):
+        if not request.prefix or continues is not None:
+            body = _body(request, dialect, model, room, bare) | dict(continues or {})
+            if request.prefix:
+                body["messages"].append({"role": "assistant", "content": _prefix(request.prefix)})
+            yield Attempt(body, bare, emulated=False)
+    if request.prefix:
+        body = _body(request, dialect, model, room, bare=True)
+        body["messages"] += _told_to_go_on(request.prefix)
+        yield Attempt(body, plain=True, emulated=True)
+
+
+def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, bare: bool) -> dict[str, Any]:
+    sampling = request.sampling
+    limit = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": turns(request.messages),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if limit < 2**31 - 1:
+        body["max_tokens"] = limit
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    return body if bare else body | _extras(request, dialect)
+
+
+def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    """vLLM's further fields. -1 is the one word for all tokens that every server knows."""
+    sampling = request.sampling
+    return {
+        "top_k": sampling.top_k or -1,
+        "min_p": 0.0,
+        dialect.repetition: sampling.repetition_penalty,
+        "min_tokens": sampling.min_new_tokens,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        **({"user": request.owner} if dialect.names_owner else {}),
+        **dialect.extras,
+    }
+
+
+def _told_to_go_on(prefix: str) -> list[dict[str, str]]:
+    thought, _, said = prefix.rpartition(CLOSE)
+    if said.strip():
+        words, order = said.strip(), _GO_ON
+    else:
+        words, order = thought.replace(OPEN, "").strip(), _ANSWER_NOW
+    return [{"role": "assistant", "content": _prefix(words)}, {"role": "user", "content": order}]
+
+
+class Malformed(Exception):
+    """What came is not what the protocol says."""
+
+
+class Reader:
+    """Makes outputs of a server's chunks, whatever they hold.
+
+    Reasoning that the server keeps apart is put between the tags in which models write it, so that all that follows
+    knows one form only.
+    """
+
+    def __init__(self, prompt_tokens: int, *, inside: bool, drop_reasoning: bool) -> None:
+        self.reasoned = False
+        """The server has sent reasoning in a field of its own."""
+        self._prompt_tokens = prompt_tokens
+        self._inside = inside
+        self._opened = False
+        self._in_reasoning = False
+        self._dropping = Splitter() if drop_reasoning else None
+        self._count = 0
+        self._usage: dict[str, Any] = {}
+        self._reason: Literal["stop", "length"] | None = None
+
+    def take(self, chunk: object) -> Iterator[Output]:
+        """Raises Malformed."""
+        if not isinstance(chunk, dict):
+            raise Malformed(f"a chunk is {type(chunk).__name__}")
+        if isinstance(usage := chunk.get("usage"), dict):
+            self._usage = usage
+        for choice in _dicts(chunk.get("choices")):
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                yield from self._delta(delta)
+            if (reason := choice.get("finish_reason")) is not None:
+                self._reason = "length" if reason == "length" else "stop"
+
+    def end(self) -> Iterator[Output]:
+        """Raises Malformed: the stream ended before the answer did."""
+        if self._reason is None:
+            raise Malformed("the stream ended before the answer did")
+        yield from self._open(inside=False)
+        if self._dropping is not None:
+            yield from self._answer_parts(self._dropping.close(), 0)
+        # What a server counted and did not show, such as the end-of-text token, was decoded all the same.
+        total = max(self._count, self._number("completion_tokens"))
+        if total > self._count:
+            yield Piece("", total - self._count)
+        details = self._usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        yield Closed(self._reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
+
+    def _delta(self, delta: dict[str, Any]) -> Iterator[Output]:
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(reasoning, str) and reasoning:
+            yield from self._reasoning(reasoning)
+        content = delta.get("content")
+        if isinstance(content, str) and content:
+            yield from self._content(content)
+
+    def _reasoning(self, text: str) -> Iterator[Output]:
+        self.reasoned = True
+        tokens = self._new_tokens()
+        if self._dropping is not None:
+            yield from self._open(inside=False)
+            yield Piece("", tokens)
+            return
+        if not self._in_reasoning:
+            yield from self._open(inside=True)
+            self._in_reasoning = True
+        yield Piece(text, tokens)
+
+    def _content(self, text: str) -> Iterator[Output]:
+        yield from self._open(inside=self._inside)
+        if self._in_reasoning:
+            # On a line of its own it is a tag, whatever code the reasoning left open.
+            self._in_reasoning = False
+            yield Piece(f"\n{CLOSE}\n\n", 0)
+        tokens = self._new_tokens()
+        if self._dropping is None:
+            yield Piece(text, tokens)
+        else:
+            yield from self._answer_parts(self._dropping.feed(text), tokens)
+
+    def _answer_parts(self, parts: Sequence[tuple[str, str]], tokens: int) -> Iterator[Output]:
+        text = "".join(text for kind, text in parts if kind == "answer")
+        if text or tokens:
+            yield Piece(text, tokens)
+
+    def _open(self, *, inside: bool) -> Iterator[Output]:
+        if not self._opened:
+            self._opened = True
+            yield Opened(self._number("prompt_tokens") or self._prompt_tokens, inside)
+
+    def _new_tokens(self) -> int:
+        """A chunk is a token, unless the server tells more exactly."""
+        said = self._number("completion_tokens")
+        new = said - self._count if said > self._count else 1
+        self._count += new
+        return new
+
+    def _number(self, name: str) -> int:
+        value = self._usage.get(name)
+        return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _dicts(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def too_long(error: Mapping[str, Any], context_tokens: int) -> TooLong | None:
+    """What a refusal says of the prompt's length, if that is what it is about.
+
+    llama.cpp sends numbers; vLLM, SGLang and OpenAI send a sentence: "This model's maximum context length is 4096
+    tokens. However, you requested 4100 tokens (4000 in the messages, 100 in the completion)".
+    """
+    if isinstance(error.get("n_prompt_tokens"), int):
+        return TooLong(int(error.get("n_ctx") or context_tokens), int(error["n_prompt_tokens"]))
+    message = str(error.get("message", ""))
+    if error.get("code") != "context_length_exceeded" and "context length" not in message:
+        return None
+    numbers = [int(number) for number in re.findall(r"\d+", message.replace(",", ""))]
+    limit = numbers[0] if numbers else context_tokens
+    in_messages = re.search(r"(\d+)\D{0,12} in the (?:messages|input)", message)
+    tokens = int(in_messages[1]) if in_messages else max(numbers[1:], default=limit + 1)
+    return TooLong(limit, tokens)

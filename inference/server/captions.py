@@ -1,0 +1,65 @@
+"""`/v1/captions`: one picture, as a form's file or as base64 in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from inference.api import CaptionRequest, Inference
+from inference.wire import WrongRequest
+
+_ANYBODY = "anybody"
+
+
+async def read_form(request: web.Request, request_id: str) -> CaptionRequest:
+    """The fields `image` (a file), `prompt` and `user`. Raises WrongRequest, HTTPRequestEntityTooLarge."""
+    image = b""
+    words = {"prompt": "", "user": ""}
+    left = request.client_max_size
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                raise WrongRequest("", "the form must not be nested")
+            data = bytearray()
+            while piece := await part.read_chunk(2**16):
+                left -= len(piece)
+                if left < 0:
+                    raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.client_max_size - left)
+                data += piece
+            if part.name == "image":
+                image = bytes(data)
+            elif part.name in words:
+                words[part.name] = data.decode("utf-8", "replace")
+    except ValueError as error:
+        raise WrongRequest("", "the form is damaged") from error
+    return _request(request_id, image, **words)
+
+
+def read_json(body: Any, request_id: str) -> CaptionRequest:
+    """`{"image": base64 or a data: address, "prompt": text, "user": text}`. Raises WrongRequest."""
+    if not isinstance(body, dict):
+        raise WrongRequest("", "the body must be a JSON object or a form")
+    image, prompt, user = body.get("image"), body.get("prompt") or "", body.get("user") or ""
+    if not isinstance(image, str):
+        raise WrongRequest("image", "image must be base64")
+    if not isinstance(prompt, str) or not isinstance(user, str):
+        raise WrongRequest("prompt", "prompt and user must be text")
+    try:
+        data = base64.b64decode(image.rpartition(",")[2], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise WrongRequest("image", "image is not valid base64") from error
+    return _request(request_id, data, prompt, user)
+
+
+def _request(request_id: str, image: bytes, prompt: str, user: str) -> CaptionRequest:
+    return CaptionRequest(id=request_id, image=image, prompt=prompt, owner=user or _ANYBODY)
+
+
+async def caption(inference: Inference, request: CaptionRequest) -> dict[str, Any]:
+    """The reply. Raises InferenceError."""
+    done = await inference.caption(request)
+    return {"text": done.text, "model": inference.info.captioner, "timings": asdict(done.timings)}

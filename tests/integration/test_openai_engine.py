@@ -1,0 +1,284 @@
+"""The OpenAI-compatible engine against servers that behave badly, and against several of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from inference.api import Busy, ChatRequest, InferenceError, Message, Sampling, TooLong, Unavailable
+from inference.engines.openai import OpenAIEngine
+from inference.engines.openai_server import ServerOptions
+from inference.engines.openai_wire import guarded
+from inference.engines.port import Closed, Opened, Output, Piece
+from inference.models import engine_for
+from inference.service import LocalInference
+from tests.integration.test_engines import openai_engine
+from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming
+
+HELLO = streaming(chunk("Hel"), chunk("lo", finish="stop"), DONE)
+
+
+def ask(text: str = "hi", *, prefix: str = "", **sampling: Any) -> ChatRequest:
+    settings = Sampling(**{"max_new_tokens": 20, **sampling})
+    return ChatRequest(id="r", messages=(Message("user", text),), sampling=settings, owner="ann", prefix=prefix)
+
+
+@asynccontextmanager
+async def engine_over(*servers: OpenAIServer, **options: Any) -> AsyncIterator[OpenAIEngine]:
+    addresses = []
+    contexts = [server.serving() for server in servers]
+    try:
+        addresses = [await context.__aenter__() for context in contexts]
+        engine = OpenAIEngine(addresses, ServerOptions(silence_s=0.5, **options))
+        await engine.start()
+        yield engine
+        await engine.close()
+    finally:
+        for context in contexts:
+            await context.__aexit__(None, None, None)
+
+
+async def answer(engine: OpenAIEngine, request: ChatRequest | None = None) -> list[Output]:
+    async with aclosing(engine.generate(request or ask())) as outputs:
+        return [output async for output in outputs]
+
+
+def text_of(outputs: list[Output]) -> str:
+    return "".join(output.text for output in outputs if isinstance(output, Piece))
+
+
+async def failed(handler: Handler) -> tuple[str, InferenceError]:
+    """The text that came before the failure, and the failure."""
+    async with engine_over(OpenAIServer(handler)) as engine:
+        said: list[Output] = []
+        try:
+            async with aclosing(engine.generate(ask())) as outputs:
+                async for output in outputs:
+                    said.append(output)  # noqa: PERF401
+        except InferenceError as error:
+            return text_of(said), error
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize(
+    ("handler", "text", "why"),
+    [
+        (streaming(chunk("Hel"), 'data: {"choices": [{"del'), "Hel", "ended before"),
+        (streaming(chunk("Hel"), "data: {broken\n\n", DONE), "Hel", "no JSON"),
+        (streaming(chunk("Hel"), DONE), "Hel", "ended before"),
+        (streaming(chunk("Hel")), "Hel", "ended before"),
+        (streaming(chunk("Hel"), 'data: "text"\n\n', DONE), "Hel", "a chunk is"),
+        (streaming(chunk("Hel"), 'data: {"choices": 3}\n\n', DONE), "Hel", "ended before"),
+        (streaming(chunk("Hel"), 'data: {"error": {"message": "lost the GPU"}}\n\n'), "Hel", "lost the GPU"),
+        (streaming(chunk("Hel"), breaks=True), "Hel", "cannot be reached"),
+        (streaming(chunk("Hel"), hangs=True), "Hel", "silent"),
+        (streaming(hangs=True), "", "silent"),
+        (streaming("<html>Please log in</html>", content_type="text/html"), "", "text/html"),
+        (refusing(500), "", "no"),
+        (refusing(401), "", "PARTYLINE_INFERENCE__API_KEY"),
+        (refusing(400, {"message": "no such model"}), "", "no such model"),
+        (streaming(b"data: \xff\xfe\n\n"), "", "no JSON"),
+    ],
+    ids=[
+        "half an event", "invalid JSON", "no reason", "no end", "not an object", "odd choices", "error event",
+        "closes in the middle", "falls silent", "never begins", "HTML", "500", "401", "400", "odd bytes",
+    ],
+)  # fmt: skip
+async def test_a_bad_server_is_unavailable_and_the_text_so_far_stands(handler: Handler, text: str, why: str) -> None:
+    said, error = await failed(handler)
+    assert said == text
+    assert isinstance(error, Unavailable)
+    assert why in error.why
+
+
+async def test_a_missing_done_is_forgiven_when_the_answer_has_ended() -> None:
+    async with engine_over(OpenAIServer(streaming(chunk("Hello", finish="stop")))) as engine:
+        outputs = await answer(engine)
+    assert text_of(outputs) == "Hello"
+    assert outputs[-1] == Closed("stop", 1)
+
+
+@pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 5.0), ("1e9", 3600.0)])
+async def test_429_is_busy_for_as_long_as_the_server_says(header: str, wait_s: float) -> None:
+    server = OpenAIServer(refusing(429, headers={"Retry-After": header}))
+    async with engine_over(server) as engine:
+        with pytest.raises(Busy) as busy:
+            await answer(engine)
+        assert busy.value.retry_in_s == wait_s
+        with pytest.raises(Busy):
+            await answer(engine)
+    assert len(server.bodies) == 1, "a penalty is silence"
+
+
+async def test_reasoning_fields_become_thinking() -> None:
+    for name in ("reasoning_content", "reasoning"):
+        events = [chunk(**{name: "hm"}), chunk(**{name: " `x"}), chunk("42"), chunk(finish="stop"), DONE]
+        async with engine_over(OpenAIServer(streaming(*events))) as engine:
+            outputs = await answer(engine)
+            assert engine.info.reasoning
+        assert outputs[0] == Opened(outputs[0].prompt_tokens if isinstance(outputs[0], Opened) else 0, thinking=True)
+        assert text_of(outputs) == "hm `x\n</think>\n\n42"
+
+
+async def test_a_broken_server_is_passed_over_and_left_alone() -> None:
+    broken, well = OpenAIServer(refusing(503)), OpenAIServer(HELLO)
+    async with engine_over(broken, well) as engine:
+        for _ in range(4):
+            assert text_of(await answer(engine)) == "Hello"
+    assert len(broken.bodies) <= 1
+
+
+async def test_a_server_that_is_down_at_the_start_is_used_when_it_is_back() -> None:
+    now = [0.0]
+    well, other = OpenAIServer(HELLO), OpenAIServer(HELLO)
+    async with well.serving() as first:
+        async with other.serving() as second:
+            pass
+        engine = OpenAIEngine([second, first], ServerOptions(silence_s=0.5), clock=lambda: now[0])
+        await engine.start()
+        assert engine._replicas[0].failures == 1
+        assert text_of(await answer(engine)) == "Hello"
+        engine._replicas[0].client = engine._replicas[1].client
+        now[0] = 100.0
+        engine._replicas[1].outstanding = 1
+        listed = well.listed
+        await answer(engine)
+        assert well.listed == listed + 1, "it passed a health check"
+        assert engine._replicas[0].failures == 0
+        await engine.close()
+
+
+async def test_the_least_busy_server_is_asked() -> None:
+    slow, other = OpenAIServer(streaming(chunk("a"), hangs=True)), OpenAIServer(streaming(chunk("a"), hangs=True))
+    async with engine_over(slow, other) as engine:
+        streams = [engine.generate(ask()) for _ in range(4)]
+        for stream in streams:
+            await anext(stream)
+        assert (len(slow.bodies), len(other.bodies)) == (2, 2)
+        for stream in streams:
+            await stream.aclose()
+        assert [replica.outstanding for replica in engine._replicas] == [0, 0]
+
+
+async def test_closing_the_generator_closes_the_connection() -> None:
+    server = OpenAIServer(streaming(chunk("a"), hangs=True))
+    async with engine_over(server) as engine:
+        async with aclosing(engine.generate(ask())) as outputs:
+            await anext(outputs)
+        await server.gone.wait()
+
+
+async def test_further_sampling_fields_are_left_out_for_a_server_that_refuses_them() -> None:
+    async def strict(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if "top_k" in body:
+            return await refusing(400, {"message": "Unrecognized request argument supplied: top_k"})(request, body)
+        return await HELLO(request, body)
+
+    server = OpenAIServer(strict)
+    async with engine_over(server) as engine:
+        for _ in range(2):
+            assert text_of(await answer(engine, ask(top_k=5, seed=3))) == "Hello"
+    assert ["top_k" in body for body in server.bodies] == [True, False, False]
+    assert server.bodies[-1]["seed"] == 3
+
+
+async def test_vllm_gets_its_fields_and_goes_on_from_a_prefix() -> None:
+    server = OpenAIServer(HELLO, {"owned_by": "vllm", "max_model_len": 2048})
+    async with engine_over(server) as engine:
+        assert engine.info.holds_prefix
+        assert engine.info.context_tokens == 2048
+        await answer(engine, ask(prefix="Well, ", top_k=5, repetition_penalty=1.2, min_new_tokens=2))
+    body = server.bodies[-1]
+    assert (body["top_k"], body["repetition_penalty"], body["min_tokens"]) == (5, 1.2, 2)
+    assert body["continue_final_message"] is True
+    assert body["messages"][-1] == {"role": "assistant", "content": "Well, "}
+
+
+async def test_vllm_counts_the_prompt_and_shows_that_the_template_began_the_reasoning() -> None:
+    server = OpenAIServer(streaming(chunk("hm</think>"), chunk("42", finish="stop"), DONE), {"owned_by": "vllm"})
+    server.tokens = ["<｜User｜>", "hi", "<｜Assistant｜>", "<think>", "Ċ"]
+    async with engine_over(server) as engine:
+        assert engine.info.reasoning
+        assert await engine.count_tokens([Message("user", "hi")]) == 5
+        assert (await answer(engine))[0] == Opened(5, thinking=True)
+    assert server.bodies[-1]["max_tokens"] == 20
+
+
+async def test_a_server_that_cannot_go_on_is_told_to_and_its_reasoning_is_dropped() -> None:
+    server = OpenAIServer(streaming(chunk("<think>hm</think>"), chunk("lo"), chunk(finish="stop"), DONE))
+    async with engine_over(server) as engine:
+        assert not engine.info.holds_prefix
+        assert text_of(await answer(engine, ask(prefix="Hel"))) == "lo"
+    assert [message["role"] for message in server.bodies[-1]["messages"]] == ["user", "assistant", "user"]
+
+
+async def test_an_answer_that_does_not_fit_is_shortened_and_a_prompt_that_does_not_is_too_long() -> None:
+    sentence = "This model's maximum context length is {} tokens. However, you requested {} tokens ({} in the messages"
+
+    async def vllm(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if len(body["messages"][0]["content"]) > 100:
+            return await refusing(400, {"message": sentence.format(100, 140, 120)})(request, body)
+        if body["max_tokens"] > 90:
+            return await refusing(400, {"message": sentence.format(100, 210, 10)})(request, body)
+        return await HELLO(request, body)
+
+    server = OpenAIServer(vllm)
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine, ask(max_new_tokens=200))) == "Hello"
+        assert server.bodies[-1]["max_tokens"] == 90
+        with pytest.raises(TooLong) as long:
+            await answer(engine, ask("word " * 100))
+    assert (long.value.limit, long.value.tokens) == (100, 120)
+
+
+@pytest.mark.parametrize("mark", ["<|im_end|>", "<｜User｜>", "<think>", "</think>", "</s>", "[/INST]"])
+async def test_control_tokens_that_people_type_do_not_reach_the_server(mark: str) -> None:
+    server = OpenAIServer(HELLO)
+    async with engine_over(server) as engine:
+        await answer(engine, ask(f"hi{mark} there"))
+    sent = server.bodies[-1]["messages"][0]["content"]
+    assert mark not in sent
+    assert sent.replace("\u200b", "") == f"hi{mark} there"
+
+
+def test_ordinary_text_is_not_touched() -> None:
+    code = "a < b | c; <div>; x[INSTANCE]; if (a<|b|) {}"
+    assert guarded(code).replace("<\u200b|b", "<|b") == code
+    assert guarded("<b>bold</b> <span>") == "<b>bold</b> <span>"
+
+
+async def test_the_length_of_a_prompt_is_estimated_where_no_server_tells() -> None:
+    async with engine_over(OpenAIServer(HELLO), context_tokens=1000) as engine:
+        assert engine.info.context_tokens == 1000
+        assert 10 < await engine.count_tokens([Message("user", "hello " * 10)]) < 40
+
+
+async def test_an_answer_goes_through_the_service_with_its_reasoning_apart() -> None:
+    events = [chunk(reasoning_content="hm"), chunk("42"), chunk(finish="stop"), DONE]
+    async with engine_over(OpenAIServer(streaming(*events))) as engine:
+        service = LocalInference(engine, clock=lambda: 0.0)
+        async with aclosing(service.stream(ask())) as stream:
+            said = [(type(event).__name__, getattr(event, "text", "")) async for event in stream]
+    assert said[:-1] == [("Thinking", "hm"), ("Thinking", "\n"), ("Text", "42")]
+
+
+async def test_what_is_no_openai_server_is_named_at_the_start() -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
+        await engine_for("http://127.0.0.1:9/v1", None).start()  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="no address"):
+        engine_for("http://", None)  # type: ignore[arg-type]
+
+
+async def test_a_real_server_keeps_seed_prefix_and_stop_words() -> None:
+    async with openai_engine() as engine:
+        sea = "Write one sentence about the sea."
+        first, second = [text_of(await answer(engine, ask(sea, seed=7))) for _ in range(2)]
+        assert first == second
+        whole = text_of(await answer(engine, ask(sea, temperature=0, max_new_tokens=12)))
+        half = text_of(await answer(engine, ask(sea, temperature=0, max_new_tokens=6)))
+        assert half + text_of(await answer(engine, ask(sea, temperature=0, max_new_tokens=6, prefix=half))) == whole
+        word = whole.split()[3]
+        assert text_of(await answer(engine, ask(sea, temperature=0, stop=(word,)))) == whole[: whole.index(word)]
+        assert engine.info.context_tokens == 512

@@ -1,0 +1,362 @@
+"""`partyline serve` as its clients see it: the official `openai` client, forms, probes, keys, limits."""
+
+import asyncio
+import base64
+import io
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from yarl import URL
+
+from inference.api import CaptionRequest, ChatRequest, Message, Sampling, Text, Unavailable
+from inference.engines.openai import OpenAIEngine
+from inference.engines.openai_server import ServerOptions
+from inference.engines.port import Piece
+from inference.remote import RemoteInference
+from inference.server.http import InferenceServer, ServerBounds
+from inference.service import LocalInference
+from tests.fakes import script, scripted_inference
+from tests.integration.test_cli import Partyline
+
+KEY = "the key"
+SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
+THINK = {"match": "think", "answer": "<think>hm hm</think>\n\nforty two"}
+
+
+@dataclass
+class Served:
+    """One service over HTTP and what speaks to it."""
+
+    address: str
+    local: LocalInference
+    client: openai.AsyncOpenAI
+    http: aiohttp.ClientSession
+
+    async def post(self, path: str, body: Any, **options: Any) -> tuple[int, dict[str, Any]]:
+        async with self.http.post(self.address + path, json=body, **options) as response:
+            return response.status, await response.json()
+
+    async def idle(self) -> None:
+        async with asyncio.timeout(5):
+            await self.local._chats.idle.wait()
+
+
+@asynccontextmanager
+async def serve(local: LocalInference, **bounds: Any) -> AsyncIterator[Served]:
+    async with InferenceServer(local, KEY, ServerBounds(port=0, **bounds)).serving() as address:
+        client = await asyncio.to_thread(openai.AsyncOpenAI, base_url=f"{address}/v1", api_key=KEY, max_retries=0)
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
+            yield Served(address, local, client, http)
+        await client.close()
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with scripted_inference(script(tmp_path, SLOW, THINK), slots=2) as local, serve(local) as made:
+        yield made
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "default", "messages": [{"role": "user", "content": text}], **more}
+
+
+async def test_the_official_client_gets_an_answer(served: Served) -> None:
+    done = await served.client.chat.completions.create(**chat("say this back", temperature=0.3, seed=5))
+    assert done.choices[0].message.content == "say this back"
+    assert done.choices[0].finish_reason == "stop"
+    assert done.usage is not None
+    assert (done.usage.completion_tokens, done.usage.total_tokens) == (3, 10)
+    models = await served.client.models.list()
+    assert [model.id for model in models.data] == [served.local.info.name]
+
+
+async def test_the_official_client_streams(served: Served) -> None:
+    options = {"include_usage": True}
+    stream = await served.client.chat.completions.create(**chat("think", stream=True, stream_options=options))
+    chunks = [chunk async for chunk in stream]
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert "".join(delta.content or "" for delta in deltas) == "forty two"
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "hm hm"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens_details is not None
+    assert chunks[-1].usage.completion_tokens_details.reasoning_tokens == 1
+
+
+async def test_every_chunk_has_a_choice_unless_more_was_asked_for(served: Served) -> None:
+    stream = await served.client.chat.completions.create(**chat("hello", stream=True))
+    assert all([chunk.choices async for chunk in stream])
+
+
+async def test_an_answer_cut_by_max_tokens_says_length(served: Served) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        done = await served.client.chat.completions.create(**chat("slow", **{name: 3}))
+        assert done.choices[0].finish_reason == "length"
+        assert done.usage is not None
+        assert done.usage.completion_tokens == 3
+
+
+async def test_a_client_that_goes_away_frees_its_slot(served: Served) -> None:
+    for _ in range(4):
+        stream = await served.client.chat.completions.create(**chat("slow", stream=True))
+        await anext(aiter(stream))
+        await stream.close()
+    await served.idle()
+    # Nothing has been sent to this one when it leaves.
+    task = asyncio.ensure_future(served.client.chat.completions.create(**chat("slow")))
+    while not served.local.load.running["text"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await served.idle()
+
+
+async def test_no_key_no_answer(served: Served) -> None:
+    for headers in ({"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer \xe9"}):
+        status, body = await served.post("/v1/chat/completions", chat("hi"), headers=headers)
+        assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+    other = served.client.with_options(api_key="wrong")
+    with pytest.raises(openai.AuthenticationError):
+        await other.models.list()
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0]",
+        ),
+        (chat("hi", temperature=3), "temperature"),
+        (chat("hi", temperature="warm"), "temperature"),
+        (chat("hi", max_tokens=0), "max_tokens"),
+        (chat("hi", max_tokens=True), "max_tokens"),
+        (chat("hi", top_k=-2), "top_k"),
+        (chat("hi", seed=-1), "seed"),
+        (chat("hi", stop=[""]), "stop"),
+        (chat("hi", stop=7), "stop"),
+        (chat("hi", n=2), "n"),
+        (chat("hi", tools=[{"type": "function"}]), "tools"),
+        (chat("hi", model=["a"]), "model"),
+        (chat("hi", user=7), "user"),
+        (chat("hi", stream=True, stream_options=7), "stream_options"),
+        (chat("hi", continue_final_message=True), "continue_final_message"),
+        ([], None),
+    ],
+)
+async def test_a_wrong_request_is_400_and_names_its_field(served: Served, body: Any, param: str | None) -> None:
+    status, reply = await served.post("/v1/chat/completions", body)
+    assert (status, reply["error"]["type"], reply["error"]["param"]) == (400, "invalid_request_error", param)
+    assert reply["error"]["message"]
+
+
+async def test_what_is_no_json_no_path_or_no_model(served: Served) -> None:
+    async with served.http.post(f"{served.address}/v1/chat/completions", data=b"{") as response:
+        assert response.status == 400
+    async with served.http.post(f"{served.address}/v1/chat/completions", data=b"[" * 90_000) as response:
+        assert response.status == 400
+    status, body = await served.post("/v1/nowhere", {})
+    assert (status, body["error"]["type"]) == (404, "invalid_request_error")
+    with pytest.raises(openai.NotFoundError) as error:
+        await served.client.chat.completions.create(**chat("hi") | {"model": "gpt-9"})
+    assert error.value.code == "model_not_found"
+
+
+async def test_too_long_and_busy_have_openais_words(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"slots": 1, "max_waiting": 1, "context_tokens": 100}
+    async with scripted_inference(script(tmp_path, SLOW), **limits) as local, serve(local) as served:
+        with pytest.raises(openai.BadRequestError) as long:
+            await served.client.chat.completions.create(**chat("word " * 200))
+        assert long.value.code == "context_length_exceeded"
+        streams = [await served.client.chat.completions.create(**chat("slow", stream=True)) for _ in range(2)]
+        with pytest.raises(openai.RateLimitError) as busy:
+            await served.client.chat.completions.create(**chat("slow"))
+        assert int(busy.value.response.headers["Retry-After"]) >= 1
+        for stream in streams:
+            await stream.close()
+
+
+async def test_a_request_that_is_too_large_or_too_slow_is_refused(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path)) as local, serve(local, request_bytes=1000, read_s=0.2) as served:
+        status, body = await served.post("/v1/chat/completions", chat("x" * 2000))
+        assert (status, body["error"]["type"]) == (413, "invalid_request_error")
+        form = aiohttp.FormData()
+        form.add_field("image", b"x" * 2000, filename="x")
+        async with served.http.post(f"{served.address}/v1/captions", data=form) as response:
+            assert response.status == 413
+            assert "error" in await response.json()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(5)
+
+        async with served.http.post(f"{served.address}/v1/chat/completions", data=slowly()) as response:
+            assert response.status == 408
+
+
+async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
+    line = {"match": "long", "answer": "x" * 16_000_000, "tokens_per_s": 1e9}
+    limits: dict[str, Any] = {"slots": 1, "context_tokens": 10_000_000}
+    async with scripted_inference(script(tmp_path, line), **limits) as local, serve(local, read_s=0.3) as served:
+        url = URL(served.address)
+        reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+        body = json.dumps(chat("long", stream=True, max_tokens=9_000_000))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert b"200" in await reader.readline()
+        await served.idle()
+        writer.close()
+
+
+async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.server.chat._BEAT_S", 0.05)
+    running = [await served.client.chat.completions.create(**chat("slow", stream=True, user=f"u{n}")) for n in range(2)]
+    body = chat("hello", stream=True, user="other")
+    async with served.http.post(f"{served.address}/v1/chat/completions", json=body) as response:
+        seen = b""
+        while seen.count(b": still here") < 2:
+            seen += await response.content.readline()
+        for stream in running:
+            await stream.close()
+        seen += await response.read()
+    assert b'"content":"hello"' in seen
+    assert seen.endswith(b"data: [DONE]\n\n")
+
+
+async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:
+    form = aiohttp.FormData({"prompt": "I see", "user": "ann"})
+    form.add_field("image", io.BytesIO(b"1234"), filename="a.png")
+    async with served.http.post(f"{served.address}/v1/captions", data=form) as response:
+        body = await response.json()
+    assert (body["text"], body["model"]) == ("I see 4 bytes", "fake captioner")
+    plain = base64.b64encode(b"12345").decode()
+    for image in (plain, f"data:image/png;base64,{plain}"):
+        assert (await served.post("/v1/captions", {"image": image}))[1]["text"] == "a picture of 5 bytes"
+    bad = base64.b64encode(b"bad").decode()
+    unusable: list[Any] = [{"image": "%"}, {"image": 7}, {}, {"image": ""}, {"image": bad}, []]
+    for wrong in [*unusable, {"image": plain, "prompt": 7}]:
+        status, body = await served.post("/v1/captions", wrong)
+        assert (status, body["error"]["type"]) == (400, "invalid_request_error"), wrong
+
+
+async def test_probes_and_figures_need_no_key(served: Served) -> None:
+    await served.client.chat.completions.create(**chat("hello"))
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{served.address}/healthz") as response:
+            assert response.status == 200
+        async with http.get(f"{served.address}/readyz") as response:
+            assert (response.status, (await response.json())["status"]) == (200, "ready")
+        async with http.get(f"{served.address}/metrics") as response:
+            figures = await response.text()
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert 'partyline_requests_total{path="/v1/chat/completions",status="200"} 1' in figures
+    assert 'partyline_answers_total{reason="stop"} 1' in figures
+    assert 'partyline_running{lane="text"} 0' in figures
+    line = re.compile(r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"\n]*"(,\w+="[^"\n]*")*\})? -?[\d.e+]+)$')
+    assert all(line.match(row) for row in figures.splitlines())
+    assert figures.endswith("\n")
+
+
+async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path)) as local:
+        local._become("loading")
+        async with serve(local) as served:
+            async with served.http.get(f"{served.address}/healthz") as response:
+                assert response.status == 200
+            async with served.http.get(f"{served.address}/readyz") as response:
+                assert (response.status, (await response.json())["status"]) == (503, "loading")
+            with pytest.raises(openai.InternalServerError):
+                await served.client.models.list()
+            remote = RemoteInference(served.address, KEY, clock=time.monotonic)
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(remote.start())
+                await asyncio.sleep(0.1)
+                assert not waiting.done()
+                local._become("ready")
+            assert remote.info == local.info
+            await remote.close()
+
+
+async def test_what_is_no_service_is_named_at_the_start(served: Served) -> None:
+    for address, key, why in (
+        ("http://127.0.0.1:9", KEY, "does not answer"),
+        (served.address, "wrong", "PARTYLINE_INFERENCE__API_KEY"),
+        (f"{served.address}/v1", KEY, "not ready"),
+    ):
+        remote = RemoteInference(address, key, clock=time.monotonic)
+        with pytest.raises(Unavailable, match=why):
+            await remote.start()
+        await remote.close()
+
+
+async def test_a_service_that_vanishes_keeps_the_text_so_far(tmp_path: Path) -> None:
+    said = ""
+    async with scripted_inference(script(tmp_path, SLOW)) as local:
+        async with serve(local) as served:
+            remote = RemoteInference(served.address, KEY, clock=time.monotonic)
+            await remote.start()
+            asked = ChatRequest(id="r", messages=(Message("user", "slow"),), sampling=Sampling(), owner="ann")
+            stream = remote.stream(asked)
+            while not said:
+                event = await anext(stream)
+                said += event.text if isinstance(event, Text) else ""
+        with pytest.raises(Unavailable):
+            async for _ in stream:
+                pass
+        with pytest.raises(Unavailable):
+            await remote.caption(CaptionRequest(id="c", image=b"1", owner="ann"))
+        with pytest.raises(Unavailable):
+            await remote.count_tokens([Message("user", "x")])
+        await remote.close()
+
+
+async def test_our_own_engine_can_use_it_too(served: Served) -> None:
+    engine = OpenAIEngine([f"{served.address}/v1"], ServerOptions(key=KEY))
+    await engine.start()
+    assert engine.info.holds_prefix
+    assert engine.info.context_tokens == served.local.info.context_tokens
+    asked = ChatRequest(
+        id="r", messages=(Message("user", "say this back"),), sampling=Sampling(), owner="ann", prefix="say this"
+    )
+    async with aclosing(engine.generate(asked)) as outputs:
+        text = "".join([output.text async for output in outputs if isinstance(output, Piece)])
+    assert text == " back"
+    assert await engine.count_tokens([Message("user", "say this back")]) == 7
+    await engine.close()
+
+
+def test_the_command_prints_a_key_once_and_bots_use_it(tmp_path: Path) -> None:
+    partyline = Partyline(tmp_path)
+    command = partyline.command("serve", "--port", "0")
+    with subprocess.Popen(command, cwd=tmp_path, env=partyline.environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            key = process.stdout.readline().rpartition(": ")[2].strip()
+            address = process.stdout.readline().partition("on ")[2].partition(",")[0]
+            assert "ready" in process.stdout.readline()
+            environ = {"PARTYLINE_MODEL": f"partyline+{address}", "PARTYLINE_INFERENCE__API_KEY": key}
+            done = partyline("ask", "think", "--json", **environ)
+            last = json.loads(done.stdout.splitlines()[-1])
+            assert (done.returncode, last["text"]) == (0, "forty two"), done.stderr
+            refused = partyline("ask", "think", **environ | {"PARTYLINE_INFERENCE__API_KEY": "wrong"})
+            assert refused.returncode == 1
+            assert "PARTYLINE_INFERENCE__API_KEY" in refused.stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert partyline("serve", PARTYLINE_MODEL="partyline+http://127.0.0.1:1").returncode == 2
+    assert partyline("serve", "--port", "99999").returncode == 2

@@ -1,0 +1,206 @@
+"""An engine that dies or hangs is replaced and its requests go on; cancelling at random moments leaks nothing."""
+
+import asyncio
+import gc
+import random
+import threading
+import time
+import tracemalloc
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.api import ChatRequest, Finished, Message, OutOfMemory, Sampling, Text, Unavailable
+from inference.engines.llamacpp import LlamaOptions
+from inference.engines.port import Closed, Died, Opened, Output, Piece
+from inference.engines.scripted import ScriptedEngine
+from inference.models import engine_for
+from inference.service import LocalInference
+from inference.supervisor import SupervisedEngine
+from tests.fakes import script, served
+
+SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
+STORY = {"match": "story", "answer": "once upon a time there was a queue", "tokens_per_s": 400}
+
+
+class Frail(ScriptedEngine):
+    """Fails after `after` outputs: "dies", "hangs", or "lies" (any other exception)."""
+
+    fails: str = ""
+    after: int = 2
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        left = self.after
+        async with aclosing(super().generate(request)) as outputs:
+            async for output in outputs:
+                if self.fails and left == 0:
+                    await self._fail()
+                left -= 1
+                yield output
+
+    async def _fail(self) -> None:
+        if self.fails == "dies":
+            raise Died("the thread is gone")
+        if self.fails == "starves":
+            raise MemoryError("no")
+        if self.fails == "hangs":
+            await asyncio.Event().wait()
+        raise ValueError("a defect")
+
+
+class Makers:
+    """Makes engines: those named in `fails` first, sound ones after them."""
+
+    def __init__(self, path: Path, *fails: str, after: int = 2, holds_prefix: bool = True) -> None:
+        self._path, self._fails, self._after, self._holds_prefix = path, list(fails), after, holds_prefix
+        self.made: list[Frail] = []
+
+    def __call__(self) -> Frail:
+        engine = Frail(self._path, slots=4)
+        engine._info = replace(engine.info, holds_prefix=self._holds_prefix)
+        engine.fails, engine.after = (self._fails.pop(0) if self._fails else ""), self._after
+        self.made.append(engine)
+        return engine
+
+
+def ask(text: str, id: str = "r", owner: str = "ann") -> ChatRequest:
+    return ChatRequest(id=id, messages=(Message("user", text),), sampling=Sampling(), owner=owner)
+
+
+async def outputs(engine: SupervisedEngine, request: ChatRequest) -> list[Output]:
+    async with aclosing(engine.generate(request)) as stream:
+        return [output async for output in stream]
+
+
+async def supervised(make: Makers, silence_s: float = 0.3) -> SupervisedEngine:
+    engine = SupervisedEngine(make, silence_s=silence_s)
+    await engine.start()
+    return engine
+
+
+@pytest.mark.parametrize("fault", ["dies", "hangs"])
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_an_answer_goes_on_with_a_new_engine(tmp_path: Path, fault: str, after: int) -> None:
+    make = Makers(script(tmp_path, STORY), fault, after=after)
+    engine = await supervised(make)
+    stream = await outputs(engine, ask("story"))
+    assert [type(output) for output in stream].count(Opened) == 1
+    assert "".join(output.text for output in stream if isinstance(output, Piece)) == STORY["answer"]
+    assert isinstance(stream[-1], Closed)
+    assert stream[-1].completion_tokens == sum(output.tokens for output in stream if isinstance(output, Piece))
+    assert (engine.restarts, len(make.made)) == (1, 2)
+
+
+async def test_text_that_cannot_be_continued_stands_and_the_request_fails(tmp_path: Path) -> None:
+    engine = await supervised(Makers(script(tmp_path, STORY), "dies", holds_prefix=False))
+    said = []
+    with pytest.raises(Unavailable):
+        async with aclosing(engine.generate(ask("story"))) as stream:
+            said += [output async for output in stream]
+    assert "".join(o.text for o in await outputs(engine, ask("story")) if isinstance(o, Piece)) == STORY["answer"]
+
+
+async def test_a_request_that_kills_engines_does_not_kill_them_for_ever(tmp_path: Path) -> None:
+    make = Makers(script(tmp_path, STORY), *["dies"] * 9, after=0)
+    engine = await supervised(make)
+    with pytest.raises(Unavailable):
+        await outputs(engine, ask("story"))
+    assert len(make.made) == 2
+
+
+async def test_running_and_waiting_requests_all_go_on(tmp_path: Path) -> None:
+    make = Makers(script(tmp_path, STORY), "hangs")
+    service = LocalInference(await supervised(make), clock=time.monotonic)
+    await service.start()
+
+    async def answer(number: int) -> str:
+        async with aclosing(service.stream(ask("story", id=f"r{number}", owner=f"o{number}"))) as events:
+            return "".join([event.text async for event in events if isinstance(event, Text)])
+
+    assert set(await asyncio.gather(*map(answer, range(12)))) == {STORY["answer"]}
+    assert len(make.made) == 2
+    await service.close()
+
+
+async def test_an_engine_that_does_not_come_back_is_tried_again_by_the_next_request(tmp_path: Path) -> None:
+    path = script(tmp_path, STORY)
+    engine = await supervised(Makers(path, "dies", after=0))
+    moved = path.rename(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await outputs(engine, ask("story"))
+    moved.rename(path)
+    assert isinstance((await outputs(engine, ask("story")))[-1], Closed)
+
+
+async def test_a_defect_is_no_death_and_no_memory_is_the_requests_own_failure(tmp_path: Path) -> None:
+    make = Makers(script(tmp_path, STORY), "lies")
+    engine = await supervised(make)
+    with pytest.raises(ValueError, match="defect"):
+        await outputs(engine, ask("story"))
+    engine = await supervised(Makers(script(tmp_path, STORY), "starves"))
+    with pytest.raises(OutOfMemory):
+        await outputs(engine, ask("story"))
+    assert engine.restarts == 0
+
+
+async def cancelled(service: LocalInference, number: int, dice: random.Random) -> None:
+    """One answer that is given up at a random moment, in one of the three ways there are."""
+    request = ask("slow", id=f"r{number}", owner=f"o{number % 7}")
+    way, moment = dice.randrange(3), dice.random() * 0.02
+
+    async def read() -> Finished | None:
+        async with aclosing(service.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event
+                if way == 0 and dice.random() < 0.1:
+                    return None
+        return None
+
+    task = asyncio.ensure_future(read())
+    await asyncio.sleep(moment)
+    if way == 1:
+        task.cancel()
+    else:
+        service.cancel(request.id)
+    await asyncio.wait([task])
+    if not task.cancelled() and (ended := task.result()) is not None:
+        assert ended.reason == "cancelled"
+
+
+@pytest.mark.parametrize("engine", ["scripted", "demo"])
+@pytest.mark.parametrize("where", ["local", "remote"])
+async def test_200_cancels_at_random_moments_leak_nothing(tmp_path: Path, engine: str, where: str) -> None:
+    reference = "demo" if engine == "demo" else f"scripted:{script(tmp_path, SLOW)}"
+    options = LlamaOptions(slots=4, context_tokens=256, threads=1)
+    local = LocalInference(SupervisedEngine(lambda: engine_for(reference, options), silence_s=60), clock=time.monotonic)
+    await local.start()
+    dice = random.Random(1)
+    async with served(local) as remote:
+        service = local if where == "local" else remote
+
+        async def round_of(first: int, count: int) -> tuple[int, int, int]:
+            for start in range(first, first + count, 8):
+                await asyncio.gather(*(cancelled(service, n, dice) for n in range(start, start + 8)))  # type: ignore[arg-type]
+            async with asyncio.timeout(20):
+                await local._chats.idle.wait()
+            gc.collect()
+            return threading.active_count(), len(asyncio.all_tasks()), tracemalloc.get_traced_memory()[0]
+
+        await round_of(0, 48)
+        tracemalloc.start()
+        threads, tasks, _ = await round_of(100, 48)
+        held = tracemalloc.get_traced_memory()[0]
+        after = await round_of(1000, 200)
+        tracemalloc.stop()
+        assert after[0] <= threads
+        assert after[1] <= tasks + 8, "the server may still be closing the last connections"
+        assert after[2] - held < 100_000
+        assert not local._chats._tickets
+        assert not local._chats._queue._owners
+        async with aclosing(service.stream(ask("hello", id="last"))) as events:
+            assert isinstance([event async for event in events][-1], Finished)
+    await local.close()
