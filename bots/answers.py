@@ -258,7 +258,7 @@ class _Answer:
             id=self._place.request_id,
             messages=asked.messages,
             sampling=await self._remaining(asked),
-            owner=self._place.person,
+            owner=self._profile.owner,
             prefix=self._prefix() + opening,
         )
         async with aclosing(self._answer(request, opening)) as events:

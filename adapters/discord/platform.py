@@ -84,11 +84,13 @@ class Platform:
         """A new session, at the start and whenever Discord could not resume the old one."""
         if self.client is None:
             return
-        first = not self.ready.is_set()
         self.ready.set()
-        if first:
-            self._begin(self.answers.take_up())
         await read_missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
+
+    async def take_up(self) -> None:
+        """Answers what processes that died have left, until it is cancelled."""
+        await self.ready.wait()
+        await self.answers.take_up()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(_alone(work))
@@ -116,6 +118,7 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
             platform = Platform(bot, outboxes, storage, settings, tasks)
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
+            tasks.create_task(_alone(platform.take_up()))
             tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
             yield await _first_line(platform, connection)
             await _wait(platform.answers.idle, _FINISH_S)

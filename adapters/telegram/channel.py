@@ -64,10 +64,13 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A send that has not been answered: its message, if there is one, came after message `after`."""
+    """A send that has not been answered: its message, if there is one, came after message `after`.
+
+    `replies_to`: the message that it must reply to; None where there is no need to look.
+    """
 
     after: int | None
-    frame: Frame | None
+    replies_to: int | None = None
 
 
 class TelegramChannel:
@@ -94,7 +97,8 @@ class TelegramChannel:
         self._limits = limits
         self._sightings = sightings
         self._attempts: dict[str, _Attempt] = {}
-        self._left = _Attempt(None if asked is None else int(asked), None)
+        question = None if asked is None else int(asked)
+        self._left = _Attempt(question, question)
         """What an earlier process may have sent and not lived to record."""
         self._is_recorded = is_recorded
         self._moved: dict[str, str] = {}
@@ -114,7 +118,7 @@ class TelegramChannel:
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         """Only the first message of a reply rings, the one that answers something."""
         text = render(frame)
-        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id), frame)
+        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id))
         return await self._posted(
             nonce,
             self._bot.send_message,
@@ -130,7 +134,8 @@ class TelegramChannel:
         """Telegram cannot be asked for a nonce, but a bot can edit its own messages alone.
 
         So the few ids after the newest known message are tried: what can be edited there is the message whose send
-        was not answered, for only one call is in flight in a chat.
+        was not answered, for only one call is in flight in a chat. After a restart more may have happened, so there
+        only a message counts that replies to the one that is answered.
         """
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:
@@ -140,7 +145,7 @@ class TelegramChannel:
                 continue
             if self._is_recorded is not None and await self._is_recorded(str(message_id)):
                 continue
-            if await self._is_ours(message_id, attempt.frame):
+            if await self._is_ours(message_id, attempt.replies_to):
                 self._settle(nonce, message_id)
                 return str(message_id)
         return None
@@ -170,7 +175,7 @@ class TelegramChannel:
         await self._call(self._bot.send_chat_action, action=ChatAction.TYPING, message_thread_id=self._thread_id)
 
     async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
-        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id), None)
+        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id))
         return await self._posted(
             nonce,
             self._bot.send_document,
@@ -190,16 +195,16 @@ class TelegramChannel:
         self._sightings.sent(self._chat_id, message_id)
         self._attempts.pop(nonce, None)
 
-    async def _is_ours(self, message_id: int, frame: Frame | None) -> bool:
-        """Whether the bot may edit this message; raises what does not tell."""
+    async def _is_ours(self, message_id: int, replies_to: int | None) -> bool:
+        """Whether the bot may edit this message of this chat; raises what does not tell."""
         try:
-            if frame is None:
-                await self._call(self._bot.edit_message_reply_markup, message_id=message_id)
-            else:
-                await self.edit(str(message_id), frame)
+            message = await self._call(self._bot.edit_message_reply_markup, message_id=message_id)
         except (MessageGone, Rejected) as error:
-            return is_not_modified(error.__cause__)
-        return True
+            return replies_to is None and is_not_modified(error.__cause__)
+        if not isinstance(message, Message) or message.chat.id != self._chat_id:
+            return False
+        question = message.reply_to_message
+        return replies_to is None or (question is not None and question.message_id == replies_to)
 
     async def _call(self, method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
         try:

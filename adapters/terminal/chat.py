@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import secrets
 import shutil
 import signal
 import sys
@@ -40,6 +41,7 @@ class _Conversation:
         colour = sys.stdout.isatty()
         self._channel = TerminalChannel(_write, colour=colour, width=shutil.get_terminal_size().columns)
         self._person = Person(f"terminal:{_user()}", _user())
+        self._run_id = secrets.token_hex(8)  # what was said in another run is another event
         self._numbers = count(1)
         self._answering = False
         self._interrupted = asyncio.Event()
@@ -79,7 +81,7 @@ class _Conversation:
             self._answering = False
 
     def _incoming(self, text: str, pictures: tuple[Picture, ...] = ()) -> Incoming:
-        event_id = str(next(self._numbers))
+        event_id = f"{self._run_id}-{next(self._numbers)}"
         return Incoming(event_id=event_id, chat=CHAT, author=self._person, text=text, pictures=pictures)
 
 
