@@ -249,10 +249,12 @@ async def lives(
         death = group.create_task(life.dead.wait())
         work = group.create_task(handle(chat, incoming, outboxes, channel))
         await asyncio.wait([death, work], return_when=asyncio.FIRST_COMPLETED)
-        if life.dead.is_set():
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
         death.cancel()
+        # Once is not enough: what cleans up after itself waits for a storage that never answers again.
+        while life.dead.is_set() and (rest := asyncio.all_tasks() - {asyncio.current_task()}):
+            for task in rest:
+                task.cancel()
+            await asyncio.sleep(0)
     return not life.dead.is_set()
 
 

@@ -26,7 +26,15 @@ DATA = {
         "INSERT INTO posts VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
         "INSERT INTO names VALUES ('web:ann', 'Ann', 'ann')",
     ),
-    "0002": ("INSERT INTO inbox VALUES ('telegram:1', 'e', 1, 'c', '{}', 3.5, false)",),
+    "0002": (
+        "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered) "
+        "VALUES ('telegram:1', 'e', 1, 'c', '{}', 3.5, false), ('telegram:1', 'old', 2, 'c', 'words', 3.5, true)",
+    ),
+    "0003": (
+        "INSERT INTO replies VALUES "
+        "('c', 'e', 'a', 'web:ann', 'streaming', 'q', '{\"x\": 1}', '', false, 3.5, 'dead'), "
+        "('c', 'old', 'b', 'web:ann', 'done', NULL, 'words', 'words', true, 3.5, 'dead')",
+    ),
 }
 """What a version's tables hold, beside what those before it hold."""
 
@@ -63,4 +71,6 @@ async def test_an_older_database_keeps_everything(
             left = Received(account="telegram:1", id="e", chat="c", payload="{}", received_at=3.5)
             assert await storage.unanswered("telegram:1") == [left]
         async with database.read() as connection:
+            for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
+                assert set(await connection.scalars(text(f"SELECT {column}"))) <= {""}
             assert await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == HEAD

@@ -78,8 +78,7 @@ def test_no_secret_is_ever_printed() -> None:
         "TELEGRAM_TOKEN": "s3cret",
     }
     settings = load(None, environ)
-    lines, missing = report(settings)
-    assert missing
+    lines, _ = report(settings)
     assert "s3cret" not in "\n".join(lines) + repr(settings).replace("ann:s3cret", "")
     assert "discord.token = (set)" in "\n".join(lines)
     assert "s3cret" not in problems({"PARTYLINE_DISCORD__TOKEN__X": "s3cret"})
