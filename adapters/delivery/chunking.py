@@ -16,6 +16,9 @@ from adapters.delivery.boundaries import grapheme_boundary, word_boundary
 _SOURCE_FACTOR = 4
 """A chunk holds at most this many code points for each unit of its limit, however short it is after rendering."""
 
+_LAST_PART = 8
+"""How much of a chunk's limit, one part in so many, is read again when it is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -53,6 +56,8 @@ class Chunker:
     def _begin(self) -> None:
         self._lines: Blocks | None = None
         """The complete lines of the live chunk, as far as they were read."""
+        self._earlier: Blocks | None = None
+        """The same, some way before the chunk's end: it will most likely be cut between there and here."""
         self._limit = max(1, self._limit_of(len(self.frozen)))
         self._fits = 0
         """A place up to which the text is known to fit."""
@@ -89,6 +94,8 @@ class Chunker:
             if units <= self._limit and len(self._text) < _SOURCE_FACTOR * self._limit:
                 self._fits = len(self._text)
                 self._read_lines(self._fits)
+                if self._lines and self._limit - units > self._limit // _LAST_PART:
+                    self._earlier = self._lines.copy()
                 step = max(1, min(64, self._limit // 16), (self._limit - units) // 2)
                 self._next_look = min(self._fits + step, _SOURCE_FACTOR * self._limit)
             else:
@@ -150,15 +157,21 @@ class Chunker:
 
     def _blocks(self, length: int) -> Blocks:
         """The structure of the live text up to there."""
-        if self._lines and self._lines.length <= length:
-            return self._lines.copy().read(self._text[self._lines.length : length])
-        return self._new_blocks().read(self._text[:length])
+        blocks = self._lines_before(length)
+        return blocks.read(self._text[blocks.length : length])
+
+    def _lines_before(self, length: int) -> Blocks:
+        """What was read of the lines before that place, to be read on."""
+        for lines in (self._lines, self._earlier):
+            if lines and lines.length <= length:
+                return lines.copy()
+        return self._new_blocks()
 
     def _read_lines(self, length: int) -> None:
         """Lines that are complete are read once for all that is asked about places after them."""
         complete = self._text.rfind("\n", 0, length) + 1
         if not self._lines or self._lines.length > complete:
-            self._lines = self._new_blocks() if complete else None
+            self._lines = self._lines_before(complete) if complete else None
         if self._lines:
             self._lines.read(self._text[self._lines.length : complete])
 
