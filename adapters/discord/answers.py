@@ -7,9 +7,10 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from adapters.delivery.channel import Channel, ChannelError
+from adapters.delivery.channel import ChannelError
+from adapters.delivery.ports import Outboxes, Responder
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
@@ -19,33 +20,13 @@ from bots import wording
 from bots.commands import read as parsed
 from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
-from bots.ports import Deliveries, Received, Storage
+from bots.ports import Received, Storage
 
 log = logging.getLogger(__name__)
 
 _STALE_S = 86_400.0
 """What was left unanswered for longer is not answered out of the blue."""
 _HAS_A_THREAD = 160004
-
-
-class Responder(Protocol):
-    """The bot, as a platform sees it."""
-
-    def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
-
-
-class Outboxes(Protocol):
-    """The delivery: paces, splits and renders the events into messages of the channel."""
-
-    async def deliver(
-        self,
-        channel: Channel,
-        chat: str,
-        events: AsyncGenerator[ReplyEvent, None],
-        *,
-        reply_to: str | None,
-        record: Deliveries,
-    ) -> None: ...
 
 
 @dataclass(kw_only=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 import discord
 
+from adapters.delivery.ports import Outboxes
 from adapters.discord.acknowledging import Desk
 from adapters.discord.addresses import api_address, bind, invitation, user_installation
-from adapters.discord.answers import Answers, Outboxes
+from adapters.discord.answers import Answers
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library

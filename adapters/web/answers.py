@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
-from adapters.delivery.channel import Channel, Frame
+from adapters.delivery.channel import Frame
 from adapters.delivery.phrases import Phrases
+from adapters.delivery.ports import Outboxes, Responder
 from adapters.web import protocol
 from adapters.web.audience import Audience
 from adapters.web.board import Board
@@ -23,30 +23,10 @@ from adapters.web.protocol import Pressed
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
 from bots.ledger import left_behind
-from bots.messages import Action, Incoming, Notice, Person, Picture, ReplyEvent
+from bots.messages import Action, Incoming, Notice, Person, Picture
 from bots.ports import Deliveries, Inbox, Received, StorageError
 
 _log = logging.getLogger(__name__)
-
-
-class Responder(Protocol):
-    """The bot, as a platform sees it."""
-
-    def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
-
-
-class Outboxes(Protocol):
-    """The delivery: paces, splits and renders the events into messages of the channel."""
-
-    async def deliver(
-        self,
-        channel: Channel,
-        chat: str,
-        events: AsyncGenerator[ReplyEvent, None],
-        *,
-        reply_to: str | None,
-        record: Deliveries,
-    ) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

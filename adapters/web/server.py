@@ -11,9 +11,10 @@ from urllib.parse import quote
 from aiohttp import BodyPartReader, web
 
 from adapters.delivery.phrases import Phrases
+from adapters.delivery.ports import Outboxes, Responder
 from adapters.delivery.renderers.html import pygments_css, render_html
 from adapters.web import protection
-from adapters.web.answers import Answers, Outboxes, Responder
+from adapters.web.answers import Answers
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE

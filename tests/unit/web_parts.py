@@ -13,8 +13,8 @@ import aiohttp
 
 from adapters.delivery.channel import Channel, Frame, ThinkingView
 from adapters.delivery.phrases import Phrases
+from adapters.delivery.ports import Outboxes
 from adapters.storage.memory import MemoryStorage
-from adapters.web.answers import Outboxes
 from adapters.web.memory import MemoryPosts
 from adapters.web.panel import SettingView
 from adapters.web.posts import Posts

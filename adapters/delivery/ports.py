@@ -1,0 +1,30 @@
+"""What a platform asks of the bot and of the delivery, as protocols: tests put others in their places."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from adapters.delivery.channel import Channel
+from bots.messages import Incoming, ReplyEvent
+from bots.ports import Deliveries
+
+
+class Responder(Protocol):
+    """The bot, as a platform sees it."""
+
+    def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
+
+
+class Outboxes(Protocol):
+    """The delivery: paces, splits and renders the events into messages of the channel."""
+
+    async def deliver(
+        self,
+        channel: Channel,
+        chat: str,
+        events: AsyncGenerator[ReplyEvent, None],
+        *,
+        reply_to: str | None,
+        record: Deliveries,
+    ) -> None: ...
