@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar
@@ -75,7 +75,7 @@ class Server:
         """What `/v1/models` says of the configured model, or of all when none is configured; never nothing."""
         wanted = self._options.model
         try:
-            listed = await self._speak(self._client.get("/models", cast_to=object))
+            listed = await self._ask(lambda: self._client.get("/models", cast_to=object))
         except Refused:
             listed = None  # some have no such list
         entries = listed.get("data") if isinstance(listed, dict) else None
@@ -90,8 +90,10 @@ class Server:
     async def chunks(self, body: dict[str, Any]) -> AsyncGenerator[object, None]:
         """The events of one streamed answer, as whatever JSON they are; closing this closes the connection."""
         kind = self._library.AsyncStream[object]
-        post = self._client.post("/chat/completions", cast_to=object, body=body, stream=True, stream_cls=kind)
-        stream = await self._speak(post)
+        path = "/chat/completions"
+        stream = await self._ask(
+            lambda: self._client.post(path, cast_to=object, body=body, stream=True, stream_cls=kind)
+        )
         try:
             if not (kind := stream.response.headers.get("content-type", "")).startswith("text/event-stream"):
                 raise Elsewhere(Unavailable(f"{self.address} answers with {kind or 'no content type'}, no stream"))
@@ -118,7 +120,17 @@ class Server:
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """These paths are beside the common protocol's `/v1`, not under it."""
         address = self.address.removesuffix("/v1") + path
-        return await self._speak(self._client.post(address, cast_to=object, body=body))
+        return await self._ask(lambda: self._client.post(address, cast_to=object, body=body))
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A connection that was kept may have been closed by the server meanwhile: then once more, on a new one."""
+        try:
+            return await self._speak(call())
+        except Elsewhere as elsewhere:
+            failure = elsewhere.__cause__.__cause__ if elsewhere.__cause__ else None
+            if type(failure).__name__ != "RemoteProtocolError":
+                raise
+        return await self._speak(call())
 
     async def _speak(self, call: Awaitable[T]) -> T:
         library = self._library

@@ -100,6 +100,27 @@ async def test_a_missing_done_is_forgiven_when_the_answer_has_ended() -> None:
     assert outputs[-1] == Closed("stop", 1)
 
 
+@pytest.mark.parametrize("closings", [1, 2])
+async def test_a_connection_that_the_server_has_closed_is_made_anew_once(closings: int) -> None:
+    left = closings
+
+    async def closing(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return await HELLO(request, body)
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    async with engine_over(OpenAIServer(closing)) as engine:
+        if closings == 1:
+            assert text_of(await answer(engine)) == "Hello"
+        else:
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await answer(engine)
+
+
 @pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 5.0), ("1e9", 3600.0)])
 async def test_429_is_busy_for_as_long_as_the_server_says(header: str, wait_s: float) -> None:
     server = OpenAIServer(refusing(429, headers={"Retry-After": header}))
