@@ -18,7 +18,7 @@ demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:80
 	@$(BIN)/partyline demo --port $(PORT)
 
 test: check browser $(VENV)/commonmark.json  ## every check and every test
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --reruns 1 -r sR
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/ruff check --quiet .
