@@ -23,7 +23,9 @@ _DECREASE = 1.5
 """The multiplicative decrease after a penalty."""
 _STEP = 0.02
 """The additive increase of the rate at each success, as a share of the guessed rate."""
-_FIRST_TRIAL_S = 300.0
+_FIRST_TRIAL_S = 8.0
+"""After the end of a penalty; so a restriction that was short is over for us within half a minute."""
+_SECOND_TRIAL_S = 300.0
 _LAST_TRIAL_S = 14_400.0
 
 
@@ -31,9 +33,9 @@ class Pace:
     """One chat's interval: additive increase of the rate, multiplicative decrease at a penalty.
 
     The guess is never undercut. A penalty also says which interval would have been right: so many calls were admitted
-    in the time until the next one will be. That is kept to, but now and then the guess itself is tried again, in case
-    the limit was loosened. A trial that fails costs one penalty and leaves the pace as it was; the next one comes after
-    three times as long, so that in steady load next to no call is penalised.
+    in the time until the next one will be. That is kept to, but the guess itself is tried again: soon after a penalty,
+    because most restrictions are short, and later ever more rarely, in case the limit was loosened. Only a trial can
+    tell. One that fails costs a penalty and leaves the pace as it was, so in steady load next to no call is penalised.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -74,7 +76,7 @@ class Pace:
         """Nothing may be sent for `retry_after_s`; afterwards more slowly, or as before a trial that failed."""
         if self._tried_at is not None:
             self.interval_s, self._tried_at = self._floor_s, None
-            self._trial_after_s = min(_LAST_TRIAL_S, 3 * self._trial_after_s)
+            self._trial_after_s = min(_LAST_TRIAL_S, max(_SECOND_TRIAL_S, 3 * self._trial_after_s))
         else:
             self._slow_down(now, retry_after_s)
         self._admitted.clear()
@@ -85,7 +87,7 @@ class Pace:
         if self._tried_at is not None:
             if now - self._tried_at > _REMEMBERED_S:
                 self._floor_s, self._tried_at = self._guess_s, None
-        elif self._floor_s > self._guess_s and now >= self._penalised_at + self._trial_after_s:
+        elif self._floor_s > self._guess_s and now >= self._silent_until + self._trial_after_s:
             self.interval_s, self._tried_at = self._guess_s, now
         else:
             self.interval_s = max(self._floor_s, 1 / (1 / self.interval_s + _STEP / self._guess_s))

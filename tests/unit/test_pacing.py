@@ -98,24 +98,27 @@ def test_steady_load_meets_hardly_any_penalty(guess: float, limit: Limit, possib
 
 
 @pytest.mark.parametrize("after", [1.5, 2.0, 3.0, 5.0])
-def test_settles_within_half_a_minute_when_the_limit_is_tightened(after: float) -> None:
-    calls = run(Pace(1.0), spaced(lambda now: 1.0 if now < 1_000 else after), 1_200)
-    assert 1 <= len(calls.penalties()) <= 3
-    assert calls.penalties(1_030) == []
+@pytest.mark.parametrize("seed", range(5))
+def test_settles_within_half_a_minute_when_the_limit_is_tightened(after: float, seed: int) -> None:
+    calls = run(Pace(1.0), spaced(lambda now: 1.0 if now < 1_000 else after), 1_300, seed=seed)
+    assert 1 <= len(calls.penalties(1_000)) <= 5
+    assert calls.penalties(1_040) == []
+
+
+@pytest.mark.parametrize("strict", [1.5, 2.0, 5.0, 10.0])
+@pytest.mark.parametrize("lasted", [1, 8, 15, 25])
+def test_settles_within_half_a_minute_when_a_short_restriction_is_over(strict: float, lasted: float) -> None:
+    over = 1_000 + lasted
+    calls = run(Pace(1.0), spaced(lambda now: strict if 1_000 <= now < over else 1.0), 1_500)
+    assert len(calls.between(over + 30, over + 130)) >= (65 if strict < 3 else 80)
+    assert calls.penalties(over + 10) == []
 
 
 @pytest.mark.parametrize("before", [2.0, 3.0])
-def test_a_limit_that_is_loosened_is_found_at_the_next_trial(before: float) -> None:
+def test_a_limit_that_held_for_long_is_found_loosened_at_the_next_trial(before: float) -> None:
     calls = run(Pace(1.0), spaced(lambda now: before if now < 200 else 1.0), 2_000)
-    assert len(calls.between(1_600, 1_700)) >= 80
-    assert len(calls.penalties()) <= 6
-
-
-@pytest.mark.parametrize("strict", [2.0, 5.0, 10.0])
-def test_the_full_rate_is_back_at_once_when_a_trial_finds_that_a_restriction_is_over(strict: float) -> None:
-    calls = run(Pace(1.0), spaced(lambda now: strict if 1_000 <= now < 1_025 else 1.0), 1_500)
-    assert len(calls.between(1_350, 1_450)) >= 80
-    assert calls.penalties(1_050) == []
+    assert len(calls.between(400, 500)) >= 80
+    assert len(calls.penalties()) <= 7
 
 
 def test_a_failed_trial_costs_one_penalty_and_leaves_the_interval() -> None:
