@@ -14,6 +14,7 @@ from enum import IntEnum
 from adapters.delivery.renderers.commonmark import DEPTH
 
 _LINE_END = re.compile(r"\r\n?|\n")
+_CONTAINER = re.compile(r" *(?:>|[-+*]|\d{1,9}[.)])")
 _MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
 _FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$", re.DOTALL)
 _RULE = re.compile(r"([-*_])[ \t]*(?:\1[ \t]*){2,}$")
@@ -162,6 +163,7 @@ class Blocks:
 
     def _line(self, text: str) -> str:
         line = text.expandtabs(4) if "\t" in text else text
+        fence = self.fence
         escaped = self._within_line and self.opened.endswith("\\")
         if self._within_line:
             self._within_line = False
@@ -185,6 +187,8 @@ class Blocks:
         if escape is not None:
             rest = line[position:]
             return f"{added}{kept}{rest[:escape]}\\{rest[escape:]}"
+        if line is not text and self.containers and not (fence and fence is self.fence):
+            text = _spaced(text, line, position + _indent(line, position))
         return f"{added}{kept}{line[position:]}" if dropping else f"{added}{text}"
 
     def _walk(self, line: str) -> tuple[int, int, str]:
@@ -219,9 +223,11 @@ class Blocks:
         if self.fence and matched < self.fence.depth:
             added = f"{self._prefix()}{self._fence_line()}\n"
             self._close_fence()
+        elif self._paragraph and self.containers[matched].dropped and _CONTAINER.match(rest):
+            added = f"{self._prefix(matched)}\n"  # who does not see the list that ended would read its paragraph on
         if not self.fence:
             del self.containers[matched:]
-            self._paragraph, self._table = False, ""
+            self._paragraph, self._table, self._hollow = False, "", 0
         return added
 
     def _close_fence(self) -> None:
@@ -346,6 +352,15 @@ def _is_table(header: str, delimiters: str) -> bool:
     if "|" not in header or "-" not in delimiters or not _DELIMITERS.match(delimiters):
         return False
     return len(header.strip("|").replace(r"\|", "").split("|")) == len(delimiters.strip("|").split("|"))
+
+
+def _spaced(text: str, expanded: str, columns: int) -> str:
+    """The line without tabs between the markers that it begins with: parsers count them differently when nested."""
+    column = index = 0
+    while column < columns:
+        column += 4 - column % 4 if text[index] == "\t" else 1
+        index += 1
+    return f"{expanded[:columns]}{text[index:]}" if text[:index].strip() else text
 
 
 def _indent(line: str, position: int) -> int:

@@ -75,7 +75,7 @@ def visible_differences(chunk: Chunk) -> bool:
 
 def _lines(text: str) -> list[str]:
     squeezed = [_squeezed(line) for line in text.replace("\r", "\n").split("\n")]
-    return [line for line in squeezed if line and set(line.lstrip(">")) not in ({"`"}, {"~"})]
+    return [line for line in squeezed if set(line.lstrip(">")) not in (set(), {"`"}, {"~"})]
 
 
 def _squeezed(line: str) -> str:
@@ -98,6 +98,13 @@ def test_a_language_of_tildes_does_not_lengthen_the_marker() -> None:
     assert len(chunks) > 2
     for chunk in chunks:
         assert not unclosed_fences(chunk.markdown)
+
+
+def test_a_quote_that_follows_a_list_in_a_quote_does_not_go_on_with_the_list_s() -> None:
+    text = "| a | b |\n|---|---|\n> > - > > > > > > ~~~\n  text\n> > >> >           > - > ```\n===\n"
+    for chunk in chunks_of(text, 60):
+        assert not unclosed_fences(chunk.markdown)
+        assert not visible_differences(chunk)
 
 
 @pytest.mark.skipif(not examples(), reason="make test downloads the specification's examples")
