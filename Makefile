@@ -27,7 +27,7 @@ check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
 soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long
-	@SOAK=1 $(BIN)/python -m pytest --timeout 7200
+	@SOAK=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 7200
 
 bench: $(VENV)/.test  ## the measured comparisons
 	@$(BIN)/python -m benchmarks
