@@ -12,13 +12,16 @@ import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from threading import Event as ThreadEvent
 from threading import Thread
+
+from sqlalchemy import Connection
 
 from adapters.delivery.channel import Frame
 from adapters.storage.database import Database, open_database
@@ -30,7 +33,7 @@ from adapters.web.events import Event
 from adapters.web.posts import Post, StoredFile, decode, encode
 from bots.conversations import MAX_TURNS
 from bots.ledger import Asked
-from bots.ports import Reply, Storage, Turn
+from bots.ports import Received, Reply, Storage, Turn
 from inference.api import Message, Sampling
 from inference.service import LocalInference
 from tests.fakes import Chat, script, scripted_inference
@@ -41,6 +44,7 @@ from tests.servers.postgresql import Server
 CONVERSATION = 500
 UNFINISHED = 1000
 BATCH = 10_000
+ROUNDS = 800
 SECONDS = 20.0
 SLOW_S = 0.05
 
@@ -53,12 +57,10 @@ async def fill(database: Database, messages: int) -> list[str]:
     """Conversations of `CONVERSATION` turns; returns their newest turns."""
     for begin in range(0, messages, BATCH):
         rows = [_row(number) for number in range(begin, min(messages, begin + BATCH))]
-        async with database.write() as connection:
-            await connection.execute(turns.insert(), rows)
+        await database.write(partial(Connection.execute, statement=turns.insert(), parameters=rows))
     newest = [f"t{number}" for number in range(CONVERSATION - 1, messages, CONVERSATION)]
-    async with database.write() as connection:
-        rows = [{"chat": "c", "person": f"p{n}", "turn_id": turn} for n, turn in enumerate(newest)]
-        await connection.execute(heads.insert(), rows)
+    rows = [{"chat": "c", "person": f"p{n}", "turn_id": turn} for n, turn in enumerate(newest)]
+    await database.write(partial(Connection.execute, statement=heads.insert(), parameters=rows))
     return newest
 
 
@@ -150,6 +152,40 @@ async def under_load(storage: Storage, inference: LocalInference, slots: int = 8
     return firsts, late
 
 
+async def first_frames(storage: Storage, inference: LocalInference, people: int) -> list[float]:
+    """Seconds from an event's arrival to the first event of its reply, for so many at the same instant, many times."""
+    chat, took = Chat(inference, storage=storage), []
+
+    async def ask(number: int) -> None:
+        incoming = chat.incoming("hello", person=f"f{number}", chat=f"c{number}")
+        began = time.perf_counter()
+        await storage.receive([Received(account="bot", id=incoming.event_id, chat=incoming.chat, payload="{}")])
+        async with aclosing(chat.events(incoming)) as events:
+            await anext(events)
+            took.append(time.perf_counter() - began)
+            async for _ in events:
+                pass
+
+    for _ in range(ROUNDS // people):
+        async with asyncio.TaskGroup() as group:
+            for number in range(people):
+                group.create_task(ask(number))
+    return took
+
+
+async def recording(database: Database, folder: Path) -> None:
+    async with scripted_inference(script(folder, {"match": "hello", "answer": "hello"})) as inference:
+        storage = SqlStorage(database)
+        async with storage.behind.running():
+            for people in (1, 8):
+                without = p95_ms(await first_frames(MemoryStorage(), inference, people))
+                took = await first_frames(storage, inference, people)
+                print(
+                    f"{people} at the same instant: first frame p95 {p95_ms(took):.1f} ms (median "
+                    f"{median(took) * 1000:.1f}), {without:.1f} ms without a database (goal: at most 5 more)"
+                )
+
+
 @contextmanager
 def slow_disk(path: Path) -> Iterator[None]:
     """Every write waits: another program holds the lock half of the time, for `SLOW_S` each."""
@@ -211,13 +247,15 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--postgresql", action="store_true")
-    parser.add_argument("--only", choices=("branches", "loop", "start"))
+    parser.add_argument("--only", choices=("branches", "recording", "loop", "start"))
     options = parser.parse_args()
     async with place(options.postgresql) as (address, folder, path):
         async with open_database(address) as database:
             newest = await fill(database, options.messages)
             if options.only in (None, "branches"):
                 await branches(database, newest)
+            if options.only in (None, "recording"):
+                await recording(database, folder)
             if options.only in (None, "loop"):
                 await loop(database, folder, path)
         if options.only in (None, "start"):

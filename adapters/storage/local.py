@@ -1,0 +1,89 @@
+"""An SQLite file: threads that read, and one that writes.
+
+SQLite lets one transaction write at a time, and each waits for the disk. So whoever waits for a write shares one
+transaction with all who wait: the disk is waited for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from adapters.storage import sqlite
+from adapters.storage.errors import in_one_sentence
+
+T = TypeVar("T")
+
+READERS = 4
+"""Threads, each with a connection; readers wait for each other rarely and briefly."""
+_TOGETHER = 64
+"""The most that one transaction makes, so that who came first is not kept waiting by a crowd."""
+
+
+class _Write(NamedTuple):
+    work: Callable[[Connection], Any]
+    done: Future[Any]
+
+
+class LocalDatabase:
+    """Implements `adapters.storage.database.Database`. What a cancelled caller was waiting for may still be written."""
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        self.engine = engine
+        self._where = where
+        self._transactions = engine.execution_options(**sqlite.WRITES)
+        self._readers = ThreadPoolExecutor(READERS, "reading")
+        self._writer = ThreadPoolExecutor(1, "writing")
+        self._waiting: deque[_Write] = deque()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        done: Future[T] = Future()
+        self._waiting.append(_Write(work, done))
+        self._writer.submit(self._write_together)
+        return await asyncio.wrap_future(done)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._readers.shutdown()
+        self._writer.shutdown()
+        self.engine.dispose()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with in_one_sentence(self._where), self.engine.connect() as connection:
+            return work(connection)
+
+    def _write_together(self) -> None:
+        """All that waits; nothing, where an earlier call has taken it along."""
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+        # A caller that has given up before this does not want it any more.
+        self._make([write for write in taken if write.done.set_running_or_notify_cancel()])
+
+    def _make(self, writes: Sequence[_Write]) -> None:
+        try:
+            results = self._transaction([write.work for write in writes])
+        except BaseException as error:
+            if len(writes) == 1:
+                writes[0].done.set_exception(error)
+                return
+            # Everything is undone, and only who fails alone has failed.
+            for write in writes:
+                self._make([write])
+            return
+        for write, result in zip(writes, results, strict=True):
+            write.done.set_result(result)
+
+    def _transaction(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+        if not works:
+            return []
+        with in_one_sentence(self._where), self._transactions.begin() as connection:
+            return [work(connection) for work in works]
