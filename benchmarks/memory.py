@@ -156,8 +156,8 @@ async def first_frames(storage: Storage, inference: LocalInference, people: int)
     """Seconds from an event's arrival to the first event of its reply, for so many at the same instant, many times."""
     chat, took = Chat(inference, storage=storage), []
 
-    async def ask(number: int) -> None:
-        incoming = chat.incoming("hello", person=f"f{number}", chat=f"c{number}")
+    async def ask(person: str) -> None:
+        incoming = chat.incoming("hello", person=person, chat=person)
         began = time.perf_counter()
         await storage.receive([Received(account="bot", id=incoming.event_id, chat=incoming.chat, payload="{}")])
         async with aclosing(chat.events(incoming)) as events:
@@ -166,10 +166,10 @@ async def first_frames(storage: Storage, inference: LocalInference, people: int)
             async for _ in events:
                 pass
 
-    for _ in range(ROUNDS // people):
+    for at in range(0, ROUNDS, people):
         async with asyncio.TaskGroup() as group:
-            for number in range(people):
-                group.create_task(ask(number))
+            for number in range(at, at + people):
+                group.create_task(ask(f"f{people}-{number}"))
     return took
 
 

@@ -231,7 +231,7 @@ class _Answer:
         return ended
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
-        question = self._question()
+        question, info = self._question(), self._inference.info
         opening = self._opening(question)
         sampling = self._sampling()
         request = await self._request(question, sampling, self._prefix() + opening)
@@ -240,7 +240,8 @@ class _Answer:
             messages=request.messages,
             sampling=sampling,
             opening=opening,
-            model=self._inference.info.name,
+            model=info.reference or info.name,
+            revision=info.revision,
             before=len(self._text),
         )
         await self._entry.begin(asked, self._turn("streaming"), question, new=self._task.new)
