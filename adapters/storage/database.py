@@ -6,24 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.storage import sqlite
 from adapters.storage.address import Address, parse_address
 from adapters.storage.errors import StorageError, in_one_sentence
 from adapters.storage.local import READERS, LocalDatabase
 from adapters.storage.schema import bring_up_to_date
-from adapters.storage.server import ServerDatabase
+
+if TYPE_CHECKING:
+    from adapters.storage.server import ServerDatabase
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 10.0
 """How long a call waits for another process's write; the longest that may be expected is a migration."""
-
-_CONNECTIONS = 8  # PostgreSQL syncs the commits of several connections together
 
 
 class Database(Protocol):
@@ -79,8 +78,9 @@ def _file(address: Address, path: Path) -> LocalDatabase:
 
 
 def _server(address: Address) -> ServerDatabase:
+    from adapters.storage.server import opened  # 0.2 s that a start on SQLite does not spend
+
     try:
-        engine = create_async_engine(address.url, hide_parameters=True, pool_size=_CONNECTIONS, max_overflow=0)
+        return opened(address)
     except ModuleNotFoundError:
         raise StorageError("PostgreSQL needs one more package; run: pip install 'partyline[postgres]'.") from None
-    return ServerDatabase(engine, address.where)

@@ -6,11 +6,22 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from adapters.storage.address import Address
 from adapters.storage.errors import in_one_sentence
 
 T = TypeVar("T")
+
+
+_CONNECTIONS = 8
+"""The server syncs the commits of several connections together."""
+
+
+def opened(address: Address) -> ServerDatabase:
+    """Raises ModuleNotFoundError: the driver is not installed."""
+    engine = create_async_engine(address.url, hide_parameters=True, pool_size=_CONNECTIONS, max_overflow=0)
+    return ServerDatabase(engine, address.where)
 
 
 class ServerDatabase:

@@ -116,6 +116,7 @@ async def main(path):
     async with open_database(path):
         assert "alembic" not in sys.modules
         assert "sqlalchemy.dialects.postgresql" not in sys.modules
+        assert "sqlalchemy.orm" not in sys.modules
 
 asyncio.run(main(sys.argv[1]))
 """
