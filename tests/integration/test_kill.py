@@ -44,5 +44,5 @@ async def test_killed_over_sqlite(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200 if SOAK else 300)
 async def test_killed_over_postgresql(tmp_path: Path, postgresql: Server) -> None:
     address = postgresql.new_database()
-    await kill_and_check(tmp_path, address, KILLS // 2)
+    await kill_and_check(tmp_path, address, KILLS if SOAK else KILLS // 2)
     await asyncio.to_thread(postgresql.check, address)
