@@ -35,10 +35,14 @@ class Database(Protocol):
         """Runs queries; each sees the newest state."""
         ...
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
         """Runs the work in a transaction: on disk when the call returns, undone where the work raises.
 
         It may run more than once, when an earlier run was undone.
+
+        Args:
+            single: the work is right also if each of its statements is a transaction of its own, which over a network
+                is one round trip in place of three.
         """
         ...
 

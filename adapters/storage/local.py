@@ -44,7 +44,7 @@ class LocalDatabase:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
         done: Future[T] = Future()
         self._waiting.append(_Write(work, done))
         self._writer.submit(self._write_together)

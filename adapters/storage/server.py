@@ -30,15 +30,17 @@ class ServerDatabase:
     def __init__(self, engine: AsyncEngine, where: str) -> None:
         self._where = where
         self._engine = engine
-        # Without a transaction around it, a query is one round trip and not three.
-        self._readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Without a transaction around it, a statement is one round trip and not three.
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         with in_one_sentence(self._where):
-            async with self._readers.connect() as connection:
+            async with self._single.connect() as connection:
                 return await connection.run_sync(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
+        if single:
+            return await self.read(work)
         with in_one_sentence(self._where):
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)

@@ -61,7 +61,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         @lasting
         async def receive() -> list[Received]:
             again = next(attempts) > 0
-            return await self._database.write(lambda connection: self._receive(connection, events, again))
+            return await self._database.write(
+                lambda connection: self._receive(connection, events, again), single=len(events) == 1
+            )
 
         return await receive()
 
@@ -103,7 +105,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def claim(self, reply: Reply) -> Reply | None:
-        return await self._database.write(lambda connection: self._claim(connection, reply))
+        return await self._database.write(lambda connection: self._claim(connection, reply), single=True)
 
     def _claim(self, connection: Connection, reply: Reply) -> Reply | None:
         if insert_new(connection, replies, asdict(reply) | {"process": self._process}):
@@ -168,7 +170,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             .where(inbox.c.account == account, inbox.c.id == event_id)
             .values(answered=True, payload="", chat="")
         )
-        await self._database.write(lambda connection: connection.execute(done))
+        await self._database.write(lambda connection: connection.execute(done), single=True)
 
     @lasting
     async def preferences(self, person: str) -> Mapping[str, str]:
