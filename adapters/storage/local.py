@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -27,7 +27,13 @@ _TOGETHER = 64
 
 class _Write(NamedTuple):
     work: Callable[[Connection], Any]
-    done: Future[Any]
+    done: asyncio.Future[Any]
+
+
+class _Outcome(NamedTuple):
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
 
 
 class LocalDatabase:
@@ -45,10 +51,11 @@ class LocalDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
-        done: Future[T] = Future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Write(work, done))
-        self._writer.submit(self._write_together)
-        return await asyncio.wrap_future(done)
+        self._writer.submit(self._write_together, loop)
+        return await done
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
@@ -62,28 +69,33 @@ class LocalDatabase:
         with in_one_sentence(self._where), self.engine.connect() as connection:
             return work(connection)
 
-    def _write_together(self) -> None:
+    def _write_together(self, loop: asyncio.AbstractEventLoop) -> None:
         """All that waits; nothing, where an earlier call has taken it along."""
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
         # A caller that has given up before this does not want it any more.
-        self._make([write for write in taken if write.done.set_running_or_notify_cancel()])
+        if wanted := [write for write in taken if not write.done.cancelled()]:
+            loop.call_soon_threadsafe(_settle, self._outcomes(wanted))
 
-    def _make(self, writes: Sequence[_Write]) -> None:
+    def _outcomes(self, writes: Sequence[_Write]) -> list[_Outcome]:
         try:
             results = self._transaction([write.work for write in writes])
         except BaseException as error:
             if len(writes) == 1:
-                writes[0].done.set_exception(error)
-                return
+                return [_Outcome(writes[0].done, error=error)]
             # Everything is undone, and only who fails alone has failed.
-            for write in writes:
-                self._make([write])
-            return
-        for write, result in zip(writes, results, strict=True):
-            write.done.set_result(result)
+            return [outcome for write in writes for outcome in self._outcomes([write])]
+        return [_Outcome(write.done, result) for write, result in zip(writes, results, strict=True)]
 
     def _transaction(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
-        if not works:
-            return []
         with in_one_sentence(self._where), self._transactions.begin() as connection:
             return [work(connection) for work in works]
+
+
+def _settle(outcomes: Sequence[_Outcome]) -> None:
+    for done, result, error in outcomes:
+        if done.cancelled():
+            continue
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
