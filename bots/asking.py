@@ -42,7 +42,7 @@ def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
 
 
 async def messages(
-    question: Turn, limit: Sampling, storage: Conversations, inference: Inference
+    question: Turn, wanted: Sampling, storage: Conversations, inference: Inference
 ) -> tuple[Message, ...]:
     """The question with the newest turns before it that leave room for the answer. Raises TooLong."""
     earlier: Sequence[Turn] = ()
