@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, Engine
 
 from adapters.storage import sqlite
-from adapters.storage.errors import in_one_sentence
+from adapters.storage.errors import Locked, in_one_sentence
 
 T = TypeVar("T")
 
@@ -80,8 +80,9 @@ class LocalDatabase:
         try:
             results = self._transaction([write.work for write in writes])
         except BaseException as error:
-            if len(writes) == 1:
-                return [_Outcome(writes[0].done, error=error)]
+            # Where nobody gets the lock, each would wait for it in turn.
+            if len(writes) == 1 or isinstance(error, Locked):
+                return [_Outcome(write.done, error=error) for write in writes]
             # Everything is undone, and only who fails alone has failed.
             return [outcome for write in writes for outcome in self._outcomes([write])]
         return [_Outcome(write.done, result) for write, result in zip(writes, results, strict=True)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, select
 
 from adapters.storage.database import open_database
-from adapters.storage.errors import Taken
+from adapters.storage.errors import Locked, Taken
 from adapters.storage.local import LocalDatabase
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import heads
@@ -39,10 +40,14 @@ class Crowd:
 
     def __init__(self, database: LocalDatabase) -> None:
         self.database = database
-        self.commits = 0
-        event.listen(database.engine, "commit", self._count)
+        self.begins = self.commits = 0
+        event.listen(database.engine, "begin", self._begin)
+        event.listen(database.engine, "commit", self._commit)
 
-    def _count(self, _: Connection) -> None:
+    def _begin(self, _: Connection) -> None:
+        self.begins += 1
+
+    def _commit(self, _: Connection) -> None:
         self.commits += 1
 
     async def write(self, *works: Work) -> list[object]:
@@ -87,6 +92,20 @@ async def test_who_fails_fails_alone(database: LocalDatabase) -> None:
     results = await Crowd(database).write(put("first"), put("second"), broken, put("third", "other"))
     assert [type(each) for each in results if isinstance(each, Exception)] == [Taken, LookupError]
     assert sorted(await turns_of(database)) == ["first", "third"]
+
+
+async def test_a_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.storage.database.BUSY_TIMEOUT_S", 0.05)
+    path = tmp_path / "partyline.sqlite3"
+    async with open_database(str(path)) as database:
+        assert isinstance(database, LocalDatabase)
+        crowd = Crowd(database)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writes = [database.write(put("t", f"p{n}")) for n in range(20)]
+            results = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(each) for each in results} == {Locked}
+    assert crowd.begins <= 2
 
 
 async def test_who_gives_up_before_his_turn_writes_nothing(database: LocalDatabase) -> None:
