@@ -46,6 +46,8 @@ class LocalDatabase:
         self._readers = ThreadPoolExecutor(READERS, "reading")
         self._writer = ThreadPoolExecutor(1, "writing")
         self._waiting: deque[_Write] = deque()
+        self._called = False
+        """The writer will still look at what waits."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
@@ -54,7 +56,10 @@ class LocalDatabase:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Write(work, done))
-        self._writer.submit(self._write_together, loop)
+        if not self._called:
+            self._called = True
+            # In the loop's next round: who asks in this one is taken along.
+            loop.call_soon(self._writer.submit, self._write_together, loop)
         return await done
 
     async def close(self) -> None:
@@ -70,11 +75,12 @@ class LocalDatabase:
             return work(connection)
 
     def _write_together(self, loop: asyncio.AbstractEventLoop) -> None:
-        """All that waits; nothing, where an earlier call has taken it along."""
-        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
-        # A caller that has given up before this does not want it any more.
-        if wanted := [write for write in taken if not write.done.cancelled()]:
-            loop.call_soon_threadsafe(_settle, self._outcomes(wanted))
+        self._called = False
+        while self._waiting:
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+            # A caller that has given up before this does not want it any more.
+            if wanted := [write for write in taken if not write.done.cancelled()]:
+                loop.call_soon_threadsafe(_settle, self._outcomes(wanted))
 
     def _outcomes(self, writes: Sequence[_Write]) -> list[_Outcome]:
         try:
