@@ -230,7 +230,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         older = select(turns.c.id, turns.c.parent_id, line.c.age + 1)
         line = line.union_all(older.join(line, turns.c.id == line.c.parent_id).where(line.c.age < limit))
         query = select(*_TURN).join(line, turns.c.id == line.c.id).order_by(line.c.age.desc())
-        return await self._database.read(lambda connection: [_turn(row) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: [_turn(row) for row in connection.execute(query).all()])
 
     @lasting
     async def put_turn(self, turn: Turn) -> None:
