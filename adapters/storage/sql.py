@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from itertools import count
 from typing import Any
@@ -71,7 +71,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         keep = _keep_event(connection.dialect.name)
         new = []
         for event in events:
-            row = asdict(event) | {"answered": False, "process": self._process, "of": event.account}
+            row = _row(event) | {"answered": False, "process": self._process, "of": event.account}
             if connection.execute(keep, row).rowcount or (again and self._kept_before(connection, event)):
                 new.append(event)
         return new
@@ -108,7 +108,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         return await self._database.write(lambda connection: self._claim(connection, reply), single=True)
 
     def _claim(self, connection: Connection, reply: Reply) -> Reply | None:
-        if insert_new(connection, replies, asdict(reply) | {"process": self._process}):
+        if insert_new(connection, replies, _row(reply) | {"process": self._process}):
             return reply
         kept = connection.execute(select(replies).where(*_same(reply))).one()
         if kept.process != self._process:
@@ -145,7 +145,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     def _put_reply(self, connection: Connection, reply: Reply) -> bool:
         """False, and nothing is changed, where it has become another process's."""
         own = replies.c.process == self._process
-        return bool(connection.execute(update(replies).where(*_same(reply), own).values(asdict(reply))).rowcount)
+        return bool(connection.execute(update(replies).where(*_same(reply), own).values(_row(reply))).rowcount)
 
     def _grow_texts(self, connection: Connection, texts: Sequence[Turn]) -> None:
         """Texts of replies that have ended or are not this process's any more are left alone."""
@@ -306,7 +306,12 @@ def _all_received(connection: Connection, query: Select[Any]) -> list[Received]:
 
 
 def _put_turn(connection: Connection, turn: Turn) -> None:
-    upsert(connection, turns, {name: getattr(turn, name) for name in _FIELDS})
+    upsert(connection, turns, _row(turn))
+
+
+def _row(kept: Received | Reply | Turn) -> dict[str, Any]:
+    # `asdict` copies deeply, which takes longer than the insert.
+    return {field.name: getattr(kept, field.name) for field in fields(kept)}
 
 
 def _same(reply: Reply) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
