@@ -251,7 +251,7 @@ def _log(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for chatty in ("aiohttp.access", "aiosqlite", "alembic", "asyncio", "httpx"):
+    for chatty in ("aiohttp.access", "alembic", "asyncio", "httpx"):
         logging.getLogger(chatty).setLevel("WARNING")
     with contextlib.suppress(AttributeError, ValueError):
         # Model text may hold what a terminal's encoding lacks; nothing may fail for that.

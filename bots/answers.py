@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bots import admission, conversations, ledger, prompt, wording
+from bots import admission, asking, ledger, wording
 from bots.entry import Entry
 from bots.messages import (
     Action,
@@ -49,7 +48,6 @@ from inference.api import (
 log = logging.getLogger(__name__)
 
 _Ending = TypeVar("_Ending", bound=Ended | Failed)
-_SEEDS = 2**32 - 1
 _ASK_AGAIN_S = 1.0
 """How soon an answer of before a restart is asked for again where the queue was full."""
 
@@ -225,26 +223,29 @@ class _Answer:
         what = self._task.question.text or "Describe the picture."
         question = replace(self._task.question, prompt=f"{what} (I sent a picture.)")
         answer = self._turn("stopped" if self._place.stopped else "done")
-        asked = ledger.Asked(messages=(), sampling=self._sampling(), opening="", model=model)
+        sampling = asking.sampling(self._profile, anew=self._task.anew)
+        asked = ledger.Asked(messages=(), sampling=sampling, opening="", model=model)
         await self._entry.begin(asked, answer, question, new=True)
         await self._entry.end(ended, answer)
         return ended
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
-        question = self._question()
-        opening = self._opening(question)
-        sampling = self._sampling()
-        request = await self._request(question, sampling, self._prefix() + opening)
+        info, task = self._inference.info, self._task
+        question = asking.about_pictures(task.question, self._captions)
+        opening = "" if task.resumes else asking.opening(question, info)
+        sampling = asking.sampling(self._profile, anew=task.anew)
+        messages = await asking.messages(question, sampling, self._storage, self._inference)
         # Whatever happens to this process, the next one can go on from here.
         asked = ledger.Asked(
-            messages=request.messages,
+            messages=messages,
             sampling=sampling,
             opening=opening,
-            model=self._inference.info.name,
+            model=info.reference or info.name,
+            revision=info.revision,
             before=len(self._text),
         )
-        await self._entry.begin(asked, self._turn("streaming"), question, new=self._task.new)
-        async with aclosing(self._answer(request, opening)) as events:
+        await self._entry.begin(asked, self._turn("streaming"), question, new=task.new)
+        async with aclosing(self._answer(self._request(messages, sampling, opening), opening)) as events:
             async for event in events:
                 yield event
 
@@ -254,34 +255,20 @@ class _Answer:
             yield await self._end(Failed(wording.cut_off(), AFTER["stop"]))
             return
         opening = "" if self._text else asked.opening
-        request = ChatRequest(
-            id=self._place.request_id,
-            messages=asked.messages,
-            sampling=await self._remaining(asked),
-            owner=self._profile.owner,
-            prefix=self._prefix() + opening,
-        )
-        async with aclosing(self._answer(request, opening)) as events:
+        left = await asking.remaining(asked, self._text, self._thinking, self._inference.count_tokens)
+        async with aclosing(self._answer(self._request(asked.messages, left, opening), opening)) as events:
             async for event in events:
                 yield event
 
-    async def _remaining(self, asked: ledger.Asked) -> Sampling:
-        """What is left of the budgets; at least a token, because the text did not end by itself."""
-        sampling, budget = asked.sampling, asked.sampling.thinking_budget
-        said = await self._count(self._text[asked.before :])
-        return replace(
-            sampling,
-            max_new_tokens=max(1, sampling.max_new_tokens - said),
-            min_new_tokens=max(0, min(sampling.min_new_tokens, sampling.max_new_tokens) - said),
-            thinking_budget=None if budget is None else max(0, budget - await self._count(self._thinking)),
+    def _request(self, messages: tuple[Message, ...], sampling: Sampling, opening: str) -> ChatRequest:
+        said = asking.prefix(self._text, self._thinking, cut_off=self._task.asked is not None)
+        return ChatRequest(
+            id=self._place.request_id,
+            messages=messages,
+            sampling=sampling,
+            owner=self._profile.owner,
+            prefix=said + opening,
         )
-
-    async def _count(self, text: str) -> int:
-        """The tokens of a text by itself, without those of the template."""
-        if not text:
-            return 0
-        whole, empty = Message("assistant", text), Message("assistant", "")
-        return await self._inference.count_tokens([whole]) - await self._inference.count_tokens([empty])
 
     async def _answer(self, request: ChatRequest, opening: str) -> AsyncGenerator[ReplyEvent, None]:
         if self._place.stopped:
@@ -327,44 +314,6 @@ class _Answer:
                 if self._task.asked is None or self._place.stopped:
                     raise
                 await asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S))
-
-    def _sampling(self) -> Sampling:
-        """The person's, with the seed that is going to be used."""
-        sampling = self._profile.sampling()
-        if self._task.anew or sampling.seed is None:
-            return replace(sampling, seed=secrets.randbelow(_SEEDS))
-        return sampling
-
-    def _question(self) -> Turn:
-        question = self._task.question
-        if self._captions:
-            return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, self._captions))
-        return question
-
-    def _opening(self, question: Turn) -> str:
-        """A model that reasons first begins its answer itself."""
-        info = self._inference.info
-        if self._task.resumes is not None or info.reasoning or not info.holds_prefix:
-            return ""
-        return prompt.opening(question.prompt)
-
-    def _prefix(self) -> str:
-        """What was said, as the model wrote it; reasoning that was cut off by a crash goes on."""
-        if not self._thinking:
-            return self._text
-        if self._task.asked is not None and not self._text:
-            return f"<think>{self._thinking}"
-        return f"<think>{self._thinking}</think>\n\n{self._text}"
-
-    async def _request(self, question: Turn, sampling: Sampling, prefix: str) -> ChatRequest:
-        earlier = []
-        if question.parent_id is not None:
-            earlier = list(await self._storage.branch(question.parent_id, conversations.MAX_TURNS))
-        limit = conversations.prompt_limit(self._inference.info.context_tokens, sampling.max_new_tokens)
-        turns = await conversations.fitting([*earlier, question], limit, self._inference.count_tokens)
-        return ChatRequest(
-            id=self._place.request_id, messages=turns, sampling=sampling, owner=self._profile.owner, prefix=prefix
-        )
 
     async def _end(self, ending: _Ending) -> _Ending:
         state = ledger.state_after(ending)

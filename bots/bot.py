@@ -118,11 +118,11 @@ class Bot:
 
     async def profile(self, person: str, places: Sequence[str] = ()) -> Profile:
         """The person's settings, within the bounds that hold in these places."""
+        known = await self._storage.known(person, places)
         settings = self.settings
-        for place in places:
-            settings = within(settings, await self._storage.preferences(place))
-        owner, *_ = await self._storage.people(person)
-        return Profile(settings, await self._storage.preferences(person), self._bounds, owner)
+        for bounds in known.places:
+            settings = within(settings, bounds)
+        return Profile(settings, known.settings, self._bounds, known.people)
 
     async def bound(self, place: str, name: str, value: str) -> str:
         """Sets the highest value of a setting in a place, none for "off"; returns the sentence that says so.
@@ -197,7 +197,7 @@ class Bot:
         tokens = 0 if task.resumes and task.asked else profile.sampling().max_new_tokens
         asked = Asked(tokens if task.asks else 0, len(task.pictures))
         answer = self._answers.give(incoming, profile, task, entry)
-        async with aclosing(self.account.meter.metered(incoming.author.id, asked, answer)) as events:
+        async with aclosing(self.account.meter.metered(incoming.author.id, profile.people, asked, answer)) as events:
             async for event in events:
                 yield event
 

@@ -36,7 +36,8 @@ class Asked:
 
     Args:
         opening: how the answer was made to begin; part of its text.
-        model: the reference of the model that began it.
+        model: the reference of the model that began it, or its name where that is all that is known.
+        revision: of that model, "" where it is not known.
         before: how many characters of the text an older answer had already, when it was to be continued.
     """
 
@@ -44,10 +45,15 @@ class Asked:
     sampling: Sampling
     opening: str
     model: str
+    revision: str = ""
     before: int = 0
 
     def written(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        # Hundreds of messages by hand: `asdict` copies them deeply, on the event loop.
+        messages = [{"role": each.role, "content": each.content} for each in self.messages]
+        rest = {name: getattr(self, name) for name in ("opening", "model", "revision", "before")}
+        document = {"messages": messages, "sampling": asdict(self.sampling), **rest}
+        return json.dumps(document, separators=(",", ":"))
 
 
 def read_asked(document: str) -> Asked:
@@ -59,6 +65,7 @@ def read_asked(document: str) -> Asked:
         sampling=Sampling(**sampling),
         opening=raw["opening"],
         model=raw["model"],
+        revision=raw.get("revision", ""),
         before=raw.get("before", 0),
     )
 

@@ -99,6 +99,20 @@ class Received:
     received_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept about whoever asks.
+
+    Args:
+        people: all ids of that person, the first one stands for all of them.
+        places: the settings of the places where it is asked, in the order in which they were named.
+    """
+
+    people: Sequence[str]
+    settings: Mapping[str, str]
+    places: Sequence[Mapping[str, str]] = ()
+
+
 class Inbox(Protocol):
     """Every event from a platform, from before it is acknowledged until it is answered."""
 
@@ -152,6 +166,10 @@ class Preferences(Protocol):
     """
 
     async def preferences(self, person: str) -> Mapping[str, str]: ...
+
+    async def known(self, person: str, places: Sequence[str] = ()) -> Known:
+        """All that an answer needs to know about who asks, at once."""
+        ...
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
         """Sets each name to its value; None forgets it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -214,13 +214,14 @@ def within(settings: Mapping[str, Setting], bounds: Mapping[str, str]) -> dict[s
 class Profile:
     """One person's settings, resolved: what they chose, else the defaults, within today's bounds.
 
-    `owner` is who is served fairly: the same for all ids of one person.
+    `people` are all ids of the person; `owner` is who is served fairly: the same for all of them.
     """
 
     def __init__(
-        self, settings: Mapping[str, Setting], chosen: Mapping[str, str], bounds: Bounds, owner: str = ""
+        self, settings: Mapping[str, Setting], chosen: Mapping[str, str], bounds: Bounds, people: Sequence[str] = ("",)
     ) -> None:
-        self.owner = owner
+        self.people = people
+        self.owner = people[0]
         self._settings = settings
         self._bounds = bounds
         self._values = {name: self._resolve(setting, chosen.get(name)) for name, setting in settings.items()}

@@ -98,14 +98,16 @@ class Meter:
     """What is being answered right now, in the order of arrival, and for whom."""
 
     async def metered(
-        self, person: str, asked: Asked, events: AsyncGenerator[ReplyEvent, None]
+        self, person: str, people: Sequence[str], asked: Asked, events: AsyncGenerator[ReplyEvent, None]
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The events of one answer, counted for this person when they end, however they end.
+
+        Args:
+            people: all ids of the person.
 
         Raises:
             Refused: the quota is used up; before the first event.
         """
-        people = await self.record.people(person)
         tally = _Tally()
         with self._in_progress(people[0], asked):
             await self._check(people, asked)

@@ -23,7 +23,7 @@ class Address:
     """A database that can be opened.
 
     Args:
-        url: with the asynchronous driver, and with the password: never to be shown.
+        url: with the driver, and with the password: never to be shown.
         where: names the database for people, without user and password.
         path: the file of an SQLite database, None for PostgreSQL.
     """
@@ -56,7 +56,7 @@ def _file(text: str) -> Address:
     if not text.strip() or text == ":memory:" or "\0" in text:
         raise StorageError(_EXPECTED)
     path = Path(text).expanduser()
-    return Address(URL.create("sqlite+aiosqlite", database=str(path)), str(path), path)
+    return Address(URL.create("sqlite", database=str(path)), str(path), path)
 
 
 def _server(url: URL) -> Address:

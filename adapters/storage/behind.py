@@ -1,8 +1,8 @@
 """Writes that may come a little later, so that no answer waits for a database that is slow or away.
 
-One task makes them, in order. Of a growing text only the newest state counts, and it is written at most once in
-`INTERVAL_S`, all texts in one transaction; everything else is written at once. What fails is tried again until it
-succeeds, because what it says has been shown already.
+One task makes them, in order, and all that wait at once in one transaction. Of a growing text only the newest state
+counts, and it is written at most once in `INTERVAL_S`; everything else is written at once. What fails is tried again
+until it succeeds, because what it says has been shown already.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection
 
 from adapters.storage.errors import StorageError, Taken
 from bots.ports import Turn
 
 log = logging.getLogger(__name__)
 
-Write = Callable[[], Awaitable[None]]
+Work = Callable[[Connection], object]
 INTERVAL_S = 1.0
 """Platforms take about one frame a second; what a crash costs is at most so much of a text."""
 _WAIT_S = 1.0
@@ -28,15 +31,20 @@ _LEAVE_WITHIN_S = 10.0
 
 
 class Behind:
-    """`write_texts` keeps texts that have grown, but none whose reply has ended meanwhile.
+    """Without `running`, writes are made by the caller.
 
-    Without `running`, writes are made by the caller.
+    Args:
+        write: runs work in a transaction.
+        grow_texts: keeps texts that have grown, but none whose reply has ended meanwhile.
     """
 
-    def __init__(self, write_texts: Callable[[Sequence[Turn]], Awaitable[None]]) -> None:
-        self._write_texts = write_texts
+    def __init__(
+        self, write: Callable[[Work], Awaitable[Any]], grow_texts: Callable[[Connection, Sequence[Turn]], None]
+    ) -> None:
+        self._write = write
+        self._grow_texts = grow_texts
         self._texts: dict[str, Turn] = {}
-        self._writes: deque[tuple[Write, asyncio.Future[None]]] = deque()
+        self._writes: deque[tuple[Work, asyncio.Future[None]]] = deque()
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running = False
@@ -65,13 +73,13 @@ class Behind:
         """The text's newest state, for a caller that writes it now, if it is not written yet."""
         return self._texts.pop(turn_id, None)
 
-    async def soon(self, write: Write) -> None:
-        """Makes the write after those before it; returns when it is made, or after a moment."""
+    async def soon(self, work: Work) -> None:
+        """Does the work after what came before it; returns when it is done, or after a moment."""
         if not self._running:
-            await write()
+            await self._write(work)
             return
         made = asyncio.get_running_loop().create_future()
-        self._writes.append((write, made))
+        self._writes.append((work, made))
         self._news.set()
         self._urgent.set()
         with suppress(TimeoutError):
@@ -101,35 +109,38 @@ class Behind:
 
     async def _make_writes(self) -> None:
         while self._writes:
-            write, made = self._writes[0]
-            await _until_made(write)
-            self._writes.popleft()
-            if not made.done():
-                made.set_result(None)
+            works = [work for work, _ in self._writes]
+            await self._until_made(works)
+            for _ in works:
+                _, made = self._writes.popleft()
+                if not made.done():
+                    made.set_result(None)
 
     async def _keep_texts(self) -> None:
         texts, self._texts = self._texts, {}
         try:
-            await self._write_texts(list(texts.values()))
+            await self._write(lambda connection: self._grow_texts(connection, list(texts.values())))
         except StorageError as error:
             log.warning("texts are kept later: %s", error)
             self._texts = texts | self._texts
         except Exception:
             log.exception("texts are not kept")
 
-
-async def _until_made(write: Write) -> None:
-    pause = _FIRST_PAUSE_S
-    while True:
-        try:
-            await write()
-        except Taken:
-            log.exception("a write is left out")
-        except StorageError as error:
-            log.warning("a write is made later: %s", error)
-            await asyncio.sleep(pause)
-            pause = min(_LAST_PAUSE_S, pause * 2)
-            continue
-        except Exception:
-            log.exception("a write is left out")
-        return
+    async def _until_made(self, works: Sequence[Work]) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._write(lambda connection: [work(connection) for work in works])
+            except Exception as error:
+                if isinstance(error, StorageError) and not isinstance(error, Taken):
+                    log.warning("a write is made later: %s", error)
+                    await asyncio.sleep(pause)
+                    pause = min(_LAST_PAUSE_S, pause * 2)
+                    continue
+                if len(works) > 1:
+                    # Everything is undone, and only what fails alone is left out.
+                    for work in works:
+                        await self._until_made([work])
+                else:
+                    log.exception("a write is left out")
+            return

@@ -1,50 +1,50 @@
-"""Opens the database and hands out connections: many that read, and for SQLite one at a time that writes."""
+"""Opens the database and runs work in it, off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Connection, create_engine
 
 from adapters.storage import sqlite
 from adapters.storage.address import Address, parse_address
 from adapters.storage.errors import StorageError, in_one_sentence
+from adapters.storage.local import READERS, LocalDatabase
 from adapters.storage.schema import bring_up_to_date
+
+if TYPE_CHECKING:
+    from adapters.storage.server import ServerDatabase
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 10.0
 """How long a call waits for another process's write; the longest that may be expected is a migration."""
 
-_CONNECTIONS = 4  # each is a thread with SQLite; readers wait for each other rarely and briefly
 
+class Database(Protocol):
+    """An open database. Work is a function of a connection that leaves nothing behind but in the database.
 
-class Database:
-    """An open database. `read` and `write` raise `StorageError` for whatever the database refuses."""
+    `read` and `write` raise `StorageError` for whatever the database refuses.
+    """
 
-    def __init__(self, engine: AsyncEngine, where: str) -> None:
-        self.dialect = engine.dialect.name
-        self._where = where
-        self._readers = engine
-        self._writers = engine.execution_options(**sqlite.WRITES)
-        # SQLite's own waiting for a writer is polling without an order; in this process writers queue up instead.
-        self._one_writer = asyncio.Lock() if self.dialect == "sqlite" else None
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Runs queries; each sees the newest state."""
+        ...
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for queries; on SQLite each query sees the newest state."""
-        with in_one_sentence(self._where):
-            async with self._readers.connect() as connection:
-                yield connection
+    async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
+        """Runs the work in a transaction: on disk when the call returns, undone where the work raises.
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that holds SQLite's write lock: on disk after the block, undone where the block raises."""
-        async with AsyncExitStack() as stack:
-            if self._one_writer:
-                await stack.enter_async_context(self._one_writer)
-            stack.enter_context(in_one_sentence(self._where))
-            yield await stack.enter_async_context(self._writers.begin())
+        It may run more than once, when an earlier run was undone.
+
+        Args:
+            single: the work is right also if each of its statements is a transaction of its own, which over a network
+                is one round trip in place of three.
+        """
+        ...
 
 
 @asynccontextmanager
@@ -58,27 +58,33 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         StorageError: one sentence that says what is wrong and what to do; it never holds the password.
     """
     address = parse_address(url)
+    database: LocalDatabase | ServerDatabase
     if address.path:
-        with in_one_sentence(address.where):
-            await asyncio.to_thread(sqlite.prepare_file, address.path, BUSY_TIMEOUT_S)
-    engine = await asyncio.to_thread(_engine, address)  # it imports the driver and looks at the path
+        database = await asyncio.to_thread(_file, address, address.path)
+    else:
+        database = await asyncio.to_thread(_server, address)
     try:
-        database = Database(engine, address.where)
-        async with database.write() as connection:
-            await connection.run_sync(bring_up_to_date, address.where)
+        await database.write(lambda connection: bring_up_to_date(connection, address.where))
         yield database
     finally:
-        await engine.dispose()
+        await database.close()
 
 
-def _engine(address: Address) -> AsyncEngine:
-    options = {"timeout": BUSY_TIMEOUT_S} if address.path else {}
+def _file(address: Address, path: Path) -> LocalDatabase:
+    with in_one_sentence(address.where):
+        sqlite.prepare_file(path, BUSY_TIMEOUT_S)
+    waiting = {"timeout": BUSY_TIMEOUT_S}
+    engine = create_engine(
+        address.url, hide_parameters=True, pool_size=READERS + 1, max_overflow=0, connect_args=waiting
+    )
+    sqlite.listen(engine)
+    return LocalDatabase(engine, address.where)
+
+
+def _server(address: Address) -> ServerDatabase:
+    from adapters.storage.server import opened  # 0.2 s that a start on SQLite does not spend
+
     try:
-        engine = create_async_engine(
-            address.url, pool_size=_CONNECTIONS, max_overflow=0, hide_parameters=True, connect_args=options
-        )
+        return opened(address)
     except ModuleNotFoundError:
         raise StorageError("PostgreSQL needs one more package; run: pip install 'partyline[postgres]'.") from None
-    if address.path:
-        sqlite.listen(engine)
-    return engine

@@ -41,6 +41,10 @@ class Away(StorageError):
     """The server cannot be reached, or has hung up: it may be back soon."""
 
 
+class Locked(StorageError):
+    """Another program kept the file locked for as long as a call may wait."""
+
+
 class Taken(StorageError):
     """A value that must be unique is somebody else's already; nothing was changed."""
 
@@ -53,12 +57,17 @@ def in_one_sentence(where: str) -> Iterator[None]:
     except IntegrityError as error:
         raise Taken(f"{where} holds that already; nothing was changed.") from error
     except DBAPIError as error:
-        kind = Away if _hung_up(error) else StorageError
-        raise kind(_sentence(error.orig, where)) from error
+        raise _kind(error)(_sentence(error.orig, where)) from error
     except sqlite3.Error as error:
         raise StorageError(_sentence(error, where)) from error
     except (OSError, PoolTimeout) as error:
         raise Away(_unreachable(error, where)) from error
+
+
+def _kind(error: DBAPIError) -> type[StorageError]:
+    if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
+        return Locked
+    return Away if _hung_up(error) else StorageError
 
 
 def _hung_up(error: DBAPIError) -> bool:

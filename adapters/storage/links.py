@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, delete, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from adapters.storage.database import Database
 from adapters.storage.tables import link_codes, links, preferences
@@ -18,17 +17,17 @@ _LINKING = 7_827_341_190_458
 """Names PostgreSQL's lock; SQLite lets one transaction write at a time anyway."""
 
 
-def profile_of(person: str) -> ColumnElement[str]:
-    """The id under which this person's settings are."""
-    linked = select(links.c.profile).where(links.c.person == person).scalar_subquery()
-    return func.coalesce(linked, literal(person, AnyText))
+_OF = bindparam("of", type_=AnyText)
+PROFILE: ColumnElement[str] = func.coalesce(select(links.c.profile).where(links.c.person == _OF).scalar_subquery(), _OF)
+"""The id under which the settings of the person "of" are."""
+_PEOPLE = select(links.c.person, links.c.profile).where(links.c.profile == PROFILE).order_by(links.c.person)
 
 
-async def settled_profile(connection: AsyncConnection, person: str) -> str:
+def settled_profile(connection: Connection, person: str) -> str:
     """The same, and it stays so until the transaction ends."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(select(func.pg_advisory_xact_lock_shared(_LINKING)))
-    return (await connection.execute(select(profile_of(person)))).scalar_one()
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_LINKING)))
+    return connection.execute(select(PROFILE), {"of": person}).scalar_one()
 
 
 class SqlLinks(Links):
@@ -37,75 +36,82 @@ class SqlLinks(Links):
     _database: Database
 
     async def people(self, person: str) -> Sequence[str]:
-        async with self._database.read() as connection:
-            return await _people(connection, person)
+        return await self._database.read(lambda connection: people_of(connection, person))
 
     async def put_code(self, code: str, person: str, expires_at: float) -> None:
         row = {"digest": _digest(code), "person": person, "expires_at": expires_at}
-        async with self._database.write() as connection:
-            await connection.execute(delete(link_codes).where(link_codes.c.person == person))
-            await connection.execute(upsert(self._database.dialect, link_codes, [row]))
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(link_codes).where(link_codes.c.person == person))
+            upsert(connection, link_codes, row)
+
+        await self._database.write(write)
 
     async def redeem(self, code: str, person: str, now: float) -> bool:
-        # Deleting is what makes a code good for once: of two at the same time one finds it gone.
-        taken = (
-            delete(link_codes)
-            .where(link_codes.c.digest == _digest(code), link_codes.c.expires_at > now, link_codes.c.person != person)
-            .returning(link_codes.c.person)
-        )
-        async with self._database.write() as connection:
-            await _take_turns(connection)
-            giver = await connection.scalar(taken)
-            if giver is None:
-                return False
-            kept, joining = await _people(connection, giver), await _people(connection, person)
-            if kept[0] != joining[0]:
-                await self._join([*kept, *joining], kept[0], joining[0], connection)
-            return True
+        return await self._database.write(lambda connection: _redeem(connection, code, person, now))
 
     async def unlink(self, person: str) -> bool:
-        async with self._database.write() as connection:
-            await _take_turns(connection)
-            everybody = await _people(connection, person)
-            rest = [each for each in everybody if each != person]
-            if not rest:
-                return False
-            own = preferences.c.person
-            if everybody[0] == person:
-                await self._copy_settings(person, rest[0], connection)
-                await connection.execute(update(links).where(links.c.person.in_(rest)).values(profile=rest[0]))
-            else:
-                await connection.execute(delete(preferences).where(own == person))
-                await self._copy_settings(everybody[0], person, connection)
-            gone = [person] if len(rest) > 1 else everybody
-            await connection.execute(delete(links).where(links.c.person.in_(gone)))
-            return True
-
-    async def _join(self, people: Sequence[str], profile: str, other: str, connection: AsyncConnection) -> None:
-        rows = [{"person": each, "profile": profile} for each in people]
-        await connection.execute(upsert(self._database.dialect, links, rows))
-        await self._copy_settings(other, profile, connection)
-        await connection.execute(delete(preferences).where(preferences.c.person == other))
-
-    async def _copy_settings(self, source: str, target: str, connection: AsyncConnection) -> None:
-        """Those that the target has already stay."""
-        found = await connection.execute(select(preferences).where(preferences.c.person == source))
-        rows = [{"person": target, "name": row.name, "value": row.value} for row in found]
-        if rows:
-            await connection.execute(insert_new(self._database.dialect, preferences, rows))
+        return await self._database.write(lambda connection: _unlink(connection, person))
 
 
-async def _people(connection: AsyncConnection, person: str) -> list[str]:
+def _redeem(connection: Connection, code: str, person: str, now: float) -> bool:
+    # Deleting is what makes a code good for once: of two at the same time one finds it gone.
+    taken = (
+        delete(link_codes)
+        .where(link_codes.c.digest == _digest(code), link_codes.c.expires_at > now, link_codes.c.person != person)
+        .returning(link_codes.c.person)
+    )
+    _take_turns(connection)
+    giver = connection.scalar(taken)
+    if giver is None:
+        return False
+    kept, joining = people_of(connection, giver), people_of(connection, person)
+    if kept[0] != joining[0]:
+        _join(connection, [*kept, *joining], kept[0], joining[0])
+    return True
+
+
+def _unlink(connection: Connection, person: str) -> bool:
+    _take_turns(connection)
+    everybody = people_of(connection, person)
+    rest = [each for each in everybody if each != person]
+    if not rest:
+        return False
+    if everybody[0] == person:
+        _copy_settings(connection, person, rest[0])
+        connection.execute(update(links).where(links.c.person.in_(rest)).values(profile=rest[0]))
+    else:
+        connection.execute(delete(preferences).where(preferences.c.person == person))
+        _copy_settings(connection, everybody[0], person)
+    gone = [person] if len(rest) > 1 else everybody
+    connection.execute(delete(links).where(links.c.person.in_(gone)))
+    return True
+
+
+def _join(connection: Connection, people: Sequence[str], profile: str, other: str) -> None:
+    upsert(connection, links, *({"person": each, "profile": profile} for each in people))
+    _copy_settings(connection, other, profile)
+    connection.execute(delete(preferences).where(preferences.c.person == other))
+
+
+def _copy_settings(connection: Connection, source: str, target: str) -> None:
+    """Those that the target has already stay."""
+    found = connection.execute(select(preferences).where(preferences.c.person == source))
+    rows = [{"person": target, "name": row.name, "value": row.value} for row in found]
+    if rows:
+        insert_new(connection, preferences, *rows)
+
+
+def people_of(connection: Connection, person: str) -> list[str]:
     """Everybody of this person's profile, the one that it is named after first."""
-    query = select(links.c.person, links.c.profile).where(links.c.profile == profile_of(person))
-    found = (await connection.execute(query.order_by(links.c.person))).all()
+    found = connection.execute(_PEOPLE, {"of": person}).all()
     everybody = sorted(found, key=lambda row: row.person != row.profile)
     return [row.person for row in everybody] or [person]
 
 
-async def _take_turns(connection: AsyncConnection) -> None:
+def _take_turns(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        await connection.execute(select(func.pg_advisory_xact_lock(_LINKING)))
+        connection.execute(select(func.pg_advisory_xact_lock(_LINKING)))
 
 
 def _digest(code: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from adapters.storage.memory_personal import MemoryPersonal
-from bots.ports import Delivered, Received, Reply, Storage, Turn
+from bots.ports import Delivered, Known, Received, Reply, Storage, Turn
 
 
 class MemoryStorage(MemoryPersonal, Storage):
@@ -62,6 +62,10 @@ class MemoryStorage(MemoryPersonal, Storage):
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         return dict(self._preferences.get(self.profile_of(person), {}))
+
+    async def known(self, person: str, places: Sequence[str] = ()) -> Known:
+        bounds = [await self.preferences(place) for place in places]
+        return Known(await self.people(person), await self.preferences(person), bounds)
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
         profile = self.profile_of(person)

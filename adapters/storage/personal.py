@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, delete, exists, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, exists, or_, select, tuple_
 
 from adapters.storage.database import Database
 from adapters.storage.tables import (
@@ -40,33 +39,16 @@ class SqlPersonalData(PersonalData):
     _database: Database
 
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
-        async with self._database.read() as connection:
-            own = {table: await _rows(connection, table, people) for table in _BY_PERSON if table is not link_codes}
-            shown = await connection.execute(select(deliveries).where(_shows_turns_of(people)))
-            messages = [dict(row._mapping) for row in shown]
-            page = await connection.scalars(select(posts.c.document).where(_about(people)).order_by(posts.c.position))
-            documents = [json.loads(document) for document in page]
-        conversations = defaultdict(list)
-        for turn in sorted(own[turns], key=lambda turn: float(turn["created_at"])):
-            conversations[turn.pop("chat")].append(turn)
-        return {
-            "settings": {row["name"]: row["value"] for row in own[preferences]},
-            "names": [row["name"] for row in own[names]],
-            "usage": own[usage],
-            "times": own[histograms],
-            "conversations": conversations,
-            "standing_at": own[heads],
-            "replies": own[replies],
-            "messages": messages,
-            "page": documents,
-        }
+        return await self._database.read(lambda connection: _export(connection, people))
 
     async def erase(self, people: Sequence[str]) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(delete(deliveries).where(_shows_turns_of(people)))
-            await _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
+        def write(connection: Connection) -> None:
+            connection.execute(delete(deliveries).where(_shows_turns_of(people)))
+            _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
             for table in _BY_PERSON:
-                await connection.execute(delete(table).where(table.c.person.in_(people)))
+                connection.execute(delete(table).where(table.c.person.in_(people)))
+
+        await self._database.write(write)
 
     async def expire(self, retention: Retention, now: float, limit: int) -> int:
         def old(days: int) -> float:
@@ -85,15 +67,17 @@ class SqlPersonalData(PersonalData):
     async def _expire_turns(self, before: float, limit: int) -> int:
         limit = min(limit, _MOST_VARIABLES)
         query = select(turns.c.id).where(turns.c.created_at < before).order_by(turns.c.created_at).limit(limit)
-        async with self._database.read() as connection:
-            ids = (await connection.scalars(query)).all()
-        if ids:
+        ids = await self._database.read(lambda connection: connection.scalars(query).all())
+
+        def write(connection: Connection) -> None:
             shown = select(turns.c.chat, turns.c.id).where(turns.c.id.in_(ids))
-            async with self._database.write() as connection:
-                answers = tuple_(deliveries.c.chat, deliveries.c.answer_id)
-                await connection.execute(delete(deliveries).where(answers.in_(shown)))
-                await connection.execute(delete(heads).where(heads.c.turn_id.in_(ids)))
-                await connection.execute(delete(turns).where(turns.c.id.in_(ids)))
+            answers = tuple_(deliveries.c.chat, deliveries.c.answer_id)
+            connection.execute(delete(deliveries).where(answers.in_(shown)))
+            connection.execute(delete(heads).where(heads.c.turn_id.in_(ids)))
+            connection.execute(delete(turns).where(turns.c.id.in_(ids)))
+
+        if ids:
+            await self._database.write(write)
         return len(ids)
 
     async def _expire_posts(self, before: float, limit: int) -> int:
@@ -101,22 +85,40 @@ class SqlPersonalData(PersonalData):
         query = select(posts.c.id, posts.c.document).order_by(posts.c.position).limit(min(limit, _MOST_VARIABLES))
         if before < 0:
             return 0
-        async with self._database.read() as connection:
-            oldest = (await connection.execute(query)).all()
+        oldest = await self._database.read(lambda connection: connection.execute(query).all())
         ids = [row.id for row in oldest if json.loads(row.document)["created_at"] < before]
         if ids:
-            async with self._database.write() as connection:
-                await _delete_posts(connection, select(posts.c.id, posts.c.document).where(posts.c.id.in_(ids)))
+            old = select(posts.c.id, posts.c.document).where(posts.c.id.in_(ids))
+            await self._database.write(lambda connection: _delete_posts(connection, old))
         return len(ids)
 
     async def _delete_some(self, table: Table, condition: ColumnElement[bool], limit: int) -> int:
-        async with self._database.read() as connection:
-            if not await connection.scalar(select(exists().select_from(table).where(condition))):
-                return 0
+        some = select(exists().select_from(table).where(condition))
+        if not await self._database.read(lambda connection: connection.scalar(some)):
+            return 0
         keys = list(table.primary_key.columns)
-        oldest = select(*keys).where(condition).limit(limit)
-        async with self._database.write() as connection:
-            return (await connection.execute(delete(table).where(tuple_(*keys).in_(oldest)))).rowcount
+        oldest = delete(table).where(tuple_(*keys).in_(select(*keys).where(condition).limit(limit)))
+        return await self._database.write(lambda connection: connection.execute(oldest).rowcount)
+
+
+def _export(connection: Connection, people: Sequence[str]) -> dict[str, Any]:
+    own = {table: _rows(connection, table, people) for table in _BY_PERSON if table is not link_codes}
+    messages = connection.execute(select(deliveries).where(_shows_turns_of(people)))
+    page = connection.scalars(select(posts.c.document).where(_about(people)).order_by(posts.c.position))
+    conversations = defaultdict(list)
+    for turn in sorted(own[turns], key=lambda turn: float(turn["created_at"])):
+        conversations[turn.pop("chat")].append(turn)
+    return {
+        "settings": {row["name"]: row["value"] for row in own[preferences]},
+        "names": [row["name"] for row in own[names]],
+        "usage": own[usage],
+        "times": own[histograms],
+        "conversations": conversations,
+        "standing_at": own[heads],
+        "replies": own[replies],
+        "messages": [dict(row._mapping) for row in messages],
+        "page": [json.loads(document) for document in page],
+    }
 
 
 def _shows_turns_of(people: Sequence[str]) -> ColumnElement[bool]:
@@ -130,19 +132,19 @@ def _about(people: Sequence[str]) -> ColumnElement[bool]:
     return or_(*(posts.c.document.contains(needle, autoescape=True) for needle in needles))
 
 
-async def _rows(connection: AsyncConnection, table: Table, people: Sequence[str]) -> list[dict[str, Any]]:
-    rows = await connection.execute(select(table).where(table.c.person.in_(people)))
+def _rows(connection: Connection, table: Table, people: Sequence[str]) -> list[dict[str, Any]]:
+    rows = connection.execute(select(table).where(table.c.person.in_(people)))
     return [dict(row._mapping) for row in rows]
 
 
-async def _delete_posts(connection: AsyncConnection, which: Select[Any]) -> None:
+def _delete_posts(connection: Connection, which: Select[Any]) -> None:
     """With the files that they show."""
-    found = (await connection.execute(which)).all()
+    found = connection.execute(which).all()
     shown = [each["id"] for row in found for each in json.loads(row.document).get("attachments", ())]
     ids = [row.id for row in found]
     for column, values in ((files.c.id, shown), (posts.c.id, ids)):
         for start in range(0, len(values), _MOST_VARIABLES):
-            await connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
+            connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
 
 
 def _date(time: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from adapters.storage.database import Database
 from adapters.storage.errors import Taken
@@ -69,8 +69,7 @@ class SqlPosts(Generic[P, F]):
     async def load(self, limit: int) -> Sequence[P]:
         # SQLite takes a negative limit for none.
         query = select(posts.c.document).order_by(posts.c.position.desc()).limit(max(limit, 0))
-        async with self._database.read() as connection:
-            documents = (await connection.scalars(query)).all()
+        documents = await self._database.read(lambda connection: connection.scalars(query).all())
         return [self._decode(document) for document in reversed(documents)]
 
     async def post(self, post_id: str) -> P | None:
@@ -88,13 +87,16 @@ class SqlPosts(Generic[P, F]):
 
     async def delete(self, post_id: str) -> None:
         own = posts.c.id == post_id
-        async with self._database.write() as connection:
-            document = await connection.scalar(select(posts.c.document).where(own))
+
+        def write(connection: Connection) -> None:
+            document = connection.scalar(select(posts.c.document).where(own))
             if document is None:
                 return
             attached = [attachment.id for attachment in self._decode(document).attachments]
-            await connection.execute(delete(files).where(files.c.id.in_(attached)))
-            await connection.execute(delete(posts).where(own))
+            connection.execute(delete(files).where(files.c.id.in_(attached)))
+            connection.execute(delete(posts).where(own))
+
+        await self._database.write(write)
 
     async def with_nonce(self, nonce: str) -> P | None:
         return await self._post_where(posts.c.nonce == nonce)
@@ -107,13 +109,13 @@ class SqlPosts(Generic[P, F]):
         await self._put(files, row)
 
     async def file(self, file_id: str) -> F | None:
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(files).where(files.c.id == file_id))).one_or_none()
+        query = select(files).where(files.c.id == file_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return self._make_file(**row._mapping) if row else None
 
     async def name_of(self, person: str) -> str | None:
-        async with self._database.read() as connection:
-            return await connection.scalar(select(names.c.name).where(names.c.person == person))
+        query = select(names.c.name).where(names.c.person == person)
+        return await self._database.read(lambda connection: connection.scalar(query))
 
     async def put_name(self, person: str, name: str) -> bool:
         try:
@@ -123,14 +125,13 @@ class SqlPosts(Generic[P, F]):
         return True
 
     async def count_names(self) -> int:
-        async with self._database.read() as connection:
-            return await connection.scalar(select(func.count()).select_from(names)) or 0
+        query = select(func.count()).select_from(names)
+        return await self._database.read(lambda connection: connection.scalar(query)) or 0
 
     async def _post_where(self, condition: ColumnElement[bool]) -> P | None:
-        async with self._database.read() as connection:
-            document = await connection.scalar(select(posts.c.document).where(condition))
+        query = select(posts.c.document).where(condition)
+        document = await self._database.read(lambda connection: connection.scalar(query))
         return None if document is None else self._decode(document)
 
     async def _put(self, table: Table, row: dict[str, Any]) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(upsert(self._database.dialect, table, [row]))
+        await self._database.write(lambda connection: upsert(connection, table, row))

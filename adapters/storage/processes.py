@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from adapters.storage.database import Database
 from adapters.storage.errors import StorageError
@@ -62,8 +62,8 @@ async def living(database: Database, process: str) -> AsyncIterator[None]:
         LeaseLost: in a group, from inside, when it has not shown a beat for too long.
         StorageError: the database fails at the start.
     """
-    async with database.write() as connection:
-        await connection.execute(insert(processes).values(id=process, beat=0))
+    born = insert(processes).values(id=process, beat=0)
+    await database.write(lambda connection: connection.execute(born))
     await _bury_neighbours(database, process)
     try:
         async with asyncio.TaskGroup() as group:
@@ -93,26 +93,28 @@ async def _beat(database: Database, process: str) -> None:
 async def _beats(database: Database, process: str) -> dict[str, int]:
     """Shows a beat, and sees those of the others."""
     own = processes.c.id == process
-    async with database.write() as connection:
-        shown = await connection.execute(update(processes).where(own).values(beat=processes.c.beat + 1))
-        if not shown.rowcount:
+
+    def write(connection: Connection) -> dict[str, int]:
+        if not connection.execute(update(processes).where(own).values(beat=processes.c.beat + 1)).rowcount:
             raise LeaseLost("This process stood still for so long that another one took over; start it again.")
-        return {row.id: row.beat for row in await connection.execute(select(processes).where(~own))}
+        return {row.id: row.beat for row in connection.execute(select(processes).where(~own))}
+
+    return await database.write(write)
 
 
 async def _bury_neighbours(database: Database, process: str) -> None:
-    async with database.read() as connection:
-        others = [other for other in await connection.scalars(select(processes.c.id)) if other != process]
+    query = select(processes.c.id).where(processes.c.id != process)
+    others = await database.read(lambda connection: connection.scalars(query).all())
     for other in await asyncio.to_thread(_certainly_dead, others):
         await _bury(database, other)
 
 
 async def _bury(database: Database, process: str, *still: ColumnElement[bool]) -> None:
-    async with database.write() as connection:
-        await connection.execute(delete(processes).where(processes.c.id == process, *still))
+    dead = delete(processes).where(processes.c.id == process, *still)
+    await database.write(lambda connection: connection.execute(dead))
 
 
-def _certainly_dead(others: list[str]) -> list[str]:
+def _certainly_dead(others: Sequence[str]) -> list[str]:
     machine = _machine()
     parts = [(other, *other.split("/")) for other in others if other.count("/") == 3]
     return [

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from functools import partial
+from dataclasses import fields
+from functools import cache
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, delete, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
-from adapters.storage.links import SqlLinks, profile_of, settled_profile
+from adapters.storage.links import PROFILE, SqlLinks, people_of, settled_profile
 from adapters.storage.personal import SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, preferences, processes, replies, turns
-from adapters.storage.upsert import insert_new, upsert
+from adapters.storage.text import AnyText
+from adapters.storage.upsert import insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage
-from bots.ports import Delivered, Received, Reply, Storage, StorageError, Turn
+from bots.ports import Delivered, Known, Received, Reply, Storage, StorageError, Turn
 
 _FIELDS = tuple(field.name for field in fields(Turn))
 _TURN = tuple(turns.c[name] for name in _FIELDS)
 _REPLY = tuple(field.name for field in fields(Reply))
+_SETTINGS = select(preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE)
 _RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
 
 
@@ -39,79 +53,81 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     def __init__(self, database: Database, process: str = "") -> None:
         self._database = database
         self._process = process
-        self.behind = Behind(self._write_texts)
+        self.behind = Behind(database.write, self._grow_texts)
 
     async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
         attempts = count()
 
         @lasting
         async def receive() -> list[Received]:
-            return await self._receive(events, again=next(attempts) > 0)
+            again = next(attempts) > 0
+            return await self._database.write(
+                lambda connection: self._receive(connection, events, again), single=len(events) == 1
+            )
 
         return await receive()
 
-    async def _receive(self, events: Sequence[Received], again: bool) -> list[Received]:
+    def _receive(self, connection: Connection, events: Sequence[Received], again: bool) -> list[Received]:
+        keep = _keep_event(connection.dialect.name)
         new = []
-        async with self._database.write() as connection:
-            newest = await connection.scalar(select(func.max(inbox.c.position))) or 0
-            for position, event in enumerate(events, newest + 1):
-                row = {name: getattr(event, name) for name in ("account", "id", "chat", "payload", "received_at")}
-                row |= {"position": position, "answered": False, "process": self._process}
-                inserted = await connection.execute(insert_new(self._database.dialect, inbox, [row]))
-                if inserted.rowcount or (again and await self._kept_before(connection, event)):
-                    new.append(event)
+        for event in events:
+            row = _row(event) | {"answered": False, "process": self._process, "of": event.account}
+            if connection.execute(keep, row).rowcount or (again and self._kept_before(connection, event)):
+                new.append(event)
         return new
 
-    async def _kept_before(self, connection: AsyncConnection, event: Received) -> bool:
+    def _kept_before(self, connection: Connection, event: Received) -> bool:
         """Whether the same call kept the event before the connection broke."""
         same = inbox.c.account == event.account, inbox.c.id == event.id, inbox.c.received_at == event.received_at
         own = inbox.c.process == self._process, inbox.c.answered.is_(False)
-        return bool(await connection.scalar(select(func.count()).select_from(inbox).where(*same, *own)))
+        return bool(connection.scalar(select(func.count()).select_from(inbox).where(*same, *own)))
 
     @lasting
     async def unanswered(self, account: str) -> Sequence[Received]:
         await self.orphaned(account)
         own = inbox.c.process == self._process
         query = select(*_RECEIVED).where(inbox.c.account == account, inbox.c.answered.is_(False), own)
-        async with self._database.read() as connection:
-            rows = await connection.execute(query.order_by(inbox.c.position))
-        return [Received(**row._mapping) for row in rows]
+        return await self._database.read(lambda connection: _all_received(connection, query))
 
     @lasting
     async def orphaned(self, account: str) -> Sequence[Received]:
         lost = inbox.c.account == account, inbox.c.answered.is_(False), self._left(inbox.c.process)
-        query = select(*_RECEIVED).where(*lost).order_by(inbox.c.position)
-        async with self._database.read() as connection:
-            if (await connection.execute(query.limit(1))).first() is None:
-                return []
-        async with self._database.write() as connection:
-            found = [Received(**row._mapping) for row in await connection.execute(query.with_for_update())]
-            await connection.execute(update(inbox).where(*lost).values(process=self._process))
-        return found
+        query = select(*_RECEIVED).where(*lost)
+        if not await self._database.read(lambda connection: connection.execute(query.limit(1)).first()):
+            return []
+
+        def take(connection: Connection) -> list[Received]:
+            found = _all_received(connection, query.with_for_update())
+            connection.execute(update(inbox).where(*lost).values(process=self._process))
+            return found
+
+        return await self._database.write(take)
 
     @lasting
     async def claim(self, reply: Reply) -> Reply | None:
-        row = asdict(reply) | {"process": self._process}
-        async with self._database.write() as connection:
-            if (await connection.execute(insert_new(self._database.dialect, replies, [row]))).rowcount:
-                return reply
-            kept = (await connection.execute(select(replies).where(*_same(reply)))).one()
-            if kept.process != self._process:
-                free = replies.c.process == kept.process, self._left(replies.c.process)
-                taken = update(replies).where(*_same(reply), *free).values(process=self._process)
-                if not (await connection.execute(taken)).rowcount:
-                    return None
+        return await self._database.write(lambda connection: self._claim(connection, reply), single=True)
+
+    def _claim(self, connection: Connection, reply: Reply) -> Reply | None:
+        if insert_new(connection, replies, _row(reply) | {"process": self._process}):
+            return reply
+        kept = connection.execute(select(replies).where(*_same(reply))).one()
+        if kept.process != self._process:
+            free = replies.c.process == kept.process, self._left(replies.c.process)
+            taken = update(replies).where(*_same(reply), *free).values(process=self._process)
+            if not connection.execute(taken).rowcount:
+                return None
         return Reply(**{name: getattr(kept, name) for name in _REPLY})
 
     @lasting
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
-        async with self._database.write() as connection:
-            if not await self._put_reply(connection, reply):
+        def write(connection: Connection) -> None:
+            if not self._put_reply(connection, reply):
                 raise StorageError(f"Event {reply.event_id} of {reply.chat} is another process's now.")
             for turn in turns:
-                await self._put_turn(connection, turn)
-            row = {"chat": reply.chat, "person": reply.person, "turn_id": head}
-            await connection.execute(upsert(self._database.dialect, heads, [row]))
+                _put_turn(connection, turn)
+            upsert(connection, heads, {"chat": reply.chat, "person": reply.person, "turn_id": head})
+
+        await self._database.write(write)
 
     def keep_soon(self, answer: Turn) -> None:
         self.behind.text(answer)
@@ -119,24 +135,19 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def end(self, reply: Reply, answer: Turn | None) -> None:
         if answer is not None:
             self.behind.taken(answer.id)
-        await self.behind.soon(partial(self._end, reply, answer))
 
-    async def _end(self, reply: Reply, answer: Turn | None) -> None:
-        async with self._database.write() as connection:
-            if await self._put_reply(connection, reply) and answer is not None:
-                await self._put_turn(connection, answer)
+        def write(connection: Connection) -> None:
+            if self._put_reply(connection, reply) and answer is not None:
+                _put_turn(connection, answer)
 
-    async def _put_reply(self, connection: AsyncConnection, reply: Reply) -> bool:
+        await self.behind.soon(write)
+
+    def _put_reply(self, connection: Connection, reply: Reply) -> bool:
         """False, and nothing is changed, where it has become another process's."""
         own = replies.c.process == self._process
-        done = await connection.execute(update(replies).where(*_same(reply), own).values(asdict(reply)))
-        return bool(done.rowcount)
+        return bool(connection.execute(update(replies).where(*_same(reply), own).values(_row(reply))).rowcount)
 
-    async def _put_turn(self, connection: AsyncConnection, turn: Turn) -> None:
-        row = {name: getattr(turn, name) for name in _FIELDS}
-        await connection.execute(upsert(self._database.dialect, turns, [row]))
-
-    async def _write_texts(self, texts: Sequence[Turn]) -> None:
+    def _grow_texts(self, connection: Connection, texts: Sequence[Turn]) -> None:
         """Texts of replies that have ended or are not this process's any more are left alone."""
         own = select(replies.c.answer_id).where(
             replies.c.answer_id == turns.c.id,
@@ -144,10 +155,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             replies.c.process == self._process,
             replies.c.ending == "",
         )
-        async with self._database.write() as connection:
-            for text in texts:
-                grown = {"text": text.text, "thinking": text.thinking, "state": text.state}
-                await connection.execute(update(turns).where(turns.c.id == text.id, own.exists()).values(grown))
+        for text in texts:
+            grown = {"text": text.text, "thinking": text.thinking, "state": text.state}
+            connection.execute(update(turns).where(turns.c.id == text.id, own.exists()).values(grown))
 
     def _left(self, process: Column[str]) -> ColumnElement[bool]:
         """Whether that process, which is another one, lives no more."""
@@ -160,47 +170,54 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             .where(inbox.c.account == account, inbox.c.id == event_id)
             .values(answered=True, payload="", chat="")
         )
-        async with self._database.write() as connection:
-            await connection.execute(done)
+        await self._database.write(lambda connection: connection.execute(done), single=True)
 
     @lasting
     async def preferences(self, person: str) -> Mapping[str, str]:
-        query = select(preferences.c.name, preferences.c.value).where(preferences.c.person == profile_of(person))
-        async with self._database.read() as connection:
-            rows = await connection.execute(query)
-        return {row.name: row.value for row in rows}
+        return await self._database.read(lambda connection: _settings(connection, person))
+
+    @lasting
+    async def known(self, person: str, places: Sequence[str] = ()) -> Known:
+        def read(connection: Connection) -> Known:
+            bounds = [_settings(connection, place) for place in places]
+            return Known(people_of(connection, person), _settings(connection, person), bounds)
+
+        return await self._database.read(read)
 
     @lasting
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
         forgotten = [name for name, value in values.items() if value is None]
-        async with self._database.write() as connection:
-            profile = await settled_profile(connection, person)
-            kept = [{"person": profile, "name": n, "value": value} for n, value in values.items() if value is not None]
+
+        def write(connection: Connection) -> None:
+            own = {"person": settled_profile(connection, person)}
+            kept = [own | {"name": name, "value": value} for name, value in values.items() if value is not None]
             if forgotten:
-                own = preferences.c.person == profile
-                await connection.execute(delete(preferences).where(own, preferences.c.name.in_(forgotten)))
+                of_person = preferences.c.person == own["person"]
+                connection.execute(delete(preferences).where(of_person, preferences.c.name.in_(forgotten)))
             if kept:
-                await connection.execute(upsert(self._database.dialect, preferences, kept))
+                upsert(connection, preferences, *kept)
+
+        await self._database.write(write)
 
     @lasting
     async def head(self, chat: str, person: str) -> str | None:
         query = select(heads.c.turn_id).where(heads.c.chat == chat, heads.c.person == person)
-        async with self._database.read() as connection:
-            return await connection.scalar(query)
+        return await self._database.read(lambda connection: connection.scalar(query))
 
     @lasting
     async def set_head(self, chat: str, person: str, turn_id: str | None) -> None:
-        async with self._database.write() as connection:
+        def write(connection: Connection) -> None:
             if turn_id is None:
-                await connection.execute(delete(heads).where(heads.c.chat == chat, heads.c.person == person))
+                connection.execute(delete(heads).where(heads.c.chat == chat, heads.c.person == person))
             else:
-                row = {"chat": chat, "person": person, "turn_id": turn_id}
-                await connection.execute(upsert(self._database.dialect, heads, [row]))
+                upsert(connection, heads, {"chat": chat, "person": person, "turn_id": turn_id})
+
+        await self._database.write(write)
 
     @lasting
     async def turn(self, turn_id: str) -> Turn | None:
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(*_TURN).where(turns.c.id == turn_id))).one_or_none()
+        query = select(*_TURN).where(turns.c.id == turn_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return _turn(row) if row else None
 
     @lasting
@@ -213,14 +230,11 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         older = select(turns.c.id, turns.c.parent_id, line.c.age + 1)
         line = line.union_all(older.join(line, turns.c.id == line.c.parent_id).where(line.c.age < limit))
         query = select(*_TURN).join(line, turns.c.id == line.c.id).order_by(line.c.age.desc())
-        async with self._database.read() as connection:
-            rows = await connection.execute(query)
-        return [_turn(row) for row in rows]
+        return await self._database.read(lambda connection: [_turn(row) for row in connection.execute(query).all()])
 
     @lasting
     async def put_turn(self, turn: Turn) -> None:
-        async with self._database.write() as connection:
-            await self._put_turn(connection, turn)
+        await self._database.write(lambda connection: _put_turn(connection, turn))
 
     @lasting
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
@@ -229,23 +243,17 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id)
             .order_by(deliveries.c.position)
         )
-        async with self._database.read() as connection:
-            return Delivered(answer_id, tuple(await connection.scalars(query)))
+        return Delivered(
+            answer_id, tuple(await self._database.read(lambda connection: connection.scalars(query).all()))
+        )
 
     @lasting
     async def answer_at(self, chat: str, message_id: str) -> str | None:
         query = select(deliveries.c.answer_id).where(deliveries.c.chat == chat, deliveries.c.message_id == message_id)
-        async with self._database.read() as connection:
-            return await connection.scalar(query)
+        return await self._database.read(lambda connection: connection.scalar(query))
 
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         """A message shows one chunk and a chunk is in one message: the newest record holds."""
-        await self.behind.soon(partial(self._record_delivery, chat, answer_id, position, message_id))
-
-    async def _record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
-        # The chunks before this one are final now: whoever goes on after a crash must have their text.
-        if position and (text := self.behind.taken(answer_id)) is not None:
-            await self._write_texts([text])
         row = {"chat": chat, "message_id": message_id, "answer_id": answer_id, "position": position}
         replaced = delete(deliveries).where(
             deliveries.c.chat == chat,
@@ -253,18 +261,57 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             deliveries.c.position == position,
             deliveries.c.message_id != message_id,
         )
-        async with self._database.write() as connection:
-            await connection.execute(replaced)
-            await connection.execute(upsert(self._database.dialect, deliveries, [row]))
+        # The chunks before this one are final now: whoever goes on after a crash must have their text.
+        text = self.behind.taken(answer_id) if position else None
+
+        def write(connection: Connection) -> None:
+            if text is not None:
+                self._grow_texts(connection, [text])
+            connection.execute(replaced)
+            upsert(connection, deliveries, row)
+
+        await self.behind.soon(write)
 
     async def record_shown(self, chat: str, answer_id: str) -> None:
-        await self.behind.soon(partial(self._record_shown, chat, answer_id))
-
-    async def _record_shown(self, chat: str, answer_id: str) -> None:
         over = replies.c.chat == chat, replies.c.answer_id == answer_id, replies.c.ending != ""
-        async with self._database.write() as connection:
-            # What was asked and said is in the conversation, for as long as that is kept.
-            await connection.execute(update(replies).where(*over).values(shown=True, request="", ending="{}"))
+        # What was asked and said is in the conversation, for as long as that is kept.
+        shown = update(replies).where(*over).values(shown=True, request="", ending="{}")
+        await self.behind.soon(lambda connection: connection.execute(shown))
+
+
+@cache
+def _keep_event(dialect: str) -> Any:
+    """Inserts an event that is not there yet behind the newest one of its account."""
+    # The index has the state before the position, so the newest one is looked for in each state.
+    newest = [
+        select(inbox.c.position)
+        .where(inbox.c.account == bindparam("of", type_=AnyText), inbox.c.answered.is_(answered))
+        .order_by(inbox.c.position.desc())
+        .limit(1)
+        .subquery()
+        for answered in (False, True)
+    ]
+    both = union_all(*(select(each.c.position) for each in newest)).subquery()
+    behind = func.coalesce(select(func.max(both.c.position)).scalar_subquery(), 0) + 1
+    return insertion(dialect, inbox).values(position=behind).on_conflict_do_nothing()
+
+
+def _settings(connection: Connection, person: str) -> dict[str, str]:
+    return {row.name: row.value for row in connection.execute(_SETTINGS, {"of": person})}
+
+
+def _all_received(connection: Connection, query: Select[Any]) -> list[Received]:
+    """Oldest first."""
+    return [Received(**row._mapping) for row in connection.execute(query.order_by(inbox.c.position))]
+
+
+def _put_turn(connection: Connection, turn: Turn) -> None:
+    upsert(connection, turns, _row(turn))
+
+
+def _row(kept: Received | Reply | Turn) -> dict[str, Any]:
+    # `asdict` copies deeply, which takes longer than the insert.
+    return {field.name: getattr(kept, field.name) for field in fields(kept)}
 
 
 def _same(reply: Reply) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -7,9 +7,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from adapters.storage.errors import ELSEWHERE, StorageError
@@ -62,10 +61,10 @@ def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
             return
 
 
-def listen(engine: AsyncEngine) -> None:
+def listen(engine: Engine) -> None:
     """Sets up every connection that the engine opens."""
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
 
 
 def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

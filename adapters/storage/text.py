@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Dialect, Text, TypeDecorator
 
@@ -37,8 +37,13 @@ class AnyText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else encode(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else decode(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None]:
+        # For each value of hundreds of rows one call, and not the three that a decorated type makes.
+        return _decoded
+
+
+def _decoded(stored: str | None) -> str | None:
+    return stored if stored is None or _MARK not in stored else decode(stored)
 
 
 class Texts(TypeDecorator[tuple[str, ...]]):

@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.sql.dml import Insert
+
+Row = Mapping[str, Any]
 
 
-def upsert(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
+def upsert(connection: Connection, table: Table, *rows: Row) -> None:
     """Inserts the rows; each replaces the one that is there under its primary key.
 
     A row that is unique in another respect too, and is not, fails with an `IntegrityError`.
     """
-    keys = list(table.primary_key.columns)
-    # The two constructs share their methods, but no type.
+    connection.execute(_upsert(connection.dialect.name, table), rows)
+
+
+def add(connection: Connection, table: Table, *rows: Row) -> None:
+    """Inserts the rows; the numbers of each are added to those of the one that is there under its primary key."""
+    connection.execute(_add(connection.dialect.name, table), rows)
+
+
+def insert_new(connection: Connection, table: Table, *rows: Row) -> bool:
+    """Inserts the rows whose primary key is not there yet; whether there were any."""
+    return bool(connection.execute(_insert_new(connection.dialect.name, table), rows).rowcount)
+
+
+def insertion(dialect: str, table: Table) -> Any:
+    """The dialect's INSERT. The two share their methods, but no type."""
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # 50 ms that a start on SQLite does not spend
 
-        statement = postgresql.insert(table).values(rows)
-        return statement.on_conflict_do_update(index_elements=keys, set_=_others(table, statement.excluded))
-    insert = sqlite.insert(table).values(rows)
-    return insert.on_conflict_do_update(index_elements=keys, set_=_others(table, insert.excluded))
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
-def add(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
-    """Inserts the rows; the numbers of each are added to those of the one that is there under its primary key."""
-    keys = list(table.primary_key.columns)
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        statement = postgresql.insert(table).values(rows)
-        return statement.on_conflict_do_update(index_elements=keys, set_=_sums(table, statement.excluded))
-    insert = sqlite.insert(table).values(rows)
-    return insert.on_conflict_do_update(index_elements=keys, set_=_sums(table, insert.excluded))
+# Rows are no part of a statement, so each of these is made and compiled once.
 
 
-def insert_new(dialect: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:
-    """Inserts the rows whose primary key is not there yet."""
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table).values(rows).on_conflict_do_nothing()
-    return sqlite.insert(table).values(rows).on_conflict_do_nothing()
+@cache
+def _upsert(dialect: str, table: Table) -> Any:
+    insert = insertion(dialect, table)
+    proposed = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=proposed)
 
 
-def _others(table: Table, proposed: Any) -> dict[str, Any]:
-    return {column.name: proposed[column.name] for column in table.columns if not column.primary_key}
+@cache
+def _add(dialect: str, table: Table) -> Any:
+    insert = insertion(dialect, table)
+    sums = {column.name: column + insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums)
 
 
-def _sums(table: Table, proposed: Any) -> dict[str, Any]:
-    return {column.name: column + proposed[column.name] for column in table.columns if not column.primary_key}
+@cache
+def _insert_new(dialect: str, table: Table) -> Any:
+    return insertion(dialect, table).on_conflict_do_nothing()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from adapters.storage.database import Database
 from adapters.storage.tables import histograms, usage
@@ -23,16 +23,18 @@ class SqlUsage(UsageRecord):
         sums = {"answers": used.answers, "tokens": used.tokens, "captions": used.captions, "seconds": used.seconds}
         # In one order, so that two transactions cannot wait for each other.
         rows = [own | {"kind": mark.kind, "bucket": mark.bucket, "count": 1} for mark in sorted(set(marks), key=_order)]
-        async with self._database.write() as connection:
-            await connection.execute(add(self._database.dialect, usage, [own | sums]))
+
+        def write(connection: Connection) -> None:
+            add(connection, usage, own | sums)
             if rows:
-                await connection.execute(add(self._database.dialect, histograms, rows))
+                add(connection, histograms, *rows)
+
+        await self._database.write(write)
 
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
         sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]
         query = select(usage.c.day, *sums).where(_of(usage, people, since)).group_by(usage.c.day)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
         # PostgreSQL's sum of BIGINT is a Decimal.
         return {
             row.day: Used(
@@ -46,9 +48,8 @@ class SqlUsage(UsageRecord):
         query = select(*keys, func.sum(histograms.c["count"]).label("number"))
         query = query.where(_of(histograms, people, since)).group_by(*keys)
         found: defaultdict[tuple[str, Kind], dict[int, int]] = defaultdict(dict)
-        async with self._database.read() as connection:
-            for row in await connection.execute(query):
-                found[row.day, row.kind][row.bucket] = int(row.number)
+        for row in await self._database.read(lambda connection: connection.execute(query).all()):
+            found[row.day, row.kind][row.bucket] = int(row.number)
         return found
 
 

@@ -22,6 +22,7 @@ import aiohttp
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.revisions import of_file
 from inference.engines.spinning import Spinning
 from inference.thinking import OPEN, open_prefix, opened_by
 
@@ -191,6 +192,8 @@ class LlamaCppEngine:
             context_tokens=context,
             holds_prefix=True,
             reasoning=opened_by("".join(template)) or "<think>" in str(properties.get("chat_template", "")),
+            reference=self._path.name,
+            revision=await asyncio.to_thread(of_file, self._path),
         )
 
     async def _apply_template(self, messages: Sequence[Message]) -> list[str]:

@@ -238,6 +238,7 @@ class OpenAIEngine:
             context_tokens=context_of(model) or self._options.context_tokens,
             reasoning=self._opens_thinking or seems_to_reason(name),
             holds_prefix=self._dialect.continues is not None,
+            reference=self._model,
         )
 
 

@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.revisions import of_file
 from inference.thinking import CLOSE
 
 # A token is at most eight characters of a word with the blanks before it: about what real tokenizers make of prose.
@@ -103,6 +104,8 @@ class ScriptedEngine:
             text = await asyncio.to_thread(self._path.read_text, encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"the script {self._path} cannot be read: {error}") from error
+        revision = await asyncio.to_thread(of_file, self._path)
+        self._info = replace(self._info, reference=self._info.name, revision=revision)
         rows = enumerate(text.split("\n"), 1)
         self._lines = [parse_line(number, row) for number, row in rows if row.strip()]
 

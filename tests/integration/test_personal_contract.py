@@ -14,7 +14,7 @@ from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots.personal import Mark, Retention, Used
-from bots.ports import Received, Storage, Turn
+from bots.ports import Known, Received, Storage, Turn
 
 ANN, BOB, CAT = "telegram:1", "discord:2", "web:3"
 DAY_S = 86_400.0
@@ -82,6 +82,15 @@ async def test_linked_ids_share_settings_and_those_of_the_codes_giver_win(storag
         assert await storage.preferences(person) == {"temperature": "0.2", "seed": "7"}
     await storage.set_preferences(BOB, {"seed": None, "top_p": "0.5"})
     assert await storage.preferences(ANN) == {"temperature": "0.2", "top_p": "0.5"}
+
+
+async def test_what_an_answer_needs_to_know_is_read_at_once(storage: Storage) -> None:
+    assert await storage.known(ANN) == Known([ANN], {}, [])
+    await storage.set_preferences(ANN, {"seed": "7"})
+    await storage.set_preferences("discord:place:1", {"max_tokens": "50"})
+    await link(storage, ANN, BOB)
+    known = await storage.known(BOB, ("discord:place:1", "discord:place:2"))
+    assert known == Known([ANN, BOB], {"seed": "7"}, [{"max_tokens": "50"}, {}])
 
 
 async def test_links_add_up(storage: Storage) -> None:

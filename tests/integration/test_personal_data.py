@@ -85,8 +85,9 @@ class World:
 
     async def tables(self) -> dict[str, str]:
         """Everything that is in the database, by table."""
-        async with self.database.read() as connection:
-            return {name: repr((await connection.execute(select(table))).all()) for name, table in _TABLES.items()}
+        return await self.database.read(
+            lambda connection: {name: repr(connection.execute(select(table)).all()) for name, table in _TABLES.items()}
+        )
 
 
 _TABLES = {name: table for name, table in metadata.tables.items() if name != "processes"}

@@ -47,8 +47,7 @@ def received(number: int) -> Received:
 
 
 async def lease_lives(database: Database) -> set[str]:
-    async with database.read() as connection:
-        return set(await connection.scalars(select(table.c.id)))
+    return set(await database.read(lambda connection: connection.scalars(select(table.c.id)).all()))
 
 
 async def test_what_a_living_process_has_is_not_for_others(database: Database) -> None:
@@ -82,7 +81,7 @@ async def test_a_process_that_was_thought_dead_writes_no_more(database: Database
     async with living(database, "two"):
         assert await two.claim(REPLY)
         await one.end(replace(REPLY, state="done", ending="{}"), replace(TURN, text="old"))
-        await one._write_texts([replace(TURN, text="old")])
+        await database.write(lambda connection: one._grow_texts(connection, [replace(TURN, text="old")]))
         assert await two.turn("a") == TURN
 
 
@@ -105,8 +104,7 @@ async def test_a_process_that_stood_still_for_too_long_ends(
     monkeypatch.setattr(processes, "BEAT_S", 0.01)
     with pytest.RaisesGroup(LeaseLost):
         async with living(database, "one"):
-            async with database.write() as connection:
-                await connection.execute(delete(table))
+            await database.write(lambda connection: connection.execute(delete(table)))
             await asyncio.Event().wait()
 
 
@@ -115,8 +113,8 @@ async def test_a_process_that_died_on_this_machine_is_noticed_at_once(database: 
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", name, stdout=asyncio.subprocess.PIPE)
     out, _ = await gone.communicate()
     storage = SqlStorage(database, out.decode().strip())
-    async with database.write() as connection:
-        await connection.execute(table.insert().values(id=out.decode().strip(), beat=5))
+    born = table.insert().values(id=out.decode().strip(), beat=5)
+    await database.write(lambda connection: connection.execute(born))
     await storage.receive([received(1)])
     me = await asyncio.to_thread(new_process)
     async with living(database, me):
@@ -131,9 +129,9 @@ async def test_the_clock_of_the_wall_plays_no_part(database: Database, monkeypat
     async with living(database, "one"), living(database, "two"):
         async with asyncio.timeout(10):
             while True:
-                async with database.read() as connection:
-                    if min(await connection.scalars(select(table.c.beat))) > 5:
-                        break
+                beats = await database.read(lambda connection: connection.scalars(select(table.c.beat)).all())
+                if min(beats) > 5:
+                    break
                 await asyncio.sleep(0.01)
         assert await lease_lives(database) == {"one", "two"}
 
@@ -165,5 +163,5 @@ async def test_events_that_come_to_two_processes_are_answered_once(address: str,
     assert len(answers) == EVENTS
     assert dict(answers) == {f"e{n}": f"question {n}" for n in range(EVENTS)}
     assert all(out for out, _ in outputs), "each had its share"
-    async with open_database(address) as database, database.read() as connection:
-        assert list(await connection.scalars(select(table.c.id))) == []
+    async with open_database(address) as database:
+        assert await lease_lives(database) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import AsyncIterator
@@ -19,8 +20,9 @@ from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots import wording
+from bots.ledger import read_asked
 from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
-from bots.ports import Received, Storage
+from bots.ports import Received, Reply, Storage
 from inference.api import Busy, ChatRequest, ModelInfo
 from inference.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
@@ -183,6 +185,22 @@ async def test_the_request_is_kept_with_the_seed_that_was_used(
     assert before.sampling.seed is not None
     assert (after.messages, after.sampling.seed) == (before.messages, before.sampling.seed)
     assert after.sampling.max_new_tokens < before.sampling.max_new_tokens
+
+
+async def test_the_request_names_the_model_and_its_revision(
+    inference: LocalInference, storage: Storage, tmp_path: Path
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    await until(first, incoming, Said, 2)
+    kept = await storage.claim(Reply(chat=incoming.chat, event_id=incoming.event_id, answer_id="x", person="p"))
+    assert kept is not None
+    asked = read_asked(kept.request)
+    assert (asked.model, asked.revision) == ("scripted:script.jsonl", inference.info.revision)
+    assert len(asked.revision) == 16
+    older = json.loads(kept.request)
+    del older["revision"]
+    assert read_asked(json.dumps(older)) == replace(asked, revision="")
 
 
 async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(

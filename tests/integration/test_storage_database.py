@@ -6,10 +6,8 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from alembic import command
@@ -19,12 +17,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from adapters.storage.database import Database, open_database
+from adapters.storage.database import open_database
 from adapters.storage.schema import HEAD, VERSION_TABLE, migration_config
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import metadata
-
-T = TypeVar("T")
 
 PROCESS = """
 import asyncio, sys
@@ -61,11 +57,6 @@ async def create(path: Path) -> None:
         await SqlStorage(database).set_preferences("web:ann", {"seed": "1"})
 
 
-async def on_connection(database: Database, work: Callable[[Connection], T]) -> T:
-    async with database.read() as connection:
-        return await connection.run_sync(work)
-
-
 async def test_a_new_file_is_made_with_its_folder_for_its_owner_alone(path: Path) -> None:
     await create(path)
     assert mode(path) == 0o600
@@ -78,9 +69,11 @@ async def test_what_was_kept_is_there_after_reopening(path: Path) -> None:
 
 
 async def test_sqlite_is_in_wal_mode_and_syncs_every_commit(path: Path) -> None:
-    async with open_database(str(path)) as database, database.read() as connection:
-        found = [await connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
-    assert found == ["wal", 2]
+    def found(connection: Connection) -> list[object]:
+        return [connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
+
+    async with open_database(str(path)) as database:
+        assert await database.read(found) == ["wal", 2]
 
 
 async def test_the_migrations_make_the_tables(path: Path) -> None:
@@ -89,12 +82,12 @@ async def test_the_migrations_make_the_tables(path: Path) -> None:
         return list(compare_metadata(context, metadata))
 
     async with open_database(str(path)) as database:
-        assert await on_connection(database, differences) == []
+        assert await database.read(differences) == []
 
 
 async def test_the_newest_migration_is_the_one_that_opening_expects(path: Path) -> None:
     async with open_database(str(path)) as database:
-        config = await on_connection(database, migration_config)
+        config = await database.read(migration_config)
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
@@ -123,6 +116,7 @@ async def main(path):
     async with open_database(path):
         assert "alembic" not in sys.modules
         assert "sqlalchemy.dialects.postgresql" not in sys.modules
+        assert "sqlalchemy.orm" not in sys.modules
 
 asyncio.run(main(sys.argv[1]))
 """
@@ -159,14 +153,13 @@ async def test_what_was_confirmed_survives_a_kill(path: Path) -> None:
 
 @pytest.mark.parametrize("fail", [False, True])
 async def test_a_block_is_written_whole_or_not_at_all(path: Path, fail: bool) -> None:
-    async def write(database: Database) -> None:
-        async with database.write() as connection:
-            await connection.execute(text("INSERT INTO heads VALUES ('c', 'p', 't')"))
-            if fail:
-                raise LookupError
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO heads VALUES ('c', 'p', 't')"))
+        if fail:
+            raise LookupError
 
     async with open_database(str(path)) as database:
-        outcome: Awaitable[None] = write(database)
+        outcome = database.write(write)
         if fail:
             with pytest.raises(LookupError):
                 await outcome
@@ -189,6 +182,7 @@ def make_second_version(path: Path) -> None:
 
 async def test_what_answered_events_had_said_goes_with_the_upgrade(path: Path) -> None:
     await asyncio.to_thread(make_second_version, path)
-    async with open_database(str(path)) as database, database.read() as connection:
-        rows = (await connection.execute(text("SELECT id, chat, payload FROM inbox ORDER BY id"))).all()
+    query = text("SELECT id, chat, payload FROM inbox ORDER BY id")
+    async with open_database(str(path)) as database:
+        rows = await database.read(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [("e0", "", ""), ("e1", "chat", "secret")]

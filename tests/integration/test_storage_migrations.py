@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from adapters.storage.database import open_database
+from adapters.storage.database import Database, open_database
 from adapters.storage.schema import HEAD, VERSION_TABLE
 from adapters.storage.sql import SqlStorage
 from bots.ports import Delivered, Received, Turn
@@ -39,6 +41,10 @@ DATA = {
 """What a version's tables hold, beside what those before it hold."""
 
 
+async def scalars(database: Database, query: str) -> Sequence[object]:
+    return await database.read(lambda connection: connection.scalars(text(query)).all())
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_older_database_keeps_everything(
@@ -51,10 +57,10 @@ async def test_an_older_database_keeps_everything(
 
     upgrade = command.upgrade
     monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, version))
-    async with open_database(address) as database, database.write() as connection:
+    async with open_database(address) as database:
         for made_in, statements in DATA.items():
             for statement in statements if made_in <= version else ():
-                await connection.execute(text(statement))
+                await database.write(partial(Connection.execute, statement=text(statement)))
     monkeypatch.undo()
     async with open_database(address) as database:
         storage = SqlStorage(database)
@@ -70,7 +76,6 @@ async def test_an_older_database_keeps_everything(
         if version >= "0002":
             left = Received(account="telegram:1", id="e", chat="c", payload="{}", received_at=3.5)
             assert await storage.unanswered("telegram:1") == [left]
-        async with database.read() as connection:
-            for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
-                assert set(await connection.scalars(text(f"SELECT {column}"))) <= {""}
-            assert await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == HEAD
+        for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
+            assert set(await scalars(database, f"SELECT {column}")) <= {""}
+        assert await scalars(database, f"SELECT version_num FROM {VERSION_TABLE}") == [HEAD]

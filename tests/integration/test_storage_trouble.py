@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from adapters.storage.database import Database, open_database
 from adapters.storage.errors import StorageError
+from adapters.storage.local import READERS, LocalDatabase
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import replies
 from bots.messages import Ended, Said
-from bots.ports import Received
+from bots.ports import Received, Turn
 from inference.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 from tests.servers.postgresql import Server
@@ -33,16 +34,15 @@ async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
         yield inference
 
 
-async def on_every_connection(database: Database, statement: str) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(4):
-            connection = await stack.enter_async_context(database.read())
-            await connection.exec_driver_sql(statement)
+def on_every_connection(database: Database, statement: str) -> None:
+    assert isinstance(database, LocalDatabase)
+    with ExitStack() as stack:
+        for _ in range(READERS + 1):
+            stack.enter_context(database.engine.connect()).exec_driver_sql(statement)
 
 
 async def states(database: Database) -> list[str]:
-    async with database.read() as connection:
-        return sorted(await connection.scalars(select(replies.c.state)))
+    return sorted(await database.read(lambda connection: connection.scalars(select(replies.c.state)).all()))
 
 
 def event(number: int) -> Received:
@@ -67,12 +67,12 @@ async def test_a_full_or_protected_disk_in_the_middle(
             async for each in chat.events(chat.incoming("slow")):
                 events.append(each)
                 if len(events) == 20:
-                    await on_every_connection(database, trouble)
+                    await asyncio.to_thread(on_every_connection, database, trouble)
                     with pytest.raises(StorageError, match=word):
                         await storage.receive([replace(event(1), payload="x" * 100_000)])
             assert said(events) == SLOW["answer"]
             assert isinstance(events[-1], Ended)
-            await on_every_connection(database, relief)
+            await asyncio.to_thread(on_every_connection, database, relief)
         assert await states(database) == ["done"]
         assert await storage.receive([event(1)]) == [event(1)]
 
@@ -131,13 +131,13 @@ async def test_a_text_is_written_at_most_as_often_as_frames_are_sent(
     async with open_database(str(tmp_path / "p.sqlite3")) as database:
         storage = SqlStorage(database)
         written: list[int] = []
-        write = storage.behind._write_texts
+        grow = storage.behind._grow_texts
 
-        async def counting(texts: object) -> None:
+        def counting(connection: Connection, texts: Sequence[Turn]) -> None:
             written.append(1)
-            await write(texts)  # type: ignore[arg-type]
+            grow(connection, texts)
 
-        monkeypatch.setattr(storage.behind, "_write_texts", counting)
+        monkeypatch.setattr(storage.behind, "_grow_texts", counting)
         async with storage.behind.running():
             events = await Chat(inference, storage=storage).say("slow")
         assert len([each for each in events if isinstance(each, Said)]) > 20

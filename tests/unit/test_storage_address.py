@@ -24,7 +24,7 @@ from adapters.storage.errors import StorageError
 def test_a_path_or_an_sqlite_url_is_a_file(text: str, path: str) -> None:
     address = parse_address(text)
     assert address.path == Path(path)
-    assert address.url.drivername == "sqlite+aiosqlite"
+    assert address.url.drivername == "sqlite"
 
 
 def test_a_tilde_is_the_home_folder() -> None:

@@ -76,6 +76,8 @@ class TransformersEngine:
             context_tokens=self._loaded.context_tokens,
             holds_prefix=True,
             reasoning=self._loaded.prompts.reasoning,
+            reference=self._loaded.reference,
+            revision=self._loaded.revision,
         )
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_
 
 from inference.api import Sampling, Unavailable
 from inference.engines.llamacpp import available_cores
+from inference.engines.revisions import SNAPSHOTS, of_folder
 from inference.engines.transformers.batch import Member, SharedBatch
 from inference.engines.transformers.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.transformers.prompts import Prompt, Prompts
@@ -42,7 +43,7 @@ class Loaded:
     """A model that is running.
 
     `hidden` are control tokens that are never shown; `vocabulary` is the size of the logits, and as a token stands for
-    logits that are no numbers.
+    logits that are no numbers. `reference` and `revision`: see `ModelInfo`.
     """
 
     batch: SharedBatch
@@ -52,6 +53,8 @@ class Loaded:
     hidden: frozenset[int]
     vocabulary: int
     context_tokens: int
+    reference: str
+    revision: str
 
     def decode(self, ids: list[int]) -> str:
         shown = [token for token in ids if token not in self.hidden]
@@ -95,6 +98,8 @@ def load(reference: str, options: TransformersOptions) -> Loaded:
         hidden=frozenset(tokenizer.all_special_ids) - set(tokenizer.convert_tokens_to_ids([OPEN, CLOSE])),
         vocabulary=config.vocab_size,
         context_tokens=context,
+        reference=reference if folder.parent.name == SNAPSHOTS else folder.name,
+        revision=of_folder(folder),
     )
 
 

@@ -1,0 +1,71 @@
+"""What the model is asked: with which prompt and seed, how its answer begins, and what is left of its budgets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from bots import conversations, ledger, prompt
+from bots.ports import Conversations, Turn
+from bots.preferences import Profile
+from inference.api import Inference, Message, ModelInfo, Sampling
+
+_SEEDS = 2**32 - 1
+
+Count = Callable[[Sequence[Message]], Awaitable[int]]
+
+
+def sampling(profile: Profile, *, anew: bool) -> Sampling:
+    """The person's, with the seed that is going to be used; `anew`: a fixed one would only repeat an answer."""
+    wanted = profile.sampling()
+    return replace(wanted, seed=secrets.randbelow(_SEEDS)) if anew or wanted.seed is None else wanted
+
+
+def about_pictures(question: Turn, captions: Sequence[str]) -> Turn:
+    """The question with what its pictures show."""
+    if not captions:
+        return question
+    return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, captions))
+
+
+def opening(question: Turn, info: ModelInfo) -> str:
+    """How a new answer is made to begin. A model that reasons first begins its answer itself."""
+    return "" if info.reasoning or not info.holds_prefix else prompt.opening(question.prompt)
+
+
+def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
+    """What was said, as the model wrote it; reasoning that was `cut_off` by a crash goes on."""
+    if not thinking:
+        return text
+    return f"<think>{thinking}" if cut_off and not text else f"<think>{thinking}</think>\n\n{text}"
+
+
+async def messages(
+    question: Turn, wanted: Sampling, storage: Conversations, inference: Inference
+) -> tuple[Message, ...]:
+    """The question with the newest turns before it that leave room for the answer. Raises TooLong."""
+    earlier: Sequence[Turn] = ()
+    if question.parent_id is not None:
+        earlier = await storage.branch(question.parent_id, conversations.MAX_TURNS)
+    room = conversations.prompt_limit(inference.info.context_tokens, wanted.max_new_tokens)
+    return await conversations.fitting([*earlier, question], room, inference.count_tokens)
+
+
+async def remaining(asked: ledger.Asked, text: str, thinking: str, count: Count) -> Sampling:
+    """What is left of the budgets; at least a token, because the text did not end by itself."""
+    before, budget = asked.sampling, asked.sampling.thinking_budget
+    said = await _tokens(text[asked.before :], count)
+    return replace(
+        before,
+        max_new_tokens=max(1, before.max_new_tokens - said),
+        min_new_tokens=max(0, min(before.min_new_tokens, before.max_new_tokens) - said),
+        thinking_budget=None if budget is None else max(0, budget - await _tokens(thinking, count)),
+    )
+
+
+async def _tokens(text: str, count: Count) -> int:
+    """The tokens of a text by itself, without those of the template."""
+    if not text:
+        return 0
+    return await count([Message("assistant", text)]) - await count([Message("assistant", "")])

@@ -1,0 +1,87 @@
+"""Writes that may come later: in order, again until they succeed, and one that is broken spoils no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+from sqlalchemy import Connection
+
+from adapters.storage import behind
+from adapters.storage.behind import Behind, Work
+from adapters.storage.errors import StorageError, Taken
+from bots.ports import Turn
+
+TURN = Turn(id="a", chat="c", person="p", role="assistant", text="said")
+
+
+class Disk:
+    """Keeps what was written, in transactions; `away` of them fail."""
+
+    def __init__(self, away: int = 0) -> None:
+        self.away = away
+        self.kept: list[str] = []
+        self.transactions = 0
+        self.behind = Behind(self.write, self.grow)
+
+    async def write(self, work: Work) -> None:
+        await asyncio.sleep(0)
+        self.transactions += 1
+        if self.away:
+            self.away -= 1
+            raise StorageError("The disk is full.")
+        before = list(self.kept)
+        try:
+            work(cast(Connection, self))
+        except Exception:
+            self.kept = before
+            raise
+
+    def grow(self, connection: Connection, texts: Sequence[Turn]) -> None:
+        self.kept += [text.text for text in texts]
+
+    def put(self, word: str, error: Exception | None = None) -> Work:
+        def work(_: Connection) -> None:
+            self.kept.append(word)
+            if error is not None:
+                raise error
+
+        return work
+
+    async def take(self, *works: Work) -> None:
+        async with self.behind.running(), asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(self.behind.soon(work))
+
+
+@pytest.fixture(autouse=True)
+def patience_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "_FIRST_PAUSE_S", 0.001)
+
+
+async def test_what_waits_at_once_is_one_transaction_in_order() -> None:
+    disk = Disk()
+    await disk.take(*map(disk.put, "abc"))
+    assert (disk.kept, disk.transactions) == (["a", "b", "c"], 1)
+
+
+@pytest.mark.parametrize("error", [LookupError(), Taken("It is there.")])
+async def test_only_what_fails_alone_is_left_out(error: Exception) -> None:
+    disk = Disk()
+    await disk.take(disk.put("a"), disk.put("broken", error), disk.put("c"))
+    assert disk.kept == ["a", "c"]
+
+
+async def test_what_fails_for_a_while_is_made_later_in_order() -> None:
+    disk = Disk(away=3)
+    await disk.take(*map(disk.put, "abc"))
+    assert disk.kept == ["a", "b", "c"]
+
+
+async def test_a_text_that_could_not_be_kept_is_kept_when_it_can() -> None:
+    disk = Disk(away=1)
+    async with disk.behind.running():
+        disk.behind.text(TURN)
+    assert disk.kept == ["said"]
