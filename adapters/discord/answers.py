@@ -14,7 +14,7 @@ from adapters.delivery.ports import Outboxes, Responder
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
-from adapters.discord.events import Event, event_of, together
+from adapters.discord.events import Event, bursts, event_of, together
 from adapters.discord.interactions import InteractionChannel
 from bots import wording
 from bots.commands import read as parsed
@@ -82,16 +82,17 @@ class Answers:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
             async for batch in batches:
-                for received in batch:
-                    if received.id not in self._mine:
-                        await self._take_up(received)
+                events = [await self._taken_up(received) for received in batch if received.id not in self._mine]
+                for burst in bursts([event for event in events if event is not None]):
+                    self.answer(burst)
 
-    async def _take_up(self, received: Received) -> None:
+    async def _taken_up(self, received: Received) -> Event | None:
+        """The event, which is this process's from now on; None where it is not answered any more."""
         if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
             await self.storage.answered(self.account, received.id)
-        else:
-            self._mine.add(received.id)
-            self.answer([event])
+            return None
+        self._mine.add(received.id)
+        return event
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 _CHANNELS = 100
 _MESSAGES = 100
 _AGE = timedelta(days=1)
+_OVERLAP = timedelta(minutes=1)
+"""Messages are looked at side by side: an older one may not have been kept when the newest was."""
 _GONE = (discord.NotFound, discord.Forbidden)
 
 
@@ -41,6 +43,7 @@ async def _read(
     channel = client.get_channel(channel_id) or await client.fetch_channel(channel_id)
     if not isinstance(channel, discord.abc.Messageable):
         return
-    after = max(message_id, discord.utils.time_snowflake(discord.utils.utcnow() - _AGE))
+    since = discord.utils.snowflake_time(message_id) - _OVERLAP, discord.utils.utcnow() - _AGE
+    after = discord.utils.time_snowflake(max(since))
     async for message in channel.history(after=discord.Object(after), limit=_MESSAGES, oldest_first=True):
         await take(message)

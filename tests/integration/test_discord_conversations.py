@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.discord_parts import labels, party
+from tests.integration.discord_parts import is_complete, labels, party
 from tests.servers.discord import DiscordServer
 
 
@@ -329,6 +329,20 @@ async def test_what_was_written_while_it_was_down_is_answered_once(tmp_path: Pat
             await up.ann.says(p.room, "@bot after")
             await discord.until(lambda: len(p.answers()) == 3)
             assert (await p.answer())["content"].startswith("after")
+
+
+async def test_what_was_written_long_after_a_missed_question_is_another_matter(tmp_path: Path) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        discord.clock_s += 3600
+        await up.ann.says(up.room, "never mind")
+        await up.ann.says(up.room, "@bot later")
+        async with party(tmp_path, discord=discord, storage=up.storage, together_s=0.3) as p:
+            await discord.until(lambda: len(p.answers()) == 3 and all(map(is_complete, p.answers())))
+            assert [message["content"].splitlines()[0] for message in p.answers()[1:]] == ["meanwhile", "later"]
 
 
 async def test_what_is_written_while_the_gateway_is_away_comes_once(tmp_path: Path) -> None:

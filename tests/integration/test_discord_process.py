@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,58 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import script
+from tests.integration.discord_operator import Operator, answers
 from tests.integration.discord_parts import is_complete
 from tests.servers.discord import TOKEN, DiscordServer
-from tests.servers.discord_world import Room
-
-LINES: tuple[dict[str, Any], ...] = (
-    {"match": "slow", "answer": "word " * 150, "tokens_per_s": 40},
-    {"match": "tide", "answer": "The moon pulls. " * 20, "tokens_per_s": 60},
-)
-
-
-class Operator:
-    """Starts the program in a folder."""
-
-    def __init__(self, folder: Path, discord: DiscordServer, **environ: str) -> None:
-        self.folder = folder
-        self.log = folder / "log"
-        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")} | {
-            "PARTYLINE_MODEL": f"scripted:{script(folder, *LINES)}",
-            "PARTYLINE_CAPTIONER": "",
-            "DISCORD_TOKEN": TOKEN,
-            "DISCORD_API_BASE": f"{discord.address}/api/v10",
-            "DISCORD_GATEWAY_URL": discord.gateway,
-            **environ,
-        }
-
-    @asynccontextmanager
-    async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        code = "from adapters.cli import main; main()"
-        with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", code, *(arguments or ("run",))),
-                cwd=self.folder,
-                env={**self.environ, "PYTHONPATH": os.getcwd()},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            await process.wait()
-
-    async def ready(self, process: asyncio.subprocess.Process) -> str:
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            return (await process.stdout.readline()).decode()
-
-
-def answers(discord: DiscordServer, room: Room) -> list[dict[str, Any]]:
-    return [message for message in room.messages if message["author"]["id"] == discord.bot["id"]]
 
 
 def descriptions(command: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -108,22 +55,6 @@ async def test_any_way_to_write_the_address_will_do(tmp_path: Path, base: str) -
         operator = Operator(tmp_path, discord, **environ)
         async with operator.running() as process:
             assert "Discord as Partyline" in await operator.ready(process)
-
-
-async def test_killed_in_mid_answer_it_answers_after_the_restart(tmp_path: Path) -> None:
-    async with discord_server() as discord:
-        room, ann = discord.room(), discord.person("Ann")
-        operator = Operator(tmp_path, discord)
-        async with operator.running() as process:
-            await operator.ready(process)
-            await ann.says(room, "@bot slow")
-            await discord.until(lambda: any("word" in message["content"] for message in answers(discord, room)))
-            process.kill()
-            await process.wait()
-        async with operator.running() as process:
-            await operator.ready(process)
-            last = await discord.until(lambda: next((m for m in answers(discord, room) if is_complete(m)), None))
-            assert last["content"].count("word") == 150
 
 
 async def test_a_wrong_token_ends_the_start_with_a_sentence(tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ class DiscordServer(World):
         self.edits = self.sends = Limit(calls=10_000)
         self.faults = Faults()
         self.latency_s = 0.0
+        self.responds = asyncio.Event()
+        """While it is not set, message calls are applied and nobody hears of it."""
+        self.responds.set()
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
@@ -273,6 +276,8 @@ class DiscordServer(World):
         if fault < self.faults.before:
             return _json({"message": "500"}, status=500)
         answer = await self._route(call, uploads, dict(request.query))
+        if is_message:
+            await self.responds.wait()
         if fault < self.faults.before + self.faults.after:
             return _json({"message": "502"}, status=502)
         if fault < self.faults.before + self.faults.after + self.faults.dropped and request.transport:

@@ -17,7 +17,7 @@ from adapters.discord.attachments import PICTURE_BYTES, read
 from adapters.discord.buttons import button_rows
 from adapters.discord.commands import as_written
 from adapters.discord.content import content, units
-from adapters.discord.events import Event, File, event_of, together
+from adapters.discord.events import Event, File, bursts, event_of, together
 from adapters.discord.interactions import Token
 from bots.messages import Action
 from bots.preferences import Bounds, Profile, settings_of, within
@@ -95,7 +95,15 @@ TEXTS = st.text(max_size=30)
 @given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, TEXTS))
 def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int, token: Token | None) -> None:
     event = Event(
-        id="1", channel="2", author="3", name=name, text=text, files=(File("u", name, size),), token=token, also=("0",)
+        id="1",
+        channel="2",
+        author="3",
+        name=name,
+        text=text,
+        files=(File("u", name, size),),
+        token=token,
+        follows="0",
+        also=("0",),
     )
     assert event_of(event.received("discord:9", 1.0)) == event
 
@@ -112,6 +120,14 @@ def test_messages_taken_together_keep_their_order() -> None:
     one = together(events)
     assert (one.id, one.text, one.also) == ("2", "one\nthree", ("0", "1"))
     assert [file.url for file in one.files] == ["one", "", "three"]
+
+
+def test_messages_belong_to_what_they_follow_though_others_wrote_in_between() -> None:
+    def written(number: str, follows: str = "") -> Event:
+        return Event(id=number, channel="2", author="3", name="Ann", follows=follows)
+
+    events = [written("1"), written("2"), written("3", "1"), written("4", "gone"), written("5", "3")]
+    assert [[event.id for event in burst] for burst in bursts(events)] == [["1", "3", "5"], ["2"], ["4"]]
 
 
 def test_a_frame_becomes_markdown_and_small_print() -> None:
