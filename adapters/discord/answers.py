@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +16,7 @@ from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
 from adapters.discord.events import Event, bursts, event_of, together
 from adapters.discord.interactions import InteractionChannel
+from adapters.discord.tokens import Tokens, events_of
 from bots import wording
 from bots.commands import read as parsed
 from bots.ledger import left_behind
@@ -61,16 +62,20 @@ class Answers:
 
     _mine: set[str] = field(default_factory=set)
     """The events that this process has recorded or taken up and not answered yet."""
+    tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tokens = Tokens(self.storage, self.now)
         self.idle.set()
 
     async def record(self, event: Event) -> bool:
         """Keeps the event, to be answered by this process; False for one that was here before."""
-        new = event.id not in self._mine
+        if event.id in self._mine:
+            return False
         self._mine.add(event.id)
-        if new and not await self.storage.receive([event.received(self.account, self.now())]):
-            new = False
+        rows = self.tokens.apart(event, event.received(self.account, self.now()))
+        new = bool(events_of(await self.storage.receive(rows)))
+        if not new:
             self._mine.discard(event.id)
         return new
 
@@ -82,17 +87,19 @@ class Answers:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
             async for batch in batches:
-                events = [await self._taken_up(received) for received in batch if received.id not in self._mine]
+                found = {received.id: received for received in batch if received.id not in self._mine}
+                await self.tokens.take_up(found, self._mine)
+                events = [await self._taken_up(received, found) for received in events_of(list(found.values()))]
                 for burst in bursts([event for event in events if event is not None]):
                     self.answer(burst)
 
-    async def _taken_up(self, received: Received) -> Event | None:
+    async def _taken_up(self, received: Received, found: Mapping[str, Received]) -> Event | None:
         """The event, which is this process's from now on; None where it is not answered any more."""
         if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
             await self.storage.answered(self.account, received.id)
             return None
         self._mine.add(received.id)
-        return event
+        return self.tokens.joined(event, found)
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
@@ -113,6 +120,7 @@ class Answers:
                 await self._deliver(event, _said(wording.broken()))
             for event_id in (*event.also, event.id):
                 await self.storage.answered(self.account, event_id)
+            await self.tokens.forget(event.id)
         finally:
             self._mine.difference_update((*event.also, event.id))
             self.busy -= 1

@@ -75,7 +75,10 @@ class Event:
         return (place(self.guild),) if self.guild else ()
 
     def received(self, account: str, now: float) -> Received:
-        return Received(account=account, id=self.id, chat=self.chat, payload=json.dumps(asdict(self)), received_at=now)
+        """As it is kept: without the secret of its token."""
+        kept = replace(self, token=replace(self.token, value="")) if self.token else self
+        payload = json.dumps(asdict(kept))
+        return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now)
 
 
 def place(guild: str) -> str:

@@ -120,6 +120,7 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
             tasks.create_task(_alone(platform.take_up()))
+            tasks.create_task(_alone(platform.answers.tokens.keep_forgetting()))
             tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
             yield await _first_line(platform, connection)
             await _wait(platform.answers.idle, _FINISH_S)

@@ -18,12 +18,14 @@ from adapters.delivery.frames import Assembler
 from adapters.discord.commands import sync
 from adapters.discord.connection import new_client
 from adapters.discord.platform import Platform
-from adapters.discord.translations import WORDS
+from adapters.discord.translations import WORDS, translated
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
+from bots.commands import COMMANDS
 from bots.messages import ReplyEvent
 from bots.ports import Deliveries
 from bots.preferences import Bounds
+from bots.summaries import LANGUAGES
 from config.settings import DiscordSettings
 from inference.api import (
     Caption,
@@ -213,5 +215,12 @@ async def test_where_the_bot_may_not_write_it_is_silent_and_goes_on() -> None:
         assert other.last_message.content.startswith("hello")
 
 
-def test_every_description_is_short_enough_in_every_language() -> None:
-    assert all(0 < len(words) <= 100 for words in (*WORDS, *(each for row in WORDS.values() for each in row)))
+def test_the_menu_is_short_enough_and_whole_in_every_language() -> None:
+    english = [*WORDS, *(command.summary for command in COMMANDS)]
+    for language in LANGUAGES:
+        for words in english:
+            there = translated(words, language)
+            assert there is not None
+            assert there != words
+            assert 0 < len(there) <= 100
+    assert all(len(words) <= 100 for words in english)

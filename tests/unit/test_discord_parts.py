@@ -19,6 +19,8 @@ from adapters.discord.commands import as_written
 from adapters.discord.content import content, units
 from adapters.discord.events import Event, File, bursts, event_of, together
 from adapters.discord.interactions import Token
+from adapters.discord.tokens import LIFETIME_S, Tokens
+from adapters.storage.memory import MemoryStorage
 from bots.messages import Action
 from bots.preferences import Bounds, Profile, settings_of, within
 from config.settings import DiscordSettings
@@ -92,7 +94,7 @@ def test_it_listens_where_it_is_told_to() -> None:
 TEXTS = st.text(max_size=30)
 
 
-@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, TEXTS))
+@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, st.just("")))
 def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int, token: Token | None) -> None:
     event = Event(
         id="1",
@@ -110,6 +112,36 @@ def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int,
 
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(Token("1", "secret"))
+
+
+async def test_a_token_is_kept_apart_and_for_as_long_as_it_serves() -> None:
+    inbox, clock = MemoryStorage(), [1000.0]
+    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
+    tokens = Tokens(inbox, lambda: clock[0])
+    await inbox.receive(tokens.apart(event, event.received("discord:9", clock[0])))
+    kept, secret = await inbox.unanswered("discord:9")
+    assert "secret" not in kept.payload
+    after = Tokens(inbox, lambda: clock[0])
+    found = {row.id: row for row in (kept, secret)}
+    await after.take_up(found, ())
+    assert after.joined(event_of(kept), found) == event
+    clock[0] += LIFETIME_S
+    await after.forget_old()
+    assert list(await inbox.unanswered("discord:9")) == [kept]
+    late = Tokens(inbox, lambda: clock[0])
+    await late.take_up(found, ())
+    assert late.joined(event_of(kept), found) == event_of(kept)
+
+
+async def test_a_token_without_its_event_is_forgotten() -> None:
+    inbox = MemoryStorage()
+    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
+    tokens = Tokens(inbox, lambda: 0.0)
+    await inbox.receive(tokens.apart(event, event.received("discord:9", 0.0)))
+    await inbox.answered("discord:9", "1")
+    [secret] = await inbox.unanswered("discord:9")
+    await Tokens(inbox, lambda: 0.0).take_up({secret.id: secret}, ())
+    assert list(await inbox.unanswered("discord:9")) == []
 
 
 def test_messages_taken_together_keep_their_order() -> None:
