@@ -349,11 +349,11 @@ async def test_what_is_written_while_the_gateway_is_away_comes_once(tmp_path: Pa
     async with party(tmp_path) as p:
         await p.ann.says(p.room, "@bot one")
         await p.answer()
-        await p.discord.break_connections()
+        await p.discord.close_connections()
         await p.ann.says(p.room, "@bot two")
         await p.discord.until(lambda: len(p.answers()) == 2)
         assert (await p.answer())["content"].startswith("two")
-        assert (p.discord.resumes, p.discord.identifies) == (1, 1)
+        assert (p.discord.resumed, p.discord.identified) == ([0], [0])
 
 
 async def test_it_goes_on_without_the_intent_for_message_contents(tmp_path: Path) -> None:
@@ -363,3 +363,15 @@ async def test_it_goes_on_without_the_intent_for_message_contents(tmp_path: Path
         await p.ann.says(p.room, "@bot hello")
         assert (await p.answer())["content"].startswith("hello")
         assert [bool(intents & 1 << 15) for intents in discord.intents] == [True, False]
+
+
+async def test_what_is_written_while_a_session_is_lost_is_found(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot one")
+        await p.answer()
+        p.discord.forgets = True
+        await p.discord.close_connections()
+        await p.ann.says(p.room, "@bot two")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert (await p.answer())["content"].startswith("two")
+        assert p.discord.identified == [0, 0]

@@ -13,16 +13,18 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import BodyPartReader, WSMsgType, web
+from aiohttp import BodyPartReader, web
 
+from tests.servers.discord_gateway import TOKEN, Gateway
 from tests.servers.discord_people import Interaction, Person, Refusal, check_length
-from tests.servers.discord_world import Room, World, now
+from tests.servers.discord_world import Room, now
 
-TOKEN = "bot.token.of-the-tests"
+__all__ = ["TOKEN", "DiscordServer", "Faults", "Limit"]
+
 _EDITABLE = ("content", "components", "flags", "attachments", "embeds")
 _ROUTE = re.compile(r"/api/v10(/channels/(\d+)/.*|/.*)")
 
@@ -53,7 +55,7 @@ class Call:
     body: dict[str, Any] = field(default_factory=dict)
 
 
-class DiscordServer(World):
+class DiscordServer(Gateway):
     """The server's side. `edits`, `sends` and `faults` may be changed while it runs."""
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -69,18 +71,10 @@ class DiscordServer(World):
         self.calls: list[Call] = []
         self.files: dict[str, bytes] = {}
         self.commands: list[dict[str, Any]] = []
-        self.intents: list[int] = []
-        self.refused_intents = 0
-        self.resumes = self.identifies = 0
-        self.presence: dict[str, Any] = {}
-        self.changed = asyncio.Condition()
-        """Notified after everything that a person could see."""
         self.port = 0
         self._dice = random.Random(seed)
         self._recent: dict[tuple[str, str], deque[float]] = {}
         self._interactions: dict[str, Interaction] = {}
-        self._sockets: list[web.WebSocketResponse] = []
-        self._sent: list[dict[str, Any]] = []
         self._nonces: dict[tuple[str, str], dict[str, Any]] = {}
 
     @property
@@ -94,7 +88,7 @@ class DiscordServer(World):
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[DiscordServer]:
         app = web.Application(client_max_size=2**25)
-        app.router.add_get("/gateway", self._gateway)
+        app.router.add_get("/gateway", self.connected)
         app.router.add_get("/files/{name}", self._file)
         app.router.add_route("*", "/api/v10/{path:.*}", self._rest)
         runner = web.AppRunner(app, access_log=None)
@@ -105,14 +99,13 @@ class DiscordServer(World):
         try:
             yield self
         finally:
-            for socket in list(self._sockets):
-                await socket.close()
+            await self.close_connections()
             await runner.cleanup()
 
     # The world, as a test tells it
 
     def room(self, name: str = "general", **more: Any) -> Room:
-        made = Room(self.new_id(), name, guild=self.guild, **more)
+        made = Room(self.new_id(), name, **{"guild": self.guilds[0], **more})
         self.rooms[made.id] = made
         return made
 
@@ -181,75 +174,6 @@ class DiscordServer(World):
         await self.dispatch("INTERACTION_CREATE", payload)
         return made
 
-    async def break_connections(self) -> None:
-        """The gateway loses its bots, who may resume."""
-        for socket in list(self._sockets):
-            await socket.close(code=4000)
-
-    async def dispatch(self, event: str, data: dict[str, Any]) -> None:
-        self._sent.append({"op": 0, "t": event, "d": data, "s": len(self._sent) + 1})
-        for socket in self._sockets:
-            with suppress(ConnectionError):
-                await socket.send_json(self._sent[-1])
-        await self._notify()
-
-    async def _notify(self) -> None:
-        async with self.changed:
-            self.changed.notify_all()
-
-    # The gateway
-
-    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 5000}})
-        try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._hear(socket, json.loads(message.data))
-        finally:
-            if socket in self._sockets:
-                self._sockets.remove(socket)
-        return socket
-
-    async def _hear(self, socket: web.WebSocketResponse, said: dict[str, Any]) -> None:
-        match said["op"]:
-            case 1:
-                await socket.send_json({"op": 11})
-            case 2:
-                await self._identify(socket, said["d"])
-            case 3:
-                self.presence = said["d"]
-                await self._notify()
-            case 6:
-                self.resumes += 1
-                for event in self._sent[said["d"]["seq"] :]:
-                    await socket.send_json(event)
-                self._sockets.append(socket)
-                await self.dispatch("RESUMED", {})
-
-    async def _identify(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
-        if data["token"] != TOKEN:
-            await socket.close(code=4004)
-            return
-        self.intents.append(data["intents"])
-        if data["intents"] & self.refused_intents:
-            await socket.close(code=4014)
-            return
-        self.identifies += 1
-        self._sockets.append(socket)
-        ready = {
-            "v": 10,
-            "user": self.bot,
-            "guilds": [{"id": self.guild, "unavailable": True}],
-            "session_id": "session",
-            "resume_gateway_url": self.gateway,
-            "application": {"id": self.bot["id"], "flags": 0},
-            "shard": data.get("shard", [0, 1]),
-        }
-        await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", self.guild_now())
-
     # The REST API
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
@@ -262,7 +186,7 @@ class DiscordServer(World):
         except Refusal as refusal:
             response = _json(refusal.body, status=refusal.status)
         call.status = response.status
-        await self._notify()
+        await self.notify()
         return response
 
     async def _answered(self, request: web.Request, call: Call, uploads: list[dict[str, Any]]) -> web.Response:
@@ -328,7 +252,7 @@ class DiscordServer(World):
                 return self.application()
             case "GET", "gateway", "bot":
                 start = {"total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1}
-                return {"url": self.gateway, "shards": 1, "session_start_limit": start}
+                return {"url": self.gateway, "shards": self.shards, "session_start_limit": start}
             case "PUT", "applications", _, *_, "commands":
                 self.commands = list(call.body.get("list", []))
                 return [
@@ -414,7 +338,7 @@ class DiscordServer(World):
         message.update({name: value for name, value in body.items() if name in _EDITABLE})
         message["edited_timestamp"] = now()
         message.setdefault("history", []).append(message["content"])
-        await self._notify()
+        await self.notify()
         return message
 
     def _found(self, room: Room, message_id: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Room:
 
 
 class World:
-    """One server with its channels, and the bot."""
+    """Servers with their channels, and the bot."""
 
     def __init__(self) -> None:
         self.rooms: dict[str, Room] = {}
@@ -40,7 +40,7 @@ class World:
         self.clock_s = 0.0
         """How far its clock is ahead of ours."""
         self.bot = self.user("Partyline", bot=True)
-        self.guild = self.new_id()
+        self.guilds = [self.new_id()]
 
     def new_id(self) -> str:
         """A snowflake: the time in it is what the library reads."""
@@ -107,13 +107,14 @@ class World:
             return message
         return message | {"guild_id": room.guild, "member": self.member(message["author"])}
 
-    def guild_now(self) -> dict[str, Any]:
-        rooms = [room for room in self.rooms.values() if room.guild]
+    def guild_now(self, guild: str = "") -> dict[str, Any]:
+        guild = guild or self.guilds[0]
+        rooms = [room for room in self.rooms.values() if room.guild == guild]
         return {
-            "id": self.guild,
+            "id": guild,
             "name": "The test server",
             "owner_id": self.bot["id"],
-            "roles": [{"id": self.guild, "name": "@everyone", "permissions": str(2**40)}],
+            "roles": [{"id": guild, "name": "@everyone", "permissions": str(2**40)}],
             "emojis": [],
             "stickers": [],
             "features": [],
