@@ -6,10 +6,12 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageDraw
 
 from tests.integration.discord_operator import Operator, answers
 from tests.integration.discord_parts import is_complete
@@ -48,6 +50,36 @@ async def test_the_environment_is_enough(tmp_path: Path) -> None:
             assert "Temperature: **0.3**" in shown.private[0]["content"]
             await ann.presses(room, answer, "Regenerate")
             await discord.until(lambda: len(answers(discord, room)) == 2 and is_complete(answers(discord, room)[1]))
+
+
+async def test_real_models_look_at_what_people_send(tmp_path: Path) -> None:
+    async with discord_server() as discord:
+        room, other, ann = discord.room(), discord.room("other"), discord.person("Ann")
+        operator = Operator(tmp_path, discord, PARTYLINE_MODEL="demo", PARTYLINE_CAPTIONER="demo")
+        async with operator.running() as process:
+            await operator.ready(process)
+            circle = await asyncio.to_thread(drawn)
+            await ann.says(room, "@bot", attachments=[discord.attach("circle.png", circle)])
+            half = discord.attach("half.png", circle[: len(circle) // 2])
+            used = await ann.calls(other, "caption", image=half)
+            caption = await discord.until(lambda: next((m for m in answers(discord, room) if is_complete(m)), None))
+            assert "red circle" in caption["content"]
+            assert "demo captioner" in caption["content"].splitlines()[-1]
+            refused = await discord.until(lambda: next((m for m in answers(discord, other) if is_complete(m)), None))
+            assert "picture" in refused["content"]
+            assert used.original is refused
+            await ann.says(room, "@bot what shape is that?")
+            answer = await discord.until(lambda: next((m for m in answers(discord, room)[1:] if is_complete(m)), None))
+            assert "tokens" in answer["content"].splitlines()[-1]
+
+
+def drawn() -> bytes:
+    """A red circle as a PNG."""
+    image = Image.new("RGB", (320, 240), "white")
+    ImageDraw.Draw(image).ellipse((100, 60, 220, 180), fill=(220, 30, 30))
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("base", ["", "/", "/api", "/api/v10", "/api/v10/"])
