@@ -77,13 +77,14 @@ async def party(
     storage: MemoryStorage | None = None,
     slots: int = 8,
     max_tokens: int = 500,
+    context_tokens: int = 65_536,
     **settings: Any,
 ) -> AsyncIterator[Party]:
     """A bot that serves a Discord, here in this process; pass `discord` and `storage` on to another to restart it."""
     storage = storage or MemoryStorage()
     async with (
         _served(discord) as server,
-        scripted_inference(script(folder, *lines, *PLAIN), slots=slots, context_tokens=65_536) as inference,
+        scripted_inference(script(folder, *lines, *PLAIN), slots=slots, context_tokens=context_tokens) as inference,
     ):
         room = next((room for room in server.rooms.values() if room.guild and room.kind == 0), None) or server.room()
         values = {"token": TOKEN, "api_base": server.address, "gateway_url": server.gateway, "together_s": 0.0}

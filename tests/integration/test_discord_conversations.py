@@ -375,3 +375,57 @@ async def test_what_is_written_while_a_session_is_lost_is_found(tmp_path: Path) 
         await p.discord.until(lambda: len(p.answers()) == 2)
         assert (await p.answer())["content"].startswith("two")
         assert p.discord.identified == [0, 0]
+
+
+async def test_a_post_in_a_forum_is_a_conversation(tmp_path: Path) -> None:
+    discord = DiscordServer()
+    forum = discord.room("help", kind=15)
+    async with discord.serving(), party(tmp_path, discord=discord, listen=[forum.id]) as p:
+        post = discord.room("How do I sort?", kind=11, parent=forum.id, owner=p.ann.id)
+        await discord.dispatch("THREAD_CREATE", discord.channel_of(post) | {"newly_created": True})
+        await p.ann.says(post, "sort a list")
+        assert (await p.answer(post))["content"].startswith("sort a list")
+
+
+async def test_in_a_thread_that_it_was_invited_to_nobody_needs_to_mention_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        thread = p.discord.room("talk", kind=11, parent=p.room.id, owner=p.ann.id)
+        await p.discord.dispatch("THREAD_CREATE", p.discord.channel_of(thread) | {"newly_created": True})
+        await p.ann.says(thread, "not for you")
+        await p.discord.invite(thread)
+        await p.ann.says(thread, "for you")
+        assert (await p.answer(thread))["content"].startswith("for you")
+        assert len(p.answers(thread)) == 1
+
+
+async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_seen_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        bob, cem = p.discord.person("Bob"), p.discord.person("Cem")
+        first = await bob.says(p.room, "The earth is flat.")
+        second = await cem.says(p.room, "It is round.", to=first)
+        await p.ann.says(p.room, "@bot who is right?", to=second)
+        content = (await p.answer())["content"]
+        assert content.index("Bob wrote:") < content.index("Cem wrote:") < content.index("who is right?")
+
+
+async def test_every_picture_of_ten_gets_its_caption(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        pictures = [p.discord.attach(f"{n}.png", b"x" * n) for n in range(1, 11)]
+        await p.ann.says(p.room, "@bot", attachments=pictures)
+        content = (await p.answer())["content"]
+        assert [f"a picture of {n} bytes" in content for n in range(1, 11)] == [True] * 10
+
+
+async def test_a_file_beyond_the_models_context_gets_a_sentence(tmp_path: Path) -> None:
+    async with party(tmp_path, context_tokens=2048) as p:
+        await p.ann.says(p.room, "@bot explain", attachments=[p.discord.attach("big.py", b"x = 1\n" * 20_000)])
+        assert "too long" in (await p.answer())["content"]
+
+
+async def test_a_moderator_may_have_an_answer_given_anew(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot hello")
+        answer = await p.answer()
+        await p.discord.person("Mo", permissions=1 << 13).presses(p.room, answer, "Regenerate")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert (await p.answer())["content"].startswith("hello")

@@ -145,6 +145,12 @@ class DiscordServer(Gateway):
         gone = {"id": message_id, "channel_id": room.id} | ({"guild_id": room.guild} if room.guild else {})
         await self.dispatch("MESSAGE_DELETE", gone)
 
+    async def invite(self, thread: Room) -> None:
+        """Adds the bot to a thread."""
+        member = {"id": thread.id, "user_id": self.bot["id"], "join_timestamp": now(), "flags": 0}
+        added = {"id": thread.id, "guild_id": thread.guild, "member_count": 2, "added_members": [member]}
+        await self.dispatch("THREAD_MEMBERS_UPDATE", added)
+
     async def interact(self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any) -> Interaction:
         """Sends an interaction and returns at once."""
         made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room)
@@ -316,6 +322,7 @@ class DiscordServer(Gateway):
         known = self._nonces.get((room.id, str(body.get("nonce"))))
         if known is not None and body.get("enforce_nonce"):
             return known
+        self._check_slow_mode(room)
         reference = body.get("message_reference")
         if reference and "history" in room.forbidden:
             raise Refusal(400, 160002, "You cannot reply without permission to read message history")
@@ -329,6 +336,14 @@ class DiscordServer(Gateway):
             self._nonces[room.id, str(body["nonce"])] = message
         await self.dispatch("MESSAGE_CREATE", self.delivered(room, message))
         return message
+
+    @staticmethod
+    def _check_slow_mode(room: Room) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s < room.slow_until:
+            left = {"retry_after": room.slow_until - now_s}
+            raise Refusal(429, 20016, "This action cannot be performed due to slowmode rate limit", **left)
+        room.slow_until = now_s + room.slow_s
 
     async def edit(self, room: Room, message_id: str, body: dict[str, Any]) -> dict[str, Any]:
         message = self._found(room, message_id)

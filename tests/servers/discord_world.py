@@ -26,6 +26,9 @@ class Room:
     archived: bool = False
     locked: bool = False
     typings: int = 0
+    slow_s: float = 0.0
+    """How long a message holds up the next one."""
+    slow_until: float = 0.0
 
     def message(self, message_id: str) -> dict[str, Any] | None:
         return next((message for message in self.messages if message["id"] == message_id), None)
