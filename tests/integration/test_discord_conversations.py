@@ -392,6 +392,8 @@ async def test_in_a_thread_that_it_was_invited_to_nobody_needs_to_mention_it(tmp
         thread = p.discord.room("talk", kind=11, parent=p.room.id, owner=p.ann.id)
         await p.discord.dispatch("THREAD_CREATE", p.discord.channel_of(thread) | {"newly_created": True})
         await p.ann.says(thread, "not for you")
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
         await p.discord.invite(thread)
         await p.ann.says(thread, "for you")
         assert (await p.answer(thread))["content"].startswith("for you")
@@ -418,8 +420,10 @@ async def test_every_picture_of_ten_gets_its_caption(tmp_path: Path) -> None:
 
 async def test_a_file_beyond_the_models_context_gets_a_sentence(tmp_path: Path) -> None:
     async with party(tmp_path, context_tokens=2048) as p:
-        await p.ann.says(p.room, "@bot explain", attachments=[p.discord.attach("big.py", b"x = 1\n" * 20_000)])
-        assert "too long" in (await p.answer())["content"]
+        await p.ann.says(
+            p.room, "@bot explain", attachments=[p.discord.attach("a.py", b"x = 1\n" * 20_000, "text/plain")]
+        )
+        assert "the model reads at most" in (await p.answer())["content"]
 
 
 async def test_a_moderator_may_have_an_answer_given_anew(tmp_path: Path) -> None:

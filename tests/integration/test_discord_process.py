@@ -140,10 +140,17 @@ async def test_sync_tells_discord_the_commands(tmp_path: Path) -> None:
         assert said.startswith(f"Discord knows {len(discord.commands)} commands")
         named = {command["name"]: command for command in discord.commands}
         assert {"code", "ask", "caption", "settings", "reset", "stop", "help", "Caption image"} <= set(named)
-        assert named["code"]["integration_types"] == [0, 1]
+        for_people = [command for name, command in named.items() if name != "partyline"]
+        assert all(sorted(command["integration_types"]) == [0, 1] for command in for_people)
+        assert all(sorted(command["contexts"]) == [0, 1, 2] for command in for_people)
+        assert (named["partyline"]["integration_types"], named["partyline"]["contexts"]) == ([0], [0])
+        assert named["partyline"]["default_member_permissions"] == str(1 << 5)
         languages = {"es-ES", "es-419", "de", "zh-CN", "ru"}
         for command in discord.commands:
             assert command.get("type", 1) != 1 or all(set(told) == languages for told in descriptions(command))
         assert set(named["Caption image"]["name_localizations"]) == languages
         temperature = next(each for each in named["settings"]["options"] if each["name"] == "temperature")
         assert (temperature["options"][0]["min_value"], temperature["options"][0]["max_value"]) == (0.1, 1.0)
+        async with operator.running("discord", "sync", "--guild", discord.guilds[0]) as process:
+            assert await process.wait() == 0
+        assert any(call.path.endswith(f"/guilds/{discord.guilds[0]}/commands") for call in discord.calls)
