@@ -7,6 +7,7 @@ what only the asker may see, and where the bot itself is not let in: it is then 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -97,7 +98,8 @@ class InteractionChannel(DiscordChannel):
     async def _whisper(self, frame: Frame) -> str:
         """The first follow-up takes the place of what is waiting and is as public as that, so it is removed first."""
         if self._waits:
-            await self._by_webhook("DELETE", _ORIGINAL)
+            with suppress(MessageGone):
+                await self._by_webhook("DELETE", _ORIGINAL)
             self._waits = False
         return await self._follow_up(whispered(frame))
 
