@@ -62,6 +62,8 @@ class Answers:
 
     _mine: set[str] = field(default_factory=set)
     """The events that this process has recorded or taken up and not answered yet."""
+    _recording: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Set when it is known whether the event of that id is new."""
     tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,13 +72,17 @@ class Answers:
 
     async def record(self, event: Event) -> bool:
         """Keeps the event, to be answered by this process; False for one that was here before."""
-        if event.id in self._mine:
+        if event.id in self._mine or event.id in self._recording:
             return False
-        self._mine.add(event.id)
-        rows = self.tokens.apart(event, event.received(self.account, self.now()))
-        new = bool(events_of(await self.storage.receive(rows)))
-        if not new:
-            self._mine.discard(event.id)
+        recorded = self._recording[event.id] = asyncio.Event()
+        try:
+            rows = self.tokens.apart(event, event.received(self.account, self.now()))
+            new = bool(events_of(await self.storage.receive(rows)))
+        finally:
+            del self._recording[event.id]
+            recorded.set()
+        if new:
+            self._mine.add(event.id)
         return new
 
     def answer(self, events: Sequence[Event]) -> None:
@@ -87,6 +93,8 @@ class Answers:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
             async for batch in batches:
+                for recorded in [self._recording[each.id] for each in batch if each.id in self._recording]:
+                    await recorded.wait()
                 found = {received.id: received for received in batch if received.id not in self._mine}
                 await self.tokens.take_up(found, self._mine)
                 events = [await self._taken_up(received, found) for received in events_of(list(found.values()))]
