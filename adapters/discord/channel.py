@@ -118,7 +118,8 @@ class DiscordChannel:
             made = await self._open("POST", _MESSAGES, body=what, file=file)
         message_id = str(made["id"])
         self._told(message_id)
-        if "content" in what and str(made.get("content", "")).strip() != what["content"].strip():
+        words = str(what.get("content", ""))
+        if str(made.get("content", words)).strip() != words.strip():
             await self._open("PATCH", _MESSAGE, message_id=message_id, body=what)
         return message_id
 

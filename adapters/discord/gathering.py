@@ -77,7 +77,7 @@ class Gathering:
         """What is read from a channel's history arrives at once and may have been written hours apart."""
         if not burst.events:
             return False
-        return _written_s(message_id) - _written_s(burst.events[-1].id) < self._together_s + _JITTER_S
+        return abs(_written_s(message_id) - _written_s(burst.events[-1].id)) < self._together_s + _JITTER_S
 
     async def _close(self, key: tuple[str, str], burst: _Burst) -> None:
         """Waits until nothing more has come for long enough and all of it is recorded, and answers."""

@@ -14,7 +14,8 @@ from adapters.discord.places import Places
 log = logging.getLogger(__name__)
 
 _CHANNELS = 100
-_MESSAGES = 100
+_MESSAGES = 1000
+"""Of one channel, by everybody."""
 _AGE = timedelta(days=1)
 _OVERLAP = timedelta(minutes=1)
 """Messages are looked at side by side: an older one may not have been kept when the newest was."""

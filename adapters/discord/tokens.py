@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from adapters.discord.events import Event
-from bots.ports import Inbox, Received
+from bots.ports import Inbox, Received, StorageError
+
+log = logging.getLogger(__name__)
 
 LIFETIME_S = 900.0
 _LOOK_EVERY_S = 30.0
@@ -51,8 +54,9 @@ class Tokens:
         return replace(event, token=replace(event.token, value=row.payload))
 
     async def forget(self, event_id: str) -> None:
-        if (kept := self._kept.pop(event_id, None)) is not None:
+        if (kept := self._kept.get(event_id)) is not None:
             await self._inbox.answered(kept[0], event_id + _SUFFIX)
+            self._kept.pop(event_id, None)
 
     async def forget_old(self) -> None:
         """Forgets those that no longer serve, though their events wait or are being answered."""
@@ -64,7 +68,10 @@ class Tokens:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            await self.forget_old()
+            try:
+                await self.forget_old()
+            except StorageError as error:
+                log.warning("tokens of interactions cannot be forgotten just now: %s", error)
 
     def _is_over(self, since: float) -> bool:
         return self._now() - since >= LIFETIME_S

@@ -15,6 +15,8 @@ from adapters.discord.access import Where, is_allowed, is_answered_in, listens
 from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
 from adapters.discord.attachments import PICTURE_BYTES, read
 from adapters.discord.buttons import button_rows
+from adapters.discord.calls import Calls
+from adapters.discord.channel import DiscordChannel, Echoes, limits
 from adapters.discord.commands import as_written
 from adapters.discord.content import content, units
 from adapters.discord.events import Event, File, bursts, event_of, together
@@ -185,6 +187,28 @@ def test_hidden_reasoning_has_a_button() -> None:
     [row] = button_rows(Frame(markdown="x", thinking=hidden, actions=(Action.REGENERATE,)))
     assert [button["label"] for button in row["components"]] == ["Regenerate", "Show thinking"]
     assert button_rows(Frame(markdown="x")) == []
+
+
+class Before(Calls):
+    """Discord, which finds that a message of that nonce was sent before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[str, dict[str, Any]]] = []
+
+    async def __call__(self, method: str, path: str, *, body: Any = None, **more: Any) -> dict[str, Any]:
+        self.made.append((method, body))
+        return {"id": "7", "content": "-# Writing…"}
+
+
+@pytest.mark.parametrize(("markdown", "methods"), [("whole", ["POST", "PATCH"]), ("", ["POST"])])
+async def test_a_message_that_was_sent_before_shows_what_is_new(markdown: str, methods: list[str]) -> None:
+    calls = Before()
+    channel = DiscordChannel(calls, "2", limits("discord:9"), Echoes())
+    frame = Frame(markdown=markdown, status="" if markdown else "Writing…")
+    assert await channel.send(frame, reply_to=None, nonce="n") == "7"
+    assert [method for method, _ in calls.made] == methods
+    assert calls.made[-1][1]["content"] == content(frame)
 
 
 async def contents_of(file: File, data: bytes) -> tuple[str, tuple[str, ...]]:
