@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.delivery.channel import ChannelError
-from adapters.delivery.ports import Outboxes, Responder
+from adapters.delivery.ports import Outboxes
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
@@ -18,6 +18,7 @@ from adapters.discord.events import Event, bursts, event_of, together
 from adapters.discord.interactions import InteractionChannel
 from adapters.discord.tokens import Tokens, events_of
 from bots import wording
+from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
@@ -42,7 +43,7 @@ class Answers:
         ping_after_s: an answer that took longer is followed by a mention of the asker; 0 for never.
     """
 
-    bot: Responder
+    bot: Bot
     outboxes: Outboxes
     storage: Storage
     calls: Calls
@@ -137,17 +138,20 @@ class Answers:
 
     async def _answer(self, event: Event) -> None:
         event = await self._in_its_thread(event)
-        contents = await read(event.files, self.api, self.fetch)
         incoming = Incoming(
             event_id=event.id,
             chat=event.chat,
             author=await self._author(event),
-            text="\n\n".join(part for part in (event.text, contents.text) if part),
-            pictures=contents.pictures,
+            text=event.text,
             reply_to=event.replies_to,
             places=event.places,
             direct=not event.guild,
         )
+        contents = Contents()
+        if event.files and not self.bot.is_stranger(incoming):
+            contents = await read(event.files, self.api, self.fetch)
+            text = "\n\n".join(part for part in (event.text, contents.text) if part)
+            incoming = replace(incoming, text=text, pictures=contents.pictures)
         began = self.now()
         await self._deliver(event, self._events(event, incoming, contents))
         if self.ping_after_s and self.now() - began > self.ping_after_s:

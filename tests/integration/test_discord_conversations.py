@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.admission import Access
 from tests.integration.discord_parts import is_complete, labels, party
 from tests.servers.discord import DiscordServer
 
@@ -287,6 +288,14 @@ async def test_access_is_by_server_channel_and_direct_message(tmp_path: Path) ->
         await p.ann.says(p.room, "@bot hello")
         await p.answer()
         assert p.answers(direct) == []
+
+
+async def test_nothing_is_fetched_for_somebody_who_is_not_served(tmp_path: Path) -> None:
+    async with party(tmp_path, access=Access(owners=("discord:1",))) as p:
+        direct = p.discord.direct(p.ann)
+        await p.ann.says(direct, "look", attachments=[p.discord.attach("cat.png", b"x")])
+        assert "picture" not in (await p.answer(direct))["content"]
+        assert p.discord.fetched == []
 
 
 async def test_admins_choose_the_channels_and_the_bounds(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ class DiscordServer(Gateway):
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
         self.files: dict[str, bytes] = {}
+        self.fetched: list[str] = []
         self.commands: list[dict[str, Any]] = []
         self.port = 0
         self._dice = random.Random(seed)
@@ -383,7 +384,8 @@ class DiscordServer(Gateway):
         return self.channel_of(thread)
 
     async def _file(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[request.match_info["name"]])
+        self.fetched.append(request.match_info["name"])
+        return web.Response(body=self.files[self.fetched[-1]])
 
 
 async def _body(request: web.Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
