@@ -205,6 +205,17 @@ async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path)
         assert "stopped" in (await p.answer(elsewhere))["content"]
 
 
+async def test_a_person_takes_it_along_to_a_server_that_does_not_know_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        abroad = p.discord.room("abroad", guild=p.discord.new_id())
+        abroad.forbidden |= {"send", "edit", "history", "attach"}
+        used = await p.ann.calls(abroad, "ask", prompt="hello")
+        await p.discord.until(lambda: used.original and used.original["content"].startswith("hello"))
+        again = await p.ann.presses(abroad, used.original, "Regenerate")  # type: ignore[arg-type]
+        await p.discord.until(lambda: len(p.answers(abroad)) == 2)
+        assert again.private == []
+
+
 async def test_a_long_answer_may_be_followed_by_a_ping_of_the_asker_alone(tmp_path: Path) -> None:
     async with party(tmp_path, ping_after_s=0.001) as p:
         await p.ann.says(p.room, "@bot hello")
