@@ -102,16 +102,22 @@ _SUMMARIES = {
         "ru": "Что здесь можно делать",
     },
     "privacy": {
-        "es": "Qué se guarda de ti y cómo borrarlo",
-        "de": "Was von dir gespeichert ist und wie du es löschst",
-        "zh": "保存了你的哪些数据以及如何删除",
-        "ru": "Что о тебе хранится и как это удалить",
+        "es": "Qué se guarda de ti, como archivo, o borrarlo",
+        "de": "Was von dir gespeichert ist, als Datei, oder es löschen",
+        "zh": "保存了你的哪些数据：导出文件或删除",
+        "ru": "Что о тебе хранится: файлом, или удалить",
     },
     "stats": {
-        "es": "Cuánto se ha usado el bot",
-        "de": "Wie viel der Bot genutzt wurde",
-        "zh": "机器人的使用情况",
-        "ru": "Сколько ботом пользовались",
+        "es": "Lo que has usado, como imagen",
+        "de": "Was du genutzt hast, als Bild",
+        "zh": "你的使用情况（图片）",
+        "ru": "Сколько ты использовал, картинкой",
+    },
+    "link": {
+        "es": "Comparte tus ajustes entre dos plataformas",
+        "de": "Gleiche Einstellungen auf zwei Plattformen",
+        "zh": "在两个平台之间共享你的设置",
+        "ru": "Общие настройки на двух платформах",
     },
 }
 LANGUAGES = ("es", "de", "zh", "ru")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.delivery.channel import ChannelError
-from adapters.delivery.ports import Outboxes, Responder
+from adapters.delivery.ports import Outboxes
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
-from adapters.discord.events import Event, event_of, together
+from adapters.discord.events import Event, bursts, event_of, together
 from adapters.discord.interactions import InteractionChannel
+from adapters.discord.tokens import Tokens, events_of
 from bots import wording
+from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
@@ -41,7 +43,7 @@ class Answers:
         ping_after_s: an answer that took longer is followed by a mention of the asker; 0 for never.
     """
 
-    bot: Responder
+    bot: Bot
     outboxes: Outboxes
     storage: Storage
     calls: Calls
@@ -61,17 +63,27 @@ class Answers:
 
     _mine: set[str] = field(default_factory=set)
     """The events that this process has recorded or taken up and not answered yet."""
+    _recording: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Set when it is known whether the event of that id is new."""
+    tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tokens = Tokens(self.storage, self.now)
         self.idle.set()
 
     async def record(self, event: Event) -> bool:
         """Keeps the event, to be answered by this process; False for one that was here before."""
-        new = event.id not in self._mine
-        self._mine.add(event.id)
-        if new and not await self.storage.receive([event.received(self.account, self.now())]):
-            new = False
-            self._mine.discard(event.id)
+        if event.id in self._mine or event.id in self._recording:
+            return False
+        recorded = self._recording[event.id] = asyncio.Event()
+        try:
+            rows = self.tokens.apart(event, event.received(self.account, self.now()))
+            new = bool(events_of(await self.storage.receive(rows)))
+        finally:
+            del self._recording[event.id]
+            recorded.set()
+        if new:
+            self._mine.add(event.id)
         return new
 
     def answer(self, events: Sequence[Event]) -> None:
@@ -82,16 +94,21 @@ class Answers:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
             async for batch in batches:
-                for received in batch:
-                    if received.id not in self._mine:
-                        await self._take_up(received)
+                for recorded in [self._recording[each.id] for each in batch if each.id in self._recording]:
+                    await recorded.wait()
+                found = {received.id: received for received in batch if received.id not in self._mine}
+                await self.tokens.take_up(found, self._mine)
+                events = [await self._taken_up(received, found) for received in events_of(list(found.values()))]
+                for burst in bursts([event for event in events if event is not None]):
+                    self.answer(burst)
 
-    async def _take_up(self, received: Received) -> None:
+    async def _taken_up(self, received: Received, found: Mapping[str, Received]) -> Event | None:
+        """The event, which is this process's from now on; None where it is not answered any more."""
         if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
             await self.storage.answered(self.account, received.id)
-        else:
-            self._mine.add(received.id)
-            self.answer([event])
+            return None
+        self._mine.add(received.id)
+        return self.tokens.joined(event, found)
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
@@ -112,6 +129,7 @@ class Answers:
                 await self._deliver(event, _said(wording.broken()))
             for event_id in (*event.also, event.id):
                 await self.storage.answered(self.account, event_id)
+            await self.tokens.forget(event.id)
         finally:
             self._mine.difference_update((*event.also, event.id))
             self.busy -= 1
@@ -120,17 +138,20 @@ class Answers:
 
     async def _answer(self, event: Event) -> None:
         event = await self._in_its_thread(event)
-        contents = await read(event.files, self.api, self.fetch)
         incoming = Incoming(
             event_id=event.id,
             chat=event.chat,
             author=await self._author(event),
-            text="\n\n".join(part for part in (event.text, contents.text) if part),
-            pictures=contents.pictures,
+            text=event.text,
             reply_to=event.replies_to,
             places=event.places,
             direct=not event.guild,
         )
+        contents = Contents()
+        if event.files and not self.bot.is_stranger(incoming):
+            contents = await read(event.files, self.api, self.fetch)
+            text = "\n\n".join(part for part in (event.text, contents.text) if part)
+            incoming = replace(incoming, text=text, pictures=contents.pictures)
         began = self.now()
         await self._deliver(event, self._events(event, incoming, contents))
         if self.ping_after_s and self.now() - began > self.ping_after_s:

@@ -107,6 +107,7 @@ class DiscordChannel:
     async def _post(
         self, what: dict[str, Any], reply_to: str | None, nonce: str, file: tuple[str, bytes] | None = None
     ) -> str:
+        """A message with this nonce that there is already takes the place of a new one, and shows this from now on."""
         what = what | {"nonce": nonce, "enforce_nonce": True}
         reference = {"message_reference": {"message_id": reply_to, "fail_if_not_exists": False}} if reply_to else {}
         try:
@@ -115,8 +116,12 @@ class DiscordChannel:
             if error.code != NO_HISTORY:
                 raise
             made = await self._open("POST", _MESSAGES, body=what, file=file)
-        self._told(str(made["id"]))
-        return str(made["id"])
+        message_id = str(made["id"])
+        self._told(message_id)
+        words = str(what.get("content", ""))
+        if str(made.get("content", words)).strip() != words.strip():
+            await self._open("PATCH", _MESSAGE, message_id=message_id, body=what)
+        return message_id
 
     async def _open(self, method: str, path: str, **what: Any) -> Any:
         """The call, once more after opening the thread if that has been archived meanwhile."""

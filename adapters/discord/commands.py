@@ -16,7 +16,7 @@ from adapters.discord.events import File
 from adapters.discord.menus import message_menus
 from adapters.discord.modals import PromptModal
 from adapters.discord.reading import file_of
-from adapters.discord.settings_group import settings_group
+from adapters.discord.settings_group import IN_SETTINGS, settings_group
 from adapters.discord.translations import Translations
 from bots import wording
 from bots.bot import Bot
@@ -30,7 +30,6 @@ LANGUAGES = (
 )  # fmt: skip
 _SHOWN_CHOICES = 25
 _TYPED = {"code", "ask", "caption", "settings", "examples"}
-_IN_SETTINGS = {"temperature", "top_p", "max_tokens", "preset", "thinking", "seed"}
 _DESCRIPTION = 100
 """Characters; Discord's limit."""
 _SHOWN = {"regenerate", "continue"}
@@ -91,7 +90,7 @@ def add_commands(tree: Tree, desk: Desk, bot: Bot) -> None:
     tree.add_command(settings_group(desk, bot))
     tree.add_command(bounds_group(desk, bot))
     for command in COMMANDS:
-        if command.name not in _TYPED | _IN_SETTINGS:
+        if command.name not in {*_TYPED, *IN_SETTINGS}:
             tree.add_command(_plain(desk, command))
     for menu in message_menus(desk):
         tree.add_command(menu)

@@ -40,6 +40,7 @@ class Event:
         on_behalf: the press of somebody who may manage messages counts as the asker's.
         upload_bytes: the largest file that may be sent there, 0 where that is not known.
         opens: the name of the thread that is to be opened for the answer.
+        follows: the id of the message right before, which this one belongs together with.
         also: the ids of earlier messages that were taken together with this one.
     """
 
@@ -57,6 +58,7 @@ class Event:
     on_behalf: bool = False
     upload_bytes: int = 0
     opens: str = ""
+    follows: str = ""
     also: tuple[str, ...] = field(default=())
 
     @property
@@ -73,7 +75,10 @@ class Event:
         return (place(self.guild),) if self.guild else ()
 
     def received(self, account: str, now: float) -> Received:
-        return Received(account=account, id=self.id, chat=self.chat, payload=json.dumps(asdict(self)), received_at=now)
+        """As it is kept: without the secret of its token."""
+        kept = replace(self, token=replace(self.token, value="")) if self.token else self
+        payload = json.dumps(asdict(kept))
+        return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now)
 
 
 def place(guild: str) -> str:
@@ -88,6 +93,19 @@ def event_of(received: Received) -> Event:
     kept["token"] = Token(**kept["token"]) if kept["token"] else None
     kept["also"] = tuple(kept["also"])
     return Event(**kept)
+
+
+def bursts(events: Sequence[Event]) -> list[list[Event]]:
+    """The events with those that they follow, as far as these are among them; in order of the first of each burst."""
+    by_last: dict[str, list[Event]] = {}
+    found: list[list[Event]] = []
+    for event in events:
+        burst = by_last.pop(event.follows, None)
+        if burst is None:
+            found.append(burst := [])
+        burst.append(event)
+        by_last[event.id] = burst
+    return found
 
 
 def together(events: Sequence[Event]) -> Event:

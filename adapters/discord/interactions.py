@@ -7,6 +7,7 @@ what only the asker may see, and where the bot itself is not let in: it is then 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ Deferred = Literal["shown", "private", "pressed"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What an interaction is answered with. The token is a secret for as long as it lives."""
+    """What an interaction is answered with. The value is a secret as long as it lives, and empty when it is over."""
 
     application: str
     value: str = field(repr=False)
@@ -47,7 +48,7 @@ class InteractionChannel(DiscordChannel):
         token: Token,
     ) -> None:
         super().__init__(calls, channel_id, limits, echoes, sent)
-        self._ids: dict[str, Any] = {"webhook_id": token.application, "webhook_token": token.value}
+        self._token = token
         self._deferred = token.deferred
         self._waits = token.deferred != "pressed"
         """The acknowledgement shows "is thinking" until it is filled."""
@@ -78,7 +79,7 @@ class InteractionChannel(DiscordChannel):
             except Forbidden:
                 self._by_token.add(message_id)
         try:
-            await self._calls("PATCH", _MESSAGE, message_id=message_id, body=body(frame), **self._ids)
+            await self._by_webhook("PATCH", _MESSAGE, message_id=message_id, body=body(frame))
         except Expired as error:
             raise Forbidden("the interaction is over and the bot may not edit here") from error
 
@@ -86,7 +87,7 @@ class InteractionChannel(DiscordChannel):
         """ "Is thinking" is shown already."""
 
     async def _fill(self, frame: Frame) -> str:
-        made = await self._calls("PATCH", _ORIGINAL, body=body(frame), **self._ids)
+        made = await self._by_webhook("PATCH", _ORIGINAL, body=body(frame))
         self._waits = False
         message_id = str(made["id"])
         if self._deferred == "private":
@@ -97,13 +98,14 @@ class InteractionChannel(DiscordChannel):
     async def _whisper(self, frame: Frame) -> str:
         """The first follow-up takes the place of what is waiting and is as public as that, so it is removed first."""
         if self._waits:
-            await self._calls("DELETE", _ORIGINAL, **self._ids)
+            with suppress(MessageGone):
+                await self._by_webhook("DELETE", _ORIGINAL)
             self._waits = False
         return await self._follow_up(whispered(frame))
 
     async def _follow_up(self, what: dict[str, Any], file: tuple[str, bytes] | None = None) -> str:
         try:
-            made = await self._calls("POST", _FOLLOW_UP, body=what, file=file, query={"wait": "true"}, **self._ids)
+            made = await self._by_webhook("POST", _FOLLOW_UP, body=what, file=file, query={"wait": "true"})
         except Expired as error:
             raise Forbidden("the interaction is over") from error
         message_id = str(made["id"])
@@ -122,7 +124,14 @@ class InteractionChannel(DiscordChannel):
         """Takes back "is thinking" where nothing came to fill it; an earlier process may have filled it."""
         if not self._waits:
             return
-        original = await self._calls("GET", _ORIGINAL, **self._ids)
+        original = await self._by_webhook("GET", _ORIGINAL)
         if original.get("flags", 0) & _LOADING:
-            await self._calls("DELETE", _ORIGINAL, **self._ids)
+            await self._by_webhook("DELETE", _ORIGINAL)
         self._waits = False
+
+    async def _by_webhook(self, method: str, path: str, **what: Any) -> Any:
+        """A call with the token."""
+        if not self._token.value:
+            raise Expired("the token is over")
+        ids: dict[str, Any] = {"webhook_id": self._token.application, "webhook_token": self._token.value}
+        return await self._calls(method, path, **ids, **what)

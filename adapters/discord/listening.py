@@ -1,9 +1,7 @@
-"""Listens to messages: which are for the bot, what they reply to, and which belong together."""
+"""Listens to messages: which are for the bot, and what they reply to."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 import discord
@@ -12,6 +10,7 @@ from adapters.discord import reading
 from adapters.discord.access import is_allowed, listens
 from adapters.discord.answers import Answers
 from adapters.discord.events import Event
+from adapters.discord.gathering import Gathering
 from adapters.discord.places import Places
 from bots.commands import read
 from config.settings import DiscordSettings
@@ -28,8 +27,10 @@ class Listener:
     places: Places
     settings: DiscordSettings
     me: discord.ClientUser | None = None
-    _pending: OrderedDict[tuple[str, str], list[Event]] = field(default_factory=OrderedDict)
-    """Messages that may go on, by channel and author."""
+    _gathering: Gathering = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._gathering = Gathering(self.answers, self.settings.together_s)
 
     async def on_message(self, message: discord.Message) -> None:
         if self.me is None:
@@ -38,16 +39,20 @@ class Listener:
             if message.nonce is not None:
                 self.answers.echoes.heard(str(message.nonce), str(message.id))
             return
-        if not reading.is_said_by_a_person(message) or not await self._is_for_us(message, self.me):
+        if reading.is_said_by_a_person(message):
+            async with self._gathering.line(str(message.channel.id), str(message.author.id)):
+                await self._hear(message, self.me)
+
+    async def _hear(self, message: discord.Message, me: discord.ClientUser) -> None:
+        if not await self._is_for_us(message, me):
             return
-        fresh = self.settings.threads and not reading.is_in_thread(message.channel, self.me)
-        event = reading.event_of_message(message, self.me, in_new_thread=fresh)
+        fresh = self.settings.threads and not reading.is_in_thread(message.channel, me)
+        event = reading.event_of_message(message, me, in_new_thread=fresh)
         event = await self._with_what_it_replies_to(message, event)
-        if not event.text and not event.files and message.guild and self.me not in message.mentions:
+        if not event.text and not event.files and message.guild and me not in message.mentions:
             return  # without the intent for message contents such a message comes empty
-        if await self.answers.record(event):
+        if await self._gathering.take(event):
             await self.places.saw(self.answers.account, str(message.channel.id), str(message.id))
-            self._take(event)
 
     async def on_raw_message_delete(self, deleted: discord.RawMessageDeleteEvent) -> None:
         await self.answers.gone(str(deleted.message_id))
@@ -59,7 +64,7 @@ class Listener:
         if not (
             reading.addresses(message, me)
             or listens(self.settings, here)
-            or (str(message.channel.id), str(message.author.id)) in self._pending
+            or self._gathering.goes_on(str(message.channel.id), str(message.author.id), str(message.id))
         ):
             return False
         return await self.places.answers_in(here)
@@ -91,23 +96,3 @@ class Listener:
             chain.append(before)
             message = before
         return chain
-
-    def _take(self, event: Event) -> None:
-        """A command is answered at once; other words wait a moment for what is written right after them."""
-        key = event.channel, event.author
-        if not self.settings.together_s or read(event.text) is not None:
-            self.answers.answer([event])
-            return
-        if key in self._pending:
-            self._pending[key].append(event)
-        else:
-            self._pending[key] = [event]
-            self.answers.begin(self._wait_for_more(key))
-
-    async def _wait_for_more(self, key: tuple[str, str]) -> None:
-        """Until nothing has been added for the time that messages may lie apart."""
-        count = 0
-        while count < len(self._pending[key]):
-            count = len(self._pending[key])
-            await asyncio.sleep(self.settings.together_s)
-        self.answers.answer(self._pending.pop(key))

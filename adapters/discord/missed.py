@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import discord
@@ -13,34 +14,50 @@ from adapters.discord.places import Places
 log = logging.getLogger(__name__)
 
 _CHANNELS = 100
-_MESSAGES = 100
+_MESSAGES = 1000
+"""Of one channel, by everybody."""
 _AGE = timedelta(days=1)
+_OVERLAP = timedelta(minutes=1)
+"""Messages are looked at side by side: an older one may not have been kept when the newest was."""
 _GONE = (discord.NotFound, discord.Forbidden)
 
 
-async def read_missed(
-    client: discord.Client, places: Places, account: str, take: Callable[[discord.Message], Awaitable[None]]
-) -> None:
-    """Hands over what each channel has after the last message that was seen there; the inbox knows what it had."""
-    seen = await places.last_seen(account)
-    newest = sorted(seen.items(), key=lambda item: int(item[1]), reverse=True)
-    for channel_id, message_id in newest[:_CHANNELS]:
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Hands over (`take`) what channels have after the last message seen there; the inbox knows what it had."""
+
+    client: discord.Client
+    places: Places
+    account: str
+    take: Callable[[discord.Message], Awaitable[None]]
+
+    async def read(self, shard: int | None) -> None:
+        """Reads the channels of one shard, or all of them."""
+        seen = await self.places.last_seen(self.account)
+        newest = sorted(seen.items(), key=lambda item: int(item[1]), reverse=True)
+        for channel_id, message_id in newest[:_CHANNELS]:
+            if shard is None or shard == self._shard_of(int(channel_id)):
+                await self._read(channel_id, int(message_id))
+        for channel_id, _ in newest[_CHANNELS:]:
+            await self.places.forget(self.account, channel_id)
+
+    async def _read(self, channel_id: str, message_id: int) -> None:
         try:
-            await _read(client, int(channel_id), int(message_id), take)
+            channel = self.client.get_channel(int(channel_id)) or await self.client.fetch_channel(int(channel_id))
+            if isinstance(channel, discord.abc.Messageable):
+                async for message in channel.history(after=_after(message_id), limit=_MESSAGES, oldest_first=True):
+                    await self.take(message)
         except _GONE:
-            await places.forget(account, channel_id)
+            await self.places.forget(self.account, channel_id)
         except discord.DiscordException as error:
             log.warning("channel %s could not be read after the start: %s", channel_id, type(error).__name__)
-    for channel_id, _ in newest[_CHANNELS:]:
-        await places.forget(account, channel_id)
+
+    def _shard_of(self, channel_id: int) -> int:
+        """Direct messages come by the first one, which also looks where nobody knows."""
+        guild = getattr(self.client.get_channel(channel_id), "guild", None)
+        return int(guild.shard_id) if guild is not None else 0
 
 
-async def _read(
-    client: discord.Client, channel_id: int, message_id: int, take: Callable[[discord.Message], Awaitable[None]]
-) -> None:
-    channel = client.get_channel(channel_id) or await client.fetch_channel(channel_id)
-    if not isinstance(channel, discord.abc.Messageable):
-        return
-    after = max(message_id, discord.utils.time_snowflake(discord.utils.utcnow() - _AGE))
-    async for message in channel.history(after=discord.Object(after), limit=_MESSAGES, oldest_first=True):
-        await take(message)
+def _after(message_id: int) -> discord.Object:
+    since = discord.utils.snowflake_time(message_id) - _OVERLAP, discord.utils.utcnow() - _AGE
+    return discord.Object(discord.utils.time_snowflake(max(since)))

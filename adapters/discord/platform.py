@@ -19,7 +19,7 @@ from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
 from adapters.discord.listening import Listener
-from adapters.discord.missed import read_missed
+from adapters.discord.missed import Missed
 from adapters.discord.places import Places
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
@@ -68,7 +68,7 @@ class Platform:
         """Makes a client the one that serves; returns its commands."""
         self.client = self.answers.calls.client = client
         heard = self.listener.on_message, self.listener.on_raw_message_delete
-        for listener in (self.setup_hook, self.on_ready, *heard):
+        for listener in (self.setup_hook, self.on_ready, self.on_shard_ready, *heard):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)
@@ -83,10 +83,15 @@ class Platform:
 
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
-        if self.client is None:
-            return
+        if not isinstance(self.client, discord.AutoShardedClient):
+            await self.on_shard_ready(None)
+
+    async def on_shard_ready(self, shard: int | None) -> None:
+        """The same for one of several connections."""
         self.ready.set()
-        await read_missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
+        if self.client is not None:
+            missed = Missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
+            await missed.read(shard)
 
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled."""
@@ -120,6 +125,7 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
             tasks.create_task(_alone(platform.take_up()))
+            tasks.create_task(_alone(platform.answers.tokens.keep_forgetting()))
             tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
             yield await _first_line(platform, connection)
             await _wait(platform.answers.idle, _FINISH_S)

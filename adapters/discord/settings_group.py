@@ -11,22 +11,17 @@ from discord.app_commands import Choice, locale_str
 from adapters.discord.acknowledging import Desk
 from adapters.discord.modals import AdvancedModal
 from bots.bot import Bot
+from bots.commands import COMMANDS
 from bots.preferences import Setting
 
-_SUMMARIES = {
-    "temperature": "How adventurous answers are",
-    "top_p": "How large the pool of words is",
-    "max_tokens": "How long an answer may get",
-    "preset": "Precise, balanced or creative",
-    "thinking": "Show, hide or attach a model's reasoning",
-    "seed": "The same seed gives the same answer",
-}
+IN_SETTINGS = ("temperature", "top_p", "max_tokens", "preset", "thinking", "seed")
+_SUMMARIES = {command.name: command.summary for command in COMMANDS}
 
 
 def settings_group(desk: Desk, bot: Bot) -> app_commands.Group:
     group = app_commands.Group(name="settings", description=locale_str("See and change your settings"))
     group.add_command(_said(desk, "show", "Show your settings", "/settings"))
-    for name in _SUMMARIES:
+    for name in IN_SETTINGS:
         group.add_command(_one(desk, bot.settings[name]))
     group.add_command(_advanced(desk, bot))
     group.add_command(_said(desk, "reset", "Bring the defaults back", "/settings reset"))

@@ -6,71 +6,20 @@ import discord
 from discord import app_commands
 from discord.app_commands import TranslationContextTypes, locale_str
 
-_LOCALES = {
-    discord.Locale.spain_spanish: 0,
-    discord.Locale.latin_american_spanish: 0,
-    discord.Locale.german: 1,
-    discord.Locale.chinese: 2,
-    discord.Locale.russian: 3,
-}
+from bots.commands import COMMANDS
+from bots.summaries import LANGUAGES, summary
 
-# By the English words: Spanish, German, Chinese, Russian. A description has at most 100 characters.
+_LANGUAGES = {
+    discord.Locale.spain_spanish: "es",
+    discord.Locale.latin_american_spanish: "es",
+    discord.Locale.german: "de",
+    discord.Locale.chinese: "zh",
+    discord.Locale.russian: "ru",
+}
+_COMMANDS = {command.summary: command for command in COMMANDS}
+
+# By the English words, in the order of `LANGUAGES`. A description has at most 100 characters.
 WORDS: dict[str, tuple[str, str, str, str]] = {
-    "Write code in a fenced block": (
-        "Escribe código en un bloque",
-        "Schreibt Code in einem Block",
-        "在代码块中编写代码",
-        "Пишет код в отдельном блоке",
-    ),
-    "Ask anything, about a picture too": (
-        "Pregunta lo que quieras, también sobre una imagen",
-        "Beantwortet jede Frage, auch zu einem Bild",
-        "提出任何问题，也可以附上图片",
-        "Отвечает на любой вопрос, в том числе о картинке",
-    ),
-    "Describe a picture; text after it begins the caption": (
-        "Describe una imagen; el texto inicia la descripción",
-        "Beschreibt ein Bild; Text dazu beginnt die Beschreibung",
-        "描述图片；附加文字作为描述的开头",
-        "Описывает картинку; текст станет началом описания",
-    ),
-    "See and change your settings": (
-        "Ver y cambiar tus ajustes",
-        "Zeigt und ändert deine Einstellungen",
-        "查看和更改你的设置",
-        "Показывает и меняет ваши настройки",
-    ),
-    "Begin a new conversation": (
-        "Empieza una conversación nueva",
-        "Beginnt ein neues Gespräch",
-        "开始新的对话",
-        "Начинает новый разговор",
-    ),
-    "Stop what is being written for you": (
-        "Detiene lo que se está escribiendo para ti",
-        "Hält an, was gerade für dich geschrieben wird",
-        "停止正在为你生成的内容",
-        "Останавливает ответ, который вам пишется",
-    ),
-    "Answer your last question anew": (
-        "Responde de nuevo a tu última pregunta",
-        "Beantwortet deine letzte Frage neu",
-        "重新回答你的上一个问题",
-        "Заново отвечает на ваш последний вопрос",
-    ),
-    "Go on where the last answer ended": (
-        "Continúa donde terminó la última respuesta",
-        "Macht weiter, wo die letzte Antwort endete",
-        "从上一个回答结束处继续",
-        "Продолжает с конца последнего ответа",
-    ),
-    "Prompts to try": ("Ejemplos para probar", "Beispiele zum Ausprobieren", "可以尝试的示例", "Примеры запросов"),
-    "What can be done here": (
-        "Qué se puede hacer aquí",
-        "Was hier möglich ist",
-        "这里能做什么",
-        "Что здесь можно делать",
-    ),
     "What it should do; leave it out to write a long one": (
         "Qué debe hacer; omítelo para escribir un texto largo",
         "Was er tun soll; ohne Angabe öffnet sich ein Feld für lange Texte",
@@ -127,42 +76,6 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
         "Настройки для знатоков",
     ),
     "The new value": ("El valor nuevo", "Der neue Wert", "新的值", "Новое значение"),
-    "How adventurous answers are": (
-        "Qué tan atrevidas son las respuestas",
-        "Wie gewagt die Antworten sind",
-        "回答的随机程度",
-        "Насколько смелы ответы",
-    ),
-    "How large the pool of words is": (
-        "De cuántas palabras se elige",
-        "Aus wie vielen Wörtern gewählt wird",
-        "候选词的范围",
-        "Из скольких слов выбирают",
-    ),
-    "How long an answer may get": (
-        "Qué tan larga puede ser una respuesta",
-        "Wie lang eine Antwort werden darf",
-        "回答的最大长度",
-        "Насколько длинным может быть ответ",
-    ),
-    "Precise, balanced or creative": (
-        "Preciso, equilibrado o creativo",
-        "Genau, ausgewogen oder kreativ",
-        "精确、平衡或创意",
-        "Точно, сбалансированно или творчески",
-    ),
-    "Show, hide or attach a model's reasoning": (
-        "Muestra, oculta o adjunta el razonamiento",
-        "Zeigt, verbirgt oder hängt die Überlegungen an",
-        "显示、隐藏或附上模型的思考",
-        "Показать, скрыть или приложить рассуждения",
-    ),
-    "The same seed gives the same answer": (
-        "La misma semilla da la misma respuesta",
-        "Derselbe Startwert gibt dieselbe Antwort",
-        "相同的种子得到相同的回答",
-        "Одно и то же число даёт тот же ответ",
-    ),
     "What this server's admins decide": (
         "Lo que deciden los administradores del servidor",
         "Was die Admins dieses Servers bestimmen",
@@ -207,5 +120,11 @@ class Translations(app_commands.Translator):
     async def translate(
         self, string: locale_str, locale: discord.Locale, context: TranslationContextTypes
     ) -> str | None:
-        words = WORDS.get(string.message)
-        return words[_LOCALES[locale]] if words and locale in _LOCALES else None
+        return translated(string.message, _LANGUAGES[locale]) if locale in _LANGUAGES else None
+
+
+def translated(words: str, language: str) -> str | None:
+    """What a command does is the same on every platform; the other words of the menu are only Discord's."""
+    if (command := _COMMANDS.get(words)) is not None:
+        return summary(command, language)
+    return WORDS[words][LANGUAGES.index(language)] if words in WORDS else None

@@ -14,6 +14,7 @@ from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.discord.platform import serving
 from adapters.storage.memory import MemoryStorage
+from bots.admission import Access
 from bots.bot import Bot
 from bots.preferences import Bounds
 from config.settings import DiscordSettings
@@ -77,19 +78,21 @@ async def party(
     storage: MemoryStorage | None = None,
     slots: int = 8,
     max_tokens: int = 500,
+    context_tokens: int = 65_536,
+    access: Access | None = None,
     **settings: Any,
 ) -> AsyncIterator[Party]:
     """A bot that serves a Discord, here in this process; pass `discord` and `storage` on to another to restart it."""
     storage = storage or MemoryStorage()
     async with (
         _served(discord) as server,
-        scripted_inference(script(folder, *lines, *PLAIN), slots=slots, context_tokens=65_536) as inference,
+        scripted_inference(script(folder, *lines, *PLAIN), slots=slots, context_tokens=context_tokens) as inference,
     ):
         room = next((room for room in server.rooms.values() if room.guild and room.kind == 0), None) or server.room()
         values = {"token": TOKEN, "api_base": server.address, "gateway_url": server.gateway, "together_s": 0.0}
         configured = DiscordSettings.model_validate(values | settings)
         bounds = Bounds(max_tokens=max_tokens, default_max_tokens=max_tokens)
-        bot = Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex)
+        bot = Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, access=access)
         async with (
             Outboxes(phrases=phrases()) as outboxes,
             serving(bot, outboxes, storage, configured) as line,

@@ -18,12 +18,14 @@ from adapters.delivery.frames import Assembler
 from adapters.discord.commands import sync
 from adapters.discord.connection import new_client
 from adapters.discord.platform import Platform
-from adapters.discord.translations import WORDS
+from adapters.discord.translations import WORDS, translated
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
+from bots.commands import COMMANDS
 from bots.messages import ReplyEvent
 from bots.ports import Deliveries
 from bots.preferences import Bounds
+from bots.summaries import LANGUAGES
 from config.settings import DiscordSettings
 from inference.api import (
     Caption,
@@ -180,6 +182,57 @@ async def test_code_of_a_message_is_explained() -> None:
         assert "print" in done.response.content
 
 
+async def test_a_conversation_goes_on_from_an_older_answer() -> None:
+    async with scene() as s:
+        await s.ann.send(s.room, f"{s.bot} first")
+        older = s.room.last_message
+        await s.ann.send(s.room, f"{s.bot} second")
+        done = await s.ann.context_menu(s.room, "Continue from here", older)
+        assert done.ephemeral
+        assert "goes on from that answer" in done.response.content
+        await s.ann.send(s.room, f"{s.bot} third")
+        answer_id = await s.storage.answer_at(f"discord:{s.room.id}", str(s.room.last_message.id))
+        assert answer_id is not None
+        assert [turn.text for turn in await s.storage.branch(answer_id, 9)] == ["first", "first", "third", "third"]
+        none = await s.ann.context_menu(s.room, "Continue from here", await s.ann.send(s.room, "words"))
+        assert none.ephemeral
+        assert "none of my answers" in none.response.content
+
+
+async def test_an_example_is_completed_and_answered() -> None:
+    async with scene() as s:
+        found = await s.ann.autocomplete(s.room, "examples", "example", "dra")
+        assert [choice["name"] for choice in getattr(found, "autocomplete_choices", found)] == ["Dragons"]
+        done = await s.ann.slash(s.room, "examples", example="Dragons")
+        assert done.response.content.startswith("Dragons")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("help", "/code"),
+        ("examples", "Dragons"),
+        ("privacy", "What I keep of you"),
+        ("stats", "What you used"),
+        ("stop", "Nothing"),
+        ("reset", "new conversation"),
+        ("link", "code"),
+    ],
+)
+async def test_the_bots_own_words_are_for_the_asker(command: str, words: str) -> None:
+    async with scene() as s:
+        done = await s.ann.slash(s.room, command)
+        assert done.ephemeral
+        assert words.lower() in done.response.content.lower()
+
+
+async def test_a_question_about_a_picture() -> None:
+    async with scene(api_base="http://cdn.simcord.invalid") as s:
+        done = await s.ann.slash(s.room, "ask", prompt="what is it?", image=("cat.png", b"x" * 12))
+        assert "a picture of 12 bytes" in done.response.content
+        assert "what is it?" in done.response.content
+
+
 async def test_a_button_answers_anew_and_only_for_the_asker() -> None:
     async with scene() as s:
         await s.ann.send(s.room, f"{s.bot} hello")
@@ -213,5 +266,12 @@ async def test_where_the_bot_may_not_write_it_is_silent_and_goes_on() -> None:
         assert other.last_message.content.startswith("hello")
 
 
-def test_every_description_is_short_enough_in_every_language() -> None:
-    assert all(0 < len(words) <= 100 for words in (*WORDS, *(each for row in WORDS.values() for each in row)))
+def test_the_menu_is_short_enough_and_whole_in_every_language() -> None:
+    english = [*WORDS, *(command.summary for command in COMMANDS)]
+    for language in LANGUAGES:
+        for words in english:
+            there = translated(words, language)
+            assert there is not None
+            assert there != words
+            assert 0 < len(there) <= 100
+    assert all(len(words) <= 100 for words in english)

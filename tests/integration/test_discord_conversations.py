@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.discord_parts import labels, party
+from bots.admission import Access
+from tests.integration.discord_parts import is_complete, labels, party
 from tests.servers.discord import DiscordServer
 
 
@@ -204,6 +205,17 @@ async def test_where_only_a_person_brought_it_the_token_does_all(tmp_path: Path)
         assert "stopped" in (await p.answer(elsewhere))["content"]
 
 
+async def test_a_person_takes_it_along_to_a_server_that_does_not_know_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        abroad = p.discord.room("abroad", guild=p.discord.new_id())
+        abroad.forbidden |= {"send", "edit", "history", "attach"}
+        used = await p.ann.calls(abroad, "ask", prompt="hello")
+        await p.discord.until(lambda: used.original and used.original["content"].startswith("hello"))
+        again = await p.ann.presses(abroad, used.original, "Regenerate")  # type: ignore[arg-type]
+        await p.discord.until(lambda: len(p.answers(abroad)) == 2)
+        assert again.private == []
+
+
 async def test_a_long_answer_may_be_followed_by_a_ping_of_the_asker_alone(tmp_path: Path) -> None:
     async with party(tmp_path, ping_after_s=0.001) as p:
         await p.ann.says(p.room, "@bot hello")
@@ -289,6 +301,14 @@ async def test_access_is_by_server_channel_and_direct_message(tmp_path: Path) ->
         assert p.answers(direct) == []
 
 
+async def test_nothing_is_fetched_for_somebody_who_is_not_served(tmp_path: Path) -> None:
+    async with party(tmp_path, access=Access(owners=("discord:1",))) as p:
+        direct = p.discord.direct(p.ann)
+        await p.ann.says(direct, "look", attachments=[p.discord.attach("cat.png", b"x")])
+        assert "picture" not in (await p.answer(direct))["content"]
+        assert p.discord.fetched == []
+
+
 async def test_admins_choose_the_channels_and_the_bounds(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         admin = p.discord.person("Ada", permissions=1 << 5)
@@ -331,15 +351,29 @@ async def test_what_was_written_while_it_was_down_is_answered_once(tmp_path: Pat
             assert (await p.answer())["content"].startswith("after")
 
 
+async def test_what_was_written_long_after_a_missed_question_is_another_matter(tmp_path: Path) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        discord.clock_s += 3600
+        await up.ann.says(up.room, "never mind")
+        await up.ann.says(up.room, "@bot later")
+        async with party(tmp_path, discord=discord, storage=up.storage, together_s=0.3) as p:
+            await discord.until(lambda: len(p.answers()) == 3 and all(map(is_complete, p.answers())))
+            assert [message["content"].splitlines()[0] for message in p.answers()[1:]] == ["meanwhile", "later"]
+
+
 async def test_what_is_written_while_the_gateway_is_away_comes_once(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         await p.ann.says(p.room, "@bot one")
         await p.answer()
-        await p.discord.break_connections()
+        await p.discord.close_connections()
         await p.ann.says(p.room, "@bot two")
         await p.discord.until(lambda: len(p.answers()) == 2)
         assert (await p.answer())["content"].startswith("two")
-        assert (p.discord.resumes, p.discord.identifies) == (1, 1)
+        assert (p.discord.resumed, p.discord.identified) == ([0], [0])
 
 
 async def test_it_goes_on_without_the_intent_for_message_contents(tmp_path: Path) -> None:
@@ -349,3 +383,73 @@ async def test_it_goes_on_without_the_intent_for_message_contents(tmp_path: Path
         await p.ann.says(p.room, "@bot hello")
         assert (await p.answer())["content"].startswith("hello")
         assert [bool(intents & 1 << 15) for intents in discord.intents] == [True, False]
+
+
+async def test_what_is_written_while_a_session_is_lost_is_found(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot one")
+        await p.answer()
+        p.discord.forgets = True
+        await p.discord.close_connections()
+        await p.ann.says(p.room, "@bot two")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert (await p.answer())["content"].startswith("two")
+        assert p.discord.identified == [0, 0]
+
+
+async def test_a_post_in_a_forum_is_a_conversation(tmp_path: Path) -> None:
+    discord = DiscordServer()
+    forum = discord.room("help", kind=15)
+    async with discord.serving(), party(tmp_path, discord=discord, listen=[forum.id]) as p:
+        post = discord.room("How do I sort?", kind=11, parent=forum.id, owner=p.ann.id)
+        await discord.dispatch("THREAD_CREATE", discord.channel_of(post) | {"newly_created": True})
+        await p.ann.says(post, "sort a list")
+        assert (await p.answer(post))["content"].startswith("sort a list")
+
+
+async def test_in_a_thread_that_it_was_invited_to_nobody_needs_to_mention_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        thread = p.discord.room("talk", kind=11, parent=p.room.id, owner=p.ann.id)
+        await p.discord.dispatch("THREAD_CREATE", p.discord.channel_of(thread) | {"newly_created": True})
+        await p.ann.says(thread, "not for you")
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
+        await p.discord.invite(thread)
+        await p.ann.says(thread, "for you")
+        assert (await p.answer(thread))["content"].startswith("for you")
+        assert len(p.answers(thread)) == 1
+
+
+async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_seen_it(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        bob, cem = p.discord.person("Bob"), p.discord.person("Cem")
+        first = await bob.says(p.room, "The earth is flat.")
+        second = await cem.says(p.room, "It is round.", to=first)
+        await p.ann.says(p.room, "@bot who is right?", to=second)
+        content = (await p.answer())["content"]
+        assert content.index("Bob wrote:") < content.index("Cem wrote:") < content.index("who is right?")
+
+
+async def test_every_picture_of_ten_gets_its_caption(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        pictures = [p.discord.attach(f"{n}.png", b"x" * n) for n in range(1, 11)]
+        await p.ann.says(p.room, "@bot", attachments=pictures)
+        content = (await p.answer())["content"]
+        assert [f"a picture of {n} bytes" in content for n in range(1, 11)] == [True] * 10
+
+
+async def test_a_file_beyond_the_models_context_gets_a_sentence(tmp_path: Path) -> None:
+    async with party(tmp_path, context_tokens=2048) as p:
+        await p.ann.says(
+            p.room, "@bot explain", attachments=[p.discord.attach("a.py", b"x = 1\n" * 20_000, "text/plain")]
+        )
+        assert "the model reads at most" in (await p.answer())["content"]
+
+
+async def test_a_moderator_may_have_an_answer_given_anew(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot hello")
+        answer = await p.answer()
+        await p.discord.person("Mo", permissions=1 << 13).presses(p.room, answer, "Regenerate")
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert (await p.answer())["content"].startswith("hello")

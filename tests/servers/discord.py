@@ -13,16 +13,18 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import BodyPartReader, WSMsgType, web
+from aiohttp import BodyPartReader, web
 
+from tests.servers.discord_gateway import TOKEN, Gateway
 from tests.servers.discord_people import Interaction, Person, Refusal, check_length
-from tests.servers.discord_world import Room, World, now
+from tests.servers.discord_world import Room, now
 
-TOKEN = "bot.token.of-the-tests"
+__all__ = ["TOKEN", "DiscordServer", "Faults", "Limit"]
+
 _EDITABLE = ("content", "components", "flags", "attachments", "embeds")
 _ROUTE = re.compile(r"/api/v10(/channels/(\d+)/.*|/.*)")
 
@@ -53,7 +55,7 @@ class Call:
     body: dict[str, Any] = field(default_factory=dict)
 
 
-class DiscordServer(World):
+class DiscordServer(Gateway):
     """The server's side. `edits`, `sends` and `faults` may be changed while it runs."""
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -61,23 +63,19 @@ class DiscordServer(World):
         self.edits = self.sends = Limit(calls=10_000)
         self.faults = Faults()
         self.latency_s = 0.0
+        self.responds = asyncio.Event()
+        """While it is not set, message calls are applied and nobody hears of it."""
+        self.responds.set()
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
         self.files: dict[str, bytes] = {}
+        self.fetched: list[str] = []
         self.commands: list[dict[str, Any]] = []
-        self.intents: list[int] = []
-        self.refused_intents = 0
-        self.resumes = self.identifies = 0
-        self.presence: dict[str, Any] = {}
-        self.changed = asyncio.Condition()
-        """Notified after everything that a person could see."""
         self.port = 0
         self._dice = random.Random(seed)
         self._recent: dict[tuple[str, str], deque[float]] = {}
         self._interactions: dict[str, Interaction] = {}
-        self._sockets: list[web.WebSocketResponse] = []
-        self._sent: list[dict[str, Any]] = []
         self._nonces: dict[tuple[str, str], dict[str, Any]] = {}
 
     @property
@@ -91,7 +89,7 @@ class DiscordServer(World):
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[DiscordServer]:
         app = web.Application(client_max_size=2**25)
-        app.router.add_get("/gateway", self._gateway)
+        app.router.add_get("/gateway", self.connected)
         app.router.add_get("/files/{name}", self._file)
         app.router.add_route("*", "/api/v10/{path:.*}", self._rest)
         runner = web.AppRunner(app, access_log=None)
@@ -102,14 +100,13 @@ class DiscordServer(World):
         try:
             yield self
         finally:
-            for socket in list(self._sockets):
-                await socket.close()
+            await self.close_connections()
             await runner.cleanup()
 
     # The world, as a test tells it
 
     def room(self, name: str = "general", **more: Any) -> Room:
-        made = Room(self.new_id(), name, guild=self.guild, **more)
+        made = Room(self.new_id(), name, **{"guild": self.guilds[0], **more})
         self.rooms[made.id] = made
         return made
 
@@ -149,6 +146,12 @@ class DiscordServer(World):
         gone = {"id": message_id, "channel_id": room.id} | ({"guild_id": room.guild} if room.guild else {})
         await self.dispatch("MESSAGE_DELETE", gone)
 
+    async def invite(self, thread: Room) -> None:
+        """Adds the bot to a thread."""
+        member = {"id": thread.id, "user_id": self.bot["id"], "join_timestamp": now(), "flags": 0}
+        added = {"id": thread.id, "guild_id": thread.guild, "member_count": 2, "added_members": [member]}
+        await self.dispatch("THREAD_MEMBERS_UPDATE", added)
+
     async def interact(self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any) -> Interaction:
         """Sends an interaction and returns at once."""
         made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room)
@@ -178,75 +181,6 @@ class DiscordServer(World):
         await self.dispatch("INTERACTION_CREATE", payload)
         return made
 
-    async def break_connections(self) -> None:
-        """The gateway loses its bots, who may resume."""
-        for socket in list(self._sockets):
-            await socket.close(code=4000)
-
-    async def dispatch(self, event: str, data: dict[str, Any]) -> None:
-        self._sent.append({"op": 0, "t": event, "d": data, "s": len(self._sent) + 1})
-        for socket in self._sockets:
-            with suppress(ConnectionError):
-                await socket.send_json(self._sent[-1])
-        await self._notify()
-
-    async def _notify(self) -> None:
-        async with self.changed:
-            self.changed.notify_all()
-
-    # The gateway
-
-    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 5000}})
-        try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await self._hear(socket, json.loads(message.data))
-        finally:
-            if socket in self._sockets:
-                self._sockets.remove(socket)
-        return socket
-
-    async def _hear(self, socket: web.WebSocketResponse, said: dict[str, Any]) -> None:
-        match said["op"]:
-            case 1:
-                await socket.send_json({"op": 11})
-            case 2:
-                await self._identify(socket, said["d"])
-            case 3:
-                self.presence = said["d"]
-                await self._notify()
-            case 6:
-                self.resumes += 1
-                for event in self._sent[said["d"]["seq"] :]:
-                    await socket.send_json(event)
-                self._sockets.append(socket)
-                await self.dispatch("RESUMED", {})
-
-    async def _identify(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
-        if data["token"] != TOKEN:
-            await socket.close(code=4004)
-            return
-        self.intents.append(data["intents"])
-        if data["intents"] & self.refused_intents:
-            await socket.close(code=4014)
-            return
-        self.identifies += 1
-        self._sockets.append(socket)
-        ready = {
-            "v": 10,
-            "user": self.bot,
-            "guilds": [{"id": self.guild, "unavailable": True}],
-            "session_id": "session",
-            "resume_gateway_url": self.gateway,
-            "application": {"id": self.bot["id"], "flags": 0},
-            "shard": data.get("shard", [0, 1]),
-        }
-        await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", self.guild_now())
-
     # The REST API
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
@@ -259,7 +193,7 @@ class DiscordServer(World):
         except Refusal as refusal:
             response = _json(refusal.body, status=refusal.status)
         call.status = response.status
-        await self._notify()
+        await self.notify()
         return response
 
     async def _answered(self, request: web.Request, call: Call, uploads: list[dict[str, Any]]) -> web.Response:
@@ -273,6 +207,8 @@ class DiscordServer(World):
         if fault < self.faults.before:
             return _json({"message": "500"}, status=500)
         answer = await self._route(call, uploads, dict(request.query))
+        if is_message:
+            await self.responds.wait()
         if fault < self.faults.before + self.faults.after:
             return _json({"message": "502"}, status=502)
         if fault < self.faults.before + self.faults.after + self.faults.dropped and request.transport:
@@ -323,7 +259,7 @@ class DiscordServer(World):
                 return self.application()
             case "GET", "gateway", "bot":
                 start = {"total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1}
-                return {"url": self.gateway, "shards": 1, "session_start_limit": start}
+                return {"url": self.gateway, "shards": self.shards, "session_start_limit": start}
             case "PUT", "applications", _, *_, "commands":
                 self.commands = list(call.body.get("list", []))
                 return [
@@ -387,6 +323,7 @@ class DiscordServer(World):
         known = self._nonces.get((room.id, str(body.get("nonce"))))
         if known is not None and body.get("enforce_nonce"):
             return known
+        self._check_slow_mode(room)
         reference = body.get("message_reference")
         if reference and "history" in room.forbidden:
             raise Refusal(400, 160002, "You cannot reply without permission to read message history")
@@ -401,6 +338,14 @@ class DiscordServer(World):
         await self.dispatch("MESSAGE_CREATE", self.delivered(room, message))
         return message
 
+    @staticmethod
+    def _check_slow_mode(room: Room) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s < room.slow_until:
+            left = {"retry_after": room.slow_until - now_s}
+            raise Refusal(429, 20016, "This action cannot be performed due to slowmode rate limit", **left)
+        room.slow_until = now_s + room.slow_s
+
     async def edit(self, room: Room, message_id: str, body: dict[str, Any]) -> dict[str, Any]:
         message = self._found(room, message_id)
         if room.archived:
@@ -409,7 +354,7 @@ class DiscordServer(World):
         message.update({name: value for name, value in body.items() if name in _EDITABLE})
         message["edited_timestamp"] = now()
         message.setdefault("history", []).append(message["content"])
-        await self._notify()
+        await self.notify()
         return message
 
     def _found(self, room: Room, message_id: str) -> dict[str, Any]:
@@ -439,7 +384,8 @@ class DiscordServer(World):
         return self.channel_of(thread)
 
     async def _file(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[request.match_info["name"]])
+        self.fetched.append(request.match_info["name"])
+        return web.Response(body=self.files[self.fetched[-1]])
 
 
 async def _body(request: web.Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Refusal(Exception):
     """An error of the API."""
 
-    def __init__(self, status: int, code: int, words: str) -> None:
+    def __init__(self, status: int, code: int, words: str, **more: float) -> None:
         super().__init__(words)
-        self.status, self.body = status, {"code": code, "message": words}
+        self.status, self.body = status, {"code": code, "message": words, **more}
 
 
 @dataclass(eq=False)

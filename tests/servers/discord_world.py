@@ -26,23 +26,28 @@ class Room:
     archived: bool = False
     locked: bool = False
     typings: int = 0
+    slow_s: float = 0.0
+    """How long a message holds up the next one."""
+    slow_until: float = 0.0
 
     def message(self, message_id: str) -> dict[str, Any] | None:
         return next((message for message in self.messages if message["id"] == message_id), None)
 
 
 class World:
-    """One server with its channels, and the bot."""
+    """Servers with their channels, and the bot."""
 
     def __init__(self) -> None:
         self.rooms: dict[str, Room] = {}
         self._numbers = itertools.count(1)
+        self.clock_s = 0.0
+        """How far its clock is ahead of ours."""
         self.bot = self.user("Partyline", bot=True)
-        self.guild = self.new_id()
+        self.guilds = [self.new_id()]
 
     def new_id(self) -> str:
         """A snowflake: the time in it is what the library reads."""
-        return str(((int(time.time() * 1000) - _EPOCH_MS) << 22) + next(self._numbers) % 2**22)
+        return str(((int((time.time() + self.clock_s) * 1000) - _EPOCH_MS) << 22) + next(self._numbers) % 2**22)
 
     def user(self, name: str, *, bot: bool = False) -> dict[str, Any]:
         more = {"avatar": None, "discriminator": "0", "global_name": name, "public_flags": 0}
@@ -105,13 +110,14 @@ class World:
             return message
         return message | {"guild_id": room.guild, "member": self.member(message["author"])}
 
-    def guild_now(self) -> dict[str, Any]:
-        rooms = [room for room in self.rooms.values() if room.guild]
+    def guild_now(self, guild: str = "") -> dict[str, Any]:
+        guild = guild or self.guilds[0]
+        rooms = [room for room in self.rooms.values() if room.guild == guild]
         return {
-            "id": self.guild,
+            "id": guild,
             "name": "The test server",
             "owner_id": self.bot["id"],
-            "roles": [{"id": self.guild, "name": "@everyone", "permissions": str(2**40)}],
+            "roles": [{"id": guild, "name": "@everyone", "permissions": str(2**40)}],
             "emojis": [],
             "stickers": [],
             "features": [],

@@ -15,10 +15,14 @@ from adapters.discord.access import Where, is_allowed, is_answered_in, listens
 from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
 from adapters.discord.attachments import PICTURE_BYTES, read
 from adapters.discord.buttons import button_rows
+from adapters.discord.calls import Calls
+from adapters.discord.channel import DiscordChannel, Echoes, limits
 from adapters.discord.commands import as_written
 from adapters.discord.content import content, units
-from adapters.discord.events import Event, File, event_of, together
+from adapters.discord.events import Event, File, bursts, event_of, together
 from adapters.discord.interactions import Token
+from adapters.discord.tokens import LIFETIME_S, Tokens
+from adapters.storage.memory import MemoryStorage
 from bots.messages import Action
 from bots.preferences import Bounds, Profile, settings_of, within
 from config.settings import DiscordSettings
@@ -92,16 +96,54 @@ def test_it_listens_where_it_is_told_to() -> None:
 TEXTS = st.text(max_size=30)
 
 
-@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, TEXTS))
+@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, st.just("")))
 def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int, token: Token | None) -> None:
     event = Event(
-        id="1", channel="2", author="3", name=name, text=text, files=(File("u", name, size),), token=token, also=("0",)
+        id="1",
+        channel="2",
+        author="3",
+        name=name,
+        text=text,
+        files=(File("u", name, size),),
+        token=token,
+        follows="0",
+        also=("0",),
     )
     assert event_of(event.received("discord:9", 1.0)) == event
 
 
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(Token("1", "secret"))
+
+
+async def test_a_token_is_kept_apart_and_for_as_long_as_it_serves() -> None:
+    inbox, clock = MemoryStorage(), [1000.0]
+    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
+    tokens = Tokens(inbox, lambda: clock[0])
+    await inbox.receive(tokens.apart(event, event.received("discord:9", clock[0])))
+    kept, secret = await inbox.unanswered("discord:9")
+    assert "secret" not in kept.payload
+    after = Tokens(inbox, lambda: clock[0])
+    found = {row.id: row for row in (kept, secret)}
+    await after.take_up(found, ())
+    assert after.joined(event_of(kept), found) == event
+    clock[0] += LIFETIME_S
+    await after.forget_old()
+    assert list(await inbox.unanswered("discord:9")) == [kept]
+    late = Tokens(inbox, lambda: clock[0])
+    await late.take_up(found, ())
+    assert late.joined(event_of(kept), found) == event_of(kept)
+
+
+async def test_a_token_without_its_event_is_forgotten() -> None:
+    inbox = MemoryStorage()
+    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
+    tokens = Tokens(inbox, lambda: 0.0)
+    await inbox.receive(tokens.apart(event, event.received("discord:9", 0.0)))
+    await inbox.answered("discord:9", "1")
+    [secret] = await inbox.unanswered("discord:9")
+    await Tokens(inbox, lambda: 0.0).take_up({secret.id: secret}, ())
+    assert list(await inbox.unanswered("discord:9")) == []
 
 
 def test_messages_taken_together_keep_their_order() -> None:
@@ -112,6 +154,14 @@ def test_messages_taken_together_keep_their_order() -> None:
     one = together(events)
     assert (one.id, one.text, one.also) == ("2", "one\nthree", ("0", "1"))
     assert [file.url for file in one.files] == ["one", "", "three"]
+
+
+def test_messages_belong_to_what_they_follow_though_others_wrote_in_between() -> None:
+    def written(number: str, follows: str = "") -> Event:
+        return Event(id=number, channel="2", author="3", name="Ann", follows=follows)
+
+    events = [written("1"), written("2"), written("3", "1"), written("4", "gone"), written("5", "3")]
+    assert [[event.id for event in burst] for burst in bursts(events)] == [["1", "3", "5"], ["2"], ["4"]]
 
 
 def test_a_frame_becomes_markdown_and_small_print() -> None:
@@ -137,6 +187,28 @@ def test_hidden_reasoning_has_a_button() -> None:
     [row] = button_rows(Frame(markdown="x", thinking=hidden, actions=(Action.REGENERATE,)))
     assert [button["label"] for button in row["components"]] == ["Regenerate", "Show thinking"]
     assert button_rows(Frame(markdown="x")) == []
+
+
+class Before(Calls):
+    """Discord, which finds that a message of that nonce was sent before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[str, dict[str, Any]]] = []
+
+    async def __call__(self, method: str, path: str, *, body: Any = None, **more: Any) -> dict[str, Any]:
+        self.made.append((method, body))
+        return {"id": "7", "content": "-# Writing…"}
+
+
+@pytest.mark.parametrize(("markdown", "methods"), [("whole", ["POST", "PATCH"]), ("", ["POST"])])
+async def test_a_message_that_was_sent_before_shows_what_is_new(markdown: str, methods: list[str]) -> None:
+    calls = Before()
+    channel = DiscordChannel(calls, "2", limits("discord:9"), Echoes())
+    frame = Frame(markdown=markdown, status="" if markdown else "Writing…")
+    assert await channel.send(frame, reply_to=None, nonce="n") == "7"
+    assert [method for method, _ in calls.made] == methods
+    assert calls.made[-1][1]["content"] == content(frame)
 
 
 async def contents_of(file: File, data: bytes) -> tuple[str, tuple[str, ...]]:
