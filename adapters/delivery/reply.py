@@ -175,7 +175,9 @@ class Job:
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None and shown.frame != placed.frame:
-            await reply.channel.edit(shown.message_id, placed.frame)
+            renamed = await reply.channel.edit(shown.message_id, placed.frame)
+            if renamed is not None:
+                await self._sent(renamed, placed.frame)
             shown.frame, shown.unsure = placed.frame, False
 
     async def _upload(self, file: Attachment) -> None:
