@@ -39,7 +39,7 @@ class Incoming:
         chat: unique over all platforms ("discord:123456"), threads and topics included.
         text: what was written; a leading slash makes it a command, on every platform.
         reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
-        places: keys under which bounds may be kept that hold here, such as a server's.
+        places: keys under which bounds may be kept that hold here, such as a server's; and further names of the chat.
         direct: nobody else is in the chat.
     """
 

@@ -55,14 +55,14 @@ class Answering:
             first = await anext(events, None)
         async with aclosing(events):
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
-                await self._panels.show(asked.destination, asked.author.id, reply_to=str(asked.message_id))
+                await self._panels.show(asked.destination, asked.author.id, reply_to=asked.message_id)
             else:
                 await self._deliver(asked, first, events)
 
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: AsyncGenerator[ReplyEvent, None]) -> None:
         question = self._questions.asked(asked, first.answer_id) if isinstance(first, Started) else None
         try:
-            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=str(asked.message_id))
+            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
         finally:
             if question is not None:
                 question.over.set()
@@ -73,6 +73,7 @@ class Answering:
             event_id=event_id,
             chat=asked.destination.chat,
             author=asked.author,
+            places=asked.destination.places,
             direct=asked.destination.is_private,
             text=asked.text,
             reply_to=asked.reply_to,
@@ -101,7 +102,7 @@ class Answering:
         return shown[0] if shown else None
 
     async def _say(self, asked: Asked, sentence: str) -> None:
-        await self._post.say(asked.destination, sentence, reply_to=str(asked.message_id))
+        await self._post.say(asked.destination, sentence, reply_to=asked.message_id)
 
 
 def _opens_panel(text: str) -> bool:

@@ -22,6 +22,7 @@ from adapters.telegram.answering import Answering
 from adapters.telegram.events import Events
 from adapters.telegram.intake import KINDS, Intake
 from adapters.telegram.menu import offer
+from adapters.telegram.moves import Moves
 from adapters.telegram.panel import Panels
 from adapters.telegram.patience import patiently
 from adapters.telegram.polling import poll
@@ -111,10 +112,11 @@ async def _run(
         except ConfigError as error:
             log.error("Telegram is off: %s", error)
             return
-    post = Post(api, outboxes, storage, settings)
+    moves = Moves(storage, me.id)
+    post = Post(api, outboxes, storage, moves, settings)
     panels = Panels(bot, post, settings.token.get_secret_value())
     answering = Answering(bot, post, Questions(storage), panels)
-    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums())
+    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
         tasks.create_task(intake.take_up())

@@ -11,6 +11,7 @@ from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
+from adapters.telegram.moves import Move, Moves
 from bots.messages import Notice, ReplyEvent
 from bots.ports import Delivered, Deliveries
 from config.settings import TelegramSettings
@@ -19,11 +20,14 @@ from config.settings import TelegramSettings
 class Post:
     """Delivers to chats and topics of one bot. All topics of a group share its outbox, as they share its limit."""
 
-    def __init__(self, api: Api, outboxes: Outboxes, record: Deliveries, settings: TelegramSettings) -> None:
+    def __init__(
+        self, api: Api, outboxes: Outboxes, record: Deliveries, moves: Moves, settings: TelegramSettings
+    ) -> None:
         self.api = api
         self.sightings = Sightings()
         self._outboxes = outboxes
         self._record = record
+        self._moves = moves
         self._settings = settings
 
     def limits(self, destination: Destination) -> Limits:
@@ -35,8 +39,11 @@ class Post:
         async def is_recorded(message_id: str) -> bool:
             return await self._record.answer_at(destination.chat, message_id) is not None
 
+        async def has_moved(now: int) -> None:
+            await self._moves.record(Move(destination.chat_id, now))
+
         limits = self.limits(destination)
-        return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded)
+        return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded, has_moved)
 
     async def deliver(
         self,

@@ -44,9 +44,10 @@ class Presses:
             event_id=event_id,
             chat=pressed.destination.chat,
             author=pressed.author,
+            places=pressed.destination.places,
             direct=pressed.destination.is_private,
             text=action.command,
-            reply_to=str(pressed.message_id),
+            reply_to=pressed.message_id,
         )
         async with aclosing(self._bot.respond(incoming)) as events:
             first = await anext(events, None)
@@ -63,7 +64,7 @@ class Presses:
         if panel.setting == CLOSE:
             await self._toast(pressed, "")
             with suppress(ChannelError):
-                await self._post.channel(pressed.destination).delete(str(pressed.message_id))
+                await self._post.channel(pressed.destination).delete(pressed.message_id)
             return
         try:
             said = await self._change(panel)
@@ -72,7 +73,7 @@ class Presses:
             return
         await self._toast(pressed, said, alert=panel.value == SHOW)
         if panel.value != SHOW:
-            await self._panels.show(pressed.destination, panel.owner, replaces=str(pressed.message_id))
+            await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
 
     async def _change(self, panel: PanelPress) -> str:
         """Raises Refused."""

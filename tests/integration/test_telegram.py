@@ -307,18 +307,6 @@ async def test_who_has_blocked_the_bot_holds_nobody_up(server: TelegramServer, t
         assert (await answer_to(ann.says("back"), ann.private)).text.startswith("back")
 
 
-async def test_a_group_that_becomes_a_supergroup_sees_the_rest(server: TelegramServer, tmp_path: Path) -> None:
-    ann, old, new = server.person(), server.group("Old"), server.group("New")
-    async with party(server, tmp_path, {"match": "slow", "answer": "word " * 60, "tokens_per_s": 60}):
-        answer = await answer_to(ann.says("@party_bot slow", old), old, over=False)
-        await until(lambda: "word" in answer.text)
-        old.migrated_to = new.id
-        moved = await until(lambda: next(iter(new.answers), None))
-        await until(lambda: "Regenerate" in moved.buttons)
-    assert moved.text.count("word") == 60
-    assert len(new.answers) == 1
-
-
 async def test_nameless_people_channels_and_other_bots(server: TelegramServer, tmp_path: Path) -> None:
     group = server.group()
     nameless = server.person("", 5)

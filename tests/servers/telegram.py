@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -30,6 +31,7 @@ class TelegramServer:
         """The names of all calls, in order."""
         self.failures: dict[str, list[str]] = {}
         """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self.query_numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
         self._polls = 0
@@ -62,10 +64,36 @@ class TelegramServer:
         return Person(self, {"id": user_id, "is_bot": False, "first_name": name})
 
     def group(self, title: str = "Friends", *, forum: bool = False, topics: Sequence[int] = ()) -> Chat:
-        chat_id = -1_001_000_000_000 - len(self.world.chats)
-        chat = Chat(chat_id, "supergroup", title, forum, set(topics))
-        self.world.chats[chat_id] = chat
+        """A supergroup, as most groups are today; with `topics` if it is a forum."""
+        return self._chat(-1_001_000_000_000, "supergroup", title, forum, set(topics))
+
+    def small_group(self, title: str = "Friends") -> Chat:
+        """A group of the old kind, which becomes a supergroup when somebody wants more of it."""
+        return self._chat(-1_000, "group", title)
+
+    def channel(self, title: str = "News") -> Chat:
+        return self._chat(-1_002_000_000_000, "channel", title)
+
+    def _chat(self, below: int, *what: Any) -> Chat:
+        chat_id = below - len(self.world.chats)
+        chat = self.world.chats[chat_id] = Chat(chat_id, *what)
         return chat
+
+    def upgrade(self, group: Chat) -> Chat:
+        """The group becomes a supergroup; the bot is told with `tell_upgrade`, or when it still writes to the group."""
+        supergroup = self.group(group.title)
+        group.migrated_to = supergroup.id
+        return supergroup
+
+    def tell_upgrade(self, group: Chat, supergroup: Chat, *, old: bool = True, new: bool = True) -> None:
+        """One service message in each of the two."""
+        for chat, told, fields in (
+            (group, old, {"migrate_to_chat_id": supergroup.id}),
+            (supergroup, new, {"migrate_from_chat_id": group.id}),
+        ):
+            if told:
+                number = self.world.next_message_id(chat)
+                self.happen(message={"message_id": number, "date": int(time.time()), "chat": chat.view(), **fields})
 
     def happen(self, **event: Any) -> int:
         number = self.world.happen(**event)
@@ -212,7 +240,7 @@ class Person:
                 content["caption_entities" if "caption" in content else "entities"] = entities
         if isinstance(replied := content.pop("reply_to", None), Message):
             content["reply_to_message"] = self.server.world.view(chat, replied)
-        message = Message(self.server.world.next_message_id(), self.user, content)
+        message = Message(self.server.world.next_message_id(chat), self.user, content)
         chat.messages.append(message)
         self.server.happen(message=self.server.world.view(chat, message))
         return message
@@ -232,7 +260,7 @@ class Person:
     def presses(self, message: Message, label: str, chat: Chat | None = None, data: str | None = None) -> str:
         """Presses the button (or sends made-up data, as a modified client can); returns the query's id."""
         chat = chat or self.private
-        query_id = f"q{len(self.server.world.toasts)}-{self.server.world.next_message_id()}"
+        query_id = f"q{len(self.server.world.toasts)}-{next(self.server.query_numbers)}"
         self.server.world.queries.add(query_id)
         self.server.happen(
             callback_query={

@@ -105,6 +105,7 @@ class Chat:
     banned_until: float = 0.0
     recent: deque[float] = field(default_factory=deque)
     next_at: float = 0.0
+    numbered: int = 0
 
     def view(self) -> dict[str, Any]:
         name = {"first_name": self.title} if self.type == "private" else {"title": self.title}
@@ -121,7 +122,7 @@ class Chat:
 
 
 class World:
-    """All that Telegram knows. Message ids count on over all chats, as they do for a bot's private chats."""
+    """All that Telegram knows. Message ids count on over private chats and groups; supergroups have their own."""
 
     def __init__(self, rules: Rules | None = None, faults: Faults | None = None, seed: int = 0) -> None:
         self.rules, self.faults = rules or Rules(), faults or Faults()
@@ -142,7 +143,10 @@ class World:
             raise ApiError(400, "Bad Request: chat not found")
         return self.chats[chat_id]
 
-    def next_message_id(self) -> int:
+    def next_message_id(self, chat: Chat) -> int:
+        if chat.type in ("supergroup", "channel"):
+            chat.numbered += 1
+            return chat.numbered
         self._message_id += 1
         return self._message_id
 
@@ -179,7 +183,7 @@ class World:
         if thread := arguments.get("message_thread_id"):
             content |= {"message_thread_id": int(thread), "is_topic_message": True}
         content |= self._replied(chat, arguments)
-        message = Message(self.next_message_id(), ME, content, [str(content.get("text", ""))], file=file)
+        message = Message(self.next_message_id(chat), ME, content, [str(content.get("text", ""))], file=file)
         chat.messages.append(message)
         return self.view(chat, message)
 
