@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -11,13 +10,13 @@ from adapters.delivery.channel import ChannelError
 from adapters.telegram.panel import Panels
 from adapters.telegram.pictures import PictureLost, fetch
 from adapters.telegram.post import Post, beginning_with
-from adapters.telegram.questions import Question, Questions
+from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Asked
 from adapters.telegram.turns import Turns
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read
-from bots.messages import Action, Incoming, Notice, ReplyEvent, Started
+from bots.messages import Action, Incoming, Notice, ReplyEvent
 
 _STOPS_WITHIN_S = 10.0
 
@@ -34,25 +33,28 @@ class Answering:
 
     async def answer(self, event_id: str, asked: Asked) -> None:
         """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
+        old: str | None = None
         place: str | None = None
         if asked.edited:
-            question = self._questions.changed_by(asked)
-            if question is None:
+            async with self._turns.taken((asked.destination.chat, asked.author.id)):
+                old = await self._questions.answer_changed_by(asked)
+            if old is None and not await self._questions.is_taken_on(asked, event_id):
                 return
-            place = await self._withdraw(event_id, asked, question)
+            place = await self._withdraw(event_id, asked, old) if old is not None else None
         try:
-            await self._respond(event_id, asked, place)
+            await self._respond(event_id, asked, old, place)
         except PictureLost:
             await self._say(asked, wording.picture_lost("Telegram"))
 
-    async def _respond(self, event_id: str, asked: Asked, place: str | None) -> None:
+    async def _respond(self, event_id: str, asked: Asked, old: str | None, place: str | None) -> None:
         chat = asked.destination.chat
         async with self._turns.taken((chat, asked.author.id)):
-            events = self._bot.respond(await self._incoming(event_id, asked))
+            events = self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=old))
             if place is not None:
                 events = self._questions.in_place(events, chat, place)
             # The bot has put the message in its person's line when the first event is there.
             first = await anext(events, None)
+            await self._questions.keep(asked, first)
         async with aclosing(events):
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
                 await self._panels.show(asked.destination, asked.author.id, reply_to=asked.message_id)
@@ -60,12 +62,8 @@ class Answering:
                 await self._deliver(asked, first, events)
 
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: AsyncGenerator[ReplyEvent, None]) -> None:
-        question = self._questions.asked(asked, first.answer_id) if isinstance(first, Started) else None
-        try:
+        with self._questions.answering(asked, first):
             await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
-        finally:
-            if question is not None:
-                question.over.set()
 
     async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
         """Nothing is fetched for strangers. Raises PictureLost."""
@@ -82,19 +80,22 @@ class Answering:
             return incoming
         return replace(incoming, pictures=tuple([await fetch(self._post.api, file) for file in asked.files]))
 
-    async def _withdraw(self, event_id: str, asked: Asked, question: Question) -> str | None:
+    async def _withdraw(self, event_id: str, asked: Asked, old: str) -> str | None:
         """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
+        shown = await self._questions.shown(asked, old)
         stop = Incoming(
-            event_id=f"{event_id}/stop", chat=asked.destination.chat, author=asked.author, text=Action.STOP.command
+            event_id=f"{event_id}/stop",
+            chat=asked.destination.chat,
+            author=asked.author,
+            text=Action.STOP.command,
+            reply_to=shown[0] if shown else None,
+            places=asked.destination.places,
         )
-        if not question.over.is_set():
-            async with aclosing(self._bot.respond(stop)) as events:
-                async for _ in events:
-                    pass
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_STOPS_WITHIN_S):
-                    await question.over.wait()
-        shown = await self._questions.take_back(asked, question)
+        async with aclosing(self._bot.respond(stop)) as events:
+            async for _ in events:
+                pass
+        await self._questions.over(asked, old, _STOPS_WITHIN_S)
+        shown = await self._questions.shown(asked, old)
         channel = self._post.channel(asked.destination)
         for message_id in shown[1:]:
             with suppress(ChannelError):

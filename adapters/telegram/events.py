@@ -51,7 +51,7 @@ class Events:
             if (move := move_told_by(update)) is not None:
                 await self._moves.record(move)
             asked = read_update(update, self._me)
-            if isinstance(asked, Asked) and asked.album:
+            if isinstance(asked, Asked) and asked.album and not asked.edited:
                 album = await self._albums.collect(event, asked)
                 if album is None:
                     return

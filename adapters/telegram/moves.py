@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from telegram import Update
 
-from adapters.telegram.addresses import Destination, account
+from adapters.telegram.addresses import account
 from adapters.telegram.requests import Asked, Pressed
 from bots.ports import Preferences
 

@@ -115,8 +115,9 @@ async def _run(
     moves = Moves(storage, me.id)
     post = Post(api, outboxes, storage, moves, settings)
     panels = Panels(bot, post, settings.token.get_secret_value())
-    answering = Answering(bot, post, Questions(storage), panels)
-    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums(), moves)
+    questions = Questions(storage)
+    answering, presses = Answering(bot, post, questions, panels), Presses(bot, post, questions, panels)
+    events = Events(me, storage, post, answering, presses, Albums(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
         tasks.create_task(intake.take_up())

@@ -11,6 +11,7 @@ from adapters.telegram.callbacks import PanelPress, read_action
 from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
 from adapters.telegram.patience import patiently
 from adapters.telegram.post import Post, beginning_with
+from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Pressed
 from bots import wording
 from bots.bot import Bot
@@ -23,9 +24,10 @@ _TOAST_CHARACTERS = 200
 class Presses:
     """Does what buttons say."""
 
-    def __init__(self, bot: Bot, post: Post, panels: Panels) -> None:
+    def __init__(self, bot: Bot, post: Post, questions: Questions, panels: Panels) -> None:
         self._bot = bot
         self._post = post
+        self._questions = questions
         self._panels = panels
 
     async def press(self, event_id: str, pressed: Pressed) -> None:
@@ -55,7 +57,8 @@ class Presses:
                 await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
                 return
             await self._toast(pressed, "")
-            await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
+            with self._questions.answering(pressed, first):
+                await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
 
     async def _adjust(self, pressed: Pressed, panel: PanelPress) -> None:
         if pressed.author.id != panel.owner:
