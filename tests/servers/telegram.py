@@ -254,7 +254,10 @@ class Person:
     def edits(self, message: Message, text: str, chat: Chat | None = None) -> None:
         chat = chat or self.private
         message.content["text"] = text
-        view = self.server.world.view(chat, message) | {"edit_date": int(time.time())}
+        message.content.pop("entities", None)
+        if entities := _client_entities(text):
+            message.content["entities"] = entities
+        view = self.server.world.view(chat, message) | {"edit_date": int(time.time()), "from": self.user}
         self.server.happen(edited_message=view)
 
     def presses(self, message: Message, label: str, chat: Chat | None = None, data: str | None = None) -> str:
