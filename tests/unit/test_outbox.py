@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 
@@ -501,3 +502,12 @@ def test_a_message_that_gets_another_id_is_known_under_that_one_from_then_on() -
     assert texts(platform) == ["".join(f"word{n} " for n in range(40)) + "\ntiny, stop"]
     assert len(platform.chat("c").visible[0].frames) > 2
     assert records.positions["c", "a"] == {0: platform.chat("c").visible[0].id}
+
+
+def test_a_growing_message_that_fades_is_shown_again_until_it_has_ended() -> None:
+    fading = Limits(message_units=400, growing_s=20.0)
+    steps = Started(answer_id="a"), Waiting(3, None), 70.0, Said("word"), 1.0, END, 60.0
+    times = [time for time, _, _ in deliver(*steps, limits=fading).chat("c").frames]
+    assert [later - earlier for earlier, later in pairwise(times)][:3] == pytest.approx([20.0, 20.0, 20.0], abs=0.1)
+    lasting = deliver(*steps, limits=Limits(message_units=400)).chat("c").frames
+    assert len(times) == len(lasting) + 3
