@@ -172,13 +172,17 @@ class TelegramChannel:
                 raise channel_error(error) from error
         return None
 
-    async def _sent_instead_of(self, message_id: str, frame: Frame) -> str:
-        """Posts, once, a message in place of one that cannot be edited: it is in the group that this chat was."""
-        nonce = f"instead of {message_id}"
-        if nonce in self._attempts and (found := await self.find(nonce)) is not None:
-            await self.edit(found, frame)
+    async def _sent_instead_of(self, message_id: str, frame: Frame, reply_to: str | None = None) -> str:
+        """Posts, once, a message in place of one that cannot be edited, such as one of the group that this chat was."""
+        nonce = self._instead_of(message_id)
+        if nonce in self._attempts and (found := await TelegramChannel.find(self, nonce)) is not None:
+            await TelegramChannel.edit(self, found, frame)
             return found
-        return await self.send(frame, reply_to=None, nonce=nonce)
+        return await TelegramChannel.send(self, frame, reply_to=reply_to, nonce=nonce)
+
+    @staticmethod
+    def _instead_of(message_id: str) -> str:
+        return f"instead of {message_id}"
 
     async def delete(self, message_id: str) -> None:
         if (number := self._here.number_of(message_id)) is not None:

@@ -11,6 +11,7 @@ from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
+from adapters.telegram.drafts import DraftChannel, Switch
 from adapters.telegram.moves import Move, Moves
 from bots.messages import Notice, ReplyEvent
 from bots.ports import Delivered, Deliveries
@@ -29,6 +30,7 @@ class Post:
         self._record = record
         self._moves = moves
         self._settings = settings
+        self._switch = Switch()
 
     def limits(self, destination: Destination) -> Limits:
         return limits(destination, self._settings.private_interval_s, self._settings.group_interval_s)
@@ -43,6 +45,8 @@ class Post:
             await self._moves.record(Move(destination.chat_id, now))
 
         limits = self.limits(destination)
+        if self._settings.drafts and destination.is_private:
+            return DraftChannel(self.api, destination, limits, self.sightings, asked, is_recorded, self._switch)
         return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded, has_moved)
 
     async def deliver(

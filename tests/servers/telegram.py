@@ -176,6 +176,8 @@ class TelegramServer:
         match method:
             case "sendMessage" | "sendDocument":
                 result = world.send(chat_id, arguments, file)
+            case "sendMessageDraft":
+                result = world.draft(chat_id, arguments)
             case "editMessageText":
                 result = world.edit(chat_id, arguments)
             case "editMessageReplyMarkup":
@@ -297,7 +299,14 @@ async def telegram(
         await server.kill()
 
 
-_WRITES = {"sendMessage", "sendDocument", "editMessageText", "editMessageReplyMarkup", "deleteMessage"}
+_WRITES = {
+    "sendMessage",
+    "sendMessageDraft",
+    "sendDocument",
+    "editMessageText",
+    "editMessageReplyMarkup",
+    "deleteMessage",
+}
 
 
 def _break(request: web.Request) -> None:

@@ -106,6 +106,11 @@ class Chat:
     recent: deque[float] = field(default_factory=deque)
     next_at: float = 0.0
     numbered: int = 0
+    drafts: dict[int, str] = field(default_factory=dict)
+    """What is shown as drafts now."""
+    drafted: list[tuple[int, str]] = field(default_factory=list)
+    """Every draft that was ever shown."""
+    takes_drafts: bool = True
 
     def view(self) -> dict[str, Any]:
         name = {"first_name": self.title} if self.type == "private" else {"title": self.title}
@@ -134,6 +139,7 @@ class World:
         self.toasts: list[tuple[str, str]] = []
         self.commands: dict[tuple[str, str], list[dict[str, str]]] = {}
         self.webhook: dict[str, Any] = {}
+        self.takes_drafts = True
         self.queries: set[str] = set()
         self._message_id = 100
         self._update_id = 500_000
@@ -184,8 +190,26 @@ class World:
             content |= {"message_thread_id": int(thread), "is_topic_message": True}
         content |= self._replied(chat, arguments)
         message = Message(self.next_message_id(chat), ME, content, [str(content.get("text", ""))], file=file)
+        chat.drafts.clear()
         chat.messages.append(message)
         return self.view(chat, message)
+
+    def draft(self, chat_id: int, arguments: Mapping[str, Any]) -> bool:
+        """A draft has no buttons, replies to nothing and is seen in private chats alone."""
+        if not self.takes_drafts:
+            raise ApiError(404, "Not Found")
+        chat = self._writable(chat_id, arguments)
+        if chat.type != "private" or not chat.takes_drafts:
+            raise ApiError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+        number = int(arguments["draft_id"])
+        if not number or not -(2**31) <= number < 2**31:
+            raise ApiError(400, "Bad Request: RANDOM_ID_INVALID")
+        if unknown := set(arguments) - {"chat_id", "draft_id", "text", "message_thread_id", "parse_mode", "entities"}:
+            raise ApiError(400, f"Bad Request: a draft has no {min(unknown)}")
+        text = _checked_text(arguments, is_draft=True)["text"]
+        chat.drafts[number] = text
+        chat.drafted.append((number, text))
+        return True
 
     def edit(self, chat_id: int, arguments: Mapping[str, Any], *, markup_only: bool = False) -> dict[str, Any]:
         chat = self._writable(chat_id, arguments)
@@ -280,15 +304,15 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _checked_text(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_text(arguments: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any]:
     text = str(arguments.get("text", ""))
     if arguments.get("parse_mode"):
         raise ApiError(400, "Bad Request: can't parse entities: this server takes none of a parse mode")
-    if not text.strip():
+    if not text.strip() and not is_draft:
         raise ApiError(400, "Bad Request: message text is empty")
     if units(text) > TEXT_UNITS:
         raise ApiError(400, "Bad Request: message is too long")
-    if not json.loads(arguments.get("link_preview_options", "{}")).get("is_disabled"):
+    if not is_draft and not json.loads(arguments.get("link_preview_options", "{}")).get("is_disabled"):
         raise ApiError(400, "Bad Request: a link preview that nobody asked for")
     entities = json.loads(arguments.get("entities", "[]"))
     _check_entities(text, entities)
