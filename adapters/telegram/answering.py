@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from adapters.delivery.channel import ChannelError
 from adapters.telegram.panel import Panels
-from adapters.telegram.pictures import PictureLost, fetch
+from adapters.telegram.pictures import PictureLost
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Asked
@@ -17,6 +18,8 @@ from bots import wording
 from bots.bot import Bot
 from bots.commands import read
 from bots.messages import Action, Incoming, Notice, ReplyEvent
+
+log = logging.getLogger(__name__)
 
 _STOPS_WITHIN_S = 10.0
 
@@ -43,7 +46,8 @@ class Answering:
             place = await self._withdraw(event_id, asked, old) if old is not None else None
         try:
             await self._respond(event_id, asked, old, place)
-        except PictureLost:
+        except PictureLost as error:
+            log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
             await self._say(asked, wording.picture_lost("Telegram"))
 
     async def _respond(self, event_id: str, asked: Asked, old: str | None, place: str | None) -> None:
@@ -78,7 +82,7 @@ class Answering:
         )
         if not asked.files or self._bot.is_stranger(incoming):
             return incoming
-        return replace(incoming, pictures=tuple([await fetch(self._post.api, file) for file in asked.files]))
+        return replace(incoming, pictures=tuple([await self._post.fetched(file) for file in asked.files]))
 
     async def _withdraw(self, event_id: str, asked: Asked, old: str) -> str | None:
         """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""

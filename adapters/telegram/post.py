@@ -13,7 +13,8 @@ from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.drafts import DraftChannel, Switch
 from adapters.telegram.moves import Move, Moves
-from bots.messages import Notice, ReplyEvent
+from adapters.telegram.pictures import FileRef, fetch
+from bots.messages import Notice, Picture, ReplyEvent
 from bots.ports import Delivered, Deliveries
 from config.settings import TelegramSettings
 
@@ -34,6 +35,10 @@ class Post:
 
     def limits(self, destination: Destination) -> Limits:
         return limits(destination, self._settings.private_interval_s, self._settings.group_interval_s)
+
+    async def fetched(self, file: FileRef) -> Picture:
+        """Raises PictureLost."""
+        return await fetch(self.api, file, self._settings.files_dir)
 
     def channel(self, destination: Destination, asked: str | None = None) -> TelegramChannel:
         """`asked`: the message that is answered through it."""

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -31,6 +32,8 @@ class TelegramServer:
         """The names of all calls, in order."""
         self.failures: dict[str, list[str]] = {}
         """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self.folder: Path | None = None
+        """Where files are kept by a server that runs with --local, which hands out paths instead of files."""
         self.query_numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
@@ -210,17 +213,15 @@ class TelegramServer:
     def _file_info(self, file_id: str) -> dict[str, Any]:
         if file_id not in self.world.files:
             raise ApiError(400, "Bad Request: invalid file_id")
-        return {
-            "file_id": file_id,
-            "file_unique_id": file_id,
-            "file_size": len(self.world.files[file_id]),
-            "file_path": f"photos/{file_id}.png",
-        }
+        path = f"photos/{file_id}.png"
+        if self.folder is not None:
+            path = str(self.folder / path)
+        return {"file_id": file_id, "file_unique_id": file_id, "file_path": path}
 
     async def _file(self, request: web.Request) -> web.Response:
         self._fail(request, "file")
         name = request.match_info["path"].removeprefix("photos/").removesuffix(".png")
-        if request.match_info["token"] != TOKEN or name not in self.world.files:
+        if request.match_info["token"] != TOKEN or name not in self.world.files or self.folder is not None:
             return web.Response(status=404)
         return web.Response(body=self.world.files[name])
 
@@ -248,7 +249,7 @@ class Person:
         return message
 
     def shows(self, picture: bytes, caption: str = "", chat: Chat | None = None, **fields: Any) -> Message:
-        file_id = f"photo{len(self.server.world.files)}"
+        file_id = fields.pop("file_id", f"photo{len(self.server.world.files)}")
         self.server.world.files[file_id] = picture
         size = {"file_id": file_id, "file_unique_id": file_id, "width": 90, "height": 90, "file_size": len(picture)}
         return self.says(caption, chat, photo=[size], **fields)
