@@ -79,3 +79,8 @@ def account(bot_id: int) -> str:
 
 def person_id(user_id: int) -> str:
     return f"telegram:{user_id}"
+
+
+def user_id(person_id: str) -> int:
+    """The inverse of `person_id`."""
+    return int(person_id.removeprefix("telegram:"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
+from telegram.constants import ChatMemberStatus
 from telegram.error import TelegramError
 
 from adapters.delivery.channel import ChannelError
+from adapters.telegram.addresses import person_id, user_id
 from adapters.telegram.callbacks import PanelPress, read_action
 from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
 from adapters.telegram.patience import patiently
@@ -15,7 +18,7 @@ from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Pressed
 from bots import wording
 from bots.bot import Bot
-from bots.messages import Action, Incoming, Notice
+from bots.messages import Action, Incoming, Notice, Person
 from bots.preferences import Refused
 
 _TOAST_CHARACTERS = 200
@@ -35,11 +38,26 @@ class Presses:
         action = read_action(pressed.data)
         panel = self._panels.read(pressed.data)
         if action is not None:
-            await self._act(event_id, pressed, action)
+            owner = await self._questions.owner_of(pressed)
+            await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
         elif panel is not None:
-            await self._adjust(pressed, panel)
+            await self._adjust(await self._in_the_name_of(panel.owner, pressed), panel)
         else:
             await self._toast(pressed, "")
+
+    async def _in_the_name_of(self, owner: str | None, pressed: Pressed) -> Pressed:
+        """Who writes as the whole chat still presses buttons under their own name: all admins may, then."""
+        chat = pressed.destination.chat_id
+        if owner != person_id(chat) or owner == pressed.author.id or not await self._is_admin(pressed):
+            return pressed
+        return replace(pressed, author=Person(owner, pressed.author.name))
+
+    async def _is_admin(self, pressed: Pressed) -> bool:
+        chat, person = pressed.destination.chat_id, user_id(pressed.author.id)
+        with suppress(TelegramError):
+            member = await patiently(lambda: self._post.api.get_chat_member(chat, person))
+            return member.status in (ChatMemberStatus.ADMINISTRATOR, ChatMemberStatus.OWNER)
+        return False
 
     async def _act(self, event_id: str, pressed: Pressed, action: Action) -> None:
         incoming = Incoming(

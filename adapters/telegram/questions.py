@@ -77,6 +77,16 @@ class Questions:
         question = await self._storage.turn(question_id)
         return answer.id if question is not None and not _says(question, edit.text) else None
 
+    async def owner_of(self, pressed: Pressed) -> str | None:
+        """For whom the answer was written, whose button was pressed."""
+        chat = pressed.destination.chat
+        answer_id = await self._storage.answer_at(chat, pressed.message_id)
+        for (_, person), answers in self._underway.items():
+            if any(one.answer_id == answer_id for one in answers):
+                return person
+        answer = await self._storage.turn(answer_id) if answer_id is not None else None
+        return answer.person if answer is not None else None
+
     async def is_taken_on(self, edit: Asked, event_id: str) -> bool:
         """Whether an earlier process has begun to answer this edit."""
         return await self._storage.reply(edit.destination.chat, event_id) is not None

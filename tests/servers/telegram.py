@@ -152,6 +152,10 @@ class TelegramServer:
                 return self._file_info(arguments["file_id"])
             case "answerCallbackQuery":
                 return self.world.answer_query(arguments["callback_query_id"], arguments.get("text", ""))
+            case "getChatMember":
+                user = {"id": int(arguments["user_id"]), "is_bot": False, "first_name": "?"}
+                admin = user["id"] in self.world.chat(int(arguments["chat_id"])).admins
+                return {"status": "creator", "user": user, "is_anonymous": True} if admin else _MEMBER | {"user": user}
             case "setMyCommands":
                 scope = json.loads(arguments.get("scope", '{"type": "default"}'))["type"]
                 self.world.commands[scope, arguments.get("language_code", "")] = json.loads(arguments["commands"])
@@ -245,8 +249,14 @@ class Person:
             content["reply_to_message"] = self.server.world.view(chat, replied)
         message = Message(self.server.world.next_message_id(chat), self.user, content)
         chat.messages.append(message)
-        self.server.happen(message=self.server.world.view(chat, message))
+        kind = "channel_post" if chat.type == "channel" else "message"
+        self.server.happen(**{kind: self.server.world.view(chat, message)})
         return message
+
+    def says_as(self, chat: Chat, text: str, **fields: Any) -> Message:
+        """What an anonymous admin says in the name of the group."""
+        hidden = Person(self.server, {"id": 1087968824, "is_bot": True, "first_name": "Group"})
+        return hidden.says(text, chat, sender_chat=chat.view(), **fields)
 
     def shows(self, picture: bytes, caption: str = "", chat: Chat | None = None, **fields: Any) -> Message:
         file_id = fields.pop("file_id", f"photo{len(self.server.world.files)}")
@@ -300,6 +310,7 @@ async def telegram(
         await server.kill()
 
 
+_MEMBER = {"status": "member"}
 _WRITES = {
     "sendMessage",
     "sendMessageDraft",

@@ -97,6 +97,10 @@ class Chat:
     topics: set[int] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
     forbidden: str = ""
+    admins: set[int] = field(default_factory=set)
+    slow_s: float = 0.0
+    """Slow mode: the time between two messages of one member."""
+    sent_at: float = float("-inf")
     migrated_to: int | None = None
     typings: int = 0
     calls: list[float] = field(default_factory=list)
@@ -170,11 +174,12 @@ class World:
         return self.updates[:limit]
 
     def view(self, chat: Chat, message: Message) -> dict[str, Any]:
+        posts = chat.type == "channel"
         return {
             "message_id": message.id,
             "date": int(time.time()),
             "chat": chat.view(),
-            "from": dict(message.sender),
+            "sender_chat" if posts else "from": chat.view() if posts else dict(message.sender),
             **message.content,
         }
 
@@ -182,6 +187,7 @@ class World:
 
     def send(self, chat_id: int, arguments: Mapping[str, Any], file: tuple[str, bytes] | None = None) -> dict[str, Any]:
         chat = self._writable(chat_id, arguments)
+        self._slow_down(chat, time.monotonic())
         content: dict[str, Any] = {} if file else _checked_text(arguments)
         content |= _checked_markup(arguments)
         if file:
@@ -268,6 +274,14 @@ class World:
         wait = max(1, int(seconds + 0.999))
         chat.banned_until = now + wait
         raise ApiError(429, f"Too Many Requests: retry after {wait}", retry_after=wait)
+
+    def _slow_down(self, chat: Chat, now: float) -> None:
+        """Slow mode holds for new messages, not for edits."""
+        if now < chat.sent_at + chat.slow_s:
+            chat.penalties += 1
+            wait = int(chat.sent_at + chat.slow_s - now + 0.999)
+            raise ApiError(400, f"Bad Request: SLOWMODE_WAIT_{wait}")
+        chat.sent_at = now
 
     def _writable(self, chat_id: int, arguments: Mapping[str, Any]) -> Chat:
         chat = self.chat(chat_id)
