@@ -39,7 +39,7 @@ class FileRef:
 def files_of(message: Message) -> tuple[FileRef, ...]:
     """The message's picture: the largest size of a photo, an image sent as a file, or a sticker that stands still."""
     if message.photo:
-        photo = message.photo[-1]
+        photo = max(message.photo, key=lambda size: size.width * size.height)
         return (FileRef(photo.file_id, photo.file_size or 0),)
     document = message.document
     if document is not None and (document.mime_type or "").startswith("image/"):

@@ -201,7 +201,8 @@ def _mentions(message: Message, me: User) -> bool:
 def _is_mention(entity: MessageEntity, text: str, me: User) -> bool:
     if entity.type == MessageEntity.TEXT_MENTION:
         return entity.user is not None and entity.user.id == me.id
-    return entity.type == MessageEntity.MENTION and text.lower() == f"@{me.username}".lower()
+    name = me.username or ""
+    return entity.type == MessageEntity.MENTION and bool(name) and text.lower() == f"@{name}".lower()
 
 
 def _entities(message: Message) -> dict[MessageEntity, str]:

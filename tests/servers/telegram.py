@@ -32,6 +32,9 @@ class TelegramServer:
         """The names of all calls, in order."""
         self.failures: dict[str, list[str]] = {}
         """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self.always_200 = False
+        """Errors are told by `ok` and `error_code` alone."""
+        self.holds_polls = True
         self.folder: Path | None = None
         """Where files are kept by a server that runs with --local, which hands out paths instead of files."""
         self.query_numbers = itertools.count(1)
@@ -129,7 +132,7 @@ class TelegramServer:
             body = {"ok": False, "error_code": error.code, "description": error.description}
             if error.parameters:
                 body["parameters"] = error.parameters
-            return web.json_response(body, status=error.code)
+            return web.json_response(body, status=200 if self.always_200 else error.code)
         return web.json_response({"ok": True, "result": result})
 
     def _fail(self, request: web.Request, method: str) -> None:
@@ -204,7 +207,7 @@ class TelegramServer:
         offset = int(arguments["offset"]) if "offset" in arguments else None
         self._polls += 1
         try:
-            async with asyncio.timeout(float(arguments.get("timeout", 0))):
+            async with asyncio.timeout(float(arguments.get("timeout", 0)) if self.holds_polls else 0):
                 while not (pending := self.world.pending(offset, int(arguments.get("limit", 100)))):
                     self._news.clear()
                     await self._news.wait()
