@@ -21,6 +21,7 @@ from bots.messages import Action, Incoming, Notice, ReplyEvent
 
 log = logging.getLogger(__name__)
 
+Events = AsyncGenerator[ReplyEvent, None]
 _STOPS_WITHIN_S = 10.0
 
 
@@ -36,26 +37,17 @@ class Answering:
 
     async def answer(self, event_id: str, asked: Asked) -> None:
         """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
-        old: str | None = None
-        place: str | None = None
-        if asked.edited:
-            async with self._turns.taken((asked.destination.chat, asked.author.id)):
-                old = await self._questions.answer_changed_by(asked)
-            if old is None and not await self._questions.is_taken_on(asked, event_id):
-                return
-            place = await self._withdraw(event_id, asked, old) if old is not None else None
         try:
-            await self._respond(event_id, asked, old, place)
+            await self._respond(event_id, asked)
         except PictureLost as error:
             log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
             await self._say(asked, wording.picture_lost("Telegram"))
 
-    async def _respond(self, event_id: str, asked: Asked, old: str | None, place: str | None) -> None:
-        chat = asked.destination.chat
-        async with self._turns.taken((chat, asked.author.id)):
-            events = self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=old))
-            if place is not None:
-                events = self._questions.in_place(events, chat, place)
+    async def _respond(self, event_id: str, asked: Asked) -> None:
+        async with self._turns.taken((asked.destination.chat, asked.author.id)):
+            events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
+            if events is None:
+                return
             # The bot has put the message in its person's line when the first event is there.
             first = await anext(events, None)
             await self._questions.keep(asked, first)
@@ -65,7 +57,22 @@ class Answering:
             else:
                 await self._deliver(asked, first, events)
 
-    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: AsyncGenerator[ReplyEvent, None]) -> None:
+    async def _changed(self, event_id: str, asked: Asked) -> Events | None:
+        """The answer to a question that was put differently; None where it was not, or is not the newest any more."""
+        if await self._questions.is_begun(asked, event_id):
+            return await self._events(event_id, asked)
+        old = await self._questions.answer_changed_by(asked)
+        if old is None:
+            return None
+        place = await self._withdraw(event_id, asked, old)
+        events = await self._events(event_id, asked, instead_of=old)
+        return events if place is None else self._questions.in_place(events, asked.destination.chat, place)
+
+    async def _events(self, event_id: str, asked: Asked, instead_of: str | None = None) -> Events:
+        """Raises PictureLost."""
+        return self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=instead_of))
+
+    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Events) -> None:
         with self._questions.answering(asked, first):
             await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
 

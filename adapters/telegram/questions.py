@@ -87,9 +87,10 @@ class Questions:
         answer = await self._storage.turn(answer_id) if answer_id is not None else None
         return answer.person if answer is not None else None
 
-    async def is_taken_on(self, edit: Asked, event_id: str) -> bool:
-        """Whether an earlier process has begun to answer this edit."""
-        return await self._storage.reply(edit.destination.chat, event_id) is not None
+    async def is_begun(self, edit: Asked, event_id: str) -> bool:
+        """Whether an earlier process has begun to answer this edit: what changed then is not asked again."""
+        reply = await self._storage.reply(edit.destination.chat, event_id)
+        return reply is not None and (reply.question_id is not None or bool(reply.ending))
 
     async def shown(self, edit: Asked, answer_id: str) -> tuple[str, ...]:
         """The messages that show the answer."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.storage.memory import MemoryStorage
-from tests.integration.telegram_parts import answer_to, party
+from tests.integration.telegram_parts import SCRIPT, answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 
 pytestmark = pytest.mark.timeout(30)
@@ -38,20 +38,20 @@ async def test_the_newest_question_is_answered_anew_in_place(server: TelegramSer
 
 async def test_a_restart_changes_nothing_about_it(server: TelegramServer, tmp_path: Path) -> None:
     ann, storage = server.person(), MemoryStorage()
-    async with party(server, tmp_path, storage=storage):
+    lines = {"match": "complete code", "answer": "in code"}, *SCRIPT
+    async with party(server, tmp_path, *lines, storage=storage):
         older = ann.says("hello")
         older_answer = await answer_to(older, ann.private)
         question = ann.says("long")
         answer = await answer_to(question, ann.private)
-    async with party(server, tmp_path, storage=storage):
+    async with party(server, tmp_path, *lines, storage=storage):
         ann.edits(older, "not the newest")
         ann.edits(question, "long")
         ann.edits(question, "fibonacci")
         await until(lambda: answer.entities("pre") and "Regenerate" in answer.buttons)
-    async with party(server, tmp_path, storage=storage):
-        shown = len(answer.history)
+    async with party(server, tmp_path, *lines, storage=storage):
         ann.edits(question, "/code fibonacci")
-        await until(lambda: len(answer.history) > shown and "Regenerate" in answer.buttons)
+        await until(lambda: answer.text.startswith("in code") and "Regenerate" in answer.buttons)
         ann.says("/regenerate")
         await until(lambda: len(ann.private.answers) == 3 and "Regenerate" in ann.private.answers[-1].buttons)
     assert older_answer.text.startswith("hello")
@@ -88,6 +88,19 @@ async def test_a_process_that_dies_over_the_new_answer_leaves_it_to_the_next(
     async with party(server, tmp_path, slow | {"tokens_per_s": 2000}, storage=storage):
         await until(lambda: "Regenerate" in answer.buttons)
     assert answer.text.count("word") == 200
+    assert len(ann.private.answers) == 1
+
+
+async def test_of_many_edits_the_last_one_is_answered(server: TelegramServer, tmp_path: Path) -> None:
+    ann, storage = server.person(), MemoryStorage()
+    async with party(server, tmp_path, storage=storage):
+        question = ann.says("slow")
+        answer = await answer_to(question, ann.private, over=False)
+        for words in ("slow and slower", "slow again", "hello"):
+            ann.edits(question, words)
+        await until(lambda: answer.text.startswith("hello") and "Regenerate" in answer.buttons)
+        await until(lambda: len(storage._answered) == 4)
+    assert answer.text.startswith("hello")
     assert len(ann.private.answers) == 1
 
 
