@@ -82,7 +82,8 @@ class Access:
         person = incoming.author.id
         if self._lets_in(incoming) or person in self.owners or person in self.allowed_users:
             return False
-        return not any(_is_in(incoming.chat, chat) for chat in self.allowed_chats)
+        names = incoming.chat, *incoming.places
+        return not any(_is_in(name, chat) for name in names for chat in self.allowed_chats)
 
     def _lets_in(self, incoming: Incoming) -> bool:
         if self.strangers == "auto":

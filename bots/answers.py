@@ -65,6 +65,7 @@ class Task:
     Args:
         question: the user's turn; its `prompt` is filled in here when pictures come first.
         new: the question is new; without a parent it follows whatever was said last when its turn has come.
+        begins: it does not, but begins a conversation.
         pictures: captioned first; alone, without a question about them, the captions are the answer.
         asks: whether the language model is asked at all.
         resumes: the answer that goes on growing, in the messages `message_ids`.
@@ -76,6 +77,7 @@ class Task:
     pictures: tuple[Picture, ...] = ()
     asks: bool = True
     new: bool = False
+    begins: bool = False
     resumes: Turn | None = None
     message_ids: tuple[str, ...] = ()
     anew: bool = False
@@ -134,6 +136,7 @@ class Answers:
                     message_ids=shown.message_ids if shown else (),
                     thinking_mode=profile.thinking,
                     again=entry.again,
+                    question_id=task.question.id if task.new else "",
                 )
             if before:
                 yield Waiting(before, None)
@@ -192,7 +195,7 @@ class _Answer:
 
     async def _follow(self) -> None:
         question = self._task.question
-        if self._task.new and question.parent_id is None:
+        if self._task.new and question.parent_id is None and not self._task.begins:
             head = await self._storage.head(question.chat, question.person)
             self._task = replace(self._task, question=replace(question, parent_id=head))
 

@@ -238,6 +238,7 @@ class Bot:
             raise Refused(wording.no_captioner())
         text = text.strip()
         ready = prompt.for_text(text, self._inference.info)
+        earlier = await self._earlier_question(incoming)
         question = Turn(
             id=self._new_id(),
             chat=incoming.chat,
@@ -245,11 +246,17 @@ class Bot:
             role="user",
             text=text,
             prompt=ready if ready != text else "",
-            parent_id=await self._branched_from(incoming),
+            parent_id=earlier.parent_id if earlier else await self._branched_from(incoming),
             created_at=self._now(),
         )
         asks = not incoming.pictures or prompt.is_question(text)
-        return Task(question=question, pictures=incoming.pictures, asks=asks, new=True)
+        begins = earlier is not None and earlier.parent_id is None
+        return Task(question=question, pictures=incoming.pictures, asks=asks, new=True, begins=begins)
+
+    async def _earlier_question(self, incoming: Incoming) -> Turn | None:
+        """The question that this one takes the place of, in its conversation too."""
+        answer = await self._storage.turn(incoming.instead_of) if incoming.instead_of else None
+        return await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
 
     async def _branched_from(self, incoming: Incoming) -> str | None:
         """A reply to an older answer branches the conversation there."""

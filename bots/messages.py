@@ -39,8 +39,9 @@ class Incoming:
         chat: unique over all platforms ("discord:123456"), threads and topics included.
         text: what was written; a leading slash makes it a command, on every platform.
         reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
-        places: keys under which bounds may be kept that hold here, such as a server's.
+        places: keys under which bounds may be kept that hold here, such as a server's; and further names of the chat.
         direct: nobody else is in the chat.
+        instead_of: the person's answer whose place this one's takes, because the question was put differently.
     """
 
     event_id: str
@@ -51,6 +52,7 @@ class Incoming:
     reply_to: str | None = None
     places: tuple[str, ...] = ()
     direct: bool = False
+    instead_of: str | None = None
 
 
 class Action(StrEnum):
@@ -73,6 +75,7 @@ class Started:
     When an older answer is continued, `answer_id` is that answer's, `text` and `thinking` are what it held already,
     `captions` stand above the text, and `message_ids` are the platform's ids of its visible chunks: the same messages
     go on growing. `again`: an earlier process began this reply and may have sent more than it lived to record.
+    `question_id` is the turn that is answered, where the question is new; it is kept with the answer, not before.
     """
 
     answer_id: str
@@ -82,6 +85,7 @@ class Started:
     message_ids: tuple[str, ...] = ()
     thinking_mode: ThinkingMode = "show"
     again: bool = False
+    question_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

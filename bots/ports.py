@@ -146,6 +146,10 @@ class Replies(Protocol):
         """
         ...
 
+    async def reply(self, chat: str, event_id: str) -> Reply | None:
+        """What is kept of the event's reply, whoever's it is."""
+        ...
+
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
         """The answer is being written: all of it is kept at once, and `head` is where the person stands."""
         ...

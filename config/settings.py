@@ -142,6 +142,8 @@ class TelegramSettings(_Section):
     file_base: str = Field("", description="empty: the one beside api_base")
     private_interval_s: float = Field(1.05, ge=0.01, le=60, description="between two calls in a private chat")
     group_interval_s: float = Field(3.1, ge=0.01, le=60, description="between two calls in a group, topics included")
+    drafts: bool = Field(False, description="in private chats, show growing answers as drafts instead of by edits")
+    files_dir: str = Field("", description="where a Bot API server that runs with --local keeps its files")
     webhook_url: str = Field("", description="https address that your proxy passes on, empty: long polling")
     webhook_host: str = Field("127.0.0.1", min_length=1, description="where the proxy finds the bot")
     webhook_port: int = Field(8443, ge=0, le=65_535, description="0: any free port")

@@ -62,6 +62,7 @@ class Limits:
         interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
         max_chunks: an answer of more messages than this also comes as a file.
         typing_s: how long one `typing` shows; 0 where the platform has none.
+        growing_s: how long a growing message may be left alone before it has to be shown again; 0: for ever.
         account: chats of one account share its budget; chats without an account have none to share.
         account_interval_s: the time between two calls of the account, in whatever chats.
     """
@@ -72,6 +73,7 @@ class Limits:
     interval_s: float = 1.0
     max_chunks: int = 5
     typing_s: float = 0.0
+    growing_s: float = 0.0
     account: str = ""
     account_interval_s: float = 0.0
 
@@ -126,7 +128,9 @@ class Channel(Protocol):
         """The id of the message that a `send` or `upload` with that nonce made, None if there is none or no telling."""
         ...
 
-    async def edit(self, message_id: str, frame: Frame) -> None: ...
+    async def edit(self, message_id: str, frame: Frame) -> str | None:
+        """Shows the frame in that message; returns the message's id if it has another one from now on."""
+        ...
 
     async def delete(self, message_id: str) -> None: ...
 

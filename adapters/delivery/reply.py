@@ -32,6 +32,8 @@ class Shown:
     frame: Frame | None = None
     unsure: bool = False
     """There may be such a message, but its id is not known."""
+    at: float = 0.0
+    """When the frame was shown."""
 
 
 class Reply:
@@ -70,7 +72,7 @@ class Reply:
             part = self.assembler.parts[self._part]
             for placed in part.messages(now, self._position):
                 shown = self._state(placed)
-                if shown.frame != placed.frame or shown.unsure:
+                if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
                     return Job(self, self._priority(), placed, shown)
                 if not placed.final:
                     return None
@@ -104,7 +106,13 @@ class Reply:
         """When there will be something to do though no event has come."""
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         changes_at = part.changes_at(now) if part else None
-        return min(self.typing_due(), float("inf") if changes_at is None else changes_at)
+        fades_at = min(map(self._fades_at, self._shown.values()), default=float("inf"))
+        return min(self.typing_due(), fades_at, float("inf") if changes_at is None else changes_at)
+
+    def _fades_at(self, shown: Shown) -> float:
+        """When a growing message has to be shown again."""
+        lasts_s = self.channel.limits.growing_s
+        return shown.at + lasts_s if lasts_s and shown.frame and shown.frame.growing else float("inf")
 
     def take(self, event: ReplyEvent, now: float) -> None:
         self.assembler.apply(event, now)
@@ -174,9 +182,11 @@ class Job:
         if shown.message_id is None and not await self._was_sent_after_all():
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
-        elif shown.message_id is not None and shown.frame != placed.frame:
-            await reply.channel.edit(shown.message_id, placed.frame)
-            shown.frame, shown.unsure = placed.frame, False
+        elif shown.message_id is not None:
+            renamed = await reply.channel.edit(shown.message_id, placed.frame)
+            if renamed is not None:
+                await self._sent(renamed, placed.frame)
+            shown.frame, shown.unsure, shown.at = placed.frame, False, reply.served_at
 
     async def _upload(self, file: Attachment) -> None:
         if not await self._was_sent_after_all():
@@ -198,6 +208,7 @@ class Job:
 
     async def _sent(self, message_id: str, frame: Frame | None) -> None:
         self.shown.message_id, self.shown.frame, self.shown.unsure = message_id, frame, False
+        self.shown.at = self.reply.served_at
         self.reply.visible = True
         if self.placed and self.placed.answer_id:
             await self.reply.record.record_delivery(

@@ -46,6 +46,9 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def claim(self, reply: Reply) -> Reply | None:
         return self._replies.setdefault((reply.chat, reply.event_id), reply)
 
+    async def reply(self, chat: str, event_id: str) -> Reply | None:
+        return self._replies.get((chat, event_id))
+
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
         self._replies[reply.chat, reply.event_id] = reply
         for turn in turns:

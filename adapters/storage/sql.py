@@ -116,7 +116,13 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             taken = update(replies).where(*_same(reply), *free).values(process=self._process)
             if not connection.execute(taken).rowcount:
                 return None
-        return Reply(**{name: getattr(kept, name) for name in _REPLY})
+        return _reply(kept)
+
+    @lasting
+    async def reply(self, chat: str, event_id: str) -> Reply | None:
+        query = select(replies).where(replies.c.chat == chat, replies.c.event_id == event_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return _reply(row) if row else None
 
     @lasting
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
@@ -316,6 +322,10 @@ def _row(kept: Received | Reply | Turn) -> dict[str, Any]:
 
 def _same(reply: Reply) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return replies.c.chat == reply.chat, replies.c.event_id == reply.event_id
+
+
+def _reply(row: Row[Any]) -> Reply:
+    return Reply(**{name: getattr(row, name) for name in _REPLY})
 
 
 def _turn(row: Row[Any]) -> Turn:

@@ -27,11 +27,16 @@ def file_url(file_base: str, base: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an answer goes: a chat, and the topic in it."""
+    """Where an answer goes: a chat, and the topic in it.
+
+    A group that became a supergroup has another id, and its messages have other numbers. It keeps the name that it had
+    as a group, `former`, under which all that is known of it was kept.
+    """
 
     bot_id: int
     chat_id: int
     thread_id: int | None = None
+    former: int | None = None
 
     @property
     def account(self) -> str:
@@ -40,16 +45,32 @@ class Destination:
     @property
     def group(self) -> str:
         """The chat with all its topics, which share one flood limit."""
-        return f"{self.account}:{self.chat_id}"
+        return f"{self.account}:{self.chat_id if self.former is None else self.former}"
 
     @property
     def chat(self) -> str:
         return self.group if self.thread_id is None else f"{self.group}:{self.thread_id}"
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The new name of a supergroup that was a group."""
+        return () if self.former is None else (person_id(self.chat_id),)
+
+    @property
     def is_private(self) -> bool:
         """Ids of groups and channels are negative."""
         return self.chat_id > 0
+
+    def name_of(self, number: int) -> str:
+        """What a message of this chat is called beyond this platform."""
+        return str(number) if self.former is None else f"{self.chat_id}/{number}"
+
+    def number_of(self, name: str) -> int | None:
+        """The inverse of `name_of`; None for what is not in this chat, such as a message of the former group."""
+        chat, is_moved, number = name.rpartition("/")
+        if bool(is_moved) != (self.former is not None) or (is_moved and chat != str(self.chat_id)):
+            return None
+        return int(number) if number.isdecimal() else None
 
 
 def account(bot_id: int) -> str:
@@ -58,3 +79,8 @@ def account(bot_id: int) -> str:
 
 def person_id(user_id: int) -> str:
     return f"telegram:{user_id}"
+
+
+def user_id(person_id: str) -> int:
+    """The inverse of `person_id`."""
+    return int(person_id.removeprefix("telegram:"))

@@ -55,7 +55,7 @@ async def _grows(grown: asyncio.Event, within_s: float) -> bool:
 
 def _joined(parts: Sequence[Asked]) -> Asked:
     """One message with all pictures, in the order in which they were sent, under the caption that there is."""
-    parts = sorted(parts, key=lambda part: part.message_id)
+    parts = sorted(parts, key=lambda part: int(part.message_id))
     captions = [part.text for part in parts if part.text]
     return replace(
         parts[0],

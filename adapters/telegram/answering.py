@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from adapters.delivery.channel import ChannelError
 from adapters.telegram.panel import Panels
-from adapters.telegram.pictures import PictureLost, fetch
+from adapters.telegram.pictures import PictureLost
 from adapters.telegram.post import Post, beginning_with
-from adapters.telegram.questions import Question, Questions
+from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Asked
 from adapters.telegram.turns import Turns
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read
-from bots.messages import Action, Incoming, Notice, ReplyEvent, Started
+from bots.messages import Action, Incoming, Notice, ReplyEvent
 
+log = logging.getLogger(__name__)
+
+Events = AsyncGenerator[ReplyEvent, None]
 _STOPS_WITHIN_S = 10.0
 
 
@@ -34,38 +37,44 @@ class Answering:
 
     async def answer(self, event_id: str, asked: Asked) -> None:
         """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
-        place: str | None = None
-        if asked.edited:
-            question = self._questions.changed_by(asked)
-            if question is None:
-                return
-            place = await self._withdraw(event_id, asked, question)
         try:
-            await self._respond(event_id, asked, place)
-        except PictureLost:
+            await self._respond(event_id, asked)
+        except PictureLost as error:
+            log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
             await self._say(asked, wording.picture_lost("Telegram"))
 
-    async def _respond(self, event_id: str, asked: Asked, place: str | None) -> None:
-        chat = asked.destination.chat
-        async with self._turns.taken((chat, asked.author.id)):
-            events = self._bot.respond(await self._incoming(event_id, asked))
-            if place is not None:
-                events = self._questions.in_place(events, chat, place)
+    async def _respond(self, event_id: str, asked: Asked) -> None:
+        async with self._turns.taken((asked.destination.chat, asked.author.id)):
+            events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
+            if events is None:
+                return
             # The bot has put the message in its person's line when the first event is there.
             first = await anext(events, None)
+            await self._questions.keep(asked, first)
         async with aclosing(events):
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
-                await self._panels.show(asked.destination, asked.author.id, reply_to=str(asked.message_id))
+                await self._panels.show(asked.destination, asked.author.id, reply_to=asked.message_id)
             else:
                 await self._deliver(asked, first, events)
 
-    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: AsyncGenerator[ReplyEvent, None]) -> None:
-        question = self._questions.asked(asked, first.answer_id) if isinstance(first, Started) else None
-        try:
-            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=str(asked.message_id))
-        finally:
-            if question is not None:
-                question.over.set()
+    async def _changed(self, event_id: str, asked: Asked) -> Events | None:
+        """The answer to a question that was put differently; None where it was not, or is not the newest any more."""
+        if await self._questions.is_begun(asked, event_id):
+            return await self._events(event_id, asked)
+        old = await self._questions.answer_changed_by(asked)
+        if old is None:
+            return None
+        place = await self._withdraw(event_id, asked, old)
+        events = await self._events(event_id, asked, instead_of=old)
+        return events if place is None else self._questions.in_place(events, asked.destination.chat, place)
+
+    async def _events(self, event_id: str, asked: Asked, instead_of: str | None = None) -> Events:
+        """Raises PictureLost."""
+        return self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=instead_of))
+
+    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Events) -> None:
+        with self._questions.answering(asked, first):
+            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
 
     async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
         """Nothing is fetched for strangers. Raises PictureLost."""
@@ -73,27 +82,31 @@ class Answering:
             event_id=event_id,
             chat=asked.destination.chat,
             author=asked.author,
+            places=asked.destination.places,
             direct=asked.destination.is_private,
             text=asked.text,
             reply_to=asked.reply_to,
         )
         if not asked.files or self._bot.is_stranger(incoming):
             return incoming
-        return replace(incoming, pictures=tuple([await fetch(self._post.api, file) for file in asked.files]))
+        return replace(incoming, pictures=tuple([await self._post.fetched(file) for file in asked.files]))
 
-    async def _withdraw(self, event_id: str, asked: Asked, question: Question) -> str | None:
+    async def _withdraw(self, event_id: str, asked: Asked, old: str) -> str | None:
         """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
+        shown = await self._questions.shown(asked, old)
         stop = Incoming(
-            event_id=f"{event_id}/stop", chat=asked.destination.chat, author=asked.author, text=Action.STOP.command
+            event_id=f"{event_id}/stop",
+            chat=asked.destination.chat,
+            author=asked.author,
+            text=Action.STOP.command,
+            reply_to=shown[0] if shown else None,
+            places=asked.destination.places,
         )
-        if not question.over.is_set():
-            async with aclosing(self._bot.respond(stop)) as events:
-                async for _ in events:
-                    pass
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_STOPS_WITHIN_S):
-                    await question.over.wait()
-        shown = await self._questions.take_back(asked, question)
+        async with aclosing(self._bot.respond(stop)) as events:
+            async for _ in events:
+                pass
+        await self._questions.over(asked, old, _STOPS_WITHIN_S)
+        shown = await self._questions.shown(asked, old)
         channel = self._post.channel(asked.destination)
         for message_id in shown[1:]:
             with suppress(ChannelError):
@@ -101,7 +114,7 @@ class Answering:
         return shown[0] if shown else None
 
     async def _say(self, asked: Asked, sentence: str) -> None:
-        await self._post.say(asked.destination, sentence, reply_to=str(asked.message_id))
+        await self._post.say(asked.destination, sentence, reply_to=asked.message_id)
 
 
 def _opens_panel(text: str) -> bool:

@@ -11,7 +11,7 @@ from telegram import Bot, InlineKeyboardMarkup, LinkPreviewOptions, Message, Rep
 from telegram.constants import ChatAction
 from telegram.error import ChatMigrated, TelegramError
 
-from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
+from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
 from adapters.telegram.addresses import Destination
 from adapters.telegram.failures import channel_error, is_not_modified
 from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
@@ -78,8 +78,9 @@ class TelegramChannel:
 
     Args:
         sightings: shared by all channels of the bot.
-        asked: the id of the message that is answered; after a restart, what was sent must be after it.
+        asked: the message that is answered; after a restart, what was sent must be after it.
         is_recorded: whether a message is known to be part of an answer.
+        has_moved: called with the id of the supergroup that the chat turns out to be.
     """
 
     def __init__(
@@ -90,19 +91,18 @@ class TelegramChannel:
         sightings: Sightings,
         asked: str | None = None,
         is_recorded: Callable[[str], Awaitable[bool]] | None = None,
+        has_moved: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._bot = bot
-        self._chat_id = destination.chat_id
-        self._thread_id = destination.thread_id
+        self._here = destination
         self._limits = limits
         self._sightings = sightings
         self._attempts: dict[str, _Attempt] = {}
-        question = None if asked is None else int(asked)
+        question = None if asked is None else destination.number_of(asked)
         self._left = _Attempt(question, question)
         """What an earlier process may have sent and not lived to record."""
         self._is_recorded = is_recorded
-        self._moved: dict[str, str] = {}
-        """Messages of a group that has become a supergroup, and those that took their place there."""
+        self._has_moved = has_moved
 
     @property
     def limits(self) -> Limits:
@@ -118,16 +118,15 @@ class TelegramChannel:
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         """Only the first message of a reply rings, the one that answers something."""
         text = render(frame)
-        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id))
         return await self._posted(
             nonce,
             self._bot.send_message,
+            reply_to,
             text=text.text,
             entities=entities(text),
             reply_markup=self.keyboard(frame),
             link_preview_options=_NO_PREVIEW,
             disable_notification=reply_to is None,
-            reply_parameters=_reply(reply_to),
         )
 
     async def find(self, nonce: str) -> str | None:
@@ -141,58 +140,92 @@ class TelegramChannel:
         if attempt.after is None:
             return None
         for message_id in range(attempt.after + 1, attempt.after + 1 + _PROBES):
-            if self._sightings.is_known_own(self._chat_id, message_id):
+            name = self._here.name_of(message_id)
+            if self._sightings.is_known_own(self._here.chat_id, message_id):
                 continue
-            if self._is_recorded is not None and await self._is_recorded(str(message_id)):
+            if self._is_recorded is not None and await self._is_recorded(name):
                 continue
             if await self._is_ours(message_id, attempt.replies_to):
                 self._settle(nonce, message_id)
-                return str(message_id)
+                return name
         return None
 
-    async def edit(self, message_id: str, frame: Frame) -> None:
+    async def edit(self, message_id: str, frame: Frame) -> str | None:
+        number = self._here.number_of(message_id)
+        if number is None:
+            return await self._sent_instead_of(message_id, frame)
         text = render(frame)
         try:
             await self._bot.edit_message_text(
-                chat_id=self._chat_id,
-                message_id=int(self._moved.get(message_id, message_id)),
+                chat_id=self._here.chat_id,
+                message_id=number,
                 text=text.text,
                 entities=entities(text),
                 reply_markup=self.keyboard(frame),
                 link_preview_options=_NO_PREVIEW,
             )
         except ChatMigrated as moved:
-            self._chat_id = moved.new_chat_id
-            self._moved[message_id] = await self.send(frame, reply_to=None, nonce=f"moved {message_id}")
+            await self._move(moved.new_chat_id)
+            return await self._sent_instead_of(message_id, frame)
         except TelegramError as error:
             if not is_not_modified(error):
                 raise channel_error(error) from error
+        return None
+
+    async def _sent_instead_of(self, message_id: str, frame: Frame, reply_to: str | None = None) -> str:
+        """Posts, once, a message in place of one that cannot be edited, such as one of the group that this chat was."""
+        nonce = self._instead_of(message_id)
+        if nonce in self._attempts and (found := await TelegramChannel.find(self, nonce)) is not None:
+            await TelegramChannel.edit(self, found, frame)
+            return found
+        return await TelegramChannel.send(self, frame, reply_to=reply_to, nonce=nonce)
+
+    @staticmethod
+    def _instead_of(message_id: str) -> str:
+        return f"instead of {message_id}"
 
     async def delete(self, message_id: str) -> None:
-        await self._call(self._bot.delete_message, message_id=int(self._moved.get(message_id, message_id)))
+        if (number := self._here.number_of(message_id)) is not None:
+            await self._call(self._bot.delete_message, message_id=number)
 
     async def typing(self) -> None:
-        await self._call(self._bot.send_chat_action, action=ChatAction.TYPING, message_thread_id=self._thread_id)
+        await self._call(self._bot.send_chat_action, action=ChatAction.TYPING, message_thread_id=self._here.thread_id)
 
     async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
-        self._attempts[nonce] = _Attempt(self._sightings.newest(self._chat_id))
         return await self._posted(
             nonce,
             self._bot.send_document,
+            reply_to,
             document=data,
             filename=name,
             disable_content_type_detection=True,
             disable_notification=True,
-            reply_parameters=_reply(reply_to),
         )
 
-    async def _posted(self, nonce: str, method: Callable[..., Awaitable[Message]], **arguments: Any) -> str:
-        message = await self._call(method, message_thread_id=self._thread_id, **arguments)
+    async def _posted(
+        self, nonce: str, method: Callable[..., Awaitable[Message]], reply_to: str | None, **arguments: Any
+    ) -> str:
+        self._attempts[nonce] = _Attempt(self._sightings.newest(self._here.chat_id))
+
+        async def post(**where: Any) -> Message:
+            return await method(
+                message_thread_id=self._here.thread_id, reply_parameters=self._reply(reply_to), **where, **arguments
+            )
+
+        try:
+            message = await self._call(post)
+        except (RetryAfter, Unsent, Forbidden, Rejected):
+            del self._attempts[nonce]
+            raise
         self._settle(nonce, message.message_id)
-        return str(message.message_id)
+        return self._here.name_of(message.message_id)
+
+    def _reply(self, name: str | None) -> ReplyParameters | None:
+        number = None if name is None else self._here.number_of(name)
+        return None if number is None else ReplyParameters(number, allow_sending_without_reply=True)
 
     def _settle(self, nonce: str, message_id: int) -> None:
-        self._sightings.sent(self._chat_id, message_id)
+        self._sightings.sent(self._here.chat_id, message_id)
         self._attempts.pop(nonce, None)
 
     async def _is_ours(self, message_id: int, replies_to: int | None) -> bool:
@@ -201,7 +234,7 @@ class TelegramChannel:
             message = await self._call(self._bot.edit_message_reply_markup, message_id=message_id)
         except (MessageGone, Rejected) as error:
             return replies_to is None and is_not_modified(error.__cause__)
-        if not isinstance(message, Message) or message.chat.id != self._chat_id:
+        if not isinstance(message, Message) or message.chat.id != self._here.chat_id:
             return False
         question = message.reply_to_message
         return replies_to is None or (question is not None and question.message_id == replies_to)
@@ -209,13 +242,17 @@ class TelegramChannel:
     async def _call(self, method: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
         try:
             try:
-                return await method(chat_id=self._chat_id, **arguments)
+                return await method(chat_id=self._here.chat_id, **arguments)
             except ChatMigrated as moved:
-                self._chat_id, self._thread_id = moved.new_chat_id, None
-                return await method(chat_id=self._chat_id, **arguments)
+                await self._move(moved.new_chat_id)
+                return await method(chat_id=self._here.chat_id, **arguments)
         except TelegramError as error:
             raise channel_error(error) from error
 
-
-def _reply(message_id: str | None) -> ReplyParameters | None:
-    return None if message_id is None else ReplyParameters(int(message_id), allow_sending_without_reply=True)
+    async def _move(self, now: int) -> None:
+        """The group is a supergroup now, where nothing is known yet of what was sent."""
+        if self._has_moved is not None:
+            await self._has_moved(now)
+        self._here = Destination(self._here.bot_id, now, None, self._here.chat_id)
+        self._attempts = dict.fromkeys(self._attempts, _Attempt(self._sightings.newest(now)))
+        self._left = _Attempt(None)

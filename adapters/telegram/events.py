@@ -10,6 +10,7 @@ from telegram import Update, User
 
 from adapters.telegram.albums import Albums
 from adapters.telegram.answering import Answering
+from adapters.telegram.moves import Moves, move_told_by
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
 from adapters.telegram.requests import Asked, Pressed, read_update
@@ -23,7 +24,14 @@ class Events:
     """Handles recorded updates, each until it is answered."""
 
     def __init__(
-        self, me: User, inbox: Inbox, post: Post, answering: Answering, presses: Presses, albums: Albums
+        self,
+        me: User,
+        inbox: Inbox,
+        post: Post,
+        answering: Answering,
+        presses: Presses,
+        albums: Albums,
+        moves: Moves,
     ) -> None:
         self._me = me
         self._inbox = inbox
@@ -31,6 +39,7 @@ class Events:
         self._answering = answering
         self._presses = presses
         self._albums = albums
+        self._moves = moves
 
     async def handle(self, event: Received) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""
@@ -39,12 +48,16 @@ class Events:
         try:
             update = Update.de_json(json.loads(event.payload), self._post.api)
             self._see(update)
+            if (move := move_told_by(update)) is not None:
+                await self._moves.record(move)
             asked = read_update(update, self._me)
-            if isinstance(asked, Asked) and asked.album:
+            if isinstance(asked, Asked) and asked.album and not asked.edited:
                 album = await self._albums.collect(event, asked)
                 if album is None:
                     return
                 answered, asked = album
+            if asked is not None:
+                asked = await self._moves.followed(asked)
             await self._do(event, asked)
         except Exception:
             log.exception("update %s failed", event.id)
@@ -68,7 +81,7 @@ class Events:
 
     async def _apologise(self, asked: Asked) -> None:
         try:
-            await self._post.say(asked.destination, wording.broken(), reply_to=str(asked.message_id))
+            await self._post.say(asked.destination, wording.broken(), reply_to=asked.message_id)
         except Exception:
             log.exception("nothing could be said about it in %s", asked.destination.chat)
 

@@ -74,8 +74,7 @@ class PanelChannel(TelegramChannel):
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         if self._replaces is None:
             return await super().send(frame, reply_to=reply_to, nonce=nonce)
-        await self.edit(self._replaces, frame)
-        return self._replaces
+        return await self.edit(self._replaces, frame) or self._replaces
 
 
 class Panels:

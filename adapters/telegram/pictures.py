@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from telegram import Bot, Message
 from telegram.error import TelegramError
+from yarl import URL
 
 from adapters.telegram.patience import PAUSES_S, patiently
 from bots.messages import Picture
+
+Bytes = TypeVar("Bytes", bytes, bytearray)
 
 MAX_BYTES = 20 * 2**20
 """Telegram hands bots no larger files."""
@@ -33,7 +39,7 @@ class FileRef:
 def files_of(message: Message) -> tuple[FileRef, ...]:
     """The message's picture: the largest size of a photo, an image sent as a file, or a sticker that stands still."""
     if message.photo:
-        photo = message.photo[-1]
+        photo = max(message.photo, key=lambda size: size.width * size.height)
         return (FileRef(photo.file_id, photo.file_size or 0),)
     document = message.document
     if document is not None and (document.mime_type or "").startswith("image/"):
@@ -44,8 +50,11 @@ def files_of(message: Message) -> tuple[FileRef, ...]:
     return ()
 
 
-async def fetch(bot: Bot, file: FileRef) -> Picture:
+async def fetch(bot: Bot, file: FileRef, folder: str = "") -> Picture:
     """The file's bytes, kept in memory alone.
+
+    Args:
+        folder: where a server that runs with `--local` keeps its files: it says where on its disk they are.
 
     Raises:
         PictureLost: it is too large, or it did not come in time.
@@ -55,7 +64,10 @@ async def fetch(bot: Bot, file: FileRef) -> Picture:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             found = await patiently(lambda: bot.get_file(file.file_id))
-            return Picture(await _download_patiently(found.file_path or ""), file.name)
+            path = (found.file_path or "").removeprefix(f"{bot.base_file_url}/")
+            if path.startswith("/") and folder:
+                return Picture(await asyncio.to_thread(_read, Path(path), Path(folder)), file.name)
+            return Picture(await _download_patiently(_address(bot, path)), file.name)
     except TimeoutError:
         raise PictureLost(f"not here in {_TIMEOUT_S:g} s") from None
     except TelegramError as error:
@@ -64,7 +76,28 @@ async def fetch(bot: Bot, file: FileRef) -> Picture:
         raise PictureLost(type(error).__name__) from None
 
 
-async def _download_patiently(address: str) -> bytes:
+def _read(path: Path, folder: Path) -> bytes:
+    """A file inside of the folder, wherever links lead. Raises PictureLost."""
+    try:
+        path = path.resolve(strict=True)
+        if not path.is_relative_to(folder.resolve(strict=True)):
+            raise PictureLost("the server's file is not in telegram.files_dir")
+        if not path.is_file():
+            raise PictureLost("the server's path is no file")
+        with path.open("rb") as file:
+            return _checked(file.read(MAX_BYTES + 1))
+    except (OSError, ValueError) as error:
+        raise PictureLost(f"the server's file cannot be read: {type(error).__name__}") from None
+
+
+def _address(bot: Bot, path: str) -> URL:
+    """Names of files are somebody else's words."""
+    if not path:
+        raise PictureLost("the server has no path for it")
+    return URL(f"{bot.base_file_url}/{quote(path)}", encoded=True)
+
+
+async def _download_patiently(address: URL) -> bytes:
     for pause_s in PAUSES_S:
         try:
             return await _download(address)
@@ -73,15 +106,19 @@ async def _download_patiently(address: str) -> bytes:
     return await _download(address)
 
 
-async def _download(address: str) -> bytes:
-    if not address.startswith(("http://", "https://")):
-        raise PictureLost("the server keeps its files on its own disk")
+async def _download(address: URL) -> bytes:
     async with aiohttp.ClientSession(trust_env=True) as session, session.get(address) as response:
         if response.status != 200:
-            raise PictureLost(f"status {response.status}")
+            local = "; a server with --local needs telegram.files_dir" if "//" in address.path else ""
+            raise PictureLost(f"status {response.status}{local}")
         data = bytearray()
         async for piece in response.content.iter_chunked(2**16):
             data += piece
-            if len(data) > MAX_BYTES:
-                raise PictureLost(f"more than {MAX_BYTES} bytes came")
+            _checked(data)
         return bytes(data)
+
+
+def _checked(data: Bytes) -> Bytes:
+    if len(data) > MAX_BYTES:
+        raise PictureLost(f"more than {MAX_BYTES} bytes came")
+    return data

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from telegram import Bot as Api
 from telegram import User
 from telegram.error import InvalidToken, TelegramError
-from telegram.request import HTTPXRequest
 
 from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import api_url, file_url
@@ -22,6 +21,7 @@ from adapters.telegram.answering import Answering
 from adapters.telegram.events import Events
 from adapters.telegram.intake import KINDS, Intake
 from adapters.telegram.menu import offer
+from adapters.telegram.moves import Moves
 from adapters.telegram.panel import Panels
 from adapters.telegram.patience import patiently
 from adapters.telegram.polling import poll
@@ -30,6 +30,7 @@ from adapters.telegram.presses import Presses
 from adapters.telegram.questions import Questions
 from adapters.telegram.secrecy import hidden
 from adapters.telegram.webhook import listening
+from adapters.telegram.wire import BotApiRequest
 from bots.bot import Bot
 from bots.ports import Storage
 from config.settings import ConfigError, TelegramSettings
@@ -56,7 +57,7 @@ async def serving(settings: TelegramSettings, bot: Bot, storage: Storage, outbox
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(_run(api, me, settings, bot, storage, outboxes))
                 try:
-                    yield f"Telegram as @{me.username}" if me else "Telegram (not reachable yet)"
+                    yield f"Telegram as {me.name}" if me else "Telegram (not reachable yet)"
                 finally:
                     running.cancel()
         finally:
@@ -76,8 +77,8 @@ def bot_api(settings: TelegramSettings) -> Api:
     )
 
 
-def _requests(connections: int) -> HTTPXRequest:
-    return HTTPXRequest(
+def _requests(connections: int) -> BotApiRequest:
+    return BotApiRequest(
         connection_pool_size=connections,
         connect_timeout=_CONNECT_S,
         read_timeout=_READ_S,
@@ -111,10 +112,12 @@ async def _run(
         except ConfigError as error:
             log.error("Telegram is off: %s", error)
             return
-    post = Post(api, outboxes, storage, settings)
+    moves = Moves(storage, me.id)
+    post = Post(api, outboxes, storage, moves, settings)
     panels = Panels(bot, post, settings.token.get_secret_value())
-    answering = Answering(bot, post, Questions(storage), panels)
-    events = Events(me, storage, post, answering, Presses(bot, post, panels), Albums())
+    questions = Questions(storage)
+    answering, presses = Answering(bot, post, questions, panels), Presses(bot, post, questions, panels)
+    events = Events(me, storage, post, answering, presses, Albums(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
         tasks.create_task(intake.take_up())

@@ -27,7 +27,9 @@ async def poll(api: Api, intake: Intake) -> NoReturn:
     """Takes updates for ever; whatever fails is tried again."""
     offset: int | None = None
     failures = 0
+    now = asyncio.get_running_loop().time
     while True:
+        asked_at = now()
         try:
             updates = await _batch(api, offset)
             await intake.take(updates)
@@ -39,13 +41,16 @@ async def poll(api: Api, intake: Intake) -> NoReturn:
         else:
             failures = 0
             if updates:
-                offset = max(int(update["update_id"]) for update in updates) + 1
+                offset = int(updates[-1]["update_id"]) + 1
+            elif now() < asked_at + _FIRST_PAUSE_S:
+                await asyncio.sleep(_FIRST_PAUSE_S)  # a server that holds no polls must not be asked without end
 
 
 async def _batch(api: Api, offset: int | None) -> list[dict[str, Any]]:
     wanted = {"offset": offset, "timeout": _WAIT_S, "allowed_updates": list(KINDS)}
     result: Any = await api.do_api_request(_ENDPOINT, api_kwargs=wanted, read_timeout=_WAIT_S + _ANSWER_WITHIN_S)
-    return [update for update in result if isinstance(update, dict) and "update_id" in update]
+    updates = [update for update in result if isinstance(update, dict) and isinstance(update.get("update_id"), int)]
+    return sorted(updates, key=lambda update: int(update["update_id"]))
 
 
 def _pause_s(error: Exception, failures: int) -> float:

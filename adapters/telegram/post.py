@@ -11,7 +11,10 @@ from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
-from bots.messages import Notice, ReplyEvent
+from adapters.telegram.drafts import DraftChannel, Switch
+from adapters.telegram.moves import Move, Moves
+from adapters.telegram.pictures import FileRef, fetch
+from bots.messages import Notice, Picture, ReplyEvent
 from bots.ports import Delivered, Deliveries
 from config.settings import TelegramSettings
 
@@ -19,15 +22,23 @@ from config.settings import TelegramSettings
 class Post:
     """Delivers to chats and topics of one bot. All topics of a group share its outbox, as they share its limit."""
 
-    def __init__(self, api: Api, outboxes: Outboxes, record: Deliveries, settings: TelegramSettings) -> None:
+    def __init__(
+        self, api: Api, outboxes: Outboxes, record: Deliveries, moves: Moves, settings: TelegramSettings
+    ) -> None:
         self.api = api
         self.sightings = Sightings()
         self._outboxes = outboxes
         self._record = record
+        self._moves = moves
         self._settings = settings
+        self._switch = Switch()
 
     def limits(self, destination: Destination) -> Limits:
         return limits(destination, self._settings.private_interval_s, self._settings.group_interval_s)
+
+    async def fetched(self, file: FileRef) -> Picture:
+        """Raises PictureLost."""
+        return await fetch(self.api, file, self._settings.files_dir)
 
     def channel(self, destination: Destination, asked: str | None = None) -> TelegramChannel:
         """`asked`: the message that is answered through it."""
@@ -35,8 +46,13 @@ class Post:
         async def is_recorded(message_id: str) -> bool:
             return await self._record.answer_at(destination.chat, message_id) is not None
 
+        async def has_moved(now: int) -> None:
+            await self._moves.record(Move(destination.chat_id, now))
+
         limits = self.limits(destination)
-        return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded)
+        if self._settings.drafts and destination.is_private:
+            return DraftChannel(self.api, destination, limits, self.sightings, asked, is_recorded, self._switch)
+        return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded, has_moved)
 
     async def deliver(
         self,

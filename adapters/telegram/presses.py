@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
+from telegram.constants import ChatMemberStatus
 from telegram.error import TelegramError
 
 from adapters.delivery.channel import ChannelError
+from adapters.telegram.addresses import person_id, user_id
 from adapters.telegram.callbacks import PanelPress, read_action
 from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
 from adapters.telegram.patience import patiently
 from adapters.telegram.post import Post, beginning_with
+from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Pressed
 from bots import wording
 from bots.bot import Bot
-from bots.messages import Action, Incoming, Notice
+from bots.messages import Action, Incoming, Notice, Person
 from bots.preferences import Refused
 
 _TOAST_CHARACTERS = 200
@@ -23,9 +27,10 @@ _TOAST_CHARACTERS = 200
 class Presses:
     """Does what buttons say."""
 
-    def __init__(self, bot: Bot, post: Post, panels: Panels) -> None:
+    def __init__(self, bot: Bot, post: Post, questions: Questions, panels: Panels) -> None:
         self._bot = bot
         self._post = post
+        self._questions = questions
         self._panels = panels
 
     async def press(self, event_id: str, pressed: Pressed) -> None:
@@ -33,20 +38,36 @@ class Presses:
         action = read_action(pressed.data)
         panel = self._panels.read(pressed.data)
         if action is not None:
-            await self._act(event_id, pressed, action)
+            owner = await self._questions.owner_of(pressed)
+            await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
         elif panel is not None:
-            await self._adjust(pressed, panel)
+            await self._adjust(await self._in_the_name_of(panel.owner, pressed), panel)
         else:
             await self._toast(pressed, "")
+
+    async def _in_the_name_of(self, owner: str | None, pressed: Pressed) -> Pressed:
+        """Who writes as the whole chat still presses buttons under their own name: all admins may, then."""
+        chat = pressed.destination.chat_id
+        if owner != person_id(chat) or owner == pressed.author.id or not await self._is_admin(pressed):
+            return pressed
+        return replace(pressed, author=Person(owner, pressed.author.name))
+
+    async def _is_admin(self, pressed: Pressed) -> bool:
+        chat, person = pressed.destination.chat_id, user_id(pressed.author.id)
+        with suppress(TelegramError):
+            member = await patiently(lambda: self._post.api.get_chat_member(chat, person))
+            return member.status in (ChatMemberStatus.ADMINISTRATOR, ChatMemberStatus.OWNER)
+        return False
 
     async def _act(self, event_id: str, pressed: Pressed, action: Action) -> None:
         incoming = Incoming(
             event_id=event_id,
             chat=pressed.destination.chat,
             author=pressed.author,
+            places=pressed.destination.places,
             direct=pressed.destination.is_private,
             text=action.command,
-            reply_to=str(pressed.message_id),
+            reply_to=pressed.message_id,
         )
         async with aclosing(self._bot.respond(incoming)) as events:
             first = await anext(events, None)
@@ -54,7 +75,8 @@ class Presses:
                 await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
                 return
             await self._toast(pressed, "")
-            await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
+            with self._questions.answering(pressed, first):
+                await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
 
     async def _adjust(self, pressed: Pressed, panel: PanelPress) -> None:
         if pressed.author.id != panel.owner:
@@ -63,7 +85,7 @@ class Presses:
         if panel.setting == CLOSE:
             await self._toast(pressed, "")
             with suppress(ChannelError):
-                await self._post.channel(pressed.destination).delete(str(pressed.message_id))
+                await self._post.channel(pressed.destination).delete(pressed.message_id)
             return
         try:
             said = await self._change(panel)
@@ -72,7 +94,7 @@ class Presses:
             return
         await self._toast(pressed, said, alert=panel.value == SHOW)
         if panel.value != SHOW:
-            await self._panels.show(pressed.destination, panel.owner, replaces=str(pressed.message_id))
+            await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
 
     async def _change(self, panel: PanelPress) -> str:
         """Raises Refused."""

@@ -1,60 +1,109 @@
-"""Each person's newest question in each chat, so that an edit of it can be answered in the place of its answer."""
+"""Each person's newest question in each chat, so that an edit of it can be answered in the place of its answer.
+
+The message of a question is kept as its answers' messages are; which one is newest follows from where the person stands
+in the conversation, or from what is being answered just now.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from adapters.telegram.requests import Asked
+from adapters.telegram.requests import Asked, Pressed
+from bots.commands import read
 from bots.messages import ReplyEvent, Started
-from bots.ports import Storage
+from bots.ports import Storage, Turn
+from bots.prompt import for_code
 
-_REMEMBERED = 5_000
+Key = tuple[str, str]
 
 
-@dataclass(slots=True)
-class Question:
-    """A question that is being answered, or was; `over` is set when its answer is delivered."""
+@dataclass(slots=True, eq=False)
+class Underway:
+    """An answer on its way; `question_id` and `text` are empty where it answers no new question."""
 
-    message_id: int
-    text: str
     answer_id: str
+    question_id: str = ""
+    text: str = ""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its last message is there."""
 
 
 class Questions:
-    """The newest question of each person in each chat, as long as the program runs."""
+    """What people asked last, for the answers of one bot."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._newest: OrderedDict[tuple[str, str], Question] = OrderedDict()
+        self._underway: dict[Key, list[Underway]] = {}
 
-    def asked(self, asked: Asked, answer_id: str) -> Question:
+    @contextmanager
+    def answering(self, asked: Asked | Pressed, started: ReplyEvent | None) -> Iterator[None]:
+        """While an answer to it is being delivered."""
+        if not isinstance(started, Started):
+            yield
+            return
         key = asked.destination.chat, asked.author.id
-        question = self._newest[key] = Question(asked.message_id, asked.text, answer_id)
-        self._newest.move_to_end(key)
-        if len(self._newest) > _REMEMBERED:
-            self._newest.popitem(last=False)
-        return question
+        one = Underway(started.answer_id, started.question_id, asked.text if isinstance(asked, Asked) else "")
+        self._underway.setdefault(key, []).append(one)
+        try:
+            yield
+        finally:
+            one.over.set()
+            self._underway[key].remove(one)
+            if not self._underway[key]:
+                del self._underway[key]
 
-    def changed_by(self, edit: Asked) -> Question | None:
-        """The newest question, if this is an edit of it that says something else."""
-        question = self._newest.get((edit.destination.chat, edit.author.id))
-        if question is None or question.message_id != edit.message_id or question.text == edit.text:
-            return None
-        return question
+    async def keep(self, asked: Asked, started: ReplyEvent | None) -> None:
+        """From now on the message is known to be this question."""
+        if isinstance(started, Started) and started.question_id:
+            await self._storage.record_delivery(asked.destination.chat, started.question_id, 0, asked.message_id)
 
-    async def take_back(self, edit: Asked, question: Question) -> tuple[str, ...]:
-        """The conversation is where it was before the question; returns the messages that show its answer."""
+    async def answer_changed_by(self, edit: Asked) -> str | None:
+        """The answer to the person's newest question, if this is an edit of it that says something else."""
         chat, person = edit.destination.chat, edit.author.id
-        answer = await self._storage.turn(question.answer_id)
-        asked = await self._storage.turn(answer.parent_id) if answer is not None and answer.parent_id else None
-        if asked is not None:
-            await self._storage.set_head(chat, person, asked.parent_id)
-        return (await self._storage.delivered(chat, question.answer_id)).message_ids
+        question_id = await self._storage.answer_at(chat, edit.message_id)
+        if question_id is None:
+            return None
+        for one in reversed(self._underway.get((chat, person), ())):
+            if one.question_id:
+                is_newest = one.question_id == question_id and one.text != edit.text
+                return one.answer_id if is_newest else None
+        head = await self._storage.head(chat, person)
+        answer = await self._storage.turn(head) if head is not None else None
+        if answer is None or answer.parent_id != question_id:
+            return None
+        question = await self._storage.turn(question_id)
+        return answer.id if question is not None and not _says(question, edit.text) else None
+
+    async def owner_of(self, pressed: Pressed) -> str | None:
+        """For whom the answer was written, whose button was pressed."""
+        chat = pressed.destination.chat
+        answer_id = await self._storage.answer_at(chat, pressed.message_id)
+        for (_, person), answers in self._underway.items():
+            if any(one.answer_id == answer_id for one in answers):
+                return person
+        answer = await self._storage.turn(answer_id) if answer_id is not None else None
+        return answer.person if answer is not None else None
+
+    async def is_begun(self, edit: Asked, event_id: str) -> bool:
+        """Whether an earlier process has begun to answer this edit: what changed then is not asked again."""
+        reply = await self._storage.reply(edit.destination.chat, event_id)
+        return reply is not None and (reply.question_id is not None or bool(reply.ending))
+
+    async def shown(self, edit: Asked, answer_id: str) -> tuple[str, ...]:
+        """The messages that show the answer."""
+        return (await self._storage.delivered(edit.destination.chat, answer_id)).message_ids
+
+    async def over(self, edit: Asked, answer_id: str, within_s: float) -> None:
+        """Returns when that answer has been delivered, or after so long."""
+        for one in self._underway.get((edit.destination.chat, edit.author.id), ()):
+            if one.answer_id == answer_id:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(within_s):
+                        await one.over.wait()
+                return
 
     async def in_place(
         self, events: AsyncGenerator[ReplyEvent, None], chat: str, message_id: str
@@ -66,3 +115,11 @@ class Questions:
                     await self._storage.record_delivery(chat, event.answer_id, 0, message_id)
                     event = replace(event, message_ids=(message_id,))
                 yield event
+
+
+def _says(question: Turn, text: str) -> bool:
+    """Whether the question was put in these words."""
+    called = read(text)
+    words = called.argument if called is not None and called.known else text.strip()
+    is_code = called is not None and called.name == "code"
+    return question.text == words and is_code == (for_code(question.text) in question.prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import overload
 
 from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
 
@@ -20,6 +21,7 @@ class Asked:
     """Somebody's message to the bot.
 
     Args:
+        message_id: the message's name, like `reply_to`.
         text: what was written, without the bot's name.
         reply_to: the bot's own message that this replies to.
         meant: the message is for the bot; of an album it is enough that one part is.
@@ -29,13 +31,18 @@ class Asked:
 
     destination: Destination
     author: Person
-    message_id: int
+    message_id: str
     text: str
     files: tuple[FileRef, ...] = ()
     reply_to: str | None = None
     meant: bool = True
     album: str = ""
     edited: bool = False
+
+    def renamed(self, here: Destination) -> Asked:
+        """The same, with the names that messages have there."""
+        message_id, reply_to = _renamed(here, self.message_id), _renamed(here, self.reply_to)
+        return replace(self, destination=here, message_id=message_id, reply_to=reply_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +53,21 @@ class Pressed:
     author: Person
     query_id: str
     data: str
-    message_id: int
+    message_id: str
     asked_by: str | None = None
+
+    def renamed(self, here: Destination) -> Pressed:
+        """The same, with the names that messages have there."""
+        message_id, asked_by = _renamed(here, self.message_id), _renamed(here, self.asked_by)
+        return replace(self, destination=here, message_id=message_id, asked_by=asked_by)
+
+
+@overload
+def _renamed(here: Destination, number: str) -> str: ...
+@overload
+def _renamed(here: Destination, number: None) -> None: ...
+def _renamed(here: Destination, number: str | None) -> str | None:
+    return None if number is None else here.name_of(int(number))
 
 
 def read_update(update: Update, me: User) -> Asked | Pressed | None:
@@ -100,7 +120,7 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
         author=_person(query.from_user),
         query_id=query.id,
         data=query.data,
-        message_id=message.message_id,
+        message_id=str(message.message_id),
         asked_by=asked_by,
     )
 
@@ -111,7 +131,7 @@ def _asked(message: Message, me: User, *, edited: bool) -> Asked:
     asked = Asked(
         destination=destination_of(message, me),
         author=author_of(message),
-        message_id=message.message_id,
+        message_id=str(message.message_id),
         text=_without_mentions(message, me).strip(),
         files=files_of(message),
         reply_to=reply_to,
@@ -181,7 +201,8 @@ def _mentions(message: Message, me: User) -> bool:
 def _is_mention(entity: MessageEntity, text: str, me: User) -> bool:
     if entity.type == MessageEntity.TEXT_MENTION:
         return entity.user is not None and entity.user.id == me.id
-    return entity.type == MessageEntity.MENTION and text.lower() == f"@{me.username}".lower()
+    name = me.username or ""
+    return entity.type == MessageEntity.MENTION and bool(name) and text.lower() == f"@{name}".lower()
 
 
 def _entities(message: Message) -> dict[MessageEntity, str]:

@@ -79,8 +79,10 @@ ENDED = replace(REPLY, state="done", question_id="q1", request="{}", ending="{..
 
 
 async def test_an_event_has_one_reply(storage: Storage) -> None:
+    assert await storage.reply(REPLY.chat, REPLY.event_id) is None
     assert await storage.claim(REPLY) == REPLY
     assert await storage.claim(replace(REPLY, answer_id="other")) == REPLY
+    assert await storage.reply(REPLY.chat, REPLY.event_id) == REPLY
     assert (await storage.claim(replace(REPLY, chat="d"))) == replace(REPLY, chat="d")
 
 

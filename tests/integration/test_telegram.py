@@ -272,22 +272,6 @@ async def test_in_a_topic_everything_stays_in_the_topic(server: TelegramServer, 
 _TOPIC = {"name": "Seven", "icon_color": 1}
 
 
-async def test_an_edited_question_is_answered_anew_in_place(server: TelegramServer, tmp_path: Path) -> None:
-    ann = server.person()
-    async with party(server, tmp_path):
-        question = ann.says("a slow one")
-        answer = await answer_to(question, ann.private, over=False)
-        await until(lambda: "word" in answer.text)
-        ann.edits(question, "fibonacci")
-        await until(lambda: answer.entities("pre") and "Regenerate" in answer.buttons)
-        ann.edits(question, "fibonacci")
-        follow = await answer_to(ann.says("thanks"), ann.private)
-        ann.edits(question, "too late, there is a newer question")
-        assert (await answer_to(ann.says("bye"), ann.private)).text.startswith("bye")
-    assert follow.text.startswith("thanks")
-    assert len(ann.private.answers) == 3
-
-
 async def test_a_deleted_answer_stops_the_model(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     async with party(server, tmp_path):
@@ -305,18 +289,6 @@ async def test_who_has_blocked_the_bot_holds_nobody_up(server: TelegramServer, t
         assert (await answer_to(bob.says("hello"), bob.private)).text.startswith("hello")
         ann.private.forbidden = ""
         assert (await answer_to(ann.says("back"), ann.private)).text.startswith("back")
-
-
-async def test_a_group_that_becomes_a_supergroup_sees_the_rest(server: TelegramServer, tmp_path: Path) -> None:
-    ann, old, new = server.person(), server.group("Old"), server.group("New")
-    async with party(server, tmp_path, {"match": "slow", "answer": "word " * 60, "tokens_per_s": 60}):
-        answer = await answer_to(ann.says("@party_bot slow", old), old, over=False)
-        await until(lambda: "word" in answer.text)
-        old.migrated_to = new.id
-        moved = await until(lambda: next(iter(new.answers), None))
-        await until(lambda: "Regenerate" in moved.buttons)
-    assert moved.text.count("word") == 60
-    assert len(new.answers) == 1
 
 
 async def test_nameless_people_channels_and_other_bots(server: TelegramServer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.fakes import script
 from tests.integration.telegram_parts import SCRIPT, answer_to
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
+from tests.servers.telegram_world import Chat
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -42,22 +43,30 @@ async def partyline(folder: Path, server: TelegramServer, **environ: str) -> Asy
         await process.communicate()
 
 
-async def test_killed_while_three_answers_grow_no_question_is_lost(tmp_path: Path) -> None:
+def shown(chat: Chat) -> list[str]:
+    """What can be read of answers now, as messages or as drafts."""
+    return [*(answer.text for answer in chat.answers), *chat.drafts.values()]
+
+
+@pytest.mark.parametrize("drafts", ["false", "true"])
+async def test_killed_while_three_answers_grow_each_comes_once(tmp_path: Path, drafts: str) -> None:
     script(tmp_path, {"match": "slow", "answer": "word " * 90, "tokens_per_s": 45})
     async with telegram() as server:
         people = [server.person(f"Person {n}", n) for n in (1, 2, 3)]
-        async with partyline(tmp_path, server) as process:
+        async with partyline(tmp_path, server, PARTYLINE_TELEGRAM__DRAFTS=drafts) as process:
             questions = [person.says("slow") for person in people]
             for person in people:
-                await until(lambda chat=person.private: any("word" in each.text for each in chat.answers))  # type: ignore[misc]
+                await until(lambda chat=person.private: any("word" in text for text in shown(chat)))  # type: ignore[misc]
             process.kill()
         late = people[0].says("and while you were dead")
-        async with partyline(tmp_path, server):
+        async with partyline(tmp_path, server, PARTYLINE_TELEGRAM__DRAFTS=drafts):
             for person, question in zip(people, questions, strict=True):
                 answer = await answer_to(question, person.private)
                 await until(lambda chat=person.private: any(each.text.count("word") == 90 for each in chat.answers))  # type: ignore[misc]
                 assert answer.content["reply_to_message"]["message_id"] == question.id
             assert (await answer_to(late, people[0].private)).text.startswith("and while you were dead")
+        for person in people:
+            assert sum("word" in each.text for each in person.private.answers) == 1
         assert len(server.world.confirmed) == 4
         assert len(set(server.world.confirmed)) == 4
 

@@ -282,7 +282,7 @@ class SimulatedChannel:
         chat = self._platform.chat(self._chat)
         return next((message.id for message in chat.messages if message.nonce == nonce), None)
 
-    async def edit(self, message_id: str, frame: Frame) -> None:
+    async def edit(self, message_id: str, frame: Frame) -> str | None:
         def apply(chat: Chat) -> None:
             message = chat.message(message_id)
             if message is None or message.deleted:
@@ -290,6 +290,7 @@ class SimulatedChannel:
             self._show(chat, message, frame)
 
         await self._platform.call(self._chat, apply)
+        return None
 
     async def delete(self, message_id: str) -> None:
         def apply(chat: Chat) -> None:

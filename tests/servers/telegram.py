@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -30,6 +32,12 @@ class TelegramServer:
         """The names of all calls, in order."""
         self.failures: dict[str, list[str]] = {}
         """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self.always_200 = False
+        """Errors are told by `ok` and `error_code` alone."""
+        self.holds_polls = True
+        self.folder: Path | None = None
+        """Where files are kept by a server that runs with --local, which hands out paths instead of files."""
+        self.query_numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
         self._polls = 0
@@ -62,10 +70,36 @@ class TelegramServer:
         return Person(self, {"id": user_id, "is_bot": False, "first_name": name})
 
     def group(self, title: str = "Friends", *, forum: bool = False, topics: Sequence[int] = ()) -> Chat:
-        chat_id = -1_001_000_000_000 - len(self.world.chats)
-        chat = Chat(chat_id, "supergroup", title, forum, set(topics))
-        self.world.chats[chat_id] = chat
+        """A supergroup, as most groups are today; with `topics` if it is a forum."""
+        return self._chat(-1_001_000_000_000, "supergroup", title, forum, set(topics))
+
+    def small_group(self, title: str = "Friends") -> Chat:
+        """A group of the old kind, which becomes a supergroup when somebody wants more of it."""
+        return self._chat(-1_000, "group", title)
+
+    def channel(self, title: str = "News") -> Chat:
+        return self._chat(-1_002_000_000_000, "channel", title)
+
+    def _chat(self, below: int, *what: Any) -> Chat:
+        chat_id = below - len(self.world.chats)
+        chat = self.world.chats[chat_id] = Chat(chat_id, *what)
         return chat
+
+    def upgrade(self, group: Chat) -> Chat:
+        """The group becomes a supergroup; the bot is told with `tell_upgrade`, or when it still writes to the group."""
+        supergroup = self.group(group.title)
+        group.migrated_to = supergroup.id
+        return supergroup
+
+    def tell_upgrade(self, group: Chat, supergroup: Chat, *, old: bool = True, new: bool = True) -> None:
+        """One service message in each of the two."""
+        for chat, told, fields in (
+            (group, old, {"migrate_to_chat_id": supergroup.id}),
+            (supergroup, new, {"migrate_from_chat_id": group.id}),
+        ):
+            if told:
+                number = self.world.next_message_id(chat)
+                self.happen(message={"message_id": number, "date": int(time.time()), "chat": chat.view(), **fields})
 
     def happen(self, **event: Any) -> int:
         number = self.world.happen(**event)
@@ -98,7 +132,7 @@ class TelegramServer:
             body = {"ok": False, "error_code": error.code, "description": error.description}
             if error.parameters:
                 body["parameters"] = error.parameters
-            return web.json_response(body, status=error.code)
+            return web.json_response(body, status=200 if self.always_200 else error.code)
         return web.json_response({"ok": True, "result": result})
 
     def _fail(self, request: web.Request, method: str) -> None:
@@ -121,6 +155,10 @@ class TelegramServer:
                 return self._file_info(arguments["file_id"])
             case "answerCallbackQuery":
                 return self.world.answer_query(arguments["callback_query_id"], arguments.get("text", ""))
+            case "getChatMember":
+                user = {"id": int(arguments["user_id"]), "is_bot": False, "first_name": "?"}
+                admin = user["id"] in self.world.chat(int(arguments["chat_id"])).admins
+                return {"status": "creator", "user": user, "is_anonymous": True} if admin else _MEMBER | {"user": user}
             case "setMyCommands":
                 scope = json.loads(arguments.get("scope", '{"type": "default"}'))["type"]
                 self.world.commands[scope, arguments.get("language_code", "")] = json.loads(arguments["commands"])
@@ -148,6 +186,8 @@ class TelegramServer:
         match method:
             case "sendMessage" | "sendDocument":
                 result = world.send(chat_id, arguments, file)
+            case "sendMessageDraft":
+                result = world.draft(chat_id, arguments)
             case "editMessageText":
                 result = world.edit(chat_id, arguments)
             case "editMessageReplyMarkup":
@@ -167,7 +207,7 @@ class TelegramServer:
         offset = int(arguments["offset"]) if "offset" in arguments else None
         self._polls += 1
         try:
-            async with asyncio.timeout(float(arguments.get("timeout", 0))):
+            async with asyncio.timeout(float(arguments.get("timeout", 0)) if self.holds_polls else 0):
                 while not (pending := self.world.pending(offset, int(arguments.get("limit", 100)))):
                     self._news.clear()
                     await self._news.wait()
@@ -180,17 +220,15 @@ class TelegramServer:
     def _file_info(self, file_id: str) -> dict[str, Any]:
         if file_id not in self.world.files:
             raise ApiError(400, "Bad Request: invalid file_id")
-        return {
-            "file_id": file_id,
-            "file_unique_id": file_id,
-            "file_size": len(self.world.files[file_id]),
-            "file_path": f"photos/{file_id}.png",
-        }
+        path = f"photos/{file_id}.png"
+        if self.folder is not None:
+            path = str(self.folder / path)
+        return {"file_id": file_id, "file_unique_id": file_id, "file_path": path}
 
     async def _file(self, request: web.Request) -> web.Response:
         self._fail(request, "file")
         name = request.match_info["path"].removeprefix("photos/").removesuffix(".png")
-        if request.match_info["token"] != TOKEN or name not in self.world.files:
+        if request.match_info["token"] != TOKEN or name not in self.world.files or self.folder is not None:
             return web.Response(status=404)
         return web.Response(body=self.world.files[name])
 
@@ -212,13 +250,19 @@ class Person:
                 content["caption_entities" if "caption" in content else "entities"] = entities
         if isinstance(replied := content.pop("reply_to", None), Message):
             content["reply_to_message"] = self.server.world.view(chat, replied)
-        message = Message(self.server.world.next_message_id(), self.user, content)
+        message = Message(self.server.world.next_message_id(chat), self.user, content)
         chat.messages.append(message)
-        self.server.happen(message=self.server.world.view(chat, message))
+        kind = "channel_post" if chat.type == "channel" else "message"
+        self.server.happen(**{kind: self.server.world.view(chat, message)})
         return message
 
+    def says_as(self, chat: Chat, text: str, **fields: Any) -> Message:
+        """What an anonymous admin says in the name of the group."""
+        hidden = Person(self.server, {"id": 1087968824, "is_bot": True, "first_name": "Group"})
+        return hidden.says(text, chat, sender_chat=chat.view(), **fields)
+
     def shows(self, picture: bytes, caption: str = "", chat: Chat | None = None, **fields: Any) -> Message:
-        file_id = f"photo{len(self.server.world.files)}"
+        file_id = fields.pop("file_id", f"photo{len(self.server.world.files)}")
         self.server.world.files[file_id] = picture
         size = {"file_id": file_id, "file_unique_id": file_id, "width": 90, "height": 90, "file_size": len(picture)}
         return self.says(caption, chat, photo=[size], **fields)
@@ -226,13 +270,16 @@ class Person:
     def edits(self, message: Message, text: str, chat: Chat | None = None) -> None:
         chat = chat or self.private
         message.content["text"] = text
-        view = self.server.world.view(chat, message) | {"edit_date": int(time.time())}
+        message.content.pop("entities", None)
+        if entities := _client_entities(text):
+            message.content["entities"] = entities
+        view = self.server.world.view(chat, message) | {"edit_date": int(time.time()), "from": self.user}
         self.server.happen(edited_message=view)
 
     def presses(self, message: Message, label: str, chat: Chat | None = None, data: str | None = None) -> str:
         """Presses the button (or sends made-up data, as a modified client can); returns the query's id."""
         chat = chat or self.private
-        query_id = f"q{len(self.server.world.toasts)}-{self.server.world.next_message_id()}"
+        query_id = f"q{len(self.server.world.toasts)}-{next(self.server.query_numbers)}"
         self.server.world.queries.add(query_id)
         self.server.happen(
             callback_query={
@@ -266,7 +313,15 @@ async def telegram(
         await server.kill()
 
 
-_WRITES = {"sendMessage", "sendDocument", "editMessageText", "editMessageReplyMarkup", "deleteMessage"}
+_MEMBER = {"status": "member"}
+_WRITES = {
+    "sendMessage",
+    "sendMessageDraft",
+    "sendDocument",
+    "editMessageText",
+    "editMessageReplyMarkup",
+    "deleteMessage",
+}
 
 
 def _break(request: web.Request) -> None:

@@ -97,6 +97,10 @@ class Chat:
     topics: set[int] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
     forbidden: str = ""
+    admins: set[int] = field(default_factory=set)
+    slow_s: float = 0.0
+    """Slow mode: the time between two messages of one member."""
+    sent_at: float = float("-inf")
     migrated_to: int | None = None
     typings: int = 0
     calls: list[float] = field(default_factory=list)
@@ -105,6 +109,12 @@ class Chat:
     banned_until: float = 0.0
     recent: deque[float] = field(default_factory=deque)
     next_at: float = 0.0
+    numbered: int = 0
+    drafts: dict[int, str] = field(default_factory=dict)
+    """What is shown as drafts now."""
+    drafted: list[tuple[int, str]] = field(default_factory=list)
+    """Every draft that was ever shown."""
+    takes_drafts: bool = True
 
     def view(self) -> dict[str, Any]:
         name = {"first_name": self.title} if self.type == "private" else {"title": self.title}
@@ -121,7 +131,7 @@ class Chat:
 
 
 class World:
-    """All that Telegram knows. Message ids count on over all chats, as they do for a bot's private chats."""
+    """All that Telegram knows. Message ids count on over private chats and groups; supergroups have their own."""
 
     def __init__(self, rules: Rules | None = None, faults: Faults | None = None, seed: int = 0) -> None:
         self.rules, self.faults = rules or Rules(), faults or Faults()
@@ -133,6 +143,7 @@ class World:
         self.toasts: list[tuple[str, str]] = []
         self.commands: dict[tuple[str, str], list[dict[str, str]]] = {}
         self.webhook: dict[str, Any] = {}
+        self.takes_drafts = True
         self.queries: set[str] = set()
         self._message_id = 100
         self._update_id = 500_000
@@ -142,7 +153,10 @@ class World:
             raise ApiError(400, "Bad Request: chat not found")
         return self.chats[chat_id]
 
-    def next_message_id(self) -> int:
+    def next_message_id(self, chat: Chat) -> int:
+        if chat.type in ("supergroup", "channel"):
+            chat.numbered += 1
+            return chat.numbered
         self._message_id += 1
         return self._message_id
 
@@ -160,11 +174,12 @@ class World:
         return self.updates[:limit]
 
     def view(self, chat: Chat, message: Message) -> dict[str, Any]:
+        posts = chat.type == "channel"
         return {
             "message_id": message.id,
             "date": int(time.time()),
             "chat": chat.view(),
-            "from": dict(message.sender),
+            "sender_chat" if posts else "from": chat.view() if posts else dict(message.sender),
             **message.content,
         }
 
@@ -172,6 +187,7 @@ class World:
 
     def send(self, chat_id: int, arguments: Mapping[str, Any], file: tuple[str, bytes] | None = None) -> dict[str, Any]:
         chat = self._writable(chat_id, arguments)
+        self._slow_down(chat, time.monotonic())
         content: dict[str, Any] = {} if file else _checked_text(arguments)
         content |= _checked_markup(arguments)
         if file:
@@ -179,9 +195,27 @@ class World:
         if thread := arguments.get("message_thread_id"):
             content |= {"message_thread_id": int(thread), "is_topic_message": True}
         content |= self._replied(chat, arguments)
-        message = Message(self.next_message_id(), ME, content, [str(content.get("text", ""))], file=file)
+        message = Message(self.next_message_id(chat), ME, content, [str(content.get("text", ""))], file=file)
+        chat.drafts.clear()
         chat.messages.append(message)
         return self.view(chat, message)
+
+    def draft(self, chat_id: int, arguments: Mapping[str, Any]) -> bool:
+        """A draft has no buttons, replies to nothing and is seen in private chats alone."""
+        if not self.takes_drafts:
+            raise ApiError(404, "Not Found")
+        chat = self._writable(chat_id, arguments)
+        if chat.type != "private" or not chat.takes_drafts:
+            raise ApiError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+        number = int(arguments["draft_id"])
+        if not number or not -(2**31) <= number < 2**31:
+            raise ApiError(400, "Bad Request: RANDOM_ID_INVALID")
+        if unknown := set(arguments) - {"chat_id", "draft_id", "text", "message_thread_id", "parse_mode", "entities"}:
+            raise ApiError(400, f"Bad Request: a draft has no {min(unknown)}")
+        text = _checked_text(arguments, is_draft=True)["text"]
+        chat.drafts[number] = text
+        chat.drafted.append((number, text))
+        return True
 
     def edit(self, chat_id: int, arguments: Mapping[str, Any], *, markup_only: bool = False) -> dict[str, Any]:
         chat = self._writable(chat_id, arguments)
@@ -241,6 +275,14 @@ class World:
         chat.banned_until = now + wait
         raise ApiError(429, f"Too Many Requests: retry after {wait}", retry_after=wait)
 
+    def _slow_down(self, chat: Chat, now: float) -> None:
+        """Slow mode holds for new messages, not for edits."""
+        if now < chat.sent_at + chat.slow_s:
+            chat.penalties += 1
+            wait = int(chat.sent_at + chat.slow_s - now + 0.999)
+            raise ApiError(400, f"Bad Request: SLOWMODE_WAIT_{wait}")
+        chat.sent_at = now
+
     def _writable(self, chat_id: int, arguments: Mapping[str, Any]) -> Chat:
         chat = self.chat(chat_id)
         if chat.migrated_to is not None:
@@ -276,15 +318,15 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _checked_text(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_text(arguments: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any]:
     text = str(arguments.get("text", ""))
     if arguments.get("parse_mode"):
         raise ApiError(400, "Bad Request: can't parse entities: this server takes none of a parse mode")
-    if not text.strip():
+    if not text.strip() and not is_draft:
         raise ApiError(400, "Bad Request: message text is empty")
     if units(text) > TEXT_UNITS:
         raise ApiError(400, "Bad Request: message is too long")
-    if not json.loads(arguments.get("link_preview_options", "{}")).get("is_disabled"):
+    if not is_draft and not json.loads(arguments.get("link_preview_options", "{}")).get("is_disabled"):
         raise ApiError(400, "Bad Request: a link preview that nobody asked for")
     entities = json.loads(arguments.get("entities", "[]"))
     _check_entities(text, entities)

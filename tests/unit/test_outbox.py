@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 
@@ -476,3 +477,37 @@ def test_a_file_reaches_the_chat_once_though_connections_break() -> None:
     platform = Platform(faults=Faults(unsent=0.2, lost_before=0.2, lost_after=0.3), seed=3)
     chat = deliver(Attached("a.png", b"x", "A picture."), platform=platform).chat("c")
     assert (chat.all_files, len(chat.visible)) == ([b"x"], 1)
+
+
+def test_a_message_that_gets_another_id_is_known_under_that_one_from_then_on() -> None:
+    class Moving(SimulatedChannel):
+        moved = False
+
+        async def edit(self, message_id: str, frame: Frame) -> str | None:
+            if self.moved:
+                return await super().edit(message_id, frame)
+            platform.chat("c").messages[0].deleted = self.moved = True
+            return await self.send(frame, reply_to=None, nonce="anew")
+
+    platform, records = Platform(ONE_A_SECOND), Records()
+    steps = [step for n in range(40) for step in (Said(f"word{n} "), 0.1)]
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = Moving(platform, "c")
+            events = told([Started(answer_id="a"), *steps, END])
+            await outboxes.deliver(channel, "c", events, reply_to="q", record=records)
+
+    run_virtually(main())
+    assert texts(platform) == ["".join(f"word{n} " for n in range(40)) + "\ntiny, stop"]
+    assert len(platform.chat("c").visible[0].frames) > 2
+    assert records.positions["c", "a"] == {0: platform.chat("c").visible[0].id}
+
+
+def test_a_growing_message_that_fades_is_shown_again_until_it_has_ended() -> None:
+    fading = Limits(message_units=400, growing_s=20.0)
+    steps = Started(answer_id="a"), Waiting(3, None), 70.0, Said("word"), 1.0, END, 60.0
+    times = [time for time, _, _ in deliver(*steps, limits=fading).chat("c").frames]
+    assert [later - earlier for earlier, later in pairwise(times)][:3] == pytest.approx([20.0, 20.0, 20.0], abs=0.1)
+    lasting = deliver(*steps, limits=Limits(message_units=400)).chat("c").frames
+    assert len(times) == len(lasting) + 3
