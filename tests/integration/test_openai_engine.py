@@ -1,5 +1,6 @@
 """The OpenAI-compatible engine against servers that behave badly, and against several of them."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bots.messages import Failed
 from inference.api import Busy, ChatRequest, InferenceError, Message, Sampling, TooLong, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
@@ -14,6 +16,7 @@ from inference.engines.openai_wire import guarded
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.models import engine_for
 from inference.service import LocalInference
+from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
 from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming
 
@@ -91,6 +94,24 @@ async def test_a_bad_server_is_unavailable_and_the_text_so_far_stands(handler: H
     assert said == text
     assert isinstance(error, Unavailable)
     assert why in error.why
+
+
+async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None:
+    first = True
+
+    async def breaking(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        nonlocal first
+        handler = streaming(chunk("Hel"), breaks=True) if first else streaming(chunk("lo", finish="stop"), DONE)
+        first = False
+        return await handler(request, body)
+
+    server = OpenAIServer(breaking)
+    async with engine_over(server) as engine:
+        chat = Chat(LocalInference(engine, clock=lambda: 0.0))
+        broken = await chat.say("say hello")
+        assert (said(broken), type(broken[-1])) == ("Hel", Failed)
+        assert said(await chat.say("/continue")) == "lo"
+    assert server.bodies[-1]["messages"][-2] == {"role": "assistant", "content": "Hel"}
 
 
 async def test_a_missing_done_is_forgiven_when_the_answer_has_ended() -> None:
@@ -203,6 +224,32 @@ async def test_further_sampling_fields_are_left_out_for_a_server_that_refuses_th
             assert text_of(await answer(engine, ask(top_k=5, seed=3))) == "Hello"
     assert ["top_k" in body for body in server.bodies] == [True, False, False]
     assert server.bodies[-1]["seed"] == 3
+
+
+async def test_transformers_serve_gets_its_settings_in_json() -> None:
+    server = OpenAIServer(HELLO, {"owned_by": "someone", "status": {"value": "loaded"}})
+    async with engine_over(server) as engine:
+        await answer(engine, ask(temperature=0.5, top_k=5, repetition_penalty=1.2, min_new_tokens=2))
+    settings = json.loads(server.bodies[-1]["generation_config"])
+    assert settings == {"do_sample": True, "top_k": 5, "repetition_penalty": 1.2, "min_new_tokens": 2}
+    assert "top_k" not in server.bodies[-1], "it refuses what is not OpenAI's"
+
+
+@pytest.mark.parametrize("events", [["one EN", "D two"], ["one ", "END"], ["one", " END two"]])
+async def test_a_stop_string_that_is_sent_all_the_same_is_cut_off(events: list[str]) -> None:
+    server = OpenAIServer(streaming(*map(chunk, events), hangs=True))
+    async with engine_over(server) as engine:
+        outputs = await answer(engine, ask(stop=("END",)))
+        assert text_of(outputs) == "one "
+        assert isinstance(outputs[-1], Closed)
+        assert outputs[-1].reason == "stop"
+        await server.gone.wait()
+
+
+async def test_what_is_only_the_beginning_of_a_stop_string_is_text() -> None:
+    server = OpenAIServer(streaming(chunk("one EN"), chunk(finish="stop"), DONE))
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine, ask(stop=("END",)))) == "one EN"
 
 
 async def test_vllm_gets_its_fields_and_goes_on_from_a_prefix() -> None:
