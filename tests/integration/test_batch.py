@@ -320,7 +320,7 @@ async def test_a_folder_without_a_model_gets_a_sentence(tmp_path: Path) -> None:
 
 
 async def test_missing_memory_and_disk_are_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inference.engines.transformers import checkpoint
+    from inference import checkpoint
 
     monkeypatch.setattr(checkpoint, "free_memory", lambda: 1000)
     with pytest.raises(Unavailable, match=r"0\.0 GB of memory.*are missing"):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from inference import checkpoint
 from inference.api import Unavailable
-from inference.engines.transformers import TransformersEngine, TransformersOptions, checkpoint
+from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.service import LocalInference
 from tests import checkpoints
 from tests.servers.hub import Hub

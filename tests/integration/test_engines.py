@@ -230,7 +230,7 @@ async def test_presence_counts_the_answer_and_not_the_prompt(model: Engine, text
 
 
 async def test_presence_counts_what_the_answer_goes_on_from(llama: LlamaCppEngine) -> None:
-    settings = {"temperature": 0, "presence_penalty": 2.0}
+    settings: dict[str, Any] = {"temperature": 0, "presence_penalty": 2.0}
     whole = text_of(await outputs(llama, ask(max_new_tokens=24, **settings)))
     half = text_of(await outputs(llama, ask(max_new_tokens=8, **settings)))
     assert half + text_of(await outputs(llama, ask(max_new_tokens=16, prefix=half, **settings))) == whole

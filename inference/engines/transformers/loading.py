@@ -17,9 +17,9 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from inference.api import Sampling, Unavailable
+from inference.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.llamacpp import available_cores
 from inference.engines.transformers.batch import Member, SharedBatch
-from inference.engines.transformers.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.transformers.prompts import Prompt, Prompts
 from inference.sampling import Row, Sampler
 from inference.thinking import CLOSE, OPEN

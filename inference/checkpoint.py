@@ -117,10 +117,10 @@ def _kept(reference: str) -> Path:
     raise LocalEntryNotFoundError(f"{reference} has not been downloaded whole")
 
 
-def _bars(say: Callable[[int], None]) -> type[tqdm[Any]]:
+def _bars(say: Callable[[int], None]) -> type[Any]:
     """A class of progress bars for the hub's library that draws nothing and tells the bytes that have arrived."""
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             # A bar that is switched off does not count.
             super().__init__(*args, **options | {"disable": False, "file": io.StringIO(), "leave": False})
@@ -129,7 +129,7 @@ def _bars(say: Callable[[int], None]) -> type[tqdm[Any]]:
             """There is no bar to see."""
 
         def update(self, n: float | None = 1) -> bool | None:
-            drawn = super().update(n)
+            drawn: bool | None = super().update(n)
             if self.unit == "B":
                 # There is one for what came over the line and one for what was written; both grow to the same size.
                 Bar.arrived = max(Bar.arrived, int(self.n))
