@@ -5,13 +5,12 @@ Servers differ in what they offer beyond the common part; a `Dialect` says how, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from inference.api import ChatRequest, Message, Sampling, TooLong
+from inference.api import ChatRequest, Message, TooLong
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.thinking import CLOSE, OPEN, Splitter
 
@@ -36,7 +35,6 @@ class Dialect:
         repetition: its name for the repetition penalty.
         names_owner: whether it is told whom the answer is for. A stranger's server is none of a person's business.
         extras: further fields for every request.
-        settings_in_json: sampling goes into `generation_config`, and any field that is not OpenAI's is refused.
     """
 
     counting: Literal["messages", "template", "none"] = "none"
@@ -44,7 +42,6 @@ class Dialect:
     repetition: str = "repetition_penalty"
     names_owner: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
-    settings_in_json: bool = False
 
 
 _VLLM = Dialect("messages", {"continue_final_message": True, "add_generation_prompt": False})
@@ -63,9 +60,7 @@ _DIALECTS = {
 
 
 def dialect_of(model: Mapping[str, Any]) -> Dialect:
-    # `transformers serve` names the model's owner there; that it says whether the model is loaded gives it away.
-    serve = Dialect(settings_in_json=isinstance(model.get("status"), dict))
-    return _DIALECTS.get(str(model.get("owned_by", "")).lower(), serve)
+    return _DIALECTS.get(str(model.get("owned_by", "")).lower(), Dialect())
 
 
 def context_of(model: Mapping[str, Any]) -> int | None:
@@ -158,8 +153,6 @@ def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, 
 def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     """vLLM's further fields. -1 is the one word for all tokens that every server knows."""
     sampling = request.sampling
-    if dialect.settings_in_json:
-        return {"generation_config": json.dumps(_generation_config(sampling))}
     return {
         "top_k": sampling.top_k or -1,
         "min_p": 0.0,
@@ -168,16 +161,6 @@ def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         **({"user": request.owner} if dialect.names_owner else {}),
         **dialect.extras,
-    }
-
-
-def _generation_config(sampling: Sampling) -> dict[str, Any]:
-    """As transformers names them; what is left out is the checkpoint's own."""
-    return {
-        "do_sample": sampling.temperature > 0,
-        "top_k": sampling.top_k,
-        "repetition_penalty": sampling.repetition_penalty,
-        "min_new_tokens": sampling.min_new_tokens,
     }
 
 

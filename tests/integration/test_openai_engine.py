@@ -1,6 +1,5 @@
 """The OpenAI-compatible engine against servers that behave badly, and against several of them."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -224,15 +223,6 @@ async def test_further_sampling_fields_are_left_out_for_a_server_that_refuses_th
             assert text_of(await answer(engine, ask(top_k=5, seed=3))) == "Hello"
     assert ["top_k" in body for body in server.bodies] == [True, False, False]
     assert server.bodies[-1]["seed"] == 3
-
-
-async def test_transformers_serve_gets_its_settings_in_json() -> None:
-    server = OpenAIServer(HELLO, {"owned_by": "someone", "status": {"value": "loaded"}})
-    async with engine_over(server) as engine:
-        await answer(engine, ask(temperature=0.5, top_k=5, repetition_penalty=1.2, min_new_tokens=2))
-    settings = json.loads(server.bodies[-1]["generation_config"])
-    assert settings == {"do_sample": True, "top_k": 5, "repetition_penalty": 1.2, "min_new_tokens": 2}
-    assert "top_k" not in server.bodies[-1], "it refuses what is not OpenAI's"
 
 
 @pytest.mark.parametrize("events", [["one EN", "D two"], ["one ", "END"], ["one", " END two"]])
