@@ -256,6 +256,7 @@ def _local_inference(settings: Settings) -> LocalInference:
         max_waiting_per_owner=options.max_waiting_per_person,
         max_active_per_owner=options.max_active_per_person,
         deadline_s=options.deadline_s,
+        weights=options.weights,
     )
     captioner = captioner_for(settings.captioner, device=options.captioner_device, batch=options.captioner_batch)
     supervised = SupervisedEngine(engine, silence_s=options.hang_s)

@@ -37,9 +37,18 @@ def _ids(value: object) -> object:
     return tuple(str(word) for word in words) if isinstance(words, list | tuple) else words
 
 
+def _weights(value: object) -> object:
+    """In the environment they are written `telegram=2,telegram:4711=4`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [word.rpartition("=") for word in value.split(",") if word.strip()]
+    return {name.strip(): weight for name, _, weight in pairs}
+
+
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Share = Annotated[float, Field(ge=0.1, le=1.0)]
+Weights = Annotated[dict[str, Annotated[float, Field(ge=0.01, le=100)]], BeforeValidator(_weights)]
 
 
 class ConfigError(Exception):
@@ -66,6 +75,7 @@ class InferenceSettings(_Section):
     max_waiting: int = Field(64, ge=1, le=100_000, description="places in the queue")
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
     max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person")
+    weights: Weights = Field({}, description="shares that are not 1, of a person or of all on a platform")
     drain_s: float = Field(10.0, ge=0, le=3600, description="how long answers may go on at shutdown")
     deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
     silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")

@@ -78,16 +78,26 @@ def load(reference: str, device: str = "auto") -> Blip:
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipForQuestionAnswering, BlipProcessor
     from transformers.utils import logging as transformers_logging
 
+    from inference.checkpoint import folder_of
+
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Half precision where it is fast; CPUs are slower with it.
-    dtype = torch.float32 if device == "cpu" else torch.float16
+    folder = folder_of(reference)
     try:
-        processor = BlipProcessor.from_pretrained(reference)
-        answers = "BlipForQuestionAnswering" in (BlipConfig.from_pretrained(reference).architectures or ())
+        processor = BlipProcessor.from_pretrained(folder)
+        answers = "BlipForQuestionAnswering" in (BlipConfig.from_pretrained(folder).architectures or ())
         kind: Any = BlipForQuestionAnswering if answers else BlipForConditionalGeneration
-        model = kind.from_pretrained(reference, dtype=dtype).to(device).eval()
+        model = kind.from_pretrained(folder, dtype=_dtype(device)).to(device).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"the captioner {reference} cannot be loaded: {error}") from error
     return Blip(model, processor, answers)
+
+
+def _dtype(device: str) -> Any:
+    """Sixteen bits where the device multiplies matrices of them faster; most CPUs are slower with them."""
+    import torch
+
+    if device != "cpu":
+        return torch.float16
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32

@@ -1,13 +1,14 @@
 """Who is next: start-time fair queueing by owner. Pure: no clock, no asyncio, no torch.
 
-Every owner has a virtual time, the tokens that were spent on them; whoever has had least goes next, whatever the number
-of requests they have waiting. Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996).
+Every owner has a virtual time, the tokens that were spent on them over their weight; whoever has had least goes next,
+whatever the number of requests they have waiting.
+Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -40,13 +41,23 @@ class FairQueue:
         slots: how many requests run at once.
         per_owner: how many of them may be one owner's, idle or not: each one slows down whoever comes next.
         max_waiting: places in the queue; one owner may hold `max_waiting_per_owner` of them.
+        weights: shares of owners (`telegram:4711`) and of all owners of a platform (`telegram`); 1 for the others.
     """
 
-    def __init__(self, *, slots: int, per_owner: int, max_waiting: int, max_waiting_per_owner: int) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        per_owner: int,
+        max_waiting: int,
+        max_waiting_per_owner: int,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.slots = slots
         self._per_owner = per_owner
         self._max_waiting = max_waiting
         self._max_waiting_per_owner = max_waiting_per_owner
+        self._weights = weights or {}
         self._owners: dict[str, _Owner] = {}
         self._waiting: dict[str, _Job] = {}
         self._running: dict[str, _Job] = {}
@@ -86,7 +97,7 @@ class FairQueue:
             state.waiting.popleft()
             state.active += 1
             self._virtual = max(self._virtual, state.virtual)
-            state.virtual += job.cost
+            state.virtual += self._share(job, job.cost)
             self._running[request_id] = job
             started.append(request_id)
         return started
@@ -96,7 +107,7 @@ class FairQueue:
         if (job := self._running.pop(request_id, None)) is not None:
             state = self._owners[job.owner]
             state.active -= 1
-            state.virtual += spent - job.cost
+            state.virtual += self._share(job, spent - job.cost)
         elif (job := self._waiting.pop(request_id, None)) is not None:
             self._owners[job.owner].waiting.remove(request_id)
         else:
@@ -108,6 +119,11 @@ class FairQueue:
         if request_id not in self._waiting:
             return None
         return next(place for place, other in enumerate(self._order(), 1) if other == request_id)
+
+    def _share(self, job: _Job, tokens: float) -> float:
+        """What so many tokens cost this owner."""
+        platform = job.owner.partition(":")[0]
+        return tokens / self._weights.get(job.owner, self._weights.get(platform, 1.0))
 
     def _has_no_place(self, state: _Owner) -> bool:
         if len(self._running) < self.slots and not self._waiting:
@@ -138,7 +154,7 @@ class FairQueue:
         while (request_id := self._next(copies)) is not None:
             job = self._waiting[request_id]
             copies[job.owner].waiting.popleft()
-            copies[job.owner].virtual += job.cost
+            copies[job.owner].virtual += self._share(job, job.cost)
             yield request_id
 
     def _forget(self) -> None:

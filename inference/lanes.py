@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from inference.api import Busy, Queued, Unavailable
@@ -19,13 +19,17 @@ _FIRST_GUESS_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the service takes on: waiting places in all and for one owner, running requests of one owner."""
+    """What the service takes on: waiting places in all and for one owner, running requests of one owner.
+
+    `weights` are the shares of owners and of platforms that are not 1.
+    """
 
     max_waiting: int = 64
     max_waiting_per_owner: int = 8
     max_active_per_owner: int = 2
     deadline_s: float | None = None
     """From a request's arrival to its end."""
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class TicketCancelled(Exception):
@@ -89,6 +93,7 @@ class Lane:
             per_owner=bounds.max_active_per_owner,
             max_waiting=bounds.max_waiting,
             max_waiting_per_owner=bounds.max_waiting_per_owner,
+            weights=bounds.weights,
         )
         self._slots = slots
         self._calm = 0

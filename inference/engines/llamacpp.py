@@ -10,25 +10,27 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import aiohttp
+import psutil
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
+from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.presence import Presence
 from inference.engines.revisions import of_file
 from inference.engines.spinning import Spinning
+from inference.faults import missing_memory
 from inference.thinking import OPEN, open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
-_HTTP_TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class LlamaCppEngine:
         self._info = ModelInfo(name=name or path.stem, context_tokens=self._options.context_tokens)
         self._server: Any = None
         self._spinning = Spinning()
-        self._http: aiohttp.ClientSession | None = None
+        self._prompts: LlamaPrompts | None = None
         self._threads = ThreadPoolExecutor(self._options.slots, thread_name_prefix="llama")
         self._closing = threading.Event()
 
@@ -78,14 +80,13 @@ class LlamaCppEngine:
         key = secrets.token_urlsafe(24)
         self._server = await asyncio.to_thread(_load, self._path, self._options, key)
         await asyncio.to_thread(self._spinning.start)
-        headers = {"Authorization": f"Bearer {key}"}
-        self._http = aiohttp.ClientSession(self._server.listening_address, headers=headers, timeout=_HTTP_TIMEOUT)
-        await self._read_info()
+        self._prompts = LlamaPrompts(self._server.listening_address, key)
+        await self._read_info(self._prompts)
 
     async def close(self) -> None:
         self._closing.set()
-        if self._http is not None:
-            await self._http.close()
+        if self._prompts is not None:
+            await self._prompts.close()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._spinning.close)
         # The last reference frees the model, which takes a while: not on the event loop.
@@ -131,28 +132,52 @@ class LlamaCppEngine:
             yield first
 
     async def _generate(self, request: ChatRequest, *, ends: bool = True) -> AsyncGenerator[Output, None]:
-        template = await self._apply_template(request.messages)
-        prompt = await self._tokenize(template, request.messages, open_prefix("".join(template), request.prefix))
-        room = self._info.context_tokens - len(prompt)
+        prompts = self._running()
+        template = await prompts.template(request.messages)
+        prompt = await prompts.encode(template, request.messages)
+        said = await prompts.plain(open_prefix("".join(template), request.prefix))
+        size = len(prompt) + len(said)
+        room = self._info.context_tokens - size
         if room < 1:
-            raise TooLong(self._info.context_tokens, len(prompt))
-        yield Opened(len(prompt), thinking=not request.prefix and opened_by("".join(template)))
-        body = {"prompt": prompt, **_sampling(request.sampling), "stream": True, "return_progress": True}
-        body["n_predict"] = min(request.sampling.max_new_tokens, room)
+            raise TooLong(self._info.context_tokens, size)
+        yield Opened(size, thinking=not request.prefix and opened_by("".join(template)))
+        body = {"prompt": prompt + said, **_sampling(request.sampling), "stream": True, "return_progress": True}
+        body["n_predict"] = most = min(request.sampling.max_new_tokens, room)
         body["repeat_last_n"] = self._info.context_tokens
         body["ignore_eos"] = not ends
         stop = threading.Event()
+        if request.sampling.presence_penalty:
+            steps = self._present(body, stop, Presence(request.sampling, prompt, said, most=most))
+        else:
+            steps = self._outputs(body, stop)
         try:
-            async with aclosing(self._outputs(body, stop)) as outputs:
+            async with aclosing(steps) as outputs:
                 async for output in outputs:
                     yield output
         finally:
             stop.set()
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        return len(await self._tokenize(await self._apply_template(messages), messages, ""))
+    async def _present(
+        self, body: dict[str, Any], stop: threading.Event, presence: Presence
+    ) -> AsyncGenerator[Output, None]:
+        """The outputs of as many calls as the presence penalty takes, as if they were one."""
+        while True:
+            plain, parts = self._running().plain, presence.parts
+            presence.parts = [await plain(part) if isinstance(part, str) else part for part in parts]
+            async with aclosing(self._outputs(body | presence.call(), stop, presence.hear)) as outputs:
+                async for output in outputs:
+                    yield presence.whole(output) if isinstance(output, Closed) else output
+            if not presence.cut:
+                return
 
-    async def _outputs(self, body: dict[str, Any], stop: threading.Event) -> AsyncGenerator[Output, None]:
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        prompts = self._running()
+        return len(await prompts.encode(await prompts.template(messages), messages))
+
+    async def _outputs(
+        self, body: dict[str, Any], stop: threading.Event, ends: Callable[[dict[str, Any]], bool] = lambda chunk: False
+    ) -> AsyncGenerator[Output, None]:
+        """One call's outputs; it is over with a chunk of which `ends`, in the library's thread, says so."""
         loop = asyncio.get_running_loop()
         chunks = Handover(loop)
 
@@ -160,7 +185,7 @@ class LlamaCppEngine:
             if stop.is_set() or self._closing.is_set():
                 return True
             chunks.put(chunk)
-            return False
+            return ends(chunk)
 
         def work() -> None:
             try:
@@ -181,12 +206,12 @@ class LlamaCppEngine:
         if self._closing.is_set():
             raise Unavailable("the engine is closing")
 
-    async def _read_info(self) -> None:
-        models = await self._get("/v1/models")
-        properties = await self._get("/props")
+    async def _read_info(self, prompts: LlamaPrompts) -> None:
+        models = await prompts.get("/v1/models")
+        properties = await prompts.get("/props")
         trained = int(models["data"][0]["meta"]["n_ctx_train"])
         context = min(trained, int(properties["default_generation_settings"]["n_ctx"]))
-        template = await self._apply_template([Message("user", "x")])
+        template = await prompts.template([Message("user", "x")])
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=context,
@@ -196,49 +221,10 @@ class LlamaCppEngine:
             revision=await asyncio.to_thread(of_file, self._path),
         )
 
-    async def _apply_template(self, messages: Sequence[Message]) -> list[str]:
-        """The template's own text around the messages: one piece before, between and after the contents.
-
-        A mark stands for each content, so that what people wrote never passes through the template's parsing.
-        """
-        mark = f"⟦{secrets.token_hex(8)}⟧"
-        turns = [{"role": message.role, "content": mark} for message in messages]
-        reply = await self._post("/apply-template", {"messages": turns})
-        pieces = str(reply["prompt"]).split(mark)
-        if len(pieces) != len(messages) + 1:
-            raise Unavailable("the model's chat template does not show every message once")
-        return pieces
-
-    async def _tokenize(self, template: list[str], messages: Sequence[Message], prefix: str) -> list[int]:
-        """Token ids of the prompt: control tokens count in the template alone, in people's text they are text."""
-        parts = [(template[0], True)]
-        for message, after in zip(messages, template[1:], strict=True):
-            parts += [(message.content, False), (after, True)]
-        parts.append((prefix, False))
-        ids: list[int] = []
-        for index, (text, special) in enumerate(parts):
-            if text:
-                body = {"content": _encodable(text), "add_special": index == 0, "parse_special": special}
-                ids += (await self._post("/tokenize", body))["tokens"]
-        return ids
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        return await self._call("GET", path, None)
-
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._call("POST", path, body)
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        if self._http is None or self._closing.is_set():
+    def _running(self) -> LlamaPrompts:
+        if self._prompts is None:
             raise Unavailable("the engine is not running")
-        try:
-            async with self._http.request(method, path, json=body) as response:
-                reply: dict[str, Any] = await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Unavailable(f"llama.cpp did not answer {path}: {error}") from error
-        if response.status != 200:
-            raise Unavailable(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
-        return reply
+        return self._prompts
 
 
 def _load(path: Path, options: LlamaOptions, key: str) -> Any:
@@ -246,6 +232,8 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
         raise Unavailable(f"there is no file {path}")
     import xllamacpp  # loads a native library of 30 MB, so not before it is asked for
 
+    if (sentence := missing_memory(path.name, path.stat().st_size, _free_memory(xllamacpp))) is not None:
+        raise Unavailable(sentence)
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_parallel = options.slots
@@ -267,6 +255,13 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise Unavailable(f"{path.name} cannot be loaded: {error}") from error
+
+
+def _free_memory(xllamacpp: Any) -> int:
+    """Bytes that weights may take: of the machine, and of every GPU that the build can use."""
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    gpus = [device for device in xllamacpp.get_device_info() if device["type"] != cpu]
+    return int(psutil.virtual_memory().available) + sum(int(device["memory_free"]) for device in gpus)
 
 
 def available_cores() -> int:
@@ -305,8 +300,3 @@ def _output(chunk: dict[str, Any], count: int, context_tokens: int) -> Output | 
         ended: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
         return Closed(ended, int(usage.get("completion_tokens", count)), int(cached))
     return Piece(choice["text"], 1) if choice["text"] else None
-
-
-def _encodable(text: str) -> str:
-    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

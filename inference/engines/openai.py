@@ -30,6 +30,7 @@ from inference.engines.openai_wire import (
 )
 from inference.engines.port import Output
 from inference.engines.replicas import Replica, choose
+from inference.engines.stops import Cut
 
 log = logging.getLogger(__name__)
 
@@ -207,12 +208,16 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Output, None]:
         inside = self._opens_thinking and not request.prefix
         reader = Reader(prompt_tokens, inside=inside, drop_reasoning=attempt.emulated)
+        # Some servers end at a stop string and send it all the same.
+        stops = Cut(request.sampling.stop)
         try:
             async with aclosing(server.chunks(attempt.body)) as chunks:
                 async for chunk in chunks:
-                    for output in reader.take(chunk):
+                    for output in stops.take(reader.take(chunk)):
                         yield output
-            for output in reader.end():
+                    if stops.met:
+                        return
+            for output in stops.take(reader.end()):
                 yield output
         except Malformed as error:
             raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error

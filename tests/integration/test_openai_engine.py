@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bots.messages import Failed
 from inference.api import Busy, ChatRequest, InferenceError, Message, Sampling, TooLong, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
@@ -14,6 +15,7 @@ from inference.engines.openai_wire import guarded
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.models import engine_for
 from inference.service import LocalInference
+from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
 from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming
 
@@ -91,6 +93,24 @@ async def test_a_bad_server_is_unavailable_and_the_text_so_far_stands(handler: H
     assert said == text
     assert isinstance(error, Unavailable)
     assert why in error.why
+
+
+async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None:
+    first = True
+
+    async def breaking(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        nonlocal first
+        handler = streaming(chunk("Hel"), breaks=True) if first else streaming(chunk("lo", finish="stop"), DONE)
+        first = False
+        return await handler(request, body)
+
+    server = OpenAIServer(breaking)
+    async with engine_over(server) as engine:
+        chat = Chat(LocalInference(engine, clock=lambda: 0.0))
+        broken = await chat.say("say hello")
+        assert (said(broken), type(broken[-1])) == ("Hel", Failed)
+        assert said(await chat.say("/continue")) == "lo"
+    assert server.bodies[-1]["messages"][-2] == {"role": "assistant", "content": "Hel"}
 
 
 async def test_a_missing_done_is_forgiven_when_the_answer_has_ended() -> None:
@@ -203,6 +223,23 @@ async def test_further_sampling_fields_are_left_out_for_a_server_that_refuses_th
             assert text_of(await answer(engine, ask(top_k=5, seed=3))) == "Hello"
     assert ["top_k" in body for body in server.bodies] == [True, False, False]
     assert server.bodies[-1]["seed"] == 3
+
+
+@pytest.mark.parametrize("events", [["one EN", "D two"], ["one ", "END"], ["one", " END two"]])
+async def test_a_stop_string_that_is_sent_all_the_same_is_cut_off(events: list[str]) -> None:
+    server = OpenAIServer(streaming(*map(chunk, events), hangs=True))
+    async with engine_over(server) as engine:
+        outputs = await answer(engine, ask(stop=("END",)))
+        assert text_of(outputs) == "one "
+        assert isinstance(outputs[-1], Closed)
+        assert outputs[-1].reason == "stop"
+        await server.gone.wait()
+
+
+async def test_what_is_only_the_beginning_of_a_stop_string_is_text() -> None:
+    server = OpenAIServer(streaming(chunk("one EN"), chunk(finish="stop"), DONE))
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine, ask(stop=("END",)))) == "one EN"
 
 
 async def test_vllm_gets_its_fields_and_goes_on_from_a_prefix() -> None:

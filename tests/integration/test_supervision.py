@@ -20,6 +20,7 @@ from inference.engines.scripted import ScriptedEngine
 from inference.models import engine_for
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
+from tests import checkpoints
 from tests.fakes import script, served
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
@@ -177,10 +178,33 @@ def held() -> tuple[int, int, int]:
     return threading.active_count(), len(asyncio.all_tasks()), tracemalloc.get_traced_memory()[0]
 
 
-@pytest.mark.parametrize("engine", ["scripted", "demo"])
+def reference_of(engine: str, folder: Path) -> str:
+    if engine == "transformers":
+        return str(checkpoints.chatml(folder))
+    return "demo" if engine == "demo" else f"scripted:{script(folder, SLOW)}"
+
+
+async def nothing_in_the_batch(service: LocalInference) -> None:
+    """What the library and our part of its batch keep of each request, cache blocks included."""
+    engine = service._engine._engine  # type: ignore[attr-defined]
+    batch = engine._loaded.batch
+    async with asyncio.timeout(20):
+        while engine.running or batch._dropped:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not batch._members
+    assert not batch.output_router.result_handlers
+    assert batch.output_router.output_queue.empty()
+    cache = batch.batch_processor.cache
+    assert not any(allocator.block_table for allocator in cache.cache_allocators.values())
+    # What is kept for the next turn of a conversation belongs to no request.
+    cache.evict_cached_blocks()
+    assert cache.compute_free_capacity() == 1
+
+
+@pytest.mark.parametrize("engine", ["scripted", "demo", "transformers"])
 @pytest.mark.parametrize("where", ["local", "remote"])
 async def test_200_cancels_at_random_moments_leak_nothing(tmp_path: Path, engine: str, where: str) -> None:
-    reference = "demo" if engine == "demo" else f"scripted:{script(tmp_path, SLOW)}"
+    reference = reference_of(engine, tmp_path)
     options = LlamaOptions(slots=4, context_tokens=256, threads=1)
     local = LocalInference(SupervisedEngine(lambda: engine_for(reference, options), silence_s=60), clock=time.monotonic)
     await local.start()
@@ -207,6 +231,8 @@ async def test_200_cancels_at_random_moments_leak_nothing(tmp_path: Path, engine
         tracemalloc.stop()
         assert not local._chats._tickets
         assert not local._chats._queue._owners
+        if engine == "transformers":
+            await nothing_in_the_batch(local)
         async with aclosing(service.stream(ask("hello", id="last"))) as events:
             assert isinstance([event async for event in events][-1], Finished)
     await local.close()

@@ -33,6 +33,16 @@ def test_ids_may_be_written_as_numbers(tmp_path: Path) -> None:
     assert load(path, {"PARTYLINE_DISCORD__LISTEN": "5,6"}).discord.guilds == ("12", "34")
 
 
+def test_weights_are_written_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('[inference.weights]\ndiscord = 2\n"telegram:4711" = 4\n')
+    assert load(path, {}).inference.weights == {"discord": 2.0, "telegram:4711": 4.0}
+    environ = {"PARTYLINE_INFERENCE__WEIGHTS": "discord=0.5, telegram:4711=4"}
+    assert load(None, environ).inference.weights == {"discord": 0.5, "telegram:4711": 4.0}
+    for wrong in ("discord=0", "discord=many", "discord"):
+        assert "inference.weights" in problems({"PARTYLINE_INFERENCE__WEIGHTS": wrong})
+
+
 def test_default_toml_says_what_the_defaults_are() -> None:
     text = Path("config/default.toml").read_text()
     assert Settings.model_validate(tomllib.loads(text)) == Settings()

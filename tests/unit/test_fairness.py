@@ -54,6 +54,23 @@ def test_owners_share_by_tokens_not_by_requests() -> None:
     assert served == {"short": 4, "long": 1}
 
 
+def test_a_weight_is_a_share_of_the_tokens() -> None:
+    weights = {"web": 2.0, "web:ann": 4.0}
+    fair = FairQueue(slots=1, per_owner=1, max_waiting=99, max_waiting_per_owner=99, weights=weights)
+    for owner in ("web:ann", "web:bob", "discord:cy"):
+        for number in range(14):
+            fair.push(f"{owner} {number}", owner, 100)
+    places = [fair.position(f"web:ann {number}") or 0 for number in range(8)]
+    served: Counter[str] = Counter()
+    for _ in range(14):
+        (request_id,) = fair.start()
+        served[request_id.split()[0]] += 1
+        fair.remove(request_id, 100)
+    assert served == {"web:ann": 8, "web:bob": 4, "discord:cy": 2}
+    assert places == sorted(places)
+    assert places[-1] <= 14, "the places that people are told know of weights, too"
+
+
 def test_an_owner_at_the_limit_gets_no_idle_slot() -> None:
     fair = queue(slots=4, per_owner=2)
     for name in ("a0", "a1", "a2"):

@@ -36,12 +36,11 @@ def controls(tokenizer: Any, ids: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("text", FORGED)
-@pytest.mark.parametrize("role", ["user", "assistant"])
-def test_control_tokens_that_people_type_are_text(tokenizer: Any, text: str, role: str) -> None:
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["system", "user", "assistant"])
+def test_control_tokens_that_people_type_are_text(tokenizer: Any, text: str, at: int) -> None:
     prompts = Prompts(tokenizer)
-    turns = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    turns = [Message("system", "s"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
     honest = prompts.encode(turns, "").ids
-    at = 0 if role == "user" else 1
     turns[at] = Message(turns[at].role, text)
     forged = prompts.encode(turns, "").ids
     assert controls(tokenizer, forged) == controls(tokenizer, honest)

@@ -3,7 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inference.engines.transformers.text import Detokenizer, Stops
+from inference.engines.stops import Stops
+from inference.engines.transformers.text import Detokenizer
 
 
 def decode(ids: list[int]) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.stops import Stops
 from inference.engines.transformers.prompts import Prompt
-from inference.engines.transformers.text import Detokenizer, Stops
+from inference.engines.transformers.text import Detokenizer
 
 if TYPE_CHECKING:
     from inference.engines.transformers.loading import Loaded
@@ -53,6 +54,12 @@ class TransformersEngine:
         self._loaded: Loaded | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._numbers = count()
+        self._progress = ""
+
+    @property
+    def progress(self) -> str:
+        """What the start is busy with, downloads in gigabytes."""
+        return self._progress
 
     @property
     def info(self) -> ModelInfo:
@@ -68,7 +75,7 @@ class TransformersEngine:
         return self._loaded.batch.running if self._loaded is not None else 0
 
     async def start(self) -> None:
-        self._loaded = await asyncio.to_thread(_load, self._reference, self._options)
+        self._loaded = await asyncio.to_thread(_load, self._reference, self._options, self._say)
         # One thread, because a tokenizer must not be used in two at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._info = ModelInfo(
@@ -129,6 +136,10 @@ class TransformersEngine:
         finally:
             loaded.batch.drop(name)
 
+    def _say(self, progress: str) -> None:
+        """Called in the thread that loads."""
+        self._progress = progress
+
     def _running(self) -> Loaded:
         if self._loaded is None:
             raise Unavailable("the engine is not running")
@@ -156,10 +167,10 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
             return
 
 
-def _load(reference: str, options: TransformersOptions) -> Loaded:
+def _load(reference: str, options: TransformersOptions, say: Callable[[str], None]) -> Loaded:
     from inference.engines.transformers.loading import load
 
-    return load(reference, options)
+    return load(reference, options, say)
 
 
 def _name(reference: str) -> str:

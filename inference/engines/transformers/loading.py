@@ -17,10 +17,10 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from inference.api import Sampling, Unavailable
+from inference.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.llamacpp import available_cores
 from inference.engines.revisions import SNAPSHOTS, of_folder
 from inference.engines.transformers.batch import Member, SharedBatch
-from inference.engines.transformers.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.transformers.prompts import Prompt, Prompts
 from inference.sampling import Row, Sampler
 from inference.thinking import CLOSE, OPEN
@@ -72,16 +72,17 @@ class Loaded:
         self.batch.stop(hard_stop=True)
 
 
-def load(reference: str, options: TransformersOptions) -> Loaded:
-    """Raises Unavailable."""
+def load(reference: str, options: TransformersOptions, say: Callable[[str], None] = lambda text: None) -> Loaded:
+    """Tells `say` what it is busy with. Raises Unavailable."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not torch.cuda.is_available():
         torch.set_num_threads(options.threads or available_cores())
-    folder = folder_of(reference)
-    check_memory(reference, folder)
+    folder = folder_of(reference, say)
+    say(f"loading {reference}: {weights_size(folder) / 1e9:.2f} GB of weights")
+    check_memory(reference, weights_size(folder))
     tokenizer, model = _read(reference, folder)
     if options.adapter:
-        model = _adapted(model, options.adapter)
+        model = _adapted(model, options.adapter, say)
     prompts = Prompts(tokenizer)
     config = model.config.get_text_config()
     context = _context(options, config, tokenizer)
@@ -140,9 +141,9 @@ def _dtype(folder: Path, config: Any) -> Any:
     return torch.float32 if 2 * weights_size(folder) < free_memory() else "auto"
 
 
-def _adapted(model: Any, adapter: str) -> Any:
+def _adapted(model: Any, adapter: str, say: Callable[[str], None]) -> Any:
     """The model with a LoRA adapter: added up where the weights are plain, beside them where they are quantised."""
-    folder = folder_of(adapter)
+    folder = folder_of(adapter, say)
     try:
         from peft import PeftModel
 
@@ -159,7 +160,12 @@ def _adapted(model: Any, adapter: str) -> Any:
 def _started(model: Any, options: TransformersOptions, context: int, sampler: Sampler) -> SharedBatch:
     flash = _has_flash(model)
     own_attention = not flash and _is_plain(model.config.get_text_config())
-    batch = SharedBatch(model, _batching(options, context, flash), sampler, own_attention=own_attention)
+    batching = _batching(options, context, flash)
+    what = (
+        f"the cache for {options.slots} conversations of {context} tokens (inference.slots, inference.context_tokens)"
+    )
+    check_memory(what, _cache_size(model, batching))
+    batch = SharedBatch(model, batching, sampler, own_attention=own_attention)
     try:
         with torch.inference_mode():
             batch.warmup()
@@ -185,6 +191,15 @@ def _batching(options: TransformersOptions, context: int, flash: bool) -> Contin
         # The tokens of a step must be known before the next: penalties count them, and a Stop ends with the step.
         use_async_batching=False,
     )
+
+
+def _cache_size(model: Any, batching: ContinuousBatchingConfig) -> int:
+    """Bytes of keys and values of all pages."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tokens = (batching.num_blocks or 0) * batching.page_size
+    return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * tokens)
 
 
 def _has_flash(model: Any) -> bool:

@@ -39,35 +39,3 @@ class Detokenizer:
         self._shown = self._decode(self._window)
         self._pending = 0
         return new
-
-
-class Stops:
-    """Holds text back that may be the beginning of a stop string, and ends before the first one that is whole."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = stops
-        self._held = ""
-        self.met = False
-
-    def feed(self, text: str) -> str:
-        """What of the text so far can be shown now."""
-        self._held += text
-        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
-        if found:
-            self.met = True
-            shown, self._held = self._held[: min(found)], ""
-            return shown
-        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
-        cut = len(self._held) - keep
-        shown, self._held = self._held[:cut], self._held[cut:]
-        return shown
-
-    def close(self) -> str:
-        """What was held back: nothing more comes."""
-        held, self._held = self._held, ""
-        return held
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` are a beginning of `stop`."""
-    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)

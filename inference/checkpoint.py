@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
+    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    IncompleteSnapshotError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from tqdm import tqdm
 
 from inference.api import Unavailable
+from inference.faults import missing_memory
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +36,11 @@ _SMALL = ("*.json", "*.jinja", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def folder_of(reference: str) -> Path:
+def folder_of(reference: str, say: Callable[[str], None] = lambda text: None) -> Path:
     """The folder of a checkpoint or adapter, downloaded if need be.
+
+    Args:
+        say: is told how far the download is, in bytes.
 
     Raises:
         Unavailable: there is none, it may not be read, or the disk is too small.
@@ -40,7 +51,7 @@ def folder_of(reference: str) -> Path:
     if _looks_like_a_path(reference):
         raise Unavailable(f"there is no folder {reference}")
     try:
-        return _downloaded(reference)
+        return _downloaded(reference, say)
     except HFValidationError as error:
         raise Unavailable(f"{reference!r} is neither a folder nor a hub id such as owner/name") from error
     except GatedRepoError as error:
@@ -54,14 +65,10 @@ def folder_of(reference: str) -> Path:
         raise Unavailable(f"{reference} cannot be downloaded: {error}") from error
 
 
-def check_memory(name: str, folder: Path) -> None:
-    """Raises Unavailable where the weights are larger than the memory that is free."""
-    weights, free = weights_size(folder), free_memory()
-    if weights > free:
-        raise Unavailable(
-            f"{name} needs {weights / _GB:.1f} GB of memory for its weights and {free / _GB:.1f} GB are free: "
-            f"{(weights - free) / _GB:.1f} GB are missing"
-        )
+def check_memory(what: str, needed: int) -> None:
+    """Raises Unavailable where so many bytes are more than the memory that is free; `what` needs them for something."""
+    if (sentence := missing_memory(what, needed, free_memory())) is not None:
+        raise Unavailable(sentence)
 
 
 def weights_size(folder: Path) -> int:
@@ -79,9 +86,14 @@ def _looks_like_a_path(reference: str) -> bool:
     return reference.startswith(("/", ".", "~")) or reference.count("/") > 1 or (os.sep != "/" and os.sep in reference)
 
 
-def _downloaded(reference: str) -> Path:
+def _downloaded(reference: str, say: Callable[[str], None]) -> Path:
     kinds = [*_SMALL, *_WEIGHTS]
-    files = snapshot_download(reference, allow_patterns=kinds, dry_run=True)
+    try:
+        files = snapshot_download(reference, allow_patterns=kinds, dry_run=True)
+    except DryRunError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            raise error.__cause__ from error
+        return _kept(reference)
     # Old checkpoints have both kinds of weights.
     if any(file.filename.endswith(".safetensors") for file in files):
         kinds.remove("*.bin")
@@ -90,7 +102,43 @@ def _downloaded(reference: str) -> Path:
     _check_disk(reference, missing)
     if missing:
         log.info("downloading %s: %.1f GB", reference, missing / _GB)
-    return Path(snapshot_download(reference, allow_patterns=kinds))
+    bars = _bars(lambda done: say(f"downloading {reference}: {done / _GB:.2f} of {missing / _GB:.2f} GB"))
+    return Path(snapshot_download(reference, allow_patterns=kinds, tqdm_class=bars))
+
+
+def _kept(reference: str) -> Path:
+    """What was downloaded before, for a machine that does not reach the hub."""
+    for weights in _WEIGHTS:
+        with contextlib.suppress(IncompleteSnapshotError):
+            kinds = [*_SMALL, weights]
+            folder = Path(snapshot_download(reference, allow_patterns=kinds, local_files_only=True))
+            if _weights(folder):
+                return folder
+    raise LocalEntryNotFoundError(f"{reference} has not been downloaded whole")
+
+
+def _bars(say: Callable[[int], None]) -> type[Any]:
+    """A class of progress bars for the hub's library that draws nothing and tells the bytes that have arrived."""
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            # A bar that is switched off does not count.
+            super().__init__(*args, **options | {"disable": False, "file": io.StringIO(), "leave": False})
+
+        def display(self, *_: Any, **__: Any) -> None:
+            """There is no bar to see."""
+
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn: bool | None = super().update(n)
+            if self.unit == "B":
+                # There is one for what came over the line and one for what was written; both grow to the same size.
+                Bar.arrived = max(Bar.arrived, int(self.n))
+                say(Bar.arrived)
+            return drawn
+
+        arrived = 0
+
+    return Bar
 
 
 def _check_disk(reference: str, needed: int) -> None:

@@ -1,0 +1,83 @@
+"""Messages to token ids by llama.cpp's own HTTP server, which offers what its library has nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from inference.api import Message, Unavailable
+
+_TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+
+class LlamaPrompts:
+    """The prompts of one model.
+
+    Args:
+        address: of the library's server on loopback, `key` opens it.
+    """
+
+    def __init__(self, address: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = aiohttp.ClientSession(address, headers=headers, timeout=_TIMEOUT)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def template(self, messages: Sequence[Message]) -> list[str]:
+        """The template's own text around the messages: one piece before, between and after the contents.
+
+        A mark stands for each content, so that what people wrote never passes through the template's parsing.
+        """
+        mark = f"⟦{secrets.token_hex(8)}⟧"
+        turns = [{"role": message.role, "content": mark} for message in messages]
+        reply = await self.post("/apply-template", {"messages": turns})
+        pieces = str(reply["prompt"]).split(mark)
+        if len(pieces) != len(messages) + 1:
+            raise Unavailable("the model's chat template does not show every message once")
+        return pieces
+
+    async def encode(self, template: Sequence[str], messages: Sequence[Message]) -> list[int]:
+        """Token ids of the prompt: control tokens count in the template alone, in people's text they are text."""
+        ids = await self._ids(template[0], first=True, special=True)
+        for message, after in zip(messages, template[1:], strict=True):
+            ids += await self.plain(message.content)
+            ids += await self._ids(after, special=True)
+        return ids
+
+    async def plain(self, text: str) -> list[int]:
+        """Token ids of text in which no control token counts."""
+        return await self._ids(text, special=False)
+
+    async def _ids(self, text: str, *, special: bool, first: bool = False) -> list[int]:
+        if not text:
+            return []
+        body = {"content": _encodable(text), "add_special": first, "parse_special": special}
+        ids: list[int] = (await self.post("/tokenize", body))["tokens"]
+        return ids
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return await self._call("GET", path, None)
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", path, body)
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        if self._http.closed:
+            raise Unavailable("the engine is not running")
+        try:
+            async with self._http.request(method, path, json=body) as response:
+                reply: dict[str, Any] = await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as error:
+            raise Unavailable(f"llama.cpp did not answer {path}: {error}") from error
+        if response.status != 200:
+            raise Unavailable(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
+        return reply
+
+
+def _encodable(text: str) -> str:
+    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
