@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _CHANNELS = 100
 _MESSAGES = 1000
-"""Of one channel, by everybody."""
+"""Of one channel, by everybody; the newest ones."""
 _AGE = timedelta(days=1)
 _OVERLAP = timedelta(minutes=1)
 """Messages are looked at side by side: an older one may not have been kept when the newest was."""
@@ -24,17 +24,21 @@ _GONE = (discord.NotFound, discord.Forbidden)
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Hands over (`take`) what channels have after the last message seen there; the inbox knows what it had."""
+    """Hands over (`take`) what channels have after the last message seen there; the inbox knows what it had.
+
+    Args:
+        seen: that message, by channel, from before anything of the new session was heard.
+    """
 
     client: discord.Client
     places: Places
     account: str
+    seen: Mapping[str, str]
     take: Callable[[discord.Message], Awaitable[None]]
 
     async def read(self, shard: int | None) -> None:
         """Reads the channels of one shard, or all of them."""
-        seen = await self.places.last_seen(self.account)
-        newest = sorted(seen.items(), key=lambda item: int(item[1]), reverse=True)
+        newest = sorted(self.seen.items(), key=lambda item: int(item[1]), reverse=True)
         for channel_id, message_id in newest[:_CHANNELS]:
             if shard is None or shard == self._shard_of(int(channel_id)):
                 await self._read(channel_id, int(message_id))
@@ -45,7 +49,8 @@ class Missed:
         try:
             channel = self.client.get_channel(int(channel_id)) or await self.client.fetch_channel(int(channel_id))
             if isinstance(channel, discord.abc.Messageable):
-                async for message in channel.history(after=_after(message_id), limit=_MESSAGES, oldest_first=True):
+                history = channel.history(after=_after(message_id), limit=_MESSAGES, oldest_first=False)
+                for message in reversed([message async for message in history]):
                     await self.take(message)
         except _GONE:
             await self.places.forget(self.account, channel_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -49,6 +49,7 @@ class Platform:
         self._bot, self._tasks = bot, tasks
         self.client: discord.Client | None = None
         self.ready = asyncio.Event()
+        self._seen: Mapping[str, str] = {}
         self.answers = Answers(
             bot=bot,
             outboxes=outboxes,
@@ -68,7 +69,7 @@ class Platform:
         """Makes a client the one that serves; returns its commands."""
         self.client = self.answers.calls.client = client
         heard = self.listener.on_message, self.listener.on_raw_message_delete
-        for listener in (self.setup_hook, self.on_ready, self.on_shard_ready, *heard):
+        for listener in (self.setup_hook, self.on_connect, self.on_ready, self.on_shard_ready, *heard):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)
@@ -81,6 +82,10 @@ class Platform:
             self.listener.me = self.client.user
             self.answers.account = f"discord:{self.client.user.id}"
 
+    async def on_connect(self) -> None:
+        """A new session, some seconds before it is ready; what comes live from here on moves the marks."""
+        self._seen = await self.desk.places.last_seen(self.answers.account)
+
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
         if not isinstance(self.client, discord.AutoShardedClient):
@@ -90,8 +95,8 @@ class Platform:
         """The same for one of several connections."""
         self.ready.set()
         if self.client is not None:
-            missed = Missed(self.client, self.desk.places, self.answers.account, self.listener.on_message)
-            await missed.read(shard)
+            places, account = self.desk.places, self.answers.account
+            await Missed(self.client, places, account, self._seen, self.listener.on_message).read(shard)
 
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled."""

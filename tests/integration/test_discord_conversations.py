@@ -351,6 +351,42 @@ async def test_what_was_written_while_it_was_down_is_answered_once(tmp_path: Pat
             assert (await p.answer())["content"].startswith("after")
 
 
+async def test_a_message_right_after_the_start_does_not_hide_what_was_missed(tmp_path: Path) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        discord.clock_s += 600
+        sessions = len(discord.identified)
+
+        async def speak_at_once() -> None:
+            await discord.until(lambda: len(discord.identified) > sessions)
+            await discord.person("Bob").says(up.room, "@bot live")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(speak_at_once())
+            async with party(tmp_path, discord=discord, storage=up.storage) as p:
+                await discord.until(lambda: len(p.answers()) == 3 and all(map(is_complete, p.answers())))
+                assert {answer["content"].splitlines()[0] for answer in p.answers()[1:]} == {"live", "meanwhile"}
+
+
+async def test_what_was_missed_is_found_behind_what_others_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.missed._MESSAGES", 10)
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+            for _ in range(20):
+                await up.ann.says(up.room, "to somebody else")
+        await up.ann.says(up.room, "@bot meanwhile")
+        async with party(tmp_path, discord=discord, storage=up.storage) as p:
+            await discord.until(lambda: len(p.answers()) == 2)
+            assert (await p.answer())["content"].startswith("meanwhile")
+
+
 async def test_what_was_written_long_after_a_missed_question_is_another_matter(tmp_path: Path) -> None:
     async with DiscordServer().serving() as discord:
         async with party(tmp_path, discord=discord) as up:
