@@ -21,7 +21,7 @@ from bots import wording
 from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
-from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent
+from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent, Started
 from bots.ports import Received, Storage
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,10 @@ class Answers:
             self._writing[message_id] = event
 
         parts = self.calls, event.channel, bound, self.echoes, told
-        channel = InteractionChannel(*parts, token=event.token) if event.token else DiscordChannel(*parts)
+        channel = DiscordChannel(*parts)
+        if event.token:
+            channel = InteractionChannel(*parts, token=event.token)
+            events = _telling(channel, events)
         # What only the asker sees goes by the interaction's own limits and waits for nothing that others wait for.
         private = event.token is not None and event.token.deferred == "private"
         chat = f"{event.chat}/{event.id}" if private else event.chat
@@ -240,6 +243,17 @@ class Answers:
             await self.calls("POST", "/channels/{channel_id}/messages", channel_id=event.channel, body=body)
         except ChannelError as error:
             log.info("event %s: no ping: %s", event.id, error)
+
+
+async def _telling(
+    channel: InteractionChannel, events: AsyncGenerator[ReplyEvent, None]
+) -> AsyncGenerator[ReplyEvent, None]:
+    """Tells the channel of messages that the answer has from earlier."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Started) and event.message_ids:
+                channel.goes_on()
+            yield event
 
 
 def _says_something(text: str) -> bool:

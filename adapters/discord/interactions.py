@@ -52,21 +52,27 @@ class InteractionChannel(DiscordChannel):
         self._deferred = token.deferred
         self._waits = token.deferred != "pressed"
         """The acknowledgement shows "is thinking" until it is filled."""
+        self._fills = self._waits
         self._by_token: set[str] = set()
         """Messages that only the token may edit."""
+
+    def goes_on(self) -> None:
+        """The answer has messages already; an earlier process may have made one of the acknowledgement."""
+        self._fills = False
 
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         try:
             if self._deferred != "private" and frame.private:
                 return await self._whisper(frame)
-            if self._waits:
+            if self._fills:
                 return await self._fill(frame)
             if self._deferred == "private":
                 return await self._follow_up(whispered(frame))
         except (Expired, MessageGone) as error:
             if self._deferred == "private":
                 raise Forbidden("what was for the asker alone came too late") from error
-            self._waits, self._deferred = False, "pressed"
+            self._waits = self._fills = False
+            self._deferred = "pressed"
         try:
             return await super().send(frame, reply_to=reply_to, nonce=nonce)
         except Forbidden:
@@ -88,7 +94,7 @@ class InteractionChannel(DiscordChannel):
 
     async def _fill(self, frame: Frame) -> str:
         made = await self._by_webhook("PATCH", _ORIGINAL, body=body(frame))
-        self._waits = False
+        self._waits = self._fills = False
         message_id = str(made["id"])
         if self._deferred == "private":
             self._by_token.add(message_id)
@@ -97,10 +103,10 @@ class InteractionChannel(DiscordChannel):
 
     async def _whisper(self, frame: Frame) -> str:
         """The first follow-up takes the place of what is waiting and is as public as that, so it is removed first."""
-        if self._waits:
+        if self._fills:
             with suppress(MessageGone):
                 await self._by_webhook("DELETE", _ORIGINAL)
-            self._waits = False
+            self._waits = self._fills = False
         return await self._follow_up(whispered(frame))
 
     async def _follow_up(self, what: dict[str, Any], file: tuple[str, bytes] | None = None) -> str:

@@ -41,7 +41,7 @@ async def test_answers_go_on_in_their_own_messages(tmp_path: Path) -> None:
             await operator.ready(process)
             await ann.says(room, "@bot slow")
             await bob.says(direct, "slow")
-            used = await cem.calls(other, "ask", prompt="slow")
+            used = await cem.calls(other, "ask", prompt="epic")
             begun = await discord.until(growing)
             # Dan's answer is sent, and nobody lives to hear of it.
             discord.responds.clear()
@@ -55,12 +55,14 @@ async def test_answers_go_on_in_their_own_messages(tmp_path: Path) -> None:
         async with operator.running() as process:
             await operator.ready(process)
             await discord.until(lambda: all(map(is_complete, begun)))
-            assert [words_of(message) for message in begun] == [WORDS] * 4
+            epic = await discord.until(lambda: only(discord, other, 2) and answers(discord, other))
+            assert sum(map(words_of, epic)) == 450
+            assert [words_of(message) for message in begun if message is not epic[0]] == [WORDS] * 3
             missed = await discord.until(lambda: only(discord, room, 2))
             assert missed["content"].startswith("The moon pulls.")
             await bob.says(direct, "tide")
             await discord.until(lambda: only(discord, direct, 2))
-        assert [len(answers(discord, each)) for each in (room, direct, other, fourth)] == [2, 2, 1, 1]
+        assert [len(answers(discord, each)) for each in (room, direct, other, fourth)] == [2, 2, 2, 1]
         assert used.private == []
         assert "Traceback" not in operator.log.read_text()
 
