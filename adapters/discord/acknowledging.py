@@ -21,6 +21,9 @@ from config.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
 
+_ATTEMPTS = 3
+_ACKNOWLEDGED_ALREADY = 40060
+
 
 @dataclass(kw_only=True)
 class Desk:
@@ -75,16 +78,26 @@ class Desk:
 
 async def acknowledge(interaction: discord.Interaction, deferred: Deferred) -> None:
     """Whatever comes back, the answer goes on; without an acknowledgement it becomes the bot's own message."""
-    try:
-        if deferred == "pressed":
-            await interaction.response.defer()
-        else:
-            await interaction.response.defer(ephemeral=deferred == "private", thinking=True)
-    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-        log.warning("interaction %s could not be acknowledged: %s", interaction.id, type(error).__name__)
-    except (LookupError, TypeError):
-        # It was acknowledged; the library wants to read more in the reply than every server writes.
-        log.debug("interaction %s: a bare acknowledgement", interaction.id)
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await _defer(interaction, deferred)
+        except (aiohttp.ClientError, OSError) as error:
+            # A kept connection that the other side has closed looks like this, and the person waits three seconds.
+            log.warning("interaction %s: acknowledgement %d: %s", interaction.id, attempt + 1, type(error).__name__)
+        except discord.HTTPException as error:
+            if attempt == 0 or error.code != _ACKNOWLEDGED_ALREADY:
+                log.warning("interaction %s could not be acknowledged: %s", interaction.id, type(error).__name__)
+            return
+        except (LookupError, TypeError):
+            # It was acknowledged; the library wants to read more in the reply than every server writes.
+            return log.debug("interaction %s: a bare acknowledgement", interaction.id)
+
+
+async def _defer(interaction: discord.Interaction, deferred: Deferred) -> None:
+    if deferred == "pressed":
+        await interaction.response.defer()
+    else:
+        await interaction.response.defer(ephemeral=deferred == "private", thinking=True)
 
 
 async def say(interaction: discord.Interaction, sentence: str) -> None:

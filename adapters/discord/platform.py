@@ -199,3 +199,7 @@ async def sync_commands(
             raise no_token() from None
         except (discord.DiscordException, OSError) as error:
             raise Unavailable(f"the commands did not reach Discord: {error}") from None
+        except (LookupError, TypeError) as error:
+            # The library reads JSON only under that very content type, and falls over everything else.
+            said = 'did not answer as Discord does, with "Content-Type: application/json" and every field'
+            raise Unavailable(f"the server at {platform.answers.api} {said}: {error!r}") from None

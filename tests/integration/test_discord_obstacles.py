@@ -100,3 +100,11 @@ async def test_a_question_to_a_channel_that_it_may_not_write_in_is_no_loss_later
         await p.ann.says(p.room, "@bot again")
         assert (await p.answer())["content"].startswith("again")
         assert [message["content"].splitlines()[0] for message in p.answers()] == ["by command", "again"]
+
+
+async def test_an_acknowledgement_that_was_lost_is_sent_again(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        p.discord.lost_acknowledgements = 2
+        used = await p.ann.calls(p.room, "settings temperature", value=0.3)
+        await p.discord.until(lambda: used.private)
+        assert "0.3" in used.private[0]["content"]

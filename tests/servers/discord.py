@@ -66,6 +66,8 @@ class DiscordServer(Gateway):
         self.responds = asyncio.Event()
         """While it is not set, message calls are applied and nobody hears of it."""
         self.responds.set()
+        self.lost_acknowledgements = 0
+        """So many more connections break before the acknowledgement that comes over them is read."""
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
@@ -200,6 +202,10 @@ class DiscordServer(Gateway):
         by_token = "/interactions/" in call.path or "/webhooks/" in call.path
         if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
             raise Refusal(401, 0, "401: Unauthorized")
+        if call.path.endswith("/callback") and self.lost_acknowledgements and request.transport:
+            self.lost_acknowledgements -= 1
+            request.transport.close()
+            return web.Response()
         is_message = "/messages" in call.path and call.method in ("POST", "PATCH")
         if is_message and (penalty := self._penalty(call)):
             return penalty
