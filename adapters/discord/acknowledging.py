@@ -80,17 +80,18 @@ async def acknowledge(interaction: discord.Interaction, deferred: Deferred) -> N
     """Whatever comes back, the answer goes on; without an acknowledgement it becomes the bot's own message."""
     for attempt in range(_ATTEMPTS):
         try:
-            return await _defer(interaction, deferred)
+            await _defer(interaction, deferred)
         except (aiohttp.ClientError, OSError) as error:
             # A kept connection that the other side has closed looks like this, and the person waits three seconds.
             log.warning("interaction %s: acknowledgement %d: %s", interaction.id, attempt + 1, type(error).__name__)
+            continue
         except discord.HTTPException as error:
             if attempt == 0 or error.code != _ACKNOWLEDGED_ALREADY:
                 log.warning("interaction %s could not be acknowledged: %s", interaction.id, type(error).__name__)
-            return
         except (LookupError, TypeError):
             # It was acknowledged; the library wants to read more in the reply than every server writes.
-            return log.debug("interaction %s: a bare acknowledgement", interaction.id)
+            log.debug("interaction %s: a bare acknowledgement", interaction.id)
+        return
 
 
 async def _defer(interaction: discord.Interaction, deferred: Deferred) -> None:
