@@ -57,6 +57,10 @@ class Listener:
     async def on_raw_message_delete(self, deleted: discord.RawMessageDeleteEvent) -> None:
         await self.answers.gone(str(deleted.message_id))
 
+    async def on_raw_bulk_message_delete(self, deleted: discord.RawBulkMessageDeleteEvent) -> None:
+        for message_id in deleted.message_ids:
+            await self.answers.gone(str(message_id))
+
     async def _is_for_us(self, message: discord.Message, me: discord.ClientUser) -> bool:
         here = reading.where(message)
         if not is_allowed(self.settings, here):

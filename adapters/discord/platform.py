@@ -68,8 +68,9 @@ class Platform:
     def equip(self, client: discord.Client) -> Tree:
         """Makes a client the one that serves; returns its commands."""
         self.client = self.answers.calls.client = client
-        heard = self.listener.on_message, self.listener.on_raw_message_delete
-        for listener in (self.setup_hook, self.on_connect, self.on_ready, self.on_shard_ready, *heard):
+        heard = self.listener
+        messages = heard.on_message, heard.on_raw_message_delete, heard.on_raw_bulk_message_delete
+        for listener in (self.setup_hook, self.on_connect, self.on_ready, self.on_shard_ready, *messages):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)

@@ -266,6 +266,16 @@ async def test_a_deleted_question_frees_the_slot(tmp_path: Path) -> None:
         assert "stopped" in (await p.answer())["content"]
 
 
+async def test_a_question_that_was_purged_with_others_frees_the_slot(tmp_path: Path) -> None:
+    async with party(tmp_path, slots=1) as p:
+        await p.ann.says(p.room, "@bot slow")
+        await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
+        await p.discord.purge(p.room)
+        other = p.discord.room("other")
+        await p.ann.says(other, "@bot hello")
+        assert (await p.answer(other))["content"].startswith("hello")
+
+
 async def test_thinking_is_shown_folded_or_on_request(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         await p.ann.says(p.room, "@bot sum")

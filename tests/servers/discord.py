@@ -148,6 +148,12 @@ class DiscordServer(Gateway):
         gone = {"id": message_id, "channel_id": room.id} | ({"guild_id": room.guild} if room.guild else {})
         await self.dispatch("MESSAGE_DELETE", gone)
 
+    async def purge(self, room: Room) -> None:
+        """Deletes all messages at once, as moderators do."""
+        gone = {"ids": [message["id"] for message in room.messages], "channel_id": room.id, "guild_id": room.guild}
+        room.messages = []
+        await self.dispatch("MESSAGE_DELETE_BULK", gone)
+
     async def invite(self, thread: Room) -> None:
         """Adds the bot to a thread."""
         member = {"id": thread.id, "user_id": self.bot["id"], "join_timestamp": now(), "flags": 0}
