@@ -269,9 +269,10 @@ class Person:
 
     def edits(self, message: Message, text: str, chat: Chat | None = None) -> None:
         chat = chat or self.private
-        message.content["text"] = text
+        is_caption = "photo" in message.content
+        message.content["caption" if is_caption else "text"] = text
         message.content.pop("entities", None)
-        if entities := _client_entities(text):
+        if (entities := _client_entities(text)) and not is_caption:
             message.content["entities"] = entities
         view = self.server.world.view(chat, message) | {"edit_date": int(time.time()), "from": self.user}
         self.server.happen(edited_message=view)
