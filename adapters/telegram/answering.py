@@ -21,7 +21,7 @@ from bots.messages import Action, Incoming, Notice, ReplyEvent
 
 log = logging.getLogger(__name__)
 
-Events = AsyncGenerator[ReplyEvent, None]
+Stream = AsyncGenerator[ReplyEvent, None]
 _STOPS_WITHIN_S = 10.0
 
 
@@ -57,8 +57,10 @@ class Answering:
             else:
                 await self._deliver(asked, first, events)
 
-    async def _changed(self, event_id: str, asked: Asked) -> Events | None:
+    async def _changed(self, event_id: str, asked: Asked) -> Stream | None:
         """The answer to a question that was put differently; None where it was not, or is not the newest any more."""
+        if asked.album:  # its other pictures are not in the edit
+            return None
         if await self._questions.is_begun(asked, event_id):
             return await self._events(event_id, asked)
         old = await self._questions.answer_changed_by(asked)
@@ -68,11 +70,11 @@ class Answering:
         events = await self._events(event_id, asked, instead_of=old)
         return events if place is None else self._questions.in_place(events, asked.destination.chat, place)
 
-    async def _events(self, event_id: str, asked: Asked, instead_of: str | None = None) -> Events:
+    async def _events(self, event_id: str, asked: Asked, instead_of: str | None = None) -> Stream:
         """Raises PictureLost."""
         return self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=instead_of))
 
-    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Events) -> None:
+    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> None:
         with self._questions.answering(asked, first):
             await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
 

@@ -71,6 +71,22 @@ async def test_killed_while_three_answers_grow_each_comes_once(tmp_path: Path, d
         assert len(set(server.world.confirmed)) == 4
 
 
+async def test_killed_between_the_two_words_of_a_move_the_conversation_goes_on(tmp_path: Path) -> None:
+    script(tmp_path, *SCRIPT)
+    async with telegram() as server:
+        ann, group = server.person(), server.small_group()
+        async with partyline(tmp_path, server) as process:
+            await answer_to(ann.says("@party_bot fibonacci", group), group)
+            supergroup = server.upgrade(group)
+            server.tell_upgrade(group, supergroup, new=False)
+            await until(lambda: not server.world.updates)
+            process.kill()
+        async with partyline(tmp_path, server):
+            server.tell_upgrade(group, supergroup, old=False)
+            answer = await answer_to(ann.says("/regenerate@party_bot", supergroup), supergroup)
+    assert answer.entities("pre")
+
+
 async def test_what_was_set_is_there_after_a_restart_and_a_picture_is_described(tmp_path: Path) -> None:
     script(tmp_path, *SCRIPT)
     async with telegram() as server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from tests.servers.telegram_world import ME, ApiError, Chat, Faults, Message, Rules, World
+from tests.servers.telegram_people import Person
+from tests.servers.telegram_world import ME, ApiError, Chat, Faults, Rules, World
 
 TOKEN = "4711:AAE-secret-of-the-tests"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
@@ -233,66 +233,6 @@ class TelegramServer:
         return web.Response(body=self.world.files[name])
 
 
-class Person:
-    """Somebody who writes to the bot and reads what it says."""
-
-    def __init__(self, server: TelegramServer, user: dict[str, Any]) -> None:
-        self.server, self.user = server, user
-        self.private = server.world.chats.setdefault(user["id"], Chat(user["id"], "private", user["first_name"]))
-
-    def says(self, text: str = "", chat: Chat | None = None, **fields: Any) -> Message:
-        """Sends a message with the entities that a client adds for commands and mentions."""
-        chat = chat or self.private
-        content: dict[str, Any] = dict(fields)
-        if text:
-            content["caption" if "photo" in fields or "document" in fields else "text"] = text
-            if entities := _client_entities(text):
-                content["caption_entities" if "caption" in content else "entities"] = entities
-        if isinstance(replied := content.pop("reply_to", None), Message):
-            content["reply_to_message"] = self.server.world.view(chat, replied)
-        message = Message(self.server.world.next_message_id(chat), self.user, content)
-        chat.messages.append(message)
-        kind = "channel_post" if chat.type == "channel" else "message"
-        self.server.happen(**{kind: self.server.world.view(chat, message)})
-        return message
-
-    def says_as(self, chat: Chat, text: str, **fields: Any) -> Message:
-        """What an anonymous admin says in the name of the group."""
-        hidden = Person(self.server, {"id": 1087968824, "is_bot": True, "first_name": "Group"})
-        return hidden.says(text, chat, sender_chat=chat.view(), **fields)
-
-    def shows(self, picture: bytes, caption: str = "", chat: Chat | None = None, **fields: Any) -> Message:
-        file_id = fields.pop("file_id", f"photo{len(self.server.world.files)}")
-        self.server.world.files[file_id] = picture
-        size = {"file_id": file_id, "file_unique_id": file_id, "width": 90, "height": 90, "file_size": len(picture)}
-        return self.says(caption, chat, photo=[size], **fields)
-
-    def edits(self, message: Message, text: str, chat: Chat | None = None) -> None:
-        chat = chat or self.private
-        message.content["text"] = text
-        message.content.pop("entities", None)
-        if entities := _client_entities(text):
-            message.content["entities"] = entities
-        view = self.server.world.view(chat, message) | {"edit_date": int(time.time()), "from": self.user}
-        self.server.happen(edited_message=view)
-
-    def presses(self, message: Message, label: str, chat: Chat | None = None, data: str | None = None) -> str:
-        """Presses the button (or sends made-up data, as a modified client can); returns the query's id."""
-        chat = chat or self.private
-        query_id = f"q{len(self.server.world.toasts)}-{next(self.server.query_numbers)}"
-        self.server.world.queries.add(query_id)
-        self.server.happen(
-            callback_query={
-                "id": query_id,
-                "from": self.user,
-                "chat_instance": "c",
-                "message": self.server.world.view(chat, message),
-                "data": message.buttons[label] if data is None else data,
-            }
-        )
-        return query_id
-
-
 async def until(look: Callable[[], T | bool | None]) -> T:
     """What `look` sees, as soon as it sees something."""
     while True:
@@ -329,17 +269,6 @@ def _break(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
     raise asyncio.CancelledError
-
-
-def _client_entities(text: str) -> list[dict[str, Any]]:
-    entities: list[dict[str, Any]] = []
-    word = text.split(maxsplit=1)[0]
-    if word.startswith("/"):
-        entities.append({"type": "bot_command", "offset": 0, "length": len(word)})
-    for mention in [] if word.startswith("/") else re.finditer(r"@\w+", text):
-        start = len(text[: mention.start()].encode("utf-16-le")) // 2
-        entities.append({"type": "mention", "offset": start, "length": len(mention[0])})
-    return entities
 
 
 async def _arguments(request: web.Request) -> tuple[dict[str, Any], tuple[str, bytes] | None]:

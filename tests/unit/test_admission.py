@@ -49,6 +49,13 @@ def test_lists_name_people_and_chats(person: str, chat: str, is_in: bool) -> Non
             Admission(access).check(message(person=person, chat=chat), 0.0)
 
 
+def test_a_chat_is_let_in_under_any_of_its_names() -> None:
+    access = Access(allowed_chats=["telegram:-1001"], strangers="refuse")
+    moved = replace(message(chat="telegram:9:-5"), places=("telegram:-1001",))
+    assert access.is_stranger(message(chat="telegram:9:-5"))
+    assert not access.is_stranger(moved)
+
+
 def test_strangers_can_be_met_with_silence() -> None:
     with pytest.raises(Unheard):
         Admission(Access(strangers="ignore")).check(message(), 0.0)

@@ -59,6 +59,15 @@ def test_destinations() -> None:
     assert [Destination(9, 5).is_private, Destination(9, -5).is_private] == [True, False]
 
 
+def test_names_of_messages_in_a_group_that_moved() -> None:
+    group, supergroup = Destination(9, -5), Destination(9, -1001, None, -5)
+    assert group.chat == supergroup.chat == "telegram:9:-5"
+    assert (group.name_of(7), supergroup.name_of(7)) == ("7", "-1001/7")
+    assert (group.number_of("7"), supergroup.number_of("-1001/7")) == (7, 7)
+    assert group.number_of("-1001/7") is supergroup.number_of("7") is supergroup.number_of("draft:7") is None
+    assert (group.places, supergroup.places) == ((), ("telegram:-1001",))
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
