@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bots import conversations, ledger, prompt
@@ -12,8 +12,6 @@ from bots.preferences import Profile
 from inference.api import Inference, Message, ModelInfo, Sampling
 
 _SEEDS = 2**32 - 1
-
-Count = Callable[[Sequence[Message]], Awaitable[int]]
 
 
 def sampling(profile: Profile, *, anew: bool) -> Sampling:
@@ -52,7 +50,7 @@ async def messages(
     return await conversations.fitting([*earlier, question], room, inference.count_tokens)
 
 
-async def remaining(asked: ledger.Asked, text: str, thinking: str, count: Count) -> Sampling:
+async def remaining(asked: ledger.Asked, text: str, thinking: str, count: conversations.Count) -> Sampling:
     """What is left of the budgets; at least a token, because the text did not end by itself."""
     before, budget = asked.sampling, asked.sampling.thinking_budget
     said = await _tokens(text[asked.before :], count)
@@ -64,7 +62,7 @@ async def remaining(asked: ledger.Asked, text: str, thinking: str, count: Count)
     )
 
 
-async def _tokens(text: str, count: Count) -> int:
+async def _tokens(text: str, count: conversations.Count) -> int:
     """The tokens of a text by itself, without those of the template."""
     if not text:
         return 0

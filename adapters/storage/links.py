@@ -20,7 +20,7 @@ _LINKING = 7_827_341_190_458
 _OF = bindparam("of", type_=AnyText)
 PROFILE: ColumnElement[str] = func.coalesce(select(links.c.profile).where(links.c.person == _OF).scalar_subquery(), _OF)
 """The id under which the settings of the person "of" are."""
-_PEOPLE = select(links.c.person, links.c.profile).where(links.c.profile == PROFILE).order_by(links.c.person)
+_PEOPLE = select(links.c.person, links.c.profile).where(links.c.profile == PROFILE)
 
 
 def settled_profile(connection: Connection, person: str) -> str:
@@ -104,9 +104,12 @@ def _copy_settings(connection: Connection, source: str, target: str) -> None:
 
 def people_of(connection: Connection, person: str) -> list[str]:
     """Everybody of this person's profile, the one that it is named after first."""
-    found = connection.execute(_PEOPLE, {"of": person}).all()
-    everybody = sorted(found, key=lambda row: row.person != row.profile)
-    return [row.person for row in everybody] or [person]
+    return in_order(person, [(row.person, row.profile) for row in connection.execute(_PEOPLE, {"of": person})])
+
+
+def in_order(person: str, linked: Sequence[tuple[str, str]]) -> list[str]:
+    """Everybody of (person, profile), the one that the profile is named after first."""
+    return [each for each, _ in sorted(linked, key=lambda row: (row[0] != row[1], row[0]))] or [person]
 
 
 def _take_turns(connection: Connection) -> None:

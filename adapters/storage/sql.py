@@ -26,9 +26,9 @@ from sqlalchemy import (
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
-from adapters.storage.links import PROFILE, SqlLinks, people_of, settled_profile
+from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
 from adapters.storage.personal import SqlPersonalData
-from adapters.storage.tables import deliveries, heads, inbox, preferences, processes, replies, turns
+from adapters.storage.tables import deliveries, heads, inbox, links, preferences, processes, replies, turns
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage
@@ -38,6 +38,13 @@ _FIELDS = tuple(field.name for field in fields(Turn))
 _TURN = tuple(turns.c[name] for name in _FIELDS)
 _REPLY = tuple(field.name for field in fields(Reply))
 _SETTINGS = select(preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE)
+_KNOWN = union_all(
+    select(literal(1).label("linked"), links.c.person.label("name"), links.c.profile.label("value")).where(
+        links.c.profile == PROFILE
+    ),
+    select(literal(0), preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE),
+)
+"""Who is linked to a person, and their settings: one round trip."""
 _RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
 
 
@@ -186,7 +193,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def known(self, person: str, places: Sequence[str] = ()) -> Known:
         def read(connection: Connection) -> Known:
             bounds = [_settings(connection, place) for place in places]
-            return Known(people_of(connection, person), _settings(connection, person), bounds)
+            rows = connection.execute(_KNOWN, {"of": person}).all()
+            linked = [(row.name, row.value) for row in rows if row.linked]
+            return Known(in_order(person, linked), {row.name: row.value for row in rows if not row.linked}, bounds)
 
         return await self._database.read(read)
 
