@@ -42,6 +42,7 @@ def direct(people: int) -> float:
     params.model.path = str(demo_model())
     params.n_ctx, params.n_parallel = people * CONTEXT, people
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
+    params.verbosity = -1
     server = xllamacpp.Server(params)
     times: list[float] = []
 

@@ -121,6 +121,10 @@ def _bars(say: Callable[[int], None]) -> type[Any]:
     """A class of progress bars for the hub's library that draws nothing and tells the bytes that have arrived."""
 
     class Bar(tqdm):  # type: ignore[misc]
+        # No thread that watches over bars.
+        monitor_interval = 0
+        arrived = 0
+
         def __init__(self, *args: Any, **options: Any) -> None:
             # A bar that is switched off does not count.
             super().__init__(*args, **options | {"disable": False, "file": io.StringIO(), "leave": False})
@@ -135,8 +139,6 @@ def _bars(say: Callable[[int], None]) -> type[Any]:
                 Bar.arrived = max(Bar.arrived, int(self.n))
                 say(Bar.arrived)
             return drawn
-
-        arrived = 0
 
     return Bar
 
