@@ -89,11 +89,11 @@ class InferenceSettings(_Section):
 class LimitSettings(_Section):
     """What people may choose, and what they get when they choose nothing."""
 
-    max_tokens: int = Field(500, ge=10, le=4096, description="the most that a person may set")
+    max_tokens: int = Field(500, ge=10, le=32_768, description="the most that a person may set")
     thinking_budget: int = Field(1024, ge=0, le=131_072, description="tokens of reasoning before an answer")
     default_temperature: Share = Field(0.7, description="0.1 to 1.0")
     default_top_p: Share = Field(0.9, description="0.1 to 1.0")
-    default_max_tokens: int = Field(500, ge=10, le=4096, description="tokens of an answer")
+    default_max_tokens: int = Field(500, ge=10, le=32_768, description="tokens of an answer")
 
 
 class QuotaSettings(_Section):
