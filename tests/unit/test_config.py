@@ -60,7 +60,7 @@ def test_example_env_is_all_known() -> None:
     ("environ", "words"),
     [
         ({"PARTYLINE_WEB__PORT": "99999"}, ["web.port", "0 to 65535"]),
-        ({"PARTYLINE_LIMITS__MAX_TOKENS": "5"}, ["limits.max_tokens", "10 to 4096"]),
+        ({"PARTYLINE_LIMITS__MAX_TOKENS": "5"}, ["limits.max_tokens", "10 to 32768"]),
         ({"PARTYLINE_LIMITS__DEFAULT_TEMPERATURE": "nan"}, ["limits.default_temperature", "0.1 to 1.0"]),
         ({"PARTYLINE_LOG_LEVEL": "loud"}, ["log_level", "debug, info, warning, error"]),
         ({"PARTYLINE_WEB__ENABLED": "perhaps"}, ["web.enabled", "true, false"]),
