@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
     bindparam,
@@ -239,13 +240,8 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def branch(self, turn_id: str, limit: int) -> Sequence[Turn]:
         if limit < 1:
             return []
-        line = (select(turns.c.id, turns.c.parent_id, literal(1).label("age")).where(turns.c.id == turn_id)).cte(
-            "line", recursive=True
-        )
-        older = select(turns.c.id, turns.c.parent_id, line.c.age + 1)
-        line = line.union_all(older.join(line, turns.c.id == line.c.parent_id).where(line.c.age < limit))
-        query = select(*_TURN).join(line, turns.c.id == line.c.id).order_by(line.c.age.desc())
-        return await self._database.read(lambda connection: [_turn(row) for row in connection.execute(query).all()])
+        of = {"of": turn_id, "most": limit}
+        return await self._database.read(lambda connection: list(map(_turn, connection.execute(_branch(), of).all())))
 
     @lasting
     async def put_turn(self, turn: Turn) -> None:
@@ -292,6 +288,16 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         # What was asked and said is in the conversation, for as long as that is kept.
         shown = update(replies).where(*over).values(shown=True, request="", ending="{}")
         await self.behind.soon(lambda connection: connection.execute(shown))
+
+
+@cache
+def _branch() -> Select[Any]:
+    """The turn "of" and its ancestors, at most so many as "most"; each row is read once."""
+    newest = turns.c.id == bindparam("of", type_=AnyText)
+    line = select(*_TURN, literal(1).label("age")).where(newest).cte("line", recursive=True)
+    older = select(*_TURN, line.c.age + 1).join(line, turns.c.id == line.c.parent_id)
+    line = line.union_all(older.where(line.c.age < bindparam("most", type_=Integer)))
+    return select(*(line.c[name] for name in _FIELDS)).order_by(line.c.age.desc())
 
 
 @cache
