@@ -28,6 +28,7 @@ from inference.engines.llamacpp import LlamaOptions
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
+from inference.garbage import made_to_last
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import captioner_for, engine_for
 from inference.remote import PREFIX, RemoteInference
@@ -80,35 +81,42 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
         Unavailable, StorageError, OSError: the model, the database or the port.
     """
     _check_platforms(settings)
+    async with AsyncExitStack() as stack:
+        with made_to_last():
+            lines = await _started(settings, stack)
+        yield lines
+
+
+async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
+    """Starts the program's parts, each to be left with the stack; a line about each platform."""
     from adapters.delivery.outbox import Outboxes
     from adapters.storage.database import open_database
     from adapters.storage.processes import living, new_process
     from adapters.storage.sql import SqlStorage
 
-    async with AsyncExitStack() as stack:
-        inference = _made_inference(settings)
-        stack.push_async_callback(inference.close)
-        async with asyncio.TaskGroup() as starting:
-            # The model loads in a thread while the database is opened.
-            starting.create_task(inference.start())
-            database = await stack.enter_async_context(open_database(settings.database))
-        process = await asyncio.to_thread(new_process)
-        await stack.enter_async_context(living(database, process))
-        storage = SqlStorage(database, process)
-        await stack.enter_async_context(storage.behind.running())
-        bot = _bot(inference, storage, settings)
-        outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
-        app = App(bot, inference, storage)
-        await stack.enter_async_context(sweeping(bot.account.privacy.expire))
-        lines = []
-        if settings.web.enabled:
-            lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
-        if settings.discord.token.get_secret_value():
-            lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes)))
-        if settings.telegram.token.get_secret_value():
-            lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
-        stack.push_async_callback(inference.drain, settings.inference.drain_s)
-        yield lines
+    inference = _made_inference(settings)
+    stack.push_async_callback(inference.close)
+    async with asyncio.TaskGroup() as starting:
+        # The model loads in a thread while the database is opened.
+        starting.create_task(inference.start())
+        database = await stack.enter_async_context(open_database(settings.database))
+    process = await asyncio.to_thread(new_process)
+    await stack.enter_async_context(living(database, process))
+    storage = SqlStorage(database, process)
+    await stack.enter_async_context(storage.behind.running())
+    bot = _bot(inference, storage, settings)
+    outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
+    app = App(bot, inference, storage)
+    await stack.enter_async_context(sweeping(bot.account.privacy.expire))
+    lines = []
+    if settings.web.enabled:
+        lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
+    if settings.discord.token.get_secret_value():
+        lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes)))
+    if settings.telegram.token.get_secret_value():
+        lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
+    stack.push_async_callback(inference.drain, settings.inference.drain_s)
+    return lines
 
 
 @asynccontextmanager

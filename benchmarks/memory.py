@@ -37,6 +37,7 @@ from bots.conversations import MAX_TURNS
 from bots.ledger import Asked
 from bots.ports import Received, Reply, Storage, Turn
 from inference.api import Message, Sampling
+from inference.garbage import made_to_last
 from inference.service import LocalInference
 from tests.fakes import Chat, script, scripted_inference
 from tests.integration.test_kill import free_port
@@ -246,6 +247,8 @@ async def main() -> None:
     async with place(options.postgresql) as (address, folder, path):
         async with open_database(address) as database:
             newest = await fill(database, options.messages)
+            with made_to_last():
+                pass  # as the program's start ends
             if options.only in (None, "branches"):
                 await branches(database, newest)
             if options.only in (None, "recording"):

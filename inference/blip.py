@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.api import Unavailable
+from inference.garbage import made_to_last
 
 MAX_NEW_TOKENS = 40
 # BLIP was trained with 40 text positions; a longer prompt leaves no room for the caption.
@@ -66,6 +67,7 @@ class Blip:
         return [text.strip() for text in self.processor.batch_decode(rows, skip_special_tokens=True)]
 
 
+@made_to_last()
 def load(reference: str, device: str = "auto") -> Blip:
     """Loads a folder or a hub id.
 

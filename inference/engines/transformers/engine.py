@@ -16,6 +16,7 @@ from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.stops import Stops
 from inference.engines.transformers.prompts import Prompt
 from inference.engines.transformers.text import Detokenizer
+from inference.garbage import made_to_last
 
 if TYPE_CHECKING:
     from inference.engines.transformers.loading import Loaded
@@ -167,6 +168,7 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
             return
 
 
+@made_to_last()
 def _load(reference: str, options: TransformersOptions, say: Callable[[str], None]) -> Loaded:
     from inference.engines.transformers.loading import load
 
