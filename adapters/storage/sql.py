@@ -137,8 +137,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         def write(connection: Connection) -> None:
             if not self._put_reply(connection, reply):
                 raise StorageError(f"Event {reply.event_id} of {reply.chat} is another process's now.")
-            for turn in turns:
-                _put_turn(connection, turn)
+            _put_turns(connection, *turns)
             upsert(connection, heads, {"chat": reply.chat, "person": reply.person, "turn_id": head})
 
         await self._database.write(write)
@@ -152,7 +151,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
         def write(connection: Connection) -> None:
             if self._put_reply(connection, reply) and answer is not None:
-                _put_turn(connection, answer)
+                _put_turns(connection, answer)
 
         await self.behind.soon(write)
 
@@ -245,7 +244,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def put_turn(self, turn: Turn) -> None:
-        await self._database.write(lambda connection: _put_turn(connection, turn))
+        await self._database.write(lambda connection: _put_turns(connection, turn))
 
     @lasting
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
@@ -326,8 +325,8 @@ def _all_received(connection: Connection, query: Select[Any]) -> list[Received]:
     return [Received(**row._mapping) for row in connection.execute(query.order_by(inbox.c.position))]
 
 
-def _put_turn(connection: Connection, turn: Turn) -> None:
-    upsert(connection, turns, _row(turn))
+def _put_turns(connection: Connection, *kept: Turn) -> None:
+    upsert(connection, turns, *map(_row, kept))
 
 
 def _row(kept: Received | Reply | Turn) -> dict[str, Any]:
