@@ -18,7 +18,7 @@ demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:80
 	@$(BIN)/partyline demo --port $(PORT)
 
 test: check browser $(VENV)/commonmark.json  ## every check and every test
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --reruns 1 -r sR
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --reruns 1 -r sR
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/ruff check --quiet .
@@ -27,7 +27,7 @@ check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
 soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long
-	@SOAK=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 7200
+	@SOAK=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --timeout 7200
 
 bench: $(VENV)/.test  ## the measured comparisons
 	@$(BIN)/python -m benchmarks

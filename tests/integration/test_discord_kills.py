@@ -20,7 +20,7 @@ from tests.servers.discord_people import Person
 from tests.servers.discord_world import Room
 
 SOAK = bool(os.environ.get("SOAK"))
-KILLS = 100 if SOAK else 3
+KILLS = 50 if SOAK else 2
 
 
 @dataclass
