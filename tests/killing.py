@@ -111,18 +111,20 @@ class Program:
         assert b"ready" in line, (self._folder / "log").read_text()
 
 
-async def kill_at_random(program: Program, kills: int, dice: random.Random) -> None:
-    """Starts and kills the program; every tenth time also before it is ready."""
+async def kill_at_random(program: Program, kills: int, dice: random.Random, longest_s: float) -> None:
+    """Starts and kills the program; every tenth time also before it is ready. It lives for `longest_s` at most."""
     for number in range(kills):
         async with program.running(ready=number % 10 != 9):
-            await asyncio.sleep(dice.uniform(0.0, 1.2))
+            await asyncio.sleep(dice.uniform(0.0, longest_s))
 
 
-async def survives(wire: Wire, program: Program, database: str, kills: int, dice: random.Random) -> None:
+async def survives(
+    wire: Wire, program: Program, database: str, kills: int, dice: random.Random, longest_s: float = 1.2
+) -> None:
     """Everybody is answered, though the program is killed so many times meanwhile."""
     async with asyncio.TaskGroup() as group:
         people = group.create_task(wire.live())
-        await kill_at_random(program, kills, dice)
+        await kill_at_random(program, kills, dice, longest_s)
         wire.finish()
         async with program.running() as process:
             async with asyncio.timeout(SETTLED_WITHIN_S):
