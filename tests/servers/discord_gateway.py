@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ class Session:
                 await self.socket.send_json(self.sent[-1])
 
 
-class Gateway(World):
+class Gateway(World, ABC):
     """Connections of the bot, and what it is told over them.
 
     `shards` is how many of them it shall have; where `identify_every_s` is set, an identify that comes earlier after
@@ -55,8 +56,9 @@ class Gateway(World):
         self._identified_at = float("-inf")
 
     @property
+    @abstractmethod
     def gateway(self) -> str:
-        raise NotImplementedError
+        """Its address."""
 
     def shard_of(self, guild: str) -> int:
         """Direct messages are the first one's."""
