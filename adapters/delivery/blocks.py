@@ -7,12 +7,13 @@ inherits is dropped (the item that gave it its meaning is in an earlier message)
 from __future__ import annotations
 
 import re
-from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 
 from adapters.delivery.renderers.commonmark import DEPTH
 
+_WORDS = re.compile(r" {0,3}[^\W\d_]")
+"""Begins a line that cannot be anything but words, or a row of a table."""
 _LINE_END = re.compile(r"\r\n?|\n")
 _CONTAINER = re.compile(r" *(?:>|[-+*]|\d{1,9}[.)])")
 _MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
@@ -141,7 +142,8 @@ class Blocks:
         """Reads on: whole lines, and perhaps a last unfinished one, after which nothing more can be read."""
         position, shown = 0, []
         for end in _LINE_END.finditer(text):
-            shown.append(self._line(text[position : end.start()]) + end[0])
+            line = text[position : end.start()]
+            shown.append((line if self._is_plain(line) else self._line(line)) + end[0])
             position = end.end()
             self.cuts[self.length + position] = self._quality()
         if position < len(text):
@@ -152,7 +154,8 @@ class Blocks:
 
     def copy(self) -> Blocks:
         """What can read on without changing this one."""
-        twin = copy(self)
+        twin = Blocks.__new__(Blocks)
+        twin.__dict__.update(self.__dict__)
         twin.containers, twin.cuts = self.containers[:], self.cuts.copy()
         return twin
 
@@ -160,6 +163,17 @@ class Blocks:
         if self._after_heading:
             return Cut.NEVER
         return Cut.LINE if self.fence or self._paragraph or self._table else Cut.BLOCK
+
+    def _is_plain(self, text: str) -> bool:
+        """Reads a line of words or code outside of containers, as most lines are, in less time than `_line` takes."""
+        if self.containers or self._within_line:
+            return False
+        if self.fence:
+            return text.lstrip(" ")[:1] != self.fence.marker[0]
+        if not _WORDS.match(text):
+            return False
+        self._paragraph, self._previous, self._after_heading = not self._table, text.strip(" \t"), False
+        return True
 
     def _line(self, text: str) -> str:
         line = text.expandtabs(4) if "\t" in text else text

@@ -16,6 +16,9 @@ from adapters.delivery.boundaries import grapheme_boundary, word_boundary
 _SOURCE_FACTOR = 4
 """A chunk holds at most this many code points for each unit of its limit, however short it is after rendering."""
 
+_PIECES = 64
+"""So many are kept before they are joined."""
+
 _LAST_PART = 8
 """How much of a chunk's limit, one part in so many, is read again when it is cut."""
 
@@ -44,9 +47,11 @@ class Chunker:
     """
 
     def __init__(self, limit: Callable[[int], int], measure: Callable[[str], int]) -> None:
-        self.frozen: list[Chunk] = []
+        self._frozen: list[Chunk] = []
         self._limit_of = limit
         self._measure = measure
+        self._pieces: list[str] = []
+        """What has arrived since anybody asked: most pieces are tokens, and joining them costs more than they do."""
         self._text = ""
         """Of the live chunk, and what has arrived beyond it."""
         self._before: Blocks | None = None
@@ -58,27 +63,41 @@ class Chunker:
         """The complete lines of the live chunk, as far as they were read."""
         self._earlier: Blocks | None = None
         """The same, some way before the chunk's end: it will most likely be cut between there and here."""
-        self._limit = max(1, self._limit_of(len(self.frozen)))
+        self._limit = max(1, self._limit_of(len(self._frozen)))
         self._fits = 0
         """A place up to which the text is known to fit."""
         self._next_look = max(1, self._limit // 2)
 
     def feed(self, piece: str) -> None:
-        self._text += piece
-        if len(self._text) >= self._next_look:
-            self._look(ended=False)
+        self._pieces.append(piece)
+        if len(self._pieces) >= _PIECES:
+            self._take_pieces()
 
     def finish(self) -> None:
         """The answer ends here, for now: after another `feed` the same text gives the same chunks."""
+        self._take_pieces()
         self._look(ended=True)
+
+    @property
+    def frozen(self) -> list[Chunk]:
+        self._take_pieces()
+        return self._frozen
 
     def live(self) -> Chunk:
         """The growing chunk, within its limit: a little of the newest text may wait for the next look."""
+        self._take_pieces()
         self._read_lines(len(self._text))
         chunk = self._chunk(len(self._text))
         if self._fits < len(self._text) and self._measure(chunk.markdown) > self._limit:
             chunk = self._chunk(self._fits)
         return chunk
+
+    def _take_pieces(self) -> None:
+        if self._pieces:
+            self._text += "".join(self._pieces)
+            self._pieces.clear()
+            if len(self._text) >= self._next_look:
+                self._look(ended=False)
 
     def _look(self, *, ended: bool) -> None:
         """Cuts at every due place; between two of them there is room for two units a code point."""
@@ -106,7 +125,7 @@ class Chunker:
         """Ends the live chunk at the best place; returns the length of its source."""
         end, blocks = self._best_end()
         rest = self._text[end:]
-        self.frozen.append(_chunk_of(self._text[:end], blocks))
+        self._frozen.append(_chunk_of(self._text[:end], blocks))
         self._before, self._at_line_start = blocks, self._text[end - 1] in "\r\n"
         blocks.shown, blocks.cuts = "", {}
         self._text = rest
