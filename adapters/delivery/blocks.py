@@ -10,13 +10,12 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from adapters.delivery.renderers.commonmark import DEPTH
+from adapters.delivery.renderers.commonmark import DEPTH, MARKER
 
 _WORDS = re.compile(r" {0,3}[^\W\d_]")
 """Begins a line that cannot be anything but words, or a row of a table."""
 _LINE_END = re.compile(r"\r\n?|\n")
 _CONTAINER = re.compile(r" *(?:>|[-+*]|\d{1,9}[.)])")
-_MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
 _FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$", re.DOTALL)
 _RULE = re.compile(r"([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _UNDERLINE = re.compile(r"(?:=+|-+)$")
@@ -234,11 +233,14 @@ class Blocks:
             self._lazy = True
             return ""
         added = ""
+        goes_on = self._paragraph
         if self.fence and matched < self.fence.depth:
             added = f"{self._prefix()}{self._fence_line()}\n"
             self._close_fence()
-        elif self._paragraph and self.containers[matched].dropped and _CONTAINER.match(rest):
-            added = f"{self._prefix(matched)}\n"  # who does not see the list that ended would read its paragraph on
+            goes_on = True
+        if goes_on and self.containers[matched].dropped and _CONTAINER.match(rest):
+            # Who does not see the list that ended would read what is in it on. (After a lone \r, \n is no line's end.)
+            added += f"{self._prefix(matched)}\r\n"
         if not self.fence:
             del self.containers[matched:]
             self._paragraph, self._table, self._hollow = False, "", 0
@@ -253,7 +255,7 @@ class Blocks:
         stripped = rest.lstrip(" ")
         if not stripped or len(rest) - len(stripped) >= 4:
             return bool(stripped)
-        return not (stripped[0] == ">" or _MARKER.match(stripped) or _starts_leaf(stripped))
+        return not (stripped[0] == ">" or MARKER.match(stripped) or _starts_leaf(stripped))
 
     def _open_containers(self, line: str, position: int, skipped: int) -> int:
         """Reads markers from `position` on, in front of which `skipped` columns are not shown."""
@@ -266,7 +268,7 @@ class Blocks:
                 end = start + 1 + line.startswith(" ", start + 1)
                 self._open(Container(0))
             else:
-                marker = _MARKER.match(line, start)
+                marker = MARKER.match(line, start)
                 if not marker or _RULE.match(line, start):
                     break
                 gap = _indent(line, marker.end())
@@ -311,8 +313,10 @@ class Blocks:
         if self._lazy:
             self._previous = ""
             return _escape(stripped, indent)
-        if self._level() >= DEPTH or (indent >= 4 and not self._paragraph):
-            self._paragraph = self._paragraph or indent < 4
+        if self._level() >= DEPTH:
+            self._paragraph = True
+        elif indent >= 4 and not self._paragraph:
+            pass  # code, or the row of a table
         elif indent <= 3 and (fence := _FENCE.match(stripped)):
             return self._open_fence(fence, indent)
         elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):
@@ -336,10 +340,10 @@ class Blocks:
 
     def _open_fence(self, found: re.Match[str], indent: int) -> int | None:
         marker, info = found[1] or found[3], found[2] or found[4] or ""
-        self._table = ""
         if len(marker) > _LONGEST_FENCE:
-            self._paragraph = True
+            self._paragraph = not self._table
             return indent
+        self._table = ""
         words = info.split(maxsplit=1)
         language = words[0] if words and len(words[0]) <= _LONGEST_LANGUAGE else ""
         self._upgrade(Cut.BLOCK)
@@ -363,7 +367,7 @@ def _starts_leaf(stripped: str) -> bool:
 
 
 def _is_table(header: str, delimiters: str) -> bool:
-    if "|" not in header or "-" not in delimiters or not _DELIMITERS.match(delimiters):
+    if "|" not in header or "-" not in delimiters or not _DELIMITERS.match(delimiters) or MARKER.match(header):
         return False
     return len(header.strip("|").replace(r"\|", "").split("|")) == len(delimiters.strip("|").split("|"))
 

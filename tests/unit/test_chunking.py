@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -28,6 +29,12 @@ PIECES = [
     "👍🏽", "e\u0301", "\u0300" * 5, "שלום ", "한국어 ", "字" * 7,
     "def f(x):\n    return x\n", "x" * 40, "`" * 20 + "\n", "~" * 40,
 ]  # fmt: skip
+NESTED = [
+    "> ", ">", "- ", "  ", "    ", "\t", "1. ", "10) ", "* ", "> - ", "- > ", "- - ", "   ", " ", "+\n", "-\n", "\n",
+    "```\n", "~~~\n", "```py\n", "~~~~\n", "`````\n", "  ```\n", "    ```\n", "\t```\n", "===\n", "---\n", "# h\n",
+    "\n\n", "text\n", "word ", "x\ty\n", "a | b\n", "---|---\n",
+]  # fmt: skip
+NESTED_DOCUMENTS = range(300_000, 400_000 if os.environ.get("SOAK") else 301_000)
 markdown_texts = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
     st.text(max_size=300),
@@ -120,6 +127,35 @@ def test_the_examples_of_the_specification(limit: int) -> None:
                 assert code_units(chunk.markdown) <= limit
                 assert not unclosed_fences(chunk.markdown), example
                 assert not visible_differences(chunk), example
+
+
+def test_documents_of_nothing_but_nesting() -> None:
+    for seed in NESTED_DOCUMENTS:
+        dice = random.Random(seed)
+        text = "".join(dice.choices(NESTED + PIECES * (seed % 2), k=dice.randint(5, 80)))
+        limit = dice.choice([60, 100, 160, 250])
+        for chunk in chunks_of(text, limit):
+            assert code_units(chunk.markdown) <= limit, seed
+            assert not unclosed_fences(chunk.markdown), seed
+            assert not visible_differences(chunk), seed
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("> ---|---\n---|---\n    > ~~~\n", 120),
+        ("x\n10) a | b\n---|---\n     ```\n", 160),
+        ("- ---|---\n  ---|---\n---|---\n* \n    ```\n", 100),
+        (f"| a | b |\n|---|---|\n{'`' * 20}\nx\n2) ===\n      ```\n", 160),
+        ("- - - > - - - -     text\n===\n10) ```\n", 60),
+        ("| a | b |\n|---|:-:|\nword ===\n+\n   👩\u200d👩\u200d👧- > 한국어 \r2) >- > > ```\n", 60),
+        (f"{'w' * 49}\n-\n    > - `````\n>    > - \t```\n~~~~\ntext\n\n", 60),
+    ],
+)
+def test_fences_in_what_readers_take_differently(text: str, limit: int) -> None:
+    for chunk in chunks_of(text, limit):
+        assert not unclosed_fences(chunk.markdown)
+        assert not visible_differences(chunk)
 
 
 @settings(derandomize=True, deadline=None)

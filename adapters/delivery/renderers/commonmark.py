@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEPTH = 14
 """Levels of quotes and lists (a list counts two); what is nested deeper is shown as a paragraph, markers included."""
+MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
+"""Of a list's item. A line that begins with one is never the header of a table."""
 _BRACKETS = 1000
 """With more opening brackets than this links stay text: the search for their ends takes time quadratic in them."""
 _ALLOWED = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
@@ -52,7 +54,6 @@ def reveal_bidi(text: str) -> str:
 @cache
 def _parser(links: bool) -> MarkdownIt:
     from markdown_it import MarkdownIt
-    from markdown_it.rules_block import fence
 
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
     parser.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
@@ -60,9 +61,17 @@ def _parser(links: bool) -> MarkdownIt:
     if not links:
         parser.disable(["link", "image"])
     parser.block.ruler.before("table", "depth", _too_deep)
-    # As GitHub reads it: a fence with bars in its info string is not a table's header.
-    parser.block.ruler.before("table", "fence_first", fence)
+    # As GitHub reads it: a fence, quote or list with bars in its line is not a table's header.
+    parser.block.ruler.at("table", lambda *_: False)
+    parser.block.ruler.before("paragraph", "table_last", _table, {"alt": ["paragraph", "reference"]})
     return parser
+
+
+def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    from markdown_it.rules_block import table
+
+    begin = state.bMarks[start_line] + state.tShift[start_line]
+    return not MARKER.match(state.src, begin, state.eMarks[start_line]) and table(state, start_line, end_line, silent)
 
 
 def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
