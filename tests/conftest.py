@@ -20,8 +20,6 @@ def loop_is_never_blocked() -> Iterator[BlockBuster]:
             function.can_block_in("adapters/storage/schema.py", {"_upgrade"})
             function.can_block_in("adapters/app.py", {"serving", "on_disk"})
             function.can_block_in("inference/models.py", {"demo_model"})
-            # Where the address holds no password, the driver looks whether there is a file of them.
-            function.can_block_in("asyncpg/connect_utils.py", {"_read_password_file"})
         yield blockbuster
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import URL, Connection, text
 
 from adapters.data.progress import Tick
 from adapters.storage.address import Address
 from adapters.storage.errors import StorageError, in_one_sentence
 from adapters.storage.schema import VERSION_TABLE
+from adapters.storage.server import server_engine
 from adapters.storage.tables import metadata
 
 _OTHERS = """
@@ -41,9 +42,8 @@ async def backup(address: Address, target: Path, tick: Tick) -> None:
 
 async def restore(address: Address, source: Path, tick: Tick) -> None:
     """Replaces our tables in one transaction with pg_restore. Raises StorageError."""
-    with in_one_sentence(address.where):
-        if await _others(address):
-            raise StorageError(f"{address.where} is in use; stop the bot, then restore.")
+    if await asyncio.to_thread(_others, address):
+        raise StorageError(f"{address.where} is in use; stop the bot, then restore.")
     command = ["pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--verbose"]
     steps = 4 * len(metadata.tables)
     seen = 0
@@ -58,24 +58,29 @@ async def restore(address: Address, source: Path, tick: Tick) -> None:
 
 async def vacuum(address: Address, tick: Tick) -> None:
     """VACUUM ANALYZE of our tables, one after the other; nobody has to wait for it. Raises StorageError."""
-    engine = create_async_engine(address.url, isolation_level="AUTOCOMMIT")
-    try:
-        with in_one_sentence(address.where):
-            async with engine.connect() as connection:
-                for number, table in enumerate(metadata.tables):
-                    tick(number / len(metadata.tables))
-                    await connection.execute(text(f'VACUUM (ANALYZE) "{table}"'))
-    finally:
-        await engine.dispose()
+    await asyncio.to_thread(_vacuum, address, tick)
 
 
-async def _others(address: Address) -> int:
-    engine = create_async_engine(address.url)
+def _vacuum(address: Address, tick: Tick) -> None:
+    with in_one_sentence(address.where), _connected(address) as connection:
+        for number, table in enumerate(metadata.tables):
+            tick(number / len(metadata.tables))
+            connection.execute(text(f'VACUUM (ANALYZE) "{table}"'))
+
+
+def _others(address: Address) -> int:
+    with in_one_sentence(address.where), _connected(address) as connection:
+        return int(connection.execute(text(_OTHERS)).scalar_one())
+
+
+@contextmanager
+def _connected(address: Address) -> Iterator[Connection]:
+    engine = server_engine(address)
     try:
-        async with engine.connect() as connection:
-            return int((await connection.execute(text(_OTHERS))).scalar_one())
+        with engine.connect() as connection:
+            yield connection
     finally:
-        await engine.dispose()
+        engine.dispose()
 
 
 async def _run(command: list[str], address: Address, line: Callable[[str], None]) -> None:

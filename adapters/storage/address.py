@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from adapters.storage.errors import StorageError
 
 _SQLITE = {"sqlite", "sqlite+aiosqlite"}
-_POSTGRESQL = {"postgres", "postgresql", "postgresql+asyncpg"}
+_POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 _EXPECTED = (
     "PARTYLINE_DATABASE is neither the path of a file nor an address such as sqlite:///partyline.sqlite3 or "
     "postgresql://user:password@host/name; correct it."
@@ -61,4 +61,4 @@ def _file(text: str) -> Address:
 
 def _server(url: URL) -> Address:
     where = f"The PostgreSQL database {url.database} on {url.host or 'this machine'}"
-    return Address(url.set(drivername="postgresql+asyncpg"), where)
+    return Address(url.set(drivername="postgresql+psycopg"), where)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bots import ports
@@ -71,8 +71,12 @@ def _kind(error: DBAPIError) -> type[StorageError]:
 
 
 def _hung_up(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return False
     state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state.startswith(_AWAY_STATES)
+    # The driver gives no state to a connection that cannot be made.
+    unreachable = isinstance(error, OperationalError) and not state and error.statement is None
+    return error.connection_invalidated or unreachable or state.startswith(_AWAY_STATES)
 
 
 def _sentence(error: BaseException | None, where: str) -> str:

@@ -98,8 +98,8 @@ def _copy_settings(connection: Connection, source: str, target: str) -> None:
     """Those that the target has already stay."""
     found = connection.execute(select(preferences).where(preferences.c.person == source))
     rows = [{"person": target, "name": row.name, "value": row.value} for row in found]
-    if rows:
-        insert_new(connection, preferences, *rows)
+    for row in rows:
+        insert_new(connection, preferences, row)
 
 
 def people_of(connection: Connection, person: str) -> list[str]:

@@ -7,88 +7,19 @@ transaction with all who wait: the disk is waited for once. Reads share a trip t
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from adapters.storage import sqlite
-from adapters.storage.errors import Locked, in_one_sentence
+from adapters.storage.errors import in_one_sentence
+from adapters.storage.line import Line, Work
 
 T = TypeVar("T")
 
-Work = Callable[[Connection], Any]
-
 READERS = 4
 """Threads, each with a connection; readers wait for each other rarely and briefly."""
-_TOGETHER = 64
-"""The most that is done in one trip, so that who came first is not kept waiting by a crowd."""
-
-
-class _Asked(NamedTuple):
-    work: Work
-    done: asyncio.Future[Any]
-
-
-class _Outcome(NamedTuple):
-    done: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-
-
-class _Line:
-    """Work that waits for one of some threads: what is asked for in one round of the event loop goes there in one trip.
-
-    Args:
-        do: does several works, all or none; where it fails, each is done by itself.
-    """
-
-    def __init__(self, name: str, threads: int, do: Callable[[Sequence[Work]], list[Any]]) -> None:
-        self._threads = ThreadPoolExecutor(threads, name)
-        self._do = do
-        self._waiting: deque[_Asked] = deque()
-        self._called = False
-        """A thread will still look at what waits."""
-
-    async def ask(self, work: Callable[[Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append(_Asked(work, done))
-        if not self._called:
-            self._called = True
-            # In the loop's next round: who asks in this one is taken along.
-            loop.call_soon(self._threads.submit, self._do_what_waits, loop)
-        return await done
-
-    def close(self) -> None:
-        self._threads.shutdown()
-
-    def _do_what_waits(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._called = False
-        while taken := self._taken():
-            # A caller that has given up before this does not want it any more.
-            if wanted := [asked for asked in taken if not asked.done.cancelled()]:
-                loop.call_soon_threadsafe(_settle, self._outcomes(wanted))
-
-    def _taken(self) -> list[_Asked]:
-        taken: list[_Asked] = []
-        with suppress(IndexError):  # another thread may take the last one
-            while len(taken) < _TOGETHER:
-                taken.append(self._waiting.popleft())
-        return taken
-
-    def _outcomes(self, asked: Sequence[_Asked]) -> list[_Outcome]:
-        try:
-            results = self._do([each.work for each in asked])
-        except BaseException as error:
-            # Where nobody gets the lock, each would wait for it in turn.
-            if len(asked) == 1 or isinstance(error, Locked):
-                return [_Outcome(each.done, error=error) for each in asked]
-            return [outcome for each in asked for outcome in self._outcomes([each])]
-        return [_Outcome(each.done, result) for each, result in zip(asked, results, strict=True)]
 
 
 class LocalDatabase:
@@ -98,8 +29,8 @@ class LocalDatabase:
         self.engine = engine
         self._where = where
         self._transactions = engine.execution_options(**sqlite.WRITES)
-        self._reads = _Line("reading", READERS, self._read)
-        self._writes = _Line("writing", 1, self._write)
+        self._reads = Line("reading", READERS, self._read)
+        self._writes = Line("writing", 1, self._write)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._reads.ask(work)
@@ -117,18 +48,8 @@ class LocalDatabase:
 
     def _read(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self.engine.connect() as connection:
-            return [work(connection) for work in works]
+            return [work.do(connection) for work in works]
 
     def _write(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self._transactions.begin() as connection:
-            return [work(connection) for work in works]
-
-
-def _settle(outcomes: Sequence[_Outcome]) -> None:
-    for done, result, error in outcomes:
-        if done.cancelled():
-            continue
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+            return [work.do(connection) for work in works]

@@ -1,49 +1,78 @@
-"""A PostgreSQL database, over connections that the event loop serves."""
+"""A PostgreSQL database: threads that read and write, with a connection each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from adapters.storage.address import Address
 from adapters.storage.errors import in_one_sentence
+from adapters.storage.line import Line, Work
 
 T = TypeVar("T")
 
-
-_CONNECTIONS = 8
-"""The server syncs the commits of several connections together."""
+READERS, WRITERS = 2, 2
+"""Threads, each with a connection: more of them would wait for the interpreter's lock."""
+_CONNECT_WITHIN_S = 10
+_SINGLE = {"isolation_level": "AUTOCOMMIT"}
+"""Without a transaction around it, a statement is one round trip and not three."""
+_TRANSACTION = {"isolation_level": "READ COMMITTED"}
+_SHORTLY = "SET LOCAL lock_timeout = '100ms'"
+"""Two processes that keep the same events in another order would wait for each other; each is kept alone then."""
 
 
 def opened(address: Address) -> ServerDatabase:
     """Raises ModuleNotFoundError: the driver is not installed."""
-    engine = create_async_engine(address.url, hide_parameters=True, pool_size=_CONNECTIONS, max_overflow=0)
-    return ServerDatabase(engine, address.where)
+    return ServerDatabase(server_engine(address, READERS + WRITERS), address.where)
+
+
+def server_engine(address: Address, connections: int = 1) -> Engine:
+    """Its connections are outside of transactions. Raises ModuleNotFoundError."""
+    return create_engine(
+        address.url,
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"connect_timeout": _CONNECT_WITHIN_S},
+        **_SINGLE,
+    )
 
 
 class ServerDatabase:
-    """Implements `adapters.storage.database.Database`."""
+    """Implements `adapters.storage.database.Database`. What a cancelled caller was waiting for may still be written."""
 
-    def __init__(self, engine: AsyncEngine, where: str) -> None:
+    def __init__(self, engine: Engine, where: str) -> None:
         self._where = where
         self._engine = engine
-        # Without a transaction around it, a statement is one round trip and not three.
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._transactions = engine.execution_options(**_TRANSACTION)
+        self._reads = Line("reading", READERS, self._one_by_one)
+        self._writes = Line("writing", WRITERS, self._write)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        with in_one_sentence(self._where):
-            async with self._single.connect() as connection:
-                return await connection.run_sync(work)
+        return await self._reads.ask(work)
 
     async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
-        if single:
-            return await self.read(work)
-        with in_one_sentence(self._where):
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
+        return await self._writes.ask(work, single=single)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reads.close()
+        self._writes.close()
+        self._engine.dispose()
+
+    def _one_by_one(self, works: Sequence[Work]) -> list[Any]:
+        with in_one_sentence(self._where), self._engine.connect() as connection:
+            return [work.do(connection) for work in works]
+
+    def _write(self, works: Sequence[Work]) -> list[Any]:
+        if len(works) == 1 and works[0].single:
+            return self._one_by_one(works)
+        with in_one_sentence(self._where), self._transactions.begin() as connection:
+            if len(works) > 1:
+                connection.exec_driver_sql(_SHORTLY)
+            return [work.do(connection) for work in works]

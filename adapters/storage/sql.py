@@ -31,7 +31,7 @@ from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
 from adapters.storage.personal import SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, links, preferences, processes, replies, turns
 from adapters.storage.text import AnyText
-from adapters.storage.upsert import insert_new, insertion, upsert
+from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage
 from bots.ports import Delivered, Known, Received, Reply, Storage, StorageError, Turn
 
@@ -313,7 +313,7 @@ def _keep_event(dialect: str) -> Any:
     ]
     both = union_all(*(select(each.c.position) for each in newest)).subquery()
     behind = func.coalesce(select(func.max(both.c.position)).scalar_subquery(), 0) + 1
-    return insertion(dialect, inbox).values(position=behind).on_conflict_do_nothing()
+    return insertion(dialect, inbox).values(position=behind).on_conflict_do_nothing().execution_options(**COUNTED)
 
 
 def _settings(connection: Connection, person: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,23 +11,31 @@ from sqlalchemy.dialects import sqlite
 
 Row = Mapping[str, Any]
 
+COUNTED = {"preserve_rowcount": True}
+"""Without this, how many rows an INSERT made is forgotten."""
+
 
 def upsert(connection: Connection, table: Table, *rows: Row) -> None:
     """Inserts the rows; each replaces the one that is there under its primary key.
 
     A row that is unique in another respect too, and is not, fails with an `IntegrityError`.
     """
-    connection.execute(_upsert(connection.dialect.name, table), rows)
+    _execute(connection, _upsert(connection.dialect.name, table), rows)
 
 
 def add(connection: Connection, table: Table, *rows: Row) -> None:
     """Inserts the rows; the numbers of each are added to those of the one that is there under its primary key."""
-    connection.execute(_add(connection.dialect.name, table), rows)
+    _execute(connection, _add(connection.dialect.name, table), rows)
 
 
-def insert_new(connection: Connection, table: Table, *rows: Row) -> bool:
-    """Inserts the rows whose primary key is not there yet; whether there were any."""
-    return bool(connection.execute(_insert_new(connection.dialect.name, table), rows).rowcount)
+def insert_new(connection: Connection, table: Table, row: Row) -> bool:
+    """Inserts the row unless its primary key is there already; whether it did."""
+    return bool(connection.execute(_insert_new(connection.dialect.name, table), row).rowcount)
+
+
+def _execute(connection: Connection, statement: Any, rows: Sequence[Row]) -> None:
+    # Drivers have a way for many rows, which takes longer for one.
+    connection.execute(statement, rows[0] if len(rows) == 1 else rows)
 
 
 def insertion(dialect: str, table: Table) -> Any:
@@ -58,4 +66,4 @@ def _add(dialect: str, table: Table) -> Any:
 
 @cache
 def _insert_new(dialect: str, table: Table) -> Any:
-    return insertion(dialect, table).on_conflict_do_nothing()
+    return insertion(dialect, table).on_conflict_do_nothing().execution_options(**COUNTED)

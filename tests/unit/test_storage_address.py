@@ -31,10 +31,10 @@ def test_a_tilde_is_the_home_folder() -> None:
     assert parse_address("~/partyline.sqlite3").path == Path.home() / "partyline.sqlite3"
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_a_postgresql_url_gets_the_asynchronous_driver_and_a_name_without_secrets(scheme: str) -> None:
     address = parse_address(f"{scheme}://ann:hush@db.example:5433/party")
-    assert address.url.drivername == "postgresql+asyncpg"
+    assert address.url.drivername == "postgresql+psycopg"
     assert address.url.password == "hush"
     assert address.where == "The PostgreSQL database party on db.example"
 
@@ -63,7 +63,7 @@ def test_anything_else_is_refused_with_one_sentence(text: str) -> None:
 
 
 async def test_postgresql_without_its_driver_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StorageError, match=r"partyline\[postgres\]") as refusal:
         async with open_database("postgresql://ann:hush@host/party"):
             pass
