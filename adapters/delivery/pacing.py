@@ -18,6 +18,8 @@ _MARGIN = 1.1
 """How much slower than what a penalty seems to ask for the pace is at most."""
 _INCIDENTAL = 1.05
 """An estimate that is no slower than the pace itself says that the penalty had another cause than the pace."""
+_REFUTED = 1.3
+"""One that is hardly slower, at a pace that had been slowed down already, says that slowing down does not help."""
 _NUDGE = 1.02
 _DECREASE = 1.5
 """The multiplicative decrease after a penalty."""
@@ -98,12 +100,19 @@ class Pace:
         wanted_s = self._estimate(now + retry_after_s)
         if wanted_s <= _INCIDENTAL * self.interval_s:
             floor_s = _NUDGE * self._floor_s
+        elif self._is_slow_enough(retry_after_s) and wanted_s <= _REFUTED * self.interval_s:
+            floor_s = self._floor_s = self._guess_s
         elif self._suspected or len(self._admitted) >= _FEW:
             floor_s = _MARGIN * min(wanted_s, 2 * self.interval_s)
         else:
             floor_s, self._suspected = self._floor_s, True
         self._floor_s = min(_SLOWEST_S, max(self._floor_s, floor_s, 0.05))
         self.interval_s = min(_SLOWEST_S, _DECREASE * max(self.interval_s, self._floor_s))
+
+    def _is_slow_enough(self, retry_after_s: float) -> bool:
+        """Whether many calls kept the distance that an earlier penalty asked for, and this one asks for much more."""
+        slowed_down = self._floor_s > 1.01 * self._guess_s and self.interval_s <= 1.05 * self._floor_s
+        return slowed_down and len(self._admitted) >= _FEW and retry_after_s > min(self.interval_s, 2 * self._guess_s)
 
     def _estimate(self, admitted_again_at: float) -> float:
         """The interval that would not have been penalised."""

@@ -16,7 +16,14 @@ T = TypeVar("T")
 
 READERS, WRITERS = 2, 2
 """Threads, each with a connection: more of them would wait for the interpreter's lock."""
-_CONNECT_WITHIN_S = 10
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""In s, the last in ms: a network that went away without a word would hold a thread for hours otherwise."""
 _SINGLE = {"isolation_level": "AUTOCOMMIT"}
 """Without a transaction around it, a statement is one round trip and not three."""
 _TRANSACTION = {"isolation_level": "READ COMMITTED"}
@@ -36,7 +43,7 @@ def server_engine(address: Address, connections: int = 1) -> Engine:
         hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
-        connect_args={"connect_timeout": _CONNECT_WITHIN_S},
+        connect_args=_PATIENCE,
         **_SINGLE,
     )
 

@@ -46,6 +46,11 @@ def window(calls: int, seconds: float) -> Limit:
     return admit
 
 
+def by_chance(share: float, seconds: float, seed: int) -> Limit:
+    dice = random.Random(seed)
+    return lambda now: seconds if dice.random() < share else 0.0
+
+
 def run(pace: Pace, limit: Limit, until: float, latency: tuple[float, float] = (0.05, 0.3), seed: int = 0) -> Calls:
     """Sends whenever it may, as in a chat where an answer grows without end."""
     dice, now, calls = random.Random(seed), 0.0, Calls()
@@ -132,10 +137,17 @@ def test_a_failed_trial_costs_one_penalty_and_leaves_the_interval() -> None:
 
 @pytest.mark.parametrize("retry_after_s", [1.0, 3.0, 10.0])
 def test_penalties_that_come_whatever_the_pace_do_not_silence_a_chat(retry_after_s: float) -> None:
-    dice, pace = random.Random(1), Pace(1.0)
-    calls = run(pace, lambda now: retry_after_s if dice.random() < 0.05 else 0.0, 600)
+    pace = Pace(1.0)
+    calls = run(pace, by_chance(0.05, retry_after_s, 1), 600)
     assert len(calls) >= 70
     assert pace.interval_s <= 20.0
+
+
+def test_rare_penalties_that_come_whatever_the_pace_hardly_slow_a_chat_down() -> None:
+    made = 0
+    for seed in range(5):
+        made += len(run(Pace(1.0), by_chance(0.01, 3.0, seed), 3_600))
+    assert made >= 5 * 1_900
 
 
 @settings(derandomize=True, deadline=None)
