@@ -17,7 +17,8 @@ from adapters.storage.errors import Locked, Taken
 from adapters.storage.local import LocalDatabase
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import heads
-from bots.ports import Reply, Turn
+from bots.ports import Received, Reply, Turn
+from tests.servers.postgresql import Server
 
 
 @pytest.fixture
@@ -116,6 +117,20 @@ async def test_who_gives_up_before_his_turn_writes_nothing(database: LocalDataba
         await asyncio.wait([given_up])
     await database.write(put("kept", "other"))
     assert await turns_of(database) == ["kept"]
+
+
+async def test_two_processes_that_keep_the_same_events_in_another_order_do_not_wait_in_a_circle(
+    postgresql: Server,
+) -> None:
+    address = await asyncio.to_thread(postgresql.emptied)
+    async with open_database(address) as one, open_database(address) as two:
+        storages = SqlStorage(one, "one"), SqlStorage(two, "two")
+        for round_ in range(5):
+            events = [Received(account="bot", id=f"{round_}/{n}", chat="c", payload="{}") for n in range(16)]
+            both = zip(storages, (events, events[::-1]), strict=True)
+            async with asyncio.timeout(30):
+                kept = await asyncio.gather(*(storage.receive([each]) for storage, order in both for each in order))
+            assert sorted(each.id for new in kept for each in new) == sorted(each.id for each in events)
 
 
 async def test_what_is_written_behind_shares_a_transaction_too(database: LocalDatabase) -> None:
