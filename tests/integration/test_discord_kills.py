@@ -21,6 +21,8 @@ from tests.servers.discord_world import Room
 
 SOAK = bool(os.environ.get("SOAK"))
 KILLS = 50 if SOAK else 2
+ANSWERED_WITHIN_S = 900.0
+"""The longest answer is twenty messages, and a life of the bot is long enough for one or two of them."""
 LONGEST_S = 3.0
 """Two edits of a message are a second apart, so a bot that never lives longer would finish no answer."""
 
@@ -38,7 +40,7 @@ class Member:
     async def ask(self) -> None:
         text = f"@bot {self.dice.choice(list(ANSWERS))} {len(self.questions)}"
         self.questions.append(await self.person.says(self.room, text))
-        await self.discord.until(self._answered, timeout_s=120)
+        await self.discord.until(self._answered, timeout_s=ANSWERED_WITHIN_S)
 
     def _answered(self) -> bool:
         begin = self.room.messages.index(self.questions[-1])

@@ -62,7 +62,9 @@ async def test_real_models_look_at_what_people_send(tmp_path: Path) -> None:
             await ann.says(room, "@bot", attachments=[discord.attach("circle.png", circle)])
             half = discord.attach("half.png", circle[: len(circle) // 2])
             used = await ann.calls(other, "caption", image=half)
-            caption = await discord.until(lambda: next((m for m in answers(discord, room) if is_complete(m)), None))
+            caption = await discord.until(
+                lambda: next((m for m in answers(discord, room) if is_complete(m)), None), timeout_s=120
+            )  # torch is imported for it, perhaps by several processes at once
             assert "red circle" in caption["content"]
             assert "demo captioner" in caption["content"].splitlines()[-1]
             refused = await discord.until(lambda: next((m for m in answers(discord, other) if is_complete(m)), None))

@@ -133,7 +133,7 @@ def test_documents_of_nothing_but_nesting() -> None:
     for seed in NESTED_DOCUMENTS:
         dice = random.Random(seed)
         text = "".join(dice.choices(NESTED + PIECES * (seed % 2), k=dice.randint(5, 80)))
-        limit = dice.choice([60, 100, 160, 250])
+        limit = dice.choice([100, 120, 160, 250])
         for chunk in chunks_of(text, limit):
             assert code_units(chunk.markdown) <= limit, seed
             assert not unclosed_fences(chunk.markdown), seed
@@ -145,6 +145,8 @@ def test_documents_of_nothing_but_nesting() -> None:
     [
         ("> ---|---\n---|---\n    > ~~~\n", 120),
         ("x\n10) a | b\n---|---\n     ```\n", 160),
+        ("a | b\n---|---\n-\n    ```\n  ```\n", 250),
+        ("|~~~~\n---\nx\n2) ~~~~\n", 120),
         ("- ---|---\n  ---|---\n---|---\n* \n    ```\n", 100),
         (f"| a | b |\n|---|---|\n{'`' * 20}\nx\n2) ===\n      ```\n", 160),
         ("- - - > - - - -     text\n===\n10) ```\n", 60),

@@ -61,17 +61,23 @@ def _parser(links: bool) -> MarkdownIt:
     if not links:
         parser.disable(["link", "image"])
     parser.block.ruler.before("table", "depth", _too_deep)
-    # As GitHub reads it: a fence, quote or list with bars in its line is not a table's header.
+    # As GitHub reads it: a fence, quote, list or heading with bars in its line is not a table's header.
     parser.block.ruler.at("table", lambda *_: False)
-    parser.block.ruler.before("paragraph", "table_last", _table, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("lheading", "table_last", _table, {"alt": ["paragraph", "reference"]})
     return parser
 
 
 def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     from markdown_it.rules_block import table
 
-    begin = state.bMarks[start_line] + state.tShift[start_line]
-    return not MARKER.match(state.src, begin, state.eMarks[start_line]) and table(state, start_line, end_line, silent)
+    if start_line + 1 >= end_line or MARKER.match(_line(state, start_line)):
+        return False
+    is_underline = not _line(state, start_line + 1).strip("-")
+    return not is_underline and table(state, start_line, end_line, silent)
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip(" \t")
 
 
 def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
