@@ -316,7 +316,7 @@ class Blocks:
         if self._level() >= DEPTH:
             self._paragraph = True
         elif indent >= 4 and not self._paragraph:
-            pass  # code, or the row of a table
+            self._table = ""  # code, which ends a table
         elif indent <= 3 and (fence := _FENCE.match(stripped)):
             return self._open_fence(fence, indent)
         elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):
