@@ -75,6 +75,8 @@ class Program:
             "PARTYLINE_MODEL": f"scripted:{script}",
             "PARTYLINE_CAPTIONER": "",
             "PARTYLINE_DATABASE": database,
+            # The longest answer must fit behind a conversation that has others of them.
+            "PARTYLINE_INFERENCE__CONTEXT_TOKENS": "65536",
             "PARTYLINE_LIMITS__MAX_TOKENS": "4096",
             "PARTYLINE_LIMITS__DEFAULT_MAX_TOKENS": "4096",
             **environment,
