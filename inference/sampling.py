@@ -56,7 +56,7 @@ class _Spoken:
     def on(self, device: torch.device) -> Tensor:
         if self._ids is None:
             self._ids = torch.empty(self._count + self._room + 1, dtype=torch.long, device=device)
-            self._ids[: self._count] = torch.tensor(self._first, dtype=torch.long, device=device)
+            self._ids[: self._count] = _on(device, self._first, torch.long)
         return self._ids[: self._count]
 
     def add(self, token: Tensor) -> None:
@@ -93,7 +93,7 @@ class Sampler:
         peaks, tokens = logits.max(dim=-1)
         if batch.drawing is not None:
             keys = [_key(rows[at].seed, positions[at]) for at in batch.drawing]
-            tokens[batch.drawing_rows] = batch.draw(logits, peaks, torch.tensor(keys, device=logits.device))
+            tokens[batch.drawing_rows] = batch.draw(logits, peaks, _on(logits.device, keys, torch.long))
         tokens = torch.where(peaks.isfinite(), tokens, logits.shape[-1])
         batch.note(tokens)
         return tokens
@@ -108,7 +108,8 @@ class Sampler:
             if position - row.start < row.sampling.min_new_tokens
         ]
         if early and self._end_ids:
-            logits[torch.tensor(early)[:, None], torch.tensor(self._end_ids)[None]] = -torch.inf
+            at, ends = (_on(logits.device, values, torch.long) for values in (early, self._end_ids))
+            logits[at[:, None], ends[None]] = -torch.inf
 
 
 class _Batch:
@@ -121,11 +122,11 @@ class _Batch:
         self._present = [at for at, row in enumerate(rows) if row.said is not None]
         drawing = [at for at, row in enumerate(rows) if row.sampling.temperature > 0]
         self.drawing = drawing or None
-        self.drawing_rows = torch.tensor(drawing, dtype=torch.long, device=device)
+        self.drawing_rows = _on(device, drawing, torch.long)
         settings = [rows[at].sampling for at in drawing]
         self._every_row_draws = len(drawing) == len(rows)
         self._temperature = self._column([s.temperature for s in settings])
-        self._top_k = torch.tensor([s.top_k for s in settings], dtype=torch.long, device=device)[:, None]
+        self._top_k = _on(device, [s.top_k for s in settings], torch.long)[:, None]
         self._top_p = self._column([_ALL if s.top_p >= 1 else s.top_p for s in settings])
 
     def holds(self, rows: Sequence[Row], device: torch.device) -> bool:
@@ -136,17 +137,17 @@ class _Batch:
         """Lowers what was said before. An id that occurs twice is computed twice, to the same value."""
         if self._repeating:
             spoken = [row.seen.on(self._device) for row in self._rows if row.seen is not None]
-            at = self._repeated(self._repeating, spoken)
+            at = self._repeated(self._repeating, spoken, torch.long)
             penalties = [self._rows[index].sampling.repetition_penalty for index in self._repeating]
-            penalty = self._repeated(penalties, spoken)
+            penalty = self._repeated(penalties, spoken, torch.float32)
             ids = torch.cat(spoken)
             values = logits[at, ids]
             logits[at, ids] = torch.where(values > 0, values / penalty, values * penalty)
         if self._present:
             spoken = [row.said.on(self._device) for row in self._rows if row.said is not None]
-            at = self._repeated(self._present, spoken)
+            at = self._repeated(self._present, spoken, torch.long)
             penalties = [self._rows[index].sampling.presence_penalty for index in self._present]
-            penalty = self._repeated(penalties, spoken)
+            penalty = self._repeated(penalties, spoken, torch.float32)
             ids = torch.cat(spoken)
             logits[at, ids] = logits[at, ids] - penalty
 
@@ -155,23 +156,24 @@ class _Batch:
         if not self._every_row_draws:
             logits, peaks = logits[self.drawing_rows], peaks[self.drawing_rows]
         total = ((logits - peaks[:, None]) / self._temperature).exp_().sum(-1, keepdim=True)
-        tokens = torch.zeros_like(keys)
-        left = torch.arange(len(keys), device=self._device)
-        for width in (*(width for width in _WIDTHS if width < logits.shape[-1]), logits.shape[-1]):
-            chosen, sure = self._among(width, left, logits[left], peaks[left], total[left], keys[left])
-            tokens[left] = chosen
-            left = left[~sure]
+        first, *wider = (*(width for width in _WIDTHS if width < logits.shape[-1]), logits.shape[-1])
+        tokens, sure = self._among(first, slice(None), logits, peaks, total, keys)
+        for width in wider:
+            # The first question to the device in this step: until here its work was queued behind the forward pass.
+            left = (~sure).nonzero()[:, 0]
             if not len(left):
                 break
+            tokens[left], sure[left] = self._among(width, left, logits, peaks, total, keys)
         return tokens
 
     def _among(
-        self, width: int, rows: Tensor, logits: Tensor, peaks: Tensor, total: Tensor, keys: Tensor
+        self, width: int, rows: Tensor | slice, logits: Tensor, peaks: Tensor, total: Tensor, keys: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The tokens drawn from the `width` likeliest, and whether those hold all that may be drawn."""
+        """The tokens that some rows draw from the `width` likeliest, and whether those hold all that may be drawn."""
+        logits, peaks, total, keys = logits[rows], peaks[rows], total[rows], keys[rows]
+        top_k, top_p, temperature = self._top_k[rows], self._top_p[rows], self._temperature[rows]
         top, ids = logits.topk(width)
-        top_k, top_p = self._top_k[rows], self._top_p[rows]
-        scaled = (top - peaks[:, None]) / self._temperature[rows]
+        scaled = (top - peaks[:, None]) / temperature
         least = top.gather(1, (top_k.clamp(1, width) - 1))
         # Ties with the last of the k stay, as in transformers.
         kept = (top_k == 0) | (top >= least)
@@ -194,11 +196,19 @@ class _Batch:
                     spoken.add(tokens[at])
 
     def _column(self, values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None]
+        return _on(self._device, values, torch.float32)[:, None]
 
-    def _repeated(self, values: Sequence[float], spoken: Sequence[Tensor]) -> Tensor:
-        counts = torch.tensor([len(ids) for ids in spoken], device=self._device)
-        return torch.tensor(values, device=self._device).repeat_interleave(counts)
+    def _repeated(self, values: Sequence[float], spoken: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        counts = [len(ids) for ids in spoken]
+        return _on(self._device, values, dtype).repeat_interleave(
+            _on(self._device, counts, torch.long), output_size=sum(counts)
+        )
+
+
+def _on(device: torch.device, values: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """A tensor on the device, which is not waited for: a copy from memory that is not pinned would."""
+    made = torch.tensor(values, dtype=dtype, pin_memory=device.type == "cuda")
+    return made.to(device, non_blocking=True)
 
 
 def _key(seed: int, position: int) -> int:

@@ -33,7 +33,7 @@ WIDTH = 64
 def chatml(folder: Path, **more: Any) -> Path:
     """A Llama with ChatML; it never ends a text by itself."""
     tokenizer = _tokenizer(_CHATML_SPECIAL, (), CHATML, eos_token="<|im_end|>")
-    config = LlamaConfig(**_sizes(tokenizer), **more)
+    config = LlamaConfig(**_sizes(tokenizer) | more)
     return _saved(folder, LlamaForCausalLM(config), tokenizer)
 
 

@@ -1,14 +1,19 @@
-"""Attention over the paged cache for devices without flash attention: each request attends to its own tokens alone.
+"""Attention over the paged cache where no flash attention is installed: each request attends to its own tokens alone.
 
 The library's own way there is one matrix of all queries by all keys of the batch, most of it masked: its cost grows
-with the square of the batch, and one request's NaN reaches everybody, since 0 times NaN is NaN. Here the requests that
-decode are padded into few rectangles of similar length, and each prompt is by itself.
+with the square of the batch, and one request's NaN reaches everybody, since 0 times NaN is NaN. Here there are two:
+
+- `attend_packed`: the kernel for sequences of any length that torch brings along for GPUs. A step can be a CUDA graph.
+- `attend`: everywhere else. The requests that decode are padded into few rectangles of similar length, and each prompt
+  is by itself.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -17,7 +22,22 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-NAME = "partyline"
+RECTANGLES = "partyline"
+PACKED = "partyline-packed"
+
+_AMPERE = (8, 0)
+_WIDEST_HEAD = 256
+
+
+def fitting(model: Any) -> str:
+    """The name of the attention that is for this model, on its device."""
+    devices = {parameter.device for parameter in model.parameters()}
+    if _packed is None or devices != {model.device} or model.device.type != "cuda":
+        return RECTANGLES
+    config = model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    fits = model.dtype in (torch.float16, torch.bfloat16) and width % 8 == 0 and width <= _WIDEST_HEAD
+    return PACKED if fits and torch.cuda.get_device_capability(model.device) >= _AMPERE else RECTANGLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +155,37 @@ def attend(
     return out[None], None
 
 
-AttentionInterface.register(NAME, attend)
+def attend_packed(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    cu_seq_lens_q: Tensor,
+    cu_seq_lens_k: Tensor,
+    max_length_q: int,
+    max_length_k: int,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The same interface; `cu_seq_lens_q` and `cu_seq_lens_k` int32 [requests + 1] say where each request begins."""
+    states = [part[0].transpose(0, 1) for part in (query, key, value)]
+    lengths = cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k
+    # "-1, 0": everything before, up to the request's own place, counted from the end of its keys.
+    return _packed(*states, *lengths, scale=scaling, window_size=(-1, 0))[None], None
+
+
+def _kernel() -> Any:
+    """torch's own, or None before 2.10. 2.10 and 2.11 take fewer heads of keys untold, later ones want to be told."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    told = "enable_gqa" in inspect.signature(varlen_attn).parameters
+    return partial(varlen_attn, enable_gqa=True) if told else varlen_attn
+
+
+_packed = _kernel()
+AttentionInterface.register(RECTANGLES, attend)
+AttentionInterface.register(PACKED, attend_packed)

@@ -47,11 +47,12 @@ class SharedBatch(ContinuousBatchingManager):
     """Everybody's requests in one batch.
 
     Args:
-        own_attention: each request attends to its own tokens by `attention.attend`; False leaves the library's.
+        own_attention: each request attends to its own tokens, by what `attention.fitting` names; False leaves the
+            library's.
     """
 
     def __init__(self, model: Any, config: ContinuousBatchingConfig, sampler: Sampler, *, own_attention: bool) -> None:
-        self._own_attention = own_attention
+        self._attention = attention.fitting(model) if own_attention else None
         self._sampler = sampler
         self._members: dict[str, Member] = {}
         self._dropped: set[str] = set()
@@ -101,18 +102,19 @@ class SharedBatch(ContinuousBatchingManager):
         self._dropped.add(request_id)
 
     def switch_to_cb_friendly_attn(self, model: Any, auto_switch_to_flash: bool = True) -> None:
-        if not self._own_attention:
+        if self._attention is None:
             super().switch_to_cb_friendly_attn(model, auto_switch_to_flash)
-        elif model.config._attn_implementation != attention.NAME:
+        elif model.config._attn_implementation != self._attention:
             self._original_attn_impl = model.config._attn_implementation
-            model.set_attn_implementation(attention.NAME)
+            model.set_attn_implementation(self._attention)
 
     def _create_batch_processor(self) -> ContinuousBatchProcessor:
         processor = super()._create_batch_processor()
-        if self._own_attention:
+        planned = self._attention == attention.RECTANGLES
+        if planned:
             _reach_from_everywhere(processor.cache)
         if not isinstance(processor.model_runner, _SamplingRunner):
-            processor.model_runner = _SamplingRunner(processor, self._sampler, self._members, self._own_attention)
+            processor.model_runner = _SamplingRunner(processor, self._sampler, self._members, planned)
         return processor
 
     def _generation_loop_body(self, batch_processor: ContinuousBatchProcessor, bootstrapping: bool) -> bool:
@@ -135,7 +137,7 @@ class _SamplingRunner(ModelRunner):
     """The library's forward pass; then our sampler, outside of what is captured in a CUDA graph."""
 
     def __init__(
-        self, processor: ContinuousBatchProcessor, sampler: Sampler, members: dict[str, Member], own_attention: bool
+        self, processor: ContinuousBatchProcessor, sampler: Sampler, members: dict[str, Member], planned: bool
     ) -> None:
         super().__init__(
             logit_processor=processor.logit_processor,
@@ -147,17 +149,22 @@ class _SamplingRunner(ModelRunner):
         )
         self._sampler = sampler
         self._members = members
-        self._own_attention = own_attention
+        self._planned = planned
         self._logits: Tensor | None = None
         self._ios: Any = processor.inputs_and_outputs
 
     def compute_batch(self, model: Any, batch_data: dict[str, Any]) -> None:
         batch = self._ios.requests_in_batch
         self._note_cached(batch)
-        if self._own_attention:
-            self._plan(batch, batch_data)
+        stream = self.inputs_and_outputs.compute_stream
+        if stream is not None:
+            # The batch's tensors were filled on the stream of this thread, for which the other would not wait.
+            stream.wait_stream(torch.cuda.current_stream(stream.device))
+        if self._planned:
+            with stream_context(stream):
+                self._plan(batch, batch_data)
         super().compute_batch(model, batch_data)
-        with stream_context(self.inputs_and_outputs.compute_stream):
+        with stream_context(stream):
             self._choose([request.state for request in batch if request.has_new_token])
 
     def _sample(self, scores: Tensor, output_ids: Tensor) -> None:
@@ -199,7 +206,8 @@ class _SamplingRunner(ModelRunner):
             # What was read until now is the position of the next token.
             [states[at].position_offset for at in wanted],
         )
-        self.inputs_and_outputs.output_ids[0, torch.tensor(wanted)] = tokens.to(torch.int32)
+        places = slice(len(states)) if len(wanted) == len(states) else torch.tensor(wanted)
+        self.inputs_and_outputs.output_ids[0, places] = tokens.to(torch.int32)
 
 
 def _reach_from_everywhere(cache: PagedAttentionCache) -> None:

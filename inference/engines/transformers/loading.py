@@ -20,6 +20,7 @@ from inference.api import Sampling, Unavailable
 from inference.checkpoint import check_memory, folder_of, free_memory, weights_size
 from inference.engines.llamacpp import available_cores
 from inference.engines.revisions import SNAPSHOTS, of_folder
+from inference.engines.transformers import attention
 from inference.engines.transformers.batch import Member, SharedBatch
 from inference.engines.transformers.prompts import Prompt, Prompts
 from inference.sampling import Row, Sampler
@@ -160,7 +161,8 @@ def _adapted(model: Any, adapter: str, say: Callable[[str], None]) -> Any:
 def _started(model: Any, options: TransformersOptions, context: int, sampler: Sampler) -> SharedBatch:
     flash = _has_flash(model)
     own_attention = not flash and _is_plain(model.config.get_text_config())
-    batching = _batching(options, context, flash)
+    graphs = flash or (own_attention and attention.fitting(model) == attention.PACKED)
+    batching = _batching(options, context, flash=flash, graphs=graphs)
     what = (
         f"the cache for {options.slots} conversations of {context} tokens (inference.slots, inference.context_tokens)"
     )
@@ -178,7 +180,7 @@ def _started(model: Any, options: TransformersOptions, context: int, sampler: Sa
     return batch
 
 
-def _batching(options: TransformersOptions, context: int, flash: bool) -> ContinuousBatchingConfig:
+def _batching(options: TransformersOptions, context: int, *, flash: bool, graphs: bool) -> ContinuousBatchingConfig:
     page = _PAGE_FOR_FLASH if flash else _PAGE
     pages = -(-context // page) * options.slots
     return ContinuousBatchingConfig(
@@ -187,7 +189,7 @@ def _batching(options: TransformersOptions, context: int, flash: bool) -> Contin
         num_blocks=pages + pages // 4,
         max_batch_tokens=max(options.batch_tokens, options.slots),
         max_requests_per_batch=options.slots,
-        use_cuda_graph=None if flash else False,
+        use_cuda_graph=graphs,
         # The tokens of a step must be known before the next: penalties count them, and a Stop ends with the step.
         use_async_batching=False,
     )
@@ -203,8 +205,11 @@ def _cache_size(model: Any, batching: ContinuousBatchingConfig) -> int:
 
 
 def _has_flash(model: Any) -> bool:
-    """Whether the library will switch to flash attention: it needs an Ampere GPU or newer."""
-    if model.device.type != "cuda" or not model._supports_flash_attn or len(_devices(model)) > 1:
+    """Whether the library will switch to flash attention, with its graphs: 16 bits, all on one GPU, Ampere or newer."""
+    devices = {parameter.device for parameter in model.parameters()}
+    if devices != {model.device} or model.device.type != "cuda" or not model._supports_flash_attn:
+        return False
+    if model.dtype not in (torch.float16, torch.bfloat16):
         return False
     available = is_flash_attn_3_available(kernels_fallback_ok=True) or is_flash_attn_2_available(
         kernels_fallback_ok=True
@@ -212,12 +217,8 @@ def _has_flash(model: Any) -> bool:
     return available and torch.cuda.get_device_capability(model.device) >= (8, 0)
 
 
-def _devices(model: Any) -> set[torch.device]:
-    return {parameter.device for parameter in model.parameters() if parameter.device.type != "meta"}
-
-
 def _is_plain(config: Any) -> bool:
-    """Whether every layer attends to everything before, without caps or sinks: what `attention.attend` computes."""
+    """Whether every layer attends to everything before, without caps or sinks: what `attention` computes."""
     capped = getattr(config, "attn_logit_softcapping", None) is not None
     return set(group_layers_by_attn_type(config)) == {_FULL_ATTENTION} and not capped
 
