@@ -81,7 +81,9 @@ class Bench:
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=True, temperature=0.7, top_p=0.9, top_k=0, eos_token_id=-1, max_new_tokens=self.tokens
         )
-        config = loading._batching(self.options(people), 1024, flash=loading._has_flash(self.model), graphs=False)
+        config = loading._batching(
+            self.options(people), 1024, self.model.device, flash=loading._has_flash(self.model), graphs=False
+        )
         own = ContinuousBatchingConfig(
             page_size=config.page_size,
             num_blocks=config.num_blocks,

@@ -68,7 +68,9 @@ class InferenceSettings(_Section):
 
     slots: int = Field(8, ge=1, le=256, description="requests decoded in one batch")
     context_tokens: int = Field(4096, ge=256, le=1_048_576, description="prompt and answer of one request")
-    batch_tokens: int = Field(256, ge=32, le=8192, description="tokens of prompt in one step")
+    batch_tokens: int = Field(
+        0, ge=0, le=8192, description="tokens of prompt in one step; 0 is 1024 for transformers on a GPU, otherwise 256"
+    )
     threads: int = Field(0, ge=0, le=1024, description="0: one for each core")
     gpu_layers: int = Field(-1, ge=-1, le=10_000, description="layers on the GPU, -1: all")
     adapter: str = Field("", description="a LoRA adapter over the model; empty: none")

@@ -30,6 +30,7 @@ from inference.faults import missing_memory
 from inference.thinking import OPEN, open_prefix, opened_by
 
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
+_BATCH_TOKENS = 256
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
 
 
@@ -41,7 +42,7 @@ class LlamaOptions:
         slots: how many requests are decoded in one batch.
         context_tokens: prompt and answer of one request; never more than the model was trained for.
         batch_tokens: tokens of prompt in one step. Small steps keep others' text flowing while a long prompt is read,
-            and bound the time until a Stop is heard.
+            and bound the time until a Stop is heard. 0 means 256.
         threads: 0 means one for each core that this process may use.
         gpu_layers: layers on the GPU, where the build has one; -1 means all.
         adapter: a LoRA adapter over the model, a .gguf file; empty for none.
@@ -49,7 +50,7 @@ class LlamaOptions:
 
     slots: int = 8
     context_tokens: int = 4096
-    batch_tokens: int = 256
+    batch_tokens: int = 0
     threads: int = 0
     gpu_layers: int = -1
     adapter: str = ""
@@ -238,7 +239,7 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     params.model.path = str(path)
     params.n_parallel = options.slots
     params.n_ctx = options.slots * options.context_tokens
-    params.n_batch = options.batch_tokens
+    params.n_batch = options.batch_tokens or _BATCH_TOKENS
     params.n_gpu_layers = options.gpu_layers
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or available_cores()
     params.api_keys = [key]

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 # Tokens in a page of the cache. Flash attention reads pages of the larger size; small ones waste less and share more.
 _PAGE_FOR_FLASH = 256
 _PAGE = 32
+# In one step, on CPUs and on a GPU.
+_BATCH_TOKENS = (256, 1024)
 # Of a GPU, what is wanted for the cache before a model is spread over several.
 _CACHE_SHARE = 0.15
 _FULL_ATTENTION = "full_attention"
@@ -162,7 +164,7 @@ def _started(model: Any, options: TransformersOptions, context: int, sampler: Sa
     flash = _has_flash(model)
     own_attention = not flash and _is_plain(model.config.get_text_config())
     graphs = flash or (own_attention and attention.fitting(model) == attention.PACKED)
-    batching = _batching(options, context, flash=flash, graphs=graphs)
+    batching = _batching(options, context, model.device, flash=flash, graphs=graphs)
     what = (
         f"the cache for {options.slots} conversations of {context} tokens (inference.slots, inference.context_tokens)"
     )
@@ -180,14 +182,16 @@ def _started(model: Any, options: TransformersOptions, context: int, sampler: Sa
     return batch
 
 
-def _batching(options: TransformersOptions, context: int, *, flash: bool, graphs: bool) -> ContinuousBatchingConfig:
+def _batching(
+    options: TransformersOptions, context: int, device: torch.device, *, flash: bool, graphs: bool
+) -> ContinuousBatchingConfig:
     page = _PAGE_FOR_FLASH if flash else _PAGE
     pages = -(-context // page) * options.slots
     return ContinuousBatchingConfig(
         page_size=page,
         # A quarter more than can be in use holds what was said before, for the next turn.
         num_blocks=pages + pages // 4,
-        max_batch_tokens=max(options.batch_tokens, options.slots),
+        max_batch_tokens=max(options.batch_tokens or _BATCH_TOKENS[device.type == "cuda"], options.slots),
         max_requests_per_batch=options.slots,
         use_cuda_graph=graphs,
         # The tokens of a step must be known before the next: penalties count them, and a Stop ends with the step.
