@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests import checkpoints
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 GB = 2**30
+Crowd = Callable[[int | None], None]
 WORDS = "the sea is wide and a lighthouse keeper tells what the word is about"
 PEOPLE = [
     Sampling(temperature=0.0 if at % 3 == 0 else 0.5 + at / 10, top_p=0.8, seed=at, max_new_tokens=24)
@@ -64,18 +65,19 @@ async def engine(folder: Path, kind: str) -> AsyncIterator[TransformersEngine]:
 
 
 @pytest.fixture
-def crowded() -> Iterator[Any]:
-    """Takes all memory of the GPU but so many bytes."""
+def crowded() -> Iterator[Crowd]:
+    """Takes all memory of the GPU but so many bytes; None gives it back."""
     taken: list[torch.Tensor] = []
 
-    def take(left: int) -> None:
+    def take(left: int | None) -> None:
+        taken.clear()
         gc.collect()
         torch.cuda.empty_cache()
-        taken.append(torch.empty(torch.cuda.mem_get_info(0)[0] - left, dtype=torch.uint8, device="cuda"))
+        if left is not None:
+            taken.append(torch.empty(torch.cuda.mem_get_info(0)[0] - left, dtype=torch.uint8, device="cuda"))
 
     yield take
-    taken.clear()
-    torch.cuda.empty_cache()
+    take(None)
 
 
 def ask(sampling: Sampling, length: int = 30) -> ChatRequest:
@@ -136,7 +138,7 @@ async def test_penalties_count_the_tokens_of_the_last_step(engine: TransformersE
     assert len(set(loaded.tokenizer(text)["input_ids"])) > len(set(loaded.tokenizer(plain)["input_ids"]))
 
 
-async def test_memory_that_runs_out_in_a_step_costs_one_request(folder: Path, crowded: Any) -> None:
+async def test_memory_that_runs_out_in_a_step_costs_one_request(folder: Path, crowded: Crowd) -> None:
     options = TransformersOptions(slots=8, context_tokens=2048, batch_tokens=4096)
     engine = TransformersEngine(str(folder), options)
     await engine.start()
@@ -154,7 +156,7 @@ async def test_memory_that_runs_out_in_a_step_costs_one_request(folder: Path, cr
         await engine.close()
 
 
-async def test_a_cache_that_does_not_fit_is_a_sentence(folder: Path, crowded: Any) -> None:
+async def test_a_cache_that_does_not_fit_is_a_sentence(folder: Path, crowded: Crowd) -> None:
     """256 bytes a token, so 5 GB; the machine's memory would do, which is why only the allocation can tell."""
     crowded(GB)
     engine = TransformersEngine(str(folder), TransformersOptions(slots=8192, context_tokens=2048))
@@ -163,16 +165,15 @@ async def test_a_cache_that_does_not_fit_is_a_sentence(folder: Path, crowded: An
     await engine.close()
 
 
-async def test_layers_outside_of_the_gpu(tmp_path: Path, crowded: Any) -> None:
+async def test_layers_outside_of_the_gpu(tmp_path: Path, crowded: Crowd) -> None:
     """What the GPU has no room for lies in the machine's memory, and the answer is the same."""
     folder = checkpoints.chatml(
         tmp_path / "wide", hidden_size=2048, intermediate_size=8192, num_hidden_layers=12, head_dim=64
     )
     request = ask(Sampling(temperature=0, max_new_tokens=8))
     texts = []
-    for left in (None, GB):
-        if left is not None:
-            crowded(left)
+    for left in (GB, None):
+        crowded(left)
         engine = TransformersEngine(str(folder), TransformersOptions(slots=2, context_tokens=512))
         await engine.start()
         loaded: Any = engine._loaded
