@@ -320,9 +320,8 @@ class _Answer:
 
     async def _end(self, ending: _Ending) -> _Ending:
         state = ledger.state_after(ending)
-        begun = self._entry.reply.question_id is not None
         reason = ending.reason if isinstance(ending, Ended) else None
-        await asyncio.shield(self._entry.end(ending, self._turn(state, reason) if begun else None))
+        await asyncio.shield(self._entry.end(ending, self._turn(state, reason) if self._is_kept() else None))
         return ending
 
     def _turn(self, state: State, reason: Reason | None = None) -> Turn:
@@ -341,8 +340,14 @@ class _Answer:
             created_at=self._begun,
         )
 
+    def _is_kept(self) -> bool:
+        """Whether question and answer are, so that a button finds them."""
+        return self._entry.reply.question_id is not None
+
     def _actions(self, reason: Reason) -> tuple[Action, ...]:
-        can = self._inference.info.continues
+        if not self._is_kept():
+            return ()
+        can = self._inference.info.continues and (self._text or self._thinking)
         return tuple(action for action in AFTER[reason] if can or action is not Action.CONTINUE)
 
     def _ended(self, finished: Finished) -> Ended:
@@ -352,7 +357,7 @@ class _Answer:
             timings=finished.timings,
             model=self._inference.info.name,
             settings=self._profile.changed(),
-            actions=self._actions(finished.reason) if self._text or self._thinking else (),
+            actions=self._actions(finished.reason),
             thinking=self._profile.thinking,
         )
 

@@ -58,7 +58,9 @@ def footer(ended: Ended) -> str:
     return " · ".join(parts)
 
 
-def empty() -> str:
+def empty(ended: Ended) -> str:
+    if ended.reason == "cancelled":
+        return "Stopped before the first word."
     return "The model ended without a word; Regenerate tries again."
 
 

@@ -336,5 +336,5 @@ class Answer:
                 return Frame(markdown=markdown, thinking=thinking, footer=footer, actions=(Action.CONTINUE,))
 
     def _empty_frame(self, frame: Frame) -> Frame:
-        status = "" if self._end is None else self._phrases.empty()
+        status = self._phrases.empty(self._end) if isinstance(self._end, Ended) else ""
         return Frame(status=status, thinking=frame.thinking, footer=frame.footer, actions=frame.actions)

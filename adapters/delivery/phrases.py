@@ -26,6 +26,6 @@ class Phrases:
     starting: Callable[[], str]
     thinking: Callable[[float, bool], str]
     footer: Callable[[Ended], str]
-    empty: Callable[[], str]
+    empty: Callable[[Ended], str]
     interrupted: Callable[[], str]
     broken: Callable[[], str]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bots import wording
 from bots.bot import Bot
 from bots.messages import Action, Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
 from inference.api import ChatRequest, Message, Unavailable
@@ -17,12 +18,15 @@ from tests.fakes import Chat, said, script, scripted_inference
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
 THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
 FILLER = {"match": "filler", "answer": "filler " * 20}
+PATIENT = {"match": "patient", "answer": "at last", "first_token_s": 0.6}
 LONG = {"match": "long", "answer": "one two three four five six seven eight nine ten eleven twelve"}
 
 
 @pytest.fixture
 async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
-    async with scripted_inference(script(tmp_path, SLOW, THINK, LONG, FILLER), context_tokens=400) as inference:
+    async with scripted_inference(
+        script(tmp_path, SLOW, THINK, LONG, PATIENT, FILLER), context_tokens=400
+    ) as inference:
         yield Chat(inference)
 
 
@@ -188,6 +192,18 @@ async def test_stop_ends_the_answer_and_keeps_what_was_said(chat: Chat) -> None:
     assert turn is not None
     assert (turn.text, turn.state) == (said(events), "stopped")
     assert "Nothing" in notice(await chat.say("/stop"))
+
+
+async def test_an_answer_stopped_before_its_first_word_can_be_asked_for_again(chat: Chat) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(chat.say("patient"))
+        await asyncio.sleep(0.1)
+        assert notice(await chat.say("/stop")) == "Stopped."
+    stopped = ended(answer.result())
+    assert (said(answer.result()), stopped.actions) == ("", (Action.REGENERATE,))
+    assert "Regenerate" not in wording.empty(stopped)
+    again = await chat.say("/regenerate")
+    assert said(again) == PATIENT["answer"]
 
 
 async def test_somebody_elses_stop_stops_nothing(chat: Chat) -> None:

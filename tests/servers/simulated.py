@@ -62,7 +62,7 @@ PHRASES = Phrases(
     starting=lambda: "Starting",
     thinking=lambda seconds, done: f"{'Thought' if done else 'Thinking'}, {seconds:.0f} s",
     footer=lambda ended: f"{ended.model}, {ended.reason}",
-    empty=lambda: "Nothing came",
+    empty=lambda ended: "Nothing came",
     interrupted=lambda: "To be continued",
     broken=lambda: "Something broke",
 )

@@ -36,7 +36,7 @@ PHRASES = Phrases(
     starting=lambda: "Starting…",
     thinking=lambda seconds, done: f"Thinking, {seconds:.0f} s",
     footer=lambda ended: ended.model,
-    empty=lambda: "(nothing)",
+    empty=lambda ended: "(nothing)",
     interrupted=lambda: "The bot was restarted while it wrote this.",
     broken=lambda: "Something went wrong; please try again.",
 )
