@@ -201,7 +201,7 @@ async def test_a_stop_leaves_nothing_behind(engine: TransformersEngine) -> None:
     loaded = engine._loaded
     assert loaded is not None
     for number in range(60):
-        async with aclosing(engine.generate(ask(f"the sea {number}", max_new_tokens=400))) as stream:
+        async with aclosing(engine.generate(ask(f"the sea {number}", max_new_tokens=40))) as stream:
             async for output in stream:
                 if isinstance(output, Opened) and number % 3 == 0:
                     break

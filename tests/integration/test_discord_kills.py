@@ -37,8 +37,8 @@ class Member:
     dice: random.Random
     questions: list[dict[str, Any]] = field(default_factory=list)
 
-    async def ask(self) -> None:
-        text = f"@bot {self.dice.choice(list(ANSWERS))} {len(self.questions)}"
+    async def ask(self, kind: str) -> None:
+        text = f"@bot {kind} {len(self.questions)}"
         self.questions.append(await self.person.says(self.room, text))
         await self.discord.until(self._answered, timeout_s=ANSWERED_WITHIN_S)
 
@@ -89,7 +89,7 @@ class Guild:
         """Only where it has been spoken to does the bot look for what it has missed."""
         await self.discord.until(lambda: self.discord.identified)
         for member in self.members:
-            await member.ask()
+            await member.ask("short")
 
     async def live(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -98,7 +98,7 @@ class Guild:
 
     async def _live(self, member: Member) -> None:
         while not self.done.is_set():
-            await member.ask()
+            await member.ask(self.dice.choice(list(ANSWERS)))
 
     def finish(self) -> None:
         self.done.set()
