@@ -29,8 +29,8 @@ from inference.engines.spinning import Spinning
 from inference.faults import missing_memory
 from inference.thinking import OPEN, open_prefix, opened_by
 
-# The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _BATCH_TOKENS = 256
+# The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
 
 

@@ -159,7 +159,7 @@ class _SamplingRunner(ModelRunner):
         stream = self.inputs_and_outputs.compute_stream
         if stream is not None:
             # The batch's tensors were filled on the stream of this thread, for which the other would not wait.
-            stream.wait_stream(torch.cuda.current_stream(stream.device))
+            stream.wait_stream(torch.get_device_module(stream.device).current_stream(stream.device))
         if self._planned:
             with stream_context(stream):
                 self._plan(batch, batch_data)
