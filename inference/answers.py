@@ -125,10 +125,8 @@ class Answer:
         return self._events(self._splitter.feed(output.text), output.tokens)
 
     def _events(self, parts: Sequence[Part], count: int) -> list[Event]:
-        """The parts as events; the tokens are counted to what the text is in when they end."""
-        kind: type = Thinking if self._splitter.thinking else Text
-        if count:
-            self._meter.token(kind, count)
+        """The parts as events."""
+        self._count(parts, count)
         events: list[Event] = []
         for name, text in parts:
             if name == "thinking":
@@ -137,6 +135,18 @@ class Answer:
             else:
                 events.append(Text(text))
         return events
+
+    def _count(self, parts: Sequence[Part], count: int) -> None:
+        """A token counts to what the text is in when it ends; of several, which a busy server sends at once, to each
+        kind as many as its share of the text."""
+        ending, earlier = (Thinking, Text) if self._splitter.thinking else (Text, Thinking)
+        lengths = {Thinking: 0, Text: 0}
+        for name, text in parts:
+            lengths[Thinking if name == "thinking" else Text] += len(text)
+        share = count * lengths[earlier] // sum(lengths.values()) if count > 1 and parts else 0
+        for kind, tokens in ((earlier, share), (ending, count - share)):
+            if tokens:
+                self._meter.token(kind, tokens)
 
     def _over_budget(self) -> bool:
         sampling = self._request.sampling

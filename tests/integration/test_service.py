@@ -96,6 +96,14 @@ async def test_one_answer(inference: Service) -> None:
     assert end.timings.time_to_first_token_s is not None
 
 
+async def test_tokens_that_come_at_once_count_to_what_they_are(tmp_path: Path) -> None:
+    line = {"match": "think", "answer": f"<think>{'hm ' * 50}</think>\n\n{'ho ' * 50}", "tokens_per_s": 1e9}
+    async with scripted_inference(script(tmp_path, line)) as local:
+        usage = finished(await collect(local, request("think"))).usage
+    assert 45 <= usage.thinking_tokens <= 55
+    assert usage.thinking_tokens + usage.completion_tokens >= 100
+
+
 async def test_reasoning_is_apart_from_the_answer(inference: Service) -> None:
     events = await collect(inference, request("think"))
     assert text_of(events) == "forty two"
