@@ -109,7 +109,7 @@ class Pace:
             self._doubt(now, retry_after_s)
         else:
             if now > self._troubled_at + _RECOVERY_S:
-                self._plan_recovery(now, self._floor_s)
+                self._plan_recovery(now, self._floor_s, retry_after_s)
             self._exact = slowed_down or self._since_penalty < _MANY
             self._floor_s *= _MARGIN  # whatever the measurement says
             self._measure(now, retry_after_s)
@@ -123,9 +123,12 @@ class Pace:
         possible = self._tried is None and affordable and self._trial_s < self._floor_s
         return max(self._trial_at, self._silent_until) if possible else float("inf")
 
-    def _plan_recovery(self, now: float, before_s: float) -> None:
-        self._troubled_at = now
-        self._trial_s, self._trial_at = before_s, now + _RECOVERY_S
+    def _plan_recovery(self, now: float, before_s: float, retry_after_s: float) -> None:
+        self._troubled_at, self._trial_s = now, before_s
+        if retry_after_s > _RECOVERY_S:  # no short restriction, and it need not be tried to be known
+            self._trial_at, self._trial_is_free = now + _PATIENCE_S, False
+            return
+        self._trial_at = now + _RECOVERY_S
         self._trial_is_free = self._credit > 0 or self._free_trials > 0
         self._free_trials = _FREE_TRIALS if self._credit > 0 else self._free_trials - 1
 
@@ -151,7 +154,7 @@ class Pace:
             before_s = self._floor_s
             self._trust(self._guess_s, now)
             self._free_trials = _FREE_TRIALS
-            self._plan_recovery(now, before_s)  # in case that a stricter limit shows itself now
+            self._plan_recovery(now, before_s, retry_after_s)  # in case that a stricter limit shows itself now
 
     def _measure(self, now: float, retry_after_s: float) -> None:
         allowed_at = now + retry_after_s

@@ -109,7 +109,7 @@ def test_steady_load_meets_hardly_any_penalty(guess: float, limit: Limit, possib
     calls = run(Pace(guess), limit, 6 * 3_600)
     steady = calls.between(600, 6 * 3_600)
     assert len(calls.penalties(600)) <= 0.005 * len(steady)
-    assert len(steady) >= 0.7 * possible * (6 * 3_600 - 600)
+    assert len(steady) >= 0.65 * possible * (6 * 3_600 - 600)
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -169,10 +169,11 @@ def test_settles_within_half_a_minute_of_the_first_penalty_when_bursts_are_allow
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("allowed", [3, 10, 20, 30])
-def test_settles_within_half_a_minute_and_the_minute_in_which_calls_are_counted(allowed: int, seed: int) -> None:
+def test_settles_when_the_calls_of_a_whole_minute_are_used_up(allowed: int, seed: int) -> None:
+    """One penalty tells such a limit, and a penalty that long is not tried out again soon."""
     calls = run(Pace(1.0), from_1000_on(window(allowed, 60)), 1_290, seed=seed)
-    assert len(calls.penalties()) <= 3
-    assert calls.penalties(1_098) == []
+    assert len(calls.penalties()) == 1
+    assert calls.penalties(1_037) == []
 
 
 @pytest.mark.parametrize("strict", [1.5, 2.0, 5.0, 10.0])
