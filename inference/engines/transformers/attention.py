@@ -31,13 +31,18 @@ _WIDEST_HEAD = 256
 
 def fitting(model: Any) -> str:
     """The name of the attention that is for this model, on its device."""
-    devices = {parameter.device for parameter in model.parameters()}
-    if _packed is None or devices != {model.device} or model.device.type != "cuda":
-        return RECTANGLES
     config = model.config.get_text_config()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    fits = model.dtype in (torch.float16, torch.bfloat16) and width % 8 == 0 and width <= _WIDEST_HEAD
-    return PACKED if fits and torch.cuda.get_device_capability(model.device) >= _AMPERE else RECTANGLES
+    fits = width % 8 == 0 and width <= _WIDEST_HEAD
+    return PACKED if _packed is not None and fits and suits_flash(model) else RECTANGLES
+
+
+def suits_flash(model: Any) -> bool:
+    """Whether kernels of flash attention and CUDA graphs can take it: 16 bits, all on one GPU, Ampere or newer."""
+    if {parameter.device for parameter in model.parameters()} != {model.device} or model.device.type != "cuda":
+        return False
+    short = model.dtype in (torch.float16, torch.bfloat16)
+    return short and torch.cuda.get_device_capability(model.device) >= _AMPERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,16 +209,11 @@ def _cache_size(model: Any, batching: ContinuousBatchingConfig) -> int:
 
 
 def _has_flash(model: Any) -> bool:
-    """Whether the library will switch to flash attention, with its graphs: 16 bits, all on one GPU, Ampere or newer."""
-    devices = {parameter.device for parameter in model.parameters()}
-    if devices != {model.device} or model.device.type != "cuda" or not model._supports_flash_attn:
+    """Whether the library will switch to an installed flash attention."""
+    if not model._supports_flash_attn or not attention.suits_flash(model):
         return False
-    if model.dtype not in (torch.float16, torch.bfloat16):
-        return False
-    available = is_flash_attn_3_available(kernels_fallback_ok=True) or is_flash_attn_2_available(
-        kernels_fallback_ok=True
-    )
-    return available and torch.cuda.get_device_capability(model.device) >= (8, 0)
+    available = (is_flash_attn_3_available, is_flash_attn_2_available)
+    return any(is_available(kernels_fallback_ok=True) for is_available in available)
 
 
 def _is_plain(config: Any) -> bool:
