@@ -111,7 +111,7 @@ async def _leave_unfinished(database: Database) -> None:
         event = Event(id=f"w{n}/1", person=f"w{n}", name="W", text="story", under=f"post{n}")
         await posts.put(_post(n, event))
         await storage.receive([event.received(0.0)])
-        incoming = event.incoming([])
+        incoming = event.incoming([], new=True)
         reply = Reply(chat=incoming.chat, event_id=event.id, answer_id=f"wa{n}", person=event.person)
         await storage.claim(reply)
         question = Turn(id=f"wq{n}", chat=reply.chat, person=reply.person, role="user", text="story")

@@ -73,7 +73,7 @@ class Bot:
 
     async def _once(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
-        entry = Entry(self._storage, self._new_reply(incoming))
+        entry = Entry(self._storage, self._new_reply(incoming), new=incoming.new)
         try:
             self._admission.check(incoming, self._now())
             async with aclosing(self._in_turn(incoming, entry)) as events:
@@ -100,7 +100,7 @@ class Bot:
         return Reply(
             chat=incoming.chat,
             event_id=incoming.event_id,
-            answer_id=self._new_id(),
+            answer_id=ledger.answer_id(incoming.chat, incoming.event_id),
             person=incoming.author.id,
             created_at=self._now(),
         )
@@ -108,13 +108,16 @@ class Bot:
     async def _in_turn(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
         async with AsyncExitStack() as door:
             await door.enter_async_context(self._answers.door(incoming))
-            if not await entry.claim():
+            if incoming.new:
+                entry.claim_soon()
+            elif not await entry.claim():
                 return
             async with aclosing(self._route(incoming, entry)) as events:
                 async for event in events:
                     # With its first event a reply has its place in the line.
                     await door.aclose()
                     yield event
+                    await entry.claimed()
 
     async def profile(self, person: str, places: Sequence[str] = ()) -> Profile:
         """The person's settings, within the bounds that hold in these places."""

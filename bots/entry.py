@@ -14,26 +14,39 @@ log = logging.getLogger(__name__)
 
 
 class Entry:
-    """`reply` is the row as it is kept; `again`: an earlier process had it, and may have shown something of it."""
+    """`reply` is the row as it is kept; `again`: an earlier process may have had it, and shown something of it."""
 
-    def __init__(self, storage: Storage, reply: Reply) -> None:
+    def __init__(self, storage: Storage, reply: Reply, *, new: bool) -> None:
         self.reply = reply
-        self.again = False
+        self.again = not new
         self.started = False
         """A `Started` went out, so a failure has a message to be shown in."""
         self._storage = storage
+        self._due = False
+        """The row is still to be made."""
 
     async def claim(self) -> bool:
         """Whether there is something to do for this event, and it is for this process to do."""
         kept = await self._storage.claim(self.reply)
         if kept is None or kept.shown:
             return False
-        self.again = kept.answer_id != self.reply.answer_id
         self.reply = kept
         return True
 
+    def claim_soon(self) -> None:
+        """For an event that nobody else has: what is first shown of its reply need not wait for the row."""
+        self._due = True
+
+    async def claimed(self) -> None:
+        """There is a row. Raises StorageError: it is another process's, which took this one for dead."""
+        if self._due:
+            self._due = False
+            if not await self.claim():
+                raise StorageError(f"Event {self.reply.event_id} of {self.reply.chat} is another process's now.")
+
     async def begin(self, asked: ledger.Asked, answer: Turn, question: Turn, *, new: bool) -> None:
         """Question, request and answer are kept at once; `new`: the question was not kept before."""
+        await self.claimed()
         self.reply = replace(
             self.reply, state="streaming", answer_id=answer.id, question_id=question.id, request=asked.written()
         )
@@ -45,6 +58,7 @@ class Entry:
 
     async def end(self, ending: ledger.Ending, answer: Turn | None = None) -> None:
         """The reply is whole: from now on it is never generated again."""
+        await self.claimed()
         self.reply = replace(self.reply, state=ledger.state_after(ending), ending=ledger.written(ending))
         await self._storage.end(self.reply, answer)
 

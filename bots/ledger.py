@@ -13,6 +13,7 @@ Pure but for `left_behind`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Sequence
@@ -68,6 +69,11 @@ def read_asked(document: str) -> Asked:
         revision=raw.get("revision", ""),
         before=raw.get("before", 0),
     )
+
+
+def answer_id(chat: str, event_id: str) -> str:
+    """The name of what answers an event: whoever answers it after a crash calls it the same, and finds its messages."""
+    return hashlib.blake2b(f"{chat}\n{event_id}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def written(ending: Ending) -> str:

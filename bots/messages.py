@@ -42,6 +42,7 @@ class Incoming:
         places: keys under which bounds may be kept that hold here, such as a server's; and further names of the chat.
         direct: nobody else is in the chat.
         instead_of: the person's answer whose place this one's takes, because the question was put differently.
+        new: this process alone has the event, and has it for the first time: nothing is kept or shown of its reply.
     """
 
     event_id: str
@@ -53,6 +54,7 @@ class Incoming:
     places: tuple[str, ...] = ()
     direct: bool = False
     instead_of: str | None = None
+    new: bool = False
 
 
 class Action(StrEnum):
@@ -74,7 +76,7 @@ class Started:
     `thinking_mode` is how this person wants to see the reasoning.
     When an older answer is continued, `answer_id` is that answer's, `text` and `thinking` are what it held already,
     `captions` stand above the text, and `message_ids` are the platform's ids of its visible chunks: the same messages
-    go on growing. `again`: an earlier process began this reply and may have sent more than it lived to record.
+    go on growing. `again`: an earlier process may have begun this reply and sent more than it lived to record.
     `question_id` is the turn that is answered, where the question is new; it is kept with the answer, not before.
     """
 

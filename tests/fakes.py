@@ -102,6 +102,7 @@ class Chat:
         pictures: Iterable[bytes] = (),
         reply_to: str | None = None,
         chat: str = "test:room",
+        new: bool = True,
     ) -> Incoming:
         return Incoming(
             event_id=f"e{next(_NUMBERS)}",
@@ -110,6 +111,7 @@ class Chat:
             text=text,
             pictures=tuple(Picture(data) for data in pictures),
             reply_to=reply_to,
+            new=new,
         )
 
     async def say(self, text: str, person: str = "ann", **more: Any) -> list[ReplyEvent]:

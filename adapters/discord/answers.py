@@ -63,6 +63,8 @@ class Answers:
 
     _mine: set[str] = field(default_factory=set)
     """The events that this process has recorded or taken up and not answered yet."""
+    _taken: set[str] = field(default_factory=set)
+    """Those of them that it has taken up."""
     _recording: dict[str, asyncio.Event] = field(default_factory=dict)
     """Set when it is known whether the event of that id is new."""
     tokens: Tokens = field(init=False)
@@ -108,6 +110,7 @@ class Answers:
             await self.storage.answered(self.account, received.id)
             return None
         self._mine.add(received.id)
+        self._taken.add(received.id)
         return self.tokens.joined(event, found)
 
     async def gone(self, message_id: str) -> None:
@@ -131,7 +134,8 @@ class Answers:
                 await self.storage.answered(self.account, event_id)
             await self.tokens.forget(event.id)
         finally:
-            self._mine.difference_update((*event.also, event.id))
+            for mine in (self._mine, self._taken):
+                mine.difference_update((*event.also, event.id))
             self.busy -= 1
             if not self.busy:
                 self.idle.set()
@@ -146,6 +150,7 @@ class Answers:
             reply_to=event.replies_to,
             places=event.places,
             direct=not event.guild,
+            new=self._taken.isdisjoint((*event.also, event.id)),
         )
         contents = Contents()
         if event.files and not self.bot.is_stranger(incoming):

@@ -38,6 +38,9 @@ from bots.ports import Delivered, Known, Received, Reply, Storage, StorageError,
 _FIELDS = tuple(field.name for field in fields(Turn))
 _TURN = tuple(turns.c[name] for name in _FIELDS)
 _REPLY = tuple(field.name for field in fields(Reply))
+_HEAD = select(heads.c.turn_id).where(
+    heads.c.chat == bindparam("of_chat", type_=AnyText), heads.c.person == bindparam("of_person", type_=AnyText)
+)
 _SETTINGS = select(preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE)
 _KNOWN = union_all(
     select(literal(1).label("linked"), links.c.person.label("name"), links.c.profile.label("value")).where(
@@ -216,8 +219,8 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def head(self, chat: str, person: str) -> str | None:
-        query = select(heads.c.turn_id).where(heads.c.chat == chat, heads.c.person == person)
-        return await self._database.read(lambda connection: connection.scalar(query))
+        of = {"of_chat": chat, "of_person": person}
+        return await self._database.read(lambda connection: connection.scalar(_HEAD, of))
 
     @lasting
     async def set_head(self, chat: str, person: str, turn_id: str | None) -> None:

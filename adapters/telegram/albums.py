@@ -63,4 +63,5 @@ def _joined(parts: Sequence[Asked]) -> Asked:
         files=tuple(file for part in parts for file in part.files),
         reply_to=next((part.reply_to for part in parts if part.reply_to), None),
         meant=any(part.meant for part in parts),
+        new=all(part.new for part in parts),
     )

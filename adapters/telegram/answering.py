@@ -88,6 +88,7 @@ class Answering:
             direct=asked.destination.is_private,
             text=asked.text,
             reply_to=asked.reply_to,
+            new=asked.new,
         )
         if not asked.files or self._bot.is_stranger(incoming):
             return incoming

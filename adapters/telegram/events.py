@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from telegram import Update, User
 
@@ -41,8 +42,11 @@ class Events:
         self._albums = albums
         self._moves = moves
 
-    async def handle(self, event: Received) -> None:
-        """The edge: whatever fails below becomes one sentence and one log line here."""
+    async def handle(self, event: Received, *, new: bool) -> None:
+        """Handles an update; `new`: recorded just now, and not left by a process that died.
+
+        The edge: whatever fails below becomes one sentence and one log line here.
+        """
         answered: Sequence[Received] = [event]
         asked: Asked | Pressed | None = None
         try:
@@ -51,6 +55,8 @@ class Events:
             if (move := move_told_by(update)) is not None:
                 await self._moves.record(move)
             asked = read_update(update, self._me)
+            if asked is not None:
+                asked = replace(asked, new=new)
             if isinstance(asked, Asked) and asked.album and not asked.edited:
                 album = await self._albums.collect(event, asked)
                 if album is None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from adapters.telegram.addresses import Destination
 from bots.ledger import left_behind
@@ -15,6 +15,10 @@ from bots.ports import Inbox, Received
 KINDS = ("message", "edited_message", "channel_post", "edited_channel_post", "callback_query")
 _AT_ONCE = 1_000
 """Updates in work; with more, the next batch is not asked for until some are answered."""
+
+
+class Handle(Protocol):
+    def __call__(self, event: Received, *, new: bool) -> Awaitable[None]: ...
 
 
 class Intake:
@@ -28,7 +32,7 @@ class Intake:
         self,
         inbox: Inbox,
         bot_id: int,
-        handle: Callable[[Received], Awaitable[None]],
+        handle: Handle,
         tasks: asyncio.TaskGroup,
         now: Callable[[], float],
     ) -> None:
@@ -43,22 +47,22 @@ class Intake:
         """Returns when the updates are recorded, so that they may be confirmed. Raises StorageError."""
         events = [received(update, self._bot_id, self._now()) for update in updates]
         for event in await self._inbox.receive(events):
-            await self._begin(event)
+            await self._begin(event, new=True)
 
     async def take_up(self) -> None:
         """Begins what processes that died have recorded and not answered, until it is cancelled."""
         async with aclosing(left_behind(self._inbox, Destination(self._bot_id, 0).account)) as batches:
             async for batch in batches:
                 for event in batch:
-                    await self._begin(event)
+                    await self._begin(event, new=False)
 
-    async def _begin(self, event: Received) -> None:
+    async def _begin(self, event: Received, *, new: bool) -> None:
         await self._places.acquire()
-        self._tasks.create_task(self._handled(event))
+        self._tasks.create_task(self._handled(event, new))
 
-    async def _handled(self, event: Received) -> None:
+    async def _handled(self, event: Received, new: bool) -> None:
         try:
-            await self._handle(event)
+            await self._handle(event, new=new)
         finally:
             self._places.release()
 

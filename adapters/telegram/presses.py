@@ -68,6 +68,7 @@ class Presses:
             direct=pressed.destination.is_private,
             text=action.command,
             reply_to=pressed.message_id,
+            new=pressed.new,
         )
         async with aclosing(self._bot.respond(incoming)) as events:
             first = await anext(events, None)

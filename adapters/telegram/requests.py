@@ -27,6 +27,7 @@ class Asked:
         meant: the message is for the bot; of an album it is enough that one part is.
         album: what the pictures of one album share; "" for a single message.
         edited: the message was sent earlier and is new only in its words.
+        new: it was recorded just now, and by this process.
     """
 
     destination: Destination
@@ -38,6 +39,7 @@ class Asked:
     meant: bool = True
     album: str = ""
     edited: bool = False
+    new: bool = False
 
     def renamed(self, here: Destination) -> Asked:
         """The same, with the names that messages have there."""
@@ -47,7 +49,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """A button under one of the bot's messages; `asked_by` is the message that the bot's one answers."""
+    """A button under one of the bot's messages; `asked_by` is what that one answers; `new` as of a message."""
 
     destination: Destination
     author: Person
@@ -55,6 +57,7 @@ class Pressed:
     data: str
     message_id: str
     asked_by: str | None = None
+    new: bool = False
 
     def renamed(self, here: Destination) -> Pressed:
         """The same, with the names that messages have there."""

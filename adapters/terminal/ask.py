@@ -62,7 +62,7 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
             return 2
         ready(app.inference.info.name)
         text = question.text if question.text.strip() else "/caption"
-        incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures)
+        incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures, new=True)
         show = _Lines() if question.json else _Prose()
         async with aclosing(app.bot.respond(incoming)) as events:
             async for event in events:

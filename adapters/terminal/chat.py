@@ -82,7 +82,7 @@ class _Conversation:
 
     def _incoming(self, text: str, pictures: tuple[Picture, ...] = ()) -> Incoming:
         event_id = f"{self._run_id}-{next(self._numbers)}"
-        return Incoming(event_id=event_id, chat=CHAT, author=self._person, text=text, pictures=pictures)
+        return Incoming(event_id=event_id, chat=CHAT, author=self._person, text=text, pictures=pictures, new=True)
 
 
 class _Keyboard:

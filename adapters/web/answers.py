@@ -52,7 +52,7 @@ class Answers:
         """The bot does what a button says."""
         event = Event.of_press(person, pressed, f"{person.id}/{pressed.client_id or secrets.token_hex(8)}")
         if pressed.action is Action.STOP:
-            self.tasks.begin(self._quietly(event.incoming([])))
+            self.tasks.begin(self._quietly(event.incoming([], new=True)))
         else:
             await self._take_on(event, None)
 
@@ -67,18 +67,18 @@ class Answers:
         left = [Event.read(received) for received in await anext(batches)]
         await self._close_interrupted({event.under for event in left})
         for event in left:
-            self.tasks.begin(self._answer(event, None))
+            self.tasks.begin(self._answer(event, None, new=False))
         self.tasks.begin(self._take_over(batches))
 
     async def _take_over(self, batches: AsyncGenerator[Sequence[Received], None]) -> None:
         async with aclosing(batches):
             async for left in batches:
                 for received in left:
-                    self.tasks.begin(self._answer(Event.read(received), None))
+                    self.tasks.begin(self._answer(Event.read(received), None, new=False))
 
     async def _take_on(self, event: Event, pictures: Sequence[Picture] | None) -> None:
         if await self.inbox.receive([event.received(time.time())]):
-            self.tasks.begin(self._answer(event, pictures))
+            self.tasks.begin(self._answer(event, pictures, new=True))
 
     async def _close_interrupted(self, going_on: Collection[str]) -> None:
         """Marks the answers that were left unfinished and that nothing goes on with, in the same posts."""
@@ -104,13 +104,13 @@ class Answers:
             _log.exception("event %s failed", incoming.event_id)
             self.audience.tell(incoming.author.id, "", protocol.error(self.phrases.broken()))
 
-    async def _answer(self, event: Event, pictures: Sequence[Picture] | None) -> None:
+    async def _answer(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""
         channel = WebChannel(self.board, self.posts, self.audience, asker=event.person)
         try:
             if pictures is None:
                 pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
-            async with aclosing(self.bot.respond(event.incoming(pictures))) as events:
+            async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
                 await self.outboxes.deliver(channel, CHAT, events, reply_to=event.under, record=self.record)
             await self._answered(event)
             if event.text.startswith("/"):

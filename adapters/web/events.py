@@ -69,7 +69,7 @@ class Event:
         del payload["id"]
         return Received(account=ACCOUNT, id=self.id, chat=CHAT, payload=json.dumps(payload), received_at=now)
 
-    def incoming(self, pictures: Sequence[Picture]) -> Incoming:
+    def incoming(self, pictures: Sequence[Picture], *, new: bool) -> Incoming:
         return Incoming(
             event_id=self.id,
             chat=CHAT,
@@ -77,4 +77,5 @@ class Event:
             text=self.text,
             pictures=tuple(pictures),
             reply_to=self.message_id,
+            new=new,
         )

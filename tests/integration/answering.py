@@ -44,12 +44,18 @@ async def main(address: str, events: int) -> None:
 async def _work(bot: Bot, storage: SqlStorage, numbers: itertools.count[int], events: int) -> None:
     while (number := next(numbers)) < events:
         event = Received(account="bot", id=f"e{number}", chat=f"c{number}", payload="", received_at=time.time())
+        mine = await storage.receive([event])
         incoming = Incoming(
-            event_id=event.id, chat=event.chat, author=Person(f"p{number}", "P"), text=f"question {number}"
+            event_id=event.id,
+            chat=event.chat,
+            author=Person(f"p{number}", "P"),
+            text=f"question {number}",
+            new=bool(mine),
         )
         # Whoever has it in the inbox is who answers; the ledger refuses it to the other one all the same.
-        mine = await storage.receive([event])
-        answered = [each async for each in bot.respond(incoming)] if mine or number % 2 else []
+        while not mine and await storage.reply(event.chat, event.id) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        answered = [each async for each in bot.respond(incoming)]
         if answered:
             print(json.dumps([event.id, said(answered)]), flush=True)
             shown = next(each.answer_id for each in answered if isinstance(each, Started))

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -18,6 +19,7 @@ from adapters.delivery.channel import Channel, Limits
 from adapters.delivery.outbox import Outboxes
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
+from adapters.storage.processes import living
 from adapters.storage.sql import SqlStorage
 from bots import wording
 from bots.ledger import read_asked
@@ -61,6 +63,11 @@ async def whole(chat: Chat, incoming: Incoming) -> list[ReplyEvent]:
     return [event async for event in chat.events(incoming)]
 
 
+def left(incoming: Incoming) -> Incoming:
+    """The same event as the next process finds it."""
+    return replace(incoming, new=False)
+
+
 async def until(chat: Chat, incoming: Incoming, kind: type, count: int = 1) -> list[ReplyEvent]:
     """The events of a process that dies when it has said `count` events of that kind."""
     events: list[ReplyEvent] = []
@@ -83,7 +90,7 @@ async def test_an_answer_goes_on_where_it_was_kept(inference: LocalInference, st
     incoming = first.incoming("long")
     before = await until(first, incoming, Said, 5)
     await storage.record_delivery(incoming.chat, started(before).answer_id, 0, "m1")
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     again = started(after)
     assert again.answer_id == started(before).answer_id
     assert (again.message_ids, again.again) == (("m1",), True)
@@ -91,11 +98,43 @@ async def test_an_answer_goes_on_where_it_was_kept(inference: LocalInference, st
     assert isinstance(after[-1], Ended)
 
 
+async def test_what_was_shown_before_anything_was_kept_is_found_by_its_name(
+    inference: LocalInference, storage: Storage
+) -> None:
+    first = Chat(inference, storage=storage)
+    incoming = first.incoming("long")
+    before = await until(first, incoming, Started)
+    assert await storage.reply(incoming.chat, incoming.event_id) is None
+    await storage.record_delivery(incoming.chat, started(before).answer_id, 0, "m1")
+    after = await whole(Chat(inference, storage=storage), left(incoming))
+    assert started(after) == replace(started(before), message_ids=("m1",), again=True, question_id=ANY)
+    assert said(after) == LONG["answer"]
+
+
+async def test_an_event_that_another_process_took_over_is_not_answered_by_this_one(tmp_path: Path) -> None:
+    async with (
+        open_database(str(tmp_path / "partyline.sqlite3")) as database,
+        living(database, "heir"),
+        scripted_inference(script(tmp_path, LONG)) as inference,
+    ):
+        slow, heir = SqlStorage(database, "slow"), SqlStorage(database, "heir")
+        chat = Chat(inference, storage=slow)
+        incoming = chat.incoming("long")
+        async with aclosing(chat.events(incoming)) as events:
+            assert isinstance(await anext(events), Started)
+            assert said(await whole(Chat(inference, storage=heir), left(incoming))) == LONG["answer"]
+            rest = [event async for event in events]
+        assert rest == [Failed(wording.broken())]
+        kept = await heir.reply(incoming.chat, incoming.event_id)
+        assert kept is not None
+        assert kept.state == "done"
+
+
 async def test_reasoning_that_was_cut_off_goes_on(inference: LocalInference, storage: Storage) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("think")
     await until(first, incoming, Thought, 3)
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     thoughts = "".join(event.text for event in after if isinstance(event, Thought))
     assert 0 < len(thoughts) < len(THOUGHT)
     assert started(after).thinking + thoughts == THOUGHT
@@ -109,7 +148,7 @@ async def test_an_answer_that_had_ended_is_not_generated_again(
     incoming = first.incoming("long")
     before = await until(first, incoming, Ended)
     monkeypatch.setattr(inference, "stream", None)
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text == LONG["answer"]
     assert after[1:] == [before[-1]]
 
@@ -121,7 +160,7 @@ async def test_what_was_shown_whole_is_nothing_to_repeat(inference: LocalInferen
         events = await whole(first, incoming)
         name = events[0].id if isinstance(events[0], Notice) else started(events).answer_id
         await storage.record_shown(incoming.chat, name)
-        assert await whole(Chat(inference, storage=storage), incoming) == []
+        assert await whole(Chat(inference, storage=storage), left(incoming)) == []
 
 
 async def test_a_command_is_done_once_and_said_again(inference: LocalInference, storage: Storage) -> None:
@@ -129,7 +168,7 @@ async def test_a_command_is_done_once_and_said_again(inference: LocalInference, 
     incoming = first.incoming("/temperature 0.3")
     (before,) = await whole(first, incoming)
     await first.say("/temperature 0.5")
-    (after,) = await whole(Chat(inference, storage=storage), incoming)
+    (after,) = await whole(Chat(inference, storage=storage), left(incoming))
     assert isinstance(after, Notice)
     assert after == before
     assert after.again
@@ -142,7 +181,7 @@ async def test_a_failure_is_said_again_and_not_tried_again(
     first = Chat(inference, storage=storage)
     incoming = first.incoming("", pictures=[b"bad"])
     before = await whole(first, incoming)
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     assert isinstance(after[-1], Failed)
     assert after[-1] == before[-1]
 
@@ -151,7 +190,7 @@ async def test_captions_stand_above_what_goes_on(inference: LocalInference, stor
     first = Chat(inference, storage=storage)
     incoming = first.incoming("how long is this?", pictures=[b"12345"])
     await until(first, incoming, Said, 5)
-    after = await whole(Chat(inference, storage=storage), replace(incoming, pictures=()))
+    after = await whole(Chat(inference, storage=storage), replace(left(incoming), pictures=()))
     assert started(after).captions == ("a picture of 5 bytes",)
     assert started(after).text + said(after) == LONG["answer"]
 
@@ -160,7 +199,7 @@ async def test_captions_alone_come_from_the_store(inference: LocalInference, sto
     first = Chat(inference, storage=storage)
     incoming = first.incoming("", pictures=[b"1", b"22"])
     before = await until(first, incoming, Ended)
-    after = await whole(Chat(inference, storage=storage), replace(incoming, pictures=()))
+    after = await whole(Chat(inference, storage=storage), replace(left(incoming), pictures=()))
     assert (started(after).captions, started(after).text) == (("a picture of 1 bytes", "a picture of 2 bytes"), "")
     assert after[1:] == [before[-1]]
 
@@ -180,7 +219,7 @@ async def test_the_request_is_kept_with_the_seed_that_was_used(
     incoming = first.incoming("long")
     await until(first, incoming, Said, 5)
     await first.say("/seed 7")
-    await whole(Chat(inference, storage=storage), incoming)
+    await whole(Chat(inference, storage=storage), left(incoming))
     before, after = requests
     assert before.sampling.seed is not None
     assert (after.messages, after.sampling.seed) == (before.messages, before.sampling.seed)
@@ -211,7 +250,7 @@ async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(
     begun = await first.say("long")
     incoming = first.incoming("/continue")
     await until(first, incoming, Said, 2)
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text.startswith(said(begun))
     assert started(after).text + said(after) == LONG["answer"]
 
@@ -223,7 +262,7 @@ async def test_an_engine_that_cannot_go_on_closes_with_a_sentence(
     incoming = first.incoming("long")
     await until(first, incoming, Said, 5)
     monkeypatch.setattr(inference._engine, "_info", replace(inference.info, captioner=None, continues=False))
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text
     assert isinstance(after[-1], Failed)
     assert after[-1].actions == (Action.REGENERATE,)
@@ -244,7 +283,7 @@ async def test_a_full_queue_makes_what_goes_on_wait(
             yield event
 
     monkeypatch.setattr(inference, "stream", busy)
-    after = await whole(Chat(inference, storage=storage), incoming)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text + said(after) == LONG["answer"]
     assert not refusals
 
@@ -286,7 +325,7 @@ async def test_whenever_it_dies_everything_is_shown_once(inference: LocalInferen
         await storage.receive([Received(account="test:bot", id=incoming.event_id, chat=incoming.chat, payload="")])
         survived = await lives(moments, inference, storage, incoming, platform)
         if not survived:
-            assert await lives(-1, inference, storage, incoming, platform)
+            assert await lives(-1, inference, storage, left(incoming), platform)
         assert await storage.unanswered("test:bot") == []
         check(platform, incoming, inference.info, moments)
         if survived:
