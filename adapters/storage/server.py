@@ -1,4 +1,4 @@
-"""A PostgreSQL database: threads that read and write, with a connection each."""
+"""A PostgreSQL database: threads that read and one that writes, with a connection each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from adapters.storage.line import Line, Work
 
 T = TypeVar("T")
 
-READERS, WRITERS = 2, 2
-"""Threads, each with a connection: more of them would wait for the interpreter's lock."""
+READERS, WRITERS = 2, 1
+"""Threads, each with a connection: more of them would wait for the interpreter's lock, and of two that write the one that
+began first, for a caller that has given up meanwhile, could end last."""
 _PATIENCE = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
