@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig, LlamaConfig
 
+from benchmarks.managers import await_answers
 from inference.api import ChatRequest, Message, Sampling
 from inference.engines.port import Opened, Piece
 from inference.engines.transformers import TransformersEngine, TransformersOptions, attention, loading
@@ -175,12 +176,7 @@ class Bench:
         for part in (prompts[:people], prompts[people:]):
             began = time.perf_counter()
             submit(part)
-            done = 0
-            while done < people:
-                result = manager.get_result(timeout=60)
-                if result is None or result.error:
-                    raise RuntimeError(f"a request failed: {result}")
-                done += result.is_finished()
+            await_answers(manager, people)
             rate = people * self.tokens / (time.perf_counter() - began)
         manager.stop(hard_stop=True)
         gc.collect()

@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.checkpoint import dequantised
+from benchmarks.managers import await_answers
 from inference.api import Sampling
 from inference.engines.llamacpp import available_cores
 from inference.engines.transformers.batch import SharedBatch
@@ -108,12 +109,7 @@ class Bench:
         with _running(manager):
             began = time.perf_counter()
             submit()
-            done = 0
-            while done < PEOPLE:
-                result = manager.get_result(timeout=60)
-                if result is None or result.error:
-                    raise RuntimeError(f"a request failed: {result}")
-                done += result.is_finished()
+            await_answers(manager, PEOPLE)
             return PEOPLE * self.tokens / (time.perf_counter() - began)
 
 
