@@ -15,8 +15,8 @@ from adapters.storage.line import Line, Work
 T = TypeVar("T")
 
 READERS, WRITERS = 2, 1
-"""Threads, each with a connection: more of them would wait for the interpreter's lock, and of two that write the one that
-began first, for a caller that has given up meanwhile, could end last."""
+"""Threads, each with a connection. More that read would wait for the interpreter's lock; of two that write, the
+first to begin could be the last to end, after its caller has given up."""
 _PATIENCE = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
