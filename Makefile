@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 # Byte-compiling every file of torch and transformers takes longer than installing them; `warm` compiles what is used.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+# Where this is set, every process compiles all that it imports: half a minute for torch and the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check soak bench browser clean
