@@ -67,11 +67,9 @@ class Program:
         lines = [{"match": f"^{word}", "answer": a, "tokens_per_s": _RATES[word]} for word, a in ANSWERS.items()]
         script.write_text("\n".join(json.dumps(line | {"first_token_s": 0.05}) for line in lines))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")}
-        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled by the first start, and not by hundreds
         self._environment = inherited | {
             "PYTHONPATH": str(Path.cwd()),
-            # Compiled by the first start, and not by hundreds.
-            "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PARTYLINE_MODEL": f"scripted:{script}",
             "PARTYLINE_CAPTIONER": "",
             "PARTYLINE_DATABASE": database,
