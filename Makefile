@@ -20,7 +20,7 @@ demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:80
 	@$(BIN)/partyline demo --port $(PORT)
 
 test: check browser $(VENV)/commonmark.json  ## every check and every test
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --reruns 1 -r sR
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --reruns 1 -r sR
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/ruff check --quiet .
