@@ -64,7 +64,7 @@ class Bench:
         batch = SharedBatch(self.model, self.config(), Sampler(), own_attention=True)
         return self._timed(batch, lambda: self._submit(batch))
 
-    def library(self) -> float:
+    def theirs(self) -> float:
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=True, temperature=0.7, top_p=0.9, top_k=0, eos_token_id=-1, max_new_tokens=self.tokens
         )
@@ -136,7 +136,7 @@ def main() -> int:
     rates = []
     for run in range(1, chosen.runs + 1):
         statics = [bench.static(bench.tokens, greedy=greedy) for greedy in (False, True)]
-        rates.append([bench.ours(), bench.library(), *statics])
+        rates.append([bench.ours(), bench.theirs(), *statics])
         print(f"run {run:<4}" + "".join(f"{rate:14.1f}" for rate in rates[-1]), flush=True)
     library, static, greedy = (statistics.median(run[0] / run[at] for run in rates) for at in (1, 2, 3))
     print(

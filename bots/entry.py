@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bots import ledger
 from bots.messages import Attached, Failed, Notice, ReplyEvent, Started
-from bots.ports import Reply, Storage, StorageError, Turn
+from bots.ports import Reply, Storage, StorageError, Turn, taken_over
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Entry:
         if self._due:
             self._due = False
             if not await self.claim():
-                raise StorageError(f"Event {self.reply.event_id} of {self.reply.chat} is another process's now.")
+                raise taken_over(self.reply)
 
     async def begin(self, asked: ledger.Asked, answer: Turn, question: Turn, *, new: bool) -> None:
         """Question, request and answer are kept at once; `new`: the question was not kept before."""

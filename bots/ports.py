@@ -113,6 +113,11 @@ class Known:
     places: Sequence[Mapping[str, str]] = ()
 
 
+def taken_over(reply: Reply) -> StorageError:
+    """Another process has taken this one for dead, and the reply is its own now."""
+    return StorageError(f"Event {reply.event_id} of {reply.chat} is another process's now.")
+
+
 class Inbox(Protocol):
     """Every event from a platform, from before it is acknowledged until it is answered."""
 

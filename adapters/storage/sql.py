@@ -33,7 +33,7 @@ from adapters.storage.tables import deliveries, heads, inbox, links, preferences
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage
-from bots.ports import Delivered, Known, Received, Reply, Storage, StorageError, Turn
+from bots.ports import Delivered, Known, Received, Reply, Storage, Turn, taken_over
 
 _FIELDS = tuple(field.name for field in fields(Turn))
 _TURN = tuple(turns.c[name] for name in _FIELDS)
@@ -139,7 +139,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
         def write(connection: Connection) -> None:
             if not self._put_reply(connection, reply):
-                raise StorageError(f"Event {reply.event_id} of {reply.chat} is another process's now.")
+                raise taken_over(reply)
             _put_turns(connection, *turns)
             upsert(connection, heads, {"chat": reply.chat, "person": reply.person, "turn_id": head})
 
