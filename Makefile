@@ -28,8 +28,11 @@ check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
-soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long
+# The figures come when nothing runs beside them.
+soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long, and the figures of the memory
 	@SOAK=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --timeout 7200
+	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m benchmarks.memory --postgresql
 
 bench: $(VENV)/.test  ## the measured comparisons
 	@$(BIN)/python -m benchmarks

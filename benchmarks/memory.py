@@ -1,6 +1,7 @@
 """Measures what memory costs: `python -m benchmarks.memory` prints the table of docs/reliability.md.
 
-Options: `--messages` stored ones, `--postgresql` to measure that instead of SQLite, `--only` one of the figures.
+Options: `--messages` stored ones, `--postgresql` to measure that instead of SQLite, `--only` one of the figures. Exits
+with 1 where a goal is missed; `make soak` runs it on both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import random
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager, nullcontext
@@ -48,8 +50,20 @@ CONVERSATION = 500
 UNFINISHED = 1000
 BATCH = 10_000
 ROUNDS = 800
+RECORDINGS = 3
 SECONDS = 20.0
 SLOW_S = 0.05
+
+
+missed: list[str] = []
+
+
+def judge(what: str, value: float, goal: float, unit: str = "ms", more: str = "") -> None:
+    """Prints the figure beside its goal, and remembers one that is missed."""
+    held = value <= goal
+    if not held:
+        missed.append(what)
+    print(f"{what}: {value:.1f} {unit}{more} (goal {goal:g} {unit}: {'holds' if held else 'MISSED'})", flush=True)
 
 
 def p95_ms(seconds: Sequence[float]) -> float:
@@ -87,8 +101,7 @@ async def branches(database: Database, newest: list[str]) -> None:
         found = await storage.branch(head or "", MAX_TURNS)
         took.append(time.perf_counter() - began)
         assert len(found) == MAX_TURNS
-    middle = median(took) * 1000
-    print(f"newest branch of {MAX_TURNS} turns: p95 {p95_ms(took):.1f} ms (median {middle:.1f}, goal 10)")
+    judge(f"newest branch of {MAX_TURNS} turns, p95", p95_ms(took), 10, more=f", median {median(took) * 1000:.1f}")
 
 
 async def start(address: str, folder: Path) -> None:
@@ -100,7 +113,9 @@ async def start(address: str, folder: Path) -> None:
         assert process.stdout is not None
         line = (await process.stdout.readline()).decode()
     found = re.search(r"after ([\d.]+) s", line)
-    print(f"a start with {UNFINISHED} unfinished replies: {found[1] if found else line} s (goal 5)")
+    if found is None:
+        raise RuntimeError(f"the program did not start: {line}")
+    judge(f"a start with {UNFINISHED} unfinished replies", float(found[1]), 5, "s")
 
 
 async def _leave_unfinished(database: Database) -> None:
@@ -135,8 +150,8 @@ def _post(number: int, event: Event) -> Post:
     )
 
 
-async def under_load(storage: Storage, inference: LocalInference, slots: int = 8) -> str:
-    """How late the loop is while so many answers are written, and an idle one in a process beside it."""
+async def under_load(storage: Storage, inference: LocalInference, slots: int = 8) -> tuple[list[float], str]:
+    """By how much the loop is late while so many answers are written, and an idle one in a process beside it."""
     chat, until = Chat(inference, storage=storage), time.perf_counter() + SECONDS
 
     async def ask(number: int) -> None:
@@ -148,7 +163,7 @@ async def under_load(storage: Storage, inference: LocalInference, slots: int = 8
         late = group.create_task(lateness(SECONDS))
         for number in range(slots):
             group.create_task(ask(number))
-    return f"{in_words(late.result())}; an idle loop beside it {idle.result()}"
+    return late.result(), f", {in_words(late.result())}; an idle loop beside it {idle.result()}"
 
 
 async def first_frames(
@@ -180,17 +195,26 @@ async def first_frames(
 
 
 async def recording(database: Database, folder: Path) -> None:
+    """Of several rounds the median of their p95, because a machine that does something else for a second spoils one.
+
+    The first frame waits for the record of its event, and for settings that are read fresh; the reply's own row is
+    made behind it.
+    """
     async with scripted_inference(script(folder, {"match": "hello", "answer": "hello"})) as inference:
         storage = SqlStorage(database)
         async with storage.behind.running():
             for people in (1, 8):
-                _, without = await first_frames(MemoryStorage(), inference, people)
-                recorded, took = await first_frames(storage, inference, people)
-                print(
-                    f"{people} at the same instant: first frame p95 {p95_ms(took):.1f} ms (median "
-                    f"{median(took) * 1000:.1f}; recorded after {p95_ms(recorded):.1f}), {p95_ms(without):.1f} ms "
-                    "without a database (goal: at most 5 more)"
-                )
+                rounds = []
+                for _ in range(RECORDINGS):
+                    _, without = await first_frames(MemoryStorage(), inference, people)
+                    rounds.append((*await first_frames(storage, inference, people), without))
+                recorded, took, without = ([p95_ms(times) for times in kind] for kind in zip(*rounds, strict=True))
+                every = ", ".join(f"{p95:.1f}" for p95 in recorded)
+                more = f" ({every}); first frame {median(took):.1f}, without a database {median(without):.1f}"
+                if people == 1:
+                    judge("recorded after, p95", median(recorded), 5, more=more)
+                else:
+                    print(f"{people} at the same instant, recorded after, p95: {median(recorded):.1f} ms{more}")
 
 
 @contextmanager
@@ -218,15 +242,16 @@ def slow_disk(path: Path) -> Iterator[None]:
 async def loop(database: Database, folder: Path, path: Path | None) -> None:
     line = {"match": "story", "answer": " ".join(["words"] * 60), "tokens_per_s": 60, "first_token_s": 0.02}
     async with scripted_inference(script(folder, line)) as inference:
-        print(f"the loop is late, kept in memory: {await under_load(MemoryStorage(), inference)}")
+        _, words = await under_load(MemoryStorage(), inference)
+        print(f"the loop is late, kept in memory{words}")
         for name, trouble in (("", nullcontext()), (", slow disk", slow_disk(path) if path else None)):
             storage = SqlStorage(database)
             if trouble is None:
                 continue
             async with storage.behind.running():
                 with trouble:
-                    late = await under_load(storage, inference)
-            print(f"the loop is late, kept in the database{name}: {late} (goal: at most 20 ms)")
+                    late, words = await under_load(storage, inference)
+            judge(f"the loop is late, kept in the database{name}, at most", max(late) * 1000, 20, more=words)
 
 
 @asynccontextmanager
@@ -246,7 +271,7 @@ async def place(postgresql: bool) -> AsyncIterator[tuple[str, Path, Path | None]
             await asyncio.to_thread(server.stop)
 
 
-async def main() -> None:
+async def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--postgresql", action="store_true")
@@ -265,7 +290,8 @@ async def main() -> None:
                 await loop(database, folder, path)
         if options.only in (None, "start"):
             await start(address, folder)
+    return int(bool(missed))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))

@@ -20,7 +20,7 @@ class StorageError(Exception):
     """What is kept cannot be used just now; the text is one sentence for the operator, without any secret."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One node of a conversation tree: what a person asked, or what was answered.
 

@@ -345,6 +345,6 @@ def _reply(row: Row[Any]) -> Reply:
     return Reply(**{name: getattr(row, name) for name in _REPLY})
 
 
-def _turn(row: Row[Any]) -> Turn:
+def _turn(row: Sequence[Any]) -> Turn:
     # By position: a mapping for each of hundreds of rows takes longer than the query.
-    return Turn(**dict(zip(_FIELDS, row, strict=True)))
+    return Turn(*row)
