@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import NamedTuple
 
 _SLOWEST_S = 60.0
 _QUICKEST_S = 0.05
 _REMEMBERED_CALLS = 100
 _PERIODS_S = (60.0, 300.0, 900.0, 3_600.0)
 """In which platforms count calls, most of them by the minute."""
-_SLACK = 1.02
-"""A call at the very beginning of such a period belongs to it, in spite of the round trip."""
+_ROUNDED_S = 1.0
+"""By so much a penalty in whole seconds may be longer than it need be."""
 _MARGIN = 1.05
 """How much slower the pace is than what was measured."""
 _MANY = 10
@@ -31,6 +32,11 @@ _MOST_CREDIT = 4 * _TRIAL_COST
 """For the penalties that find a new limit, and one trial more."""
 _FREE_TRIALS = 3
 """In debt. Trials that pass and are followed by the same trouble would otherwise go on for ever."""
+
+
+class _Call(NamedTuple):
+    began: float
+    ended: float
 
 
 class Pace:
@@ -55,8 +61,7 @@ class Pace:
         self._next = 0.0
         self._silent_until = 0.0
         self._quickest_s = float("inf")
-        self._begun: deque[float] = deque(maxlen=_REMEMBERED_CALLS)
-        """When the latest admitted calls began."""
+        self._admitted: deque[_Call] = deque(maxlen=_REMEMBERED_CALLS)
         self._since_penalty = 0
         self._calls, self._period_s, self._exact = 1, interval_s, False
         """The limit as it was measured: so many calls in so many seconds."""
@@ -82,7 +87,7 @@ class Pace:
 
     def succeeded(self, now: float, took_s: float) -> None:
         """The call was applied at some moment of `took_s`; the next one keeps its distance from the latest."""
-        self._begun.append(now - took_s)
+        self._admitted.append(_Call(now - took_s, now))
         self._since_penalty += 1
         self._credit = min(_MOST_CREDIT, self._credit + 1)
         self._quickest_s = min(took_s, self._quickest_s)
@@ -158,12 +163,15 @@ class Pace:
 
     def _measure(self, now: float, retry_after_s: float) -> None:
         allowed_at = now + retry_after_s
-        latest = list(islice(reversed(self._begun), self._since_penalty))
+        latest = list(islice(reversed(self._admitted), self._since_penalty))
         period_s = next((period_s for period_s in _PERIODS_S if period_s >= retry_after_s), retry_after_s)
-        counts = [sum(began > allowed_at - _SLACK * period_s for began in latest)]
+        # When a call was applied and when the penalty was decided is known but for a round trip.
+        unsure_s = max((call.ended - call.began for call in latest), default=0.0)
+        unsure_s += _ROUNDED_S * (retry_after_s == round(retry_after_s))
+        counts = [sum(call.ended > allowed_at - period_s - unsure_s for call in latest)]
         if now < self._silent_until + _PATIENCE_S:
             counts.append(len(latest))  # the limit is hardly newer than that
-        readings = [(allowed_at - latest[calls - 1], calls) for calls in counts if calls]
+        readings = [(allowed_at - latest[calls - 1].began, calls) for calls in counts if calls]
         if readings:
             self._period_s, self._calls = min(readings, key=lambda reading: reading[0] / reading[1])
             interval_s = (self._period_s - self._quickest_s) / self._calls
@@ -174,5 +182,5 @@ class Pace:
 
     def _keep_to_the_limit(self) -> None:
         """After a trial the calls that are allowed may be used up, however slowly they come now."""
-        if len(self._begun) >= self._calls:
-            self._next = max(self._next, self._begun[-self._calls] + self._period_s)
+        if len(self._admitted) >= self._calls:
+            self._next = max(self._next, self._admitted[-self._calls].began + self._period_s)
