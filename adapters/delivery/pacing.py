@@ -59,6 +59,7 @@ class Pace:
         self._floor_s = interval_s
         """The shortest interval outside of a trial."""
         self._next = 0.0
+        self._began_at = 0.0
         self._silent_until = 0.0
         self._quickest_s = float("inf")
         self._admitted: deque[_Call] = deque(maxlen=_REMEMBERED_CALLS)
@@ -83,6 +84,7 @@ class Pace:
             self.interval_s, self._tried = self._trial_s, 0
         elif self._tried and now > self.ready_at() + self._floor_s:
             self._tried = 0  # calls on both sides of a pause would have been allowed anyway
+        self._began_at = now
         self._next = now + self.interval_s
 
     def succeeded(self, now: float, took_s: float) -> None:
@@ -165,9 +167,8 @@ class Pace:
         allowed_at = now + retry_after_s
         latest = list(islice(reversed(self._admitted), self._since_penalty))
         period_s = next((period_s for period_s in _PERIODS_S if period_s >= retry_after_s), retry_after_s)
-        # When a call was applied and when the penalty was decided is known but for a round trip.
-        unsure_s = max((call.ended - call.began for call in latest), default=0.0)
-        unsure_s += _ROUNDED_S * (retry_after_s == round(retry_after_s))
+        # When the penalty was decided is known but for the round trip.
+        unsure_s = now - self._began_at + _ROUNDED_S * (retry_after_s == round(retry_after_s))
         counts = [sum(call.ended > allowed_at - period_s - unsure_s for call in latest)]
         if now < self._silent_until + _PATIENCE_S:
             counts.append(len(latest))  # the limit is hardly newer than that
