@@ -1,4 +1,4 @@
-"""What every test keeps to: nothing may block the event loop."""
+"""What every test keeps to: nothing may block the event loop, and nothing is judged by the clock of a busy machine."""
 
 import shutil
 import tempfile
@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from tests.servers.postgresql import Server
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

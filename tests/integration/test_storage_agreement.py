@@ -47,7 +47,7 @@ async def everything(storage: Storage) -> list[object]:
     return seen
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(deliveries | turns | heads | preferences, max_size=20))
 async def test_memory_and_sql_agree(calls: list[Call]) -> None:
     memory = MemoryStorage()

@@ -19,7 +19,7 @@ from bots.ports import Delivered, Received, Reply, Storage, Turn
 from tests.servers.postgresql import Server
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
-many = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 QUESTION = Turn(id="q1", chat="web:main", person="web:ann", role="user", text="Why?", created_at=1_700_000_000.123456)
 ANSWER = Turn(

@@ -90,7 +90,7 @@ def _squeezed(line: str) -> str:
     return re.sub(r"\\([-+*#>=_`~.)])", r"\1", line.replace(" ", "").replace("\t", ""))
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts, limits, st.sampled_from([code_units, escaped_units]))
 def test_chunks_are_lossless_balanced_and_within_the_limit(text: str, limit: int, measure: object) -> None:
     chunks = chunks_of(text, limit, measure)
@@ -161,7 +161,7 @@ def test_fences_in_what_readers_take_differently(text: str, limit: int) -> None:
         assert not visible_differences(chunk)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts, limits, st.data())
 def test_the_pieces_in_which_text_arrives_do_not_matter(text: str, limit: int, data: st.DataObject) -> None:
     growing = chunker(limit)
@@ -179,7 +179,7 @@ def test_the_pieces_in_which_text_arrives_do_not_matter(text: str, limit: int, d
     assert [*growing.frozen, growing.live()] == chunks_of(text, limit)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts, markdown_texts)
 def test_an_answer_that_is_continued_keeps_its_chunks(old: str, more: str) -> None:
     before = chunks_of(old)
@@ -305,7 +305,7 @@ def test_the_cost_of_a_piece_does_not_depend_on_the_length_of_the_reply() -> Non
     assert max(costs[1:]) < 1.3 * min(costs[1:])
 
 
-@settings(derandomize=True, deadline=None, max_examples=20)
+@settings(derandomize=True, max_examples=20)
 @given(st.integers(0, 2**32))
 def test_long_random_documents(seed: int) -> None:
     dice = random.Random(seed)

@@ -80,7 +80,7 @@ def test_a_footer_without_room_gets_a_message_of_its_own() -> None:
     assert [frame.failure for frame in shown] == ["", sentence]
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(
     st.lists(
         st.one_of(
@@ -116,7 +116,7 @@ def test_files() -> None:
     assert [file.name for file in whole_answer(f"```dockerfile\n{code}```", 10**6)] == ["answer.md", "Dockerfile"]
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(st.text(max_size=300), st.integers(4, 50))
 def test_a_file_that_is_too_large_comes_in_parts(text: str, largest: int) -> None:
     parts = list(text_file("answer", "md", text, largest))

@@ -117,7 +117,7 @@ def test_steady_load_meets_hardly_any_penalty(guess: float, limit: Limit, possib
     assert len(steady) >= 0.65 * possible * (6 * 3_600 - 600)
 
 
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 @given(
     st.sampled_from([0.2, 0.5, 1.0, 3.0]),
     st.floats(1.1, 10),
@@ -262,7 +262,7 @@ def test_rare_penalties_that_come_whatever_the_pace_hardly_slow_a_chat_down(
     assert made >= kept * 6 * 3_600 / (1.15 + share * retry_after_s)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(
     st.lists(st.tuples(st.floats(0, 4_000), st.booleans(), st.floats(0, 500)), max_size=60),
     st.floats(0.01, 5),

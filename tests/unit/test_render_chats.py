@@ -26,21 +26,21 @@ def letters_of_html(markdown: str) -> str:
     return letters(unescape(re.sub(r"<[^>]*>", "", html)))
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts)
 def test_telegram_and_the_page_show_the_same_words(markdown: str) -> None:
     if "|" not in markdown:  # in a table cell the chats keep Markdown as it is
         assert letters(render_telegram(markdown).text) == letters_of_html(markdown)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts)
 def test_discord_shows_the_same_words(markdown: str) -> None:
     if not re.search(r"[|`~\]]|    |\t", markdown):
         assert letters(render_discord(markdown)) == letters_of_html(markdown)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts)
 def test_entities_are_within_the_text_and_never_overlap_in_part(markdown: str) -> None:
     rendered = render_telegram(markdown)
@@ -106,14 +106,14 @@ def test_hostile_text_takes_linear_time(name: str) -> None:
     assert time.process_time() - began < 15
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts)
 def test_a_terminal_without_colour_gets_the_text_as_it_is(text: str) -> None:
     plain = TerminalStream(colour=False)
     assert "".join(plain.feed(char) for char in text) + plain.finish() == "".join(map(safe, text))
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(markdown_texts)
 def test_nothing_in_the_text_commands_the_terminal(text: str) -> None:
     stream = TerminalStream(colour=True)

@@ -46,7 +46,7 @@ class Checked(HTMLParser):
         self.words.append(data)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(st.one_of(markdown_texts, st.text(alphabet="<>&\"'`[]()!:/ahttpsjvrcip\n ", max_size=200)))
 def test_whatever_the_text_only_our_own_tags_come_out(text: str) -> None:
     html = render_html(text)
@@ -107,7 +107,7 @@ def test_code_has_a_bar_and_colours() -> None:
     assert pygments_css(dark=True) != pygments_css(dark=False)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(
     st.text(alphabet="abx =\"'\\#{}()[]<>/*\t\n", max_size=200),
     st.sampled_from(["python", "c", "html", "json", "diff"]),
