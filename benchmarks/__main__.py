@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_ALL = ("engine", "people", "fairness", "captions", "delivery", "memory", "transformers", "reference")
+_ALL = ("engine", "people", "fairness", "captions", "delivery", "memory", "transformers", "sampler", "reference")
 
 
 def main() -> int:

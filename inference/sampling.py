@@ -128,6 +128,9 @@ class _Batch:
         self._temperature = self._column([s.temperature for s in settings])
         self._top_k = _on(device, [s.top_k for s in settings], torch.long)[:, None]
         self._top_p = self._column([_ALL if s.top_p >= 1 else s.top_p for s in settings])
+        unlimited = [s.top_k == 0 and s.top_p >= 1 for s in settings]
+        self._limited = self._where([not free for free in unlimited])
+        self._unlimited = self._where(unlimited)
 
     def holds(self, rows: Sequence[Row], device: torch.device) -> bool:
         same = len(rows) == len(self._rows) and all(a is b for a, b in zip(rows, self._rows, strict=True))
@@ -155,38 +158,34 @@ class _Batch:
         """Tokens of the rows that draw, by the keys (int64) of their noise."""
         if not self._every_row_draws:
             logits, peaks = logits[self.drawing_rows], peaks[self.drawing_rows]
-        total = ((logits - peaks[:, None]) / self._temperature).exp_().sum(-1, keepdim=True)
+        tokens = torch.empty_like(keys)
+        if self._unlimited is not None:
+            tokens[self._unlimited] = self._among_all(self._unlimited, logits, peaks, keys)
+        if self._limited is not None:
+            tokens[self._limited] = self._among_likeliest(self._limited, logits, peaks, keys)
+        return tokens
+
+    def _among_all(self, rows: Tensor | slice, logits: Tensor, peaks: Tensor, keys: Tensor) -> Tensor:
+        """The tokens of rows that may draw any: nothing need be in order for that."""
+        scaled = (logits[rows] - peaks[rows, None]) / self._temperature[rows]
+        ids = torch.arange(logits.shape[-1], device=self._device)[None]
+        return _gumbel(keys[rows], ids).add_(scaled).argmax(-1)
+
+    def _among_likeliest(self, rows: Tensor | slice, logits: Tensor, peaks: Tensor, keys: Tensor) -> Tensor:
+        """The tokens of rows whose top_p or top_k leaves few: of the 64 likeliest, unless those do not hold top_p."""
+        logits, peaks, keys = logits[rows], peaks[rows], keys[rows]
+        limits = self._top_k[rows], self._top_p[rows], self._temperature[rows]
+        total = ((logits - peaks[:, None]) / limits[2]).exp_().sum(-1, keepdim=True)
         first, *wider = (*(width for width in _WIDTHS if width < logits.shape[-1]), logits.shape[-1])
-        tokens, sure = self._among(first, slice(None), logits, peaks, total, keys)
+        states = logits, peaks, total, keys, *limits
+        tokens, sure = _among(first, *states)
         for width in wider:
             # The first question to the device in this step: until here its work was queued behind the forward pass.
             left = (~sure).nonzero()[:, 0]
             if not len(left):
                 break
-            tokens[left], sure[left] = self._among(width, left, logits, peaks, total, keys)
+            tokens[left], sure[left] = _among(width, *(state[left] for state in states))
         return tokens
-
-    def _among(
-        self, width: int, rows: Tensor | slice, logits: Tensor, peaks: Tensor, total: Tensor, keys: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The tokens that some rows draw from the `width` likeliest, and whether those hold all that may be drawn."""
-        logits, peaks, total, keys = logits[rows], peaks[rows], total[rows], keys[rows]
-        top_k, top_p, temperature = self._top_k[rows], self._top_p[rows], self._temperature[rows]
-        top, ids = logits.topk(width)
-        scaled = (top - peaks[:, None]) / temperature
-        least = top.gather(1, (top_k.clamp(1, width) - 1))
-        # Ties with the last of the k stay, as in transformers.
-        kept = (top_k == 0) | (top >= least)
-        mass = torch.where(kept, scaled.exp(), 0.0)
-        limited = (top_k > 0) & ((top_k <= width) & (top[:, -1:] < least) | (width == logits.shape[-1]))
-        total = torch.where(limited, mass.sum(-1, keepdim=True), total)
-        sums = mass.cumsum(-1)
-        kept &= (sums - mass) < top_p * total
-        sure = limited | ((top_k == 0) & (sums[:, -1:] >= top_p * total))
-        if width == logits.shape[-1]:
-            sure = torch.ones_like(sure)
-        noisy = torch.where(kept, scaled.double() + _gumbel(keys, ids), -torch.inf)
-        return ids.gather(1, noisy.argmax(-1, keepdim=True))[:, 0], sure[:, 0]
 
     def note(self, tokens: Tensor) -> None:
         """Remembers what was chosen, for the penalties."""
@@ -194,6 +193,12 @@ class _Batch:
             for spoken in (row.seen, row.said):
                 if spoken is not None:
                     spoken.add(tokens[at])
+
+    def _where(self, chosen: list[bool]) -> Tensor | slice | None:
+        """The rows that are chosen: a slice is all of them, which costs no copy; None is none."""
+        if not any(chosen):
+            return None
+        return slice(None) if all(chosen) else _on(self._device, [n for n, yes in enumerate(chosen) if yes], torch.long)
 
     def _column(self, values: list[float]) -> Tensor:
         return _on(self._device, values, torch.float32)[:, None]
@@ -203,6 +208,34 @@ class _Batch:
         return _on(self._device, values, dtype).repeat_interleave(
             _on(self._device, counts, torch.long), output_size=sum(counts)
         )
+
+
+def _among(
+    width: int,
+    logits: Tensor,
+    peaks: Tensor,
+    total: Tensor,
+    keys: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    temperature: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The tokens that rows draw from the `width` likeliest, and whether those hold all that may be drawn."""
+    top, ids = logits.sort(descending=True) if width == logits.shape[-1] else logits.topk(width)
+    scaled = (top - peaks[:, None]) / temperature
+    least = top.gather(1, (top_k.clamp(1, width) - 1))
+    # Ties with the last of the k stay, as in transformers.
+    kept = (top_k == 0) | (top >= least)
+    mass = torch.where(kept, scaled.exp(), 0.0)
+    limited = (top_k > 0) & ((top_k <= width) & (top[:, -1:] < least) | (width == logits.shape[-1]))
+    total = torch.where(limited, mass.sum(-1, keepdim=True), total)
+    sums = mass.cumsum(-1)
+    kept &= (sums - mass) < top_p * total
+    sure = limited | ((top_k == 0) & (sums[:, -1:] >= top_p * total))
+    if width == logits.shape[-1]:
+        sure = torch.ones_like(sure)
+    noisy = torch.where(kept, scaled.double() + _gumbel(keys, ids), -torch.inf)
+    return ids.gather(1, noisy.argmax(-1, keepdim=True))[:, 0], sure[:, 0]
 
 
 def _on(device: torch.device, values: Sequence[float], dtype: torch.dtype) -> Tensor:
@@ -226,18 +259,19 @@ def _mixed(word: int) -> int:
 
 def _gumbel(keys: Tensor, counters: Tensor) -> Tensor:
     """Standard Gumbel noise, float64 of the shape of `counters` [rows, n], with one key a row (both int64)."""
-    # torch's int64 arithmetic wraps around; its right shift keeps the sign, which the masks take away.
-    words = keys[:, None] + (counters + 1) * _signed(_GOLDEN)
+    # torch's int64 arithmetic wraps around; its right shift keeps the sign, which the masks take away. In place: over a
+    # whole vocabulary it waits for nothing but memory.
+    words = (counters + 1) * _signed(_GOLDEN) + keys[:, None]
     for shift, factor in _MIX:
-        words = (words ^ _shifted(words, shift)) * _signed(factor)
-    words = words ^ _shifted(words, _LAST_SHIFT)
+        words = _shifted(words, shift).bitwise_xor_(words).mul_(_signed(factor))
+    words = _shifted(words, _LAST_SHIFT).bitwise_xor_(words)
     # 52 bits and a half: never 0, never 1.
-    uniform = (_shifted(words, 12).double() + 0.5) * 2.0**-52
-    return -torch.log(-torch.log(uniform))
+    uniform = _shifted(words, 12).double().add_(0.5).mul_(2.0**-52)
+    return uniform.log_().neg_().log_().neg_()
 
 
 def _shifted(words: Tensor, by: int) -> Tensor:
-    return (words >> by) & ((1 << (64 - by)) - 1)
+    return (words >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def _signed(word: int) -> int:

@@ -97,6 +97,20 @@ def test_large_and_flat_vocabularies_are_drawn_from_in_full(settings: dict[str, 
     assert int((counts > 0).sum()) > 400
 
 
+def test_who_may_draw_any_token_needs_no_order() -> None:
+    """A top_k of the whole vocabulary leaves as much, and is looked for among the likeliest."""
+    logits = torch.randn(64, 3000, generator=torch.Generator().manual_seed(5))
+    logits[:, ::7] = -torch.inf
+    rows = [
+        [Row(Sampling(temperature=1.2, top_p=1.0, top_k=top_k, seed=at), PROMPT, room=9) for at in range(64)]
+        for top_k in (0, 3000)
+    ]
+    mixed = [rows[at % 2][at] for at in range(64)]
+    chosen = [Sampler().choose(logits.clone(), each, [7] * 64).tolist() for each in (*rows, mixed)]
+    assert chosen[0] == chosen[1] == chosen[2]
+    assert len(set(chosen[0])) > 50
+
+
 def test_ties_at_the_edge_of_top_k_stay() -> None:
     logits = torch.zeros(200)
     logits[:3] = 1.0
