@@ -245,6 +245,7 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     params.api_keys = [key]
     params.ui = False
     params.endpoint_slots = False
+    params.endpoint_metrics = True  # for `_wait_for_loop`
     params.warmup = True
     params.verbosity = -1
     params.fit_params = False
@@ -253,9 +254,20 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
         lora.path, lora.scale = options.adapter, 1.0
         params.lora_adapters = [lora]
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise Unavailable(f"{path.name} cannot be loaded: {error}") from error
+    _wait_for_loop(server)
+    return server
+
+
+def _wait_for_loop(server: Any) -> None:
+    """Returns when the library's loop takes tasks; these figures are the cheapest one.
+
+    Freed before that, a server waits for the end of its loop for ever, and the whole process with it: the loop
+    forgets, when it begins, that it was asked to end. A start that is given up while the model is loaded would hang.
+    """
+    server.handle_metrics()
 
 
 def _free_memory(xllamacpp: Any) -> int:

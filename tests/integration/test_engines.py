@@ -1,6 +1,8 @@
 """Every engine keeps the same contract; llama.cpp with the real GGUF of the demo."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -268,6 +270,13 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         await LlamaCppEngine(path).start()
     with pytest.raises(Unavailable, match="no file"):
         await LlamaCppEngine(tmp_path / "none.gguf").start()
+
+
+def test_a_model_that_is_given_up_right_after_loading_is_freed() -> None:
+    """In a process of its own, all of which stands still while a server waits for its end."""
+    load = "_load(demo_model(), LlamaOptions(slots=1, context_tokens=256), 'k')"
+    imports = "from inference.engines.llamacpp import _load, LlamaOptions; from inference.models import demo_model"
+    subprocess.run([sys.executable, "-c", f"{imports}\nfor _ in range(8): {load}"], timeout=120, check=True)
 
 
 async def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
