@@ -1,6 +1,6 @@
 """`partyline`: check, ask, chat, demo, discord, run, serve, data.
 
-Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use.
+Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def run(arguments: list[str]) -> int:
         for problem in error.problems:
             print(f"partyline: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -199,20 +201,19 @@ def _ready(what: str, stream: Any = None) -> None:
 
 def _until_done(work: Coroutine[Any, Any, int]) -> int:
     """Runs the program's one coroutine; what stops it becomes a sentence and an exit code."""
-    from adapters.storage.errors import StorageError
-    from inference.api import Unavailable
+    with contextlib.closing(work):  # Ctrl+C may come while this imports
+        from adapters.storage.errors import StorageError
+        from inference.api import Unavailable
 
-    try:
-        return asyncio.run(work)
-    except (Unavailable, StorageError) as error:
-        print(f"partyline: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"partyline: {error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    except BaseExceptionGroup as group:
-        return _grouped(group)
-    return 1
+        try:
+            return asyncio.run(work)
+        except (Unavailable, StorageError) as error:
+            print(f"partyline: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"partyline: {error.strerror or error}", file=sys.stderr)
+        except BaseExceptionGroup as group:
+            return _grouped(group)
+        return 1
 
 
 def _grouped(group: BaseExceptionGroup[BaseException]) -> int:

@@ -209,7 +209,7 @@ def settled(limit: Callable[[], Limit], runs: int) -> tuple[list[float], list[fl
 
 
 def full_speed(strict_s: float, lasted_s: float, seed: int) -> float:
-    """Seconds from the end of a short restriction until ten calls in a row go as before."""
+    """Seconds from the end of a restriction until ten calls in a row go as before."""
     over = CHANGED_S + lasted_s
     calls = run(Pace(1.0), spaced(lambda now: strict_s if CHANGED_S <= now < over else 1.0), over + 2_000, seed=seed)
     times = [began for began, penalty in calls if began >= over and not penalty]

@@ -195,6 +195,21 @@ def test_ctrl_c_stops_the_answer_not_the_program(partyline: Partyline) -> None:
     assert process.returncode == 0
 
 
+def test_an_interrupt_while_the_program_is_imported_is_no_traceback(partyline: Partyline) -> None:
+    code = (
+        "import sys\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'adapters.storage.errors': raise KeyboardInterrupt\n"
+        "from adapters.cli import run\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "sys.exit(run(['demo', '--port', '0']))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=partyline.folder, env=partyline.environ, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_starting_needs_no_torch(partyline: Partyline) -> None:
     code = (
         "import sys; from adapters.cli import run; code = run(['ask', 'hello']);"
