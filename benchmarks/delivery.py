@@ -240,7 +240,7 @@ def changes() -> Iterator[tuple[str, str, str]]:
         "30 s",
         f"longest {longest:.0f} s",
     )
-    for held in (200.0, 7_200.0):
+    for held in (30.0, 200.0, 7_200.0):
         waits = [max(full_speed(s, held * (1 + seed / 50), seed) for seed in range(12)) for s in (1.5, 3.0, 5.0)]
         yield (
             f"the same after {held:.0f} s and a bit, to one in 1.5, 3 or 5 s: until full speed, the longest of 12 runs",
