@@ -6,6 +6,7 @@ import re
 
 from pydantic import BaseModel, SecretStr
 
+from adapters.storage.address import hidden_password
 from config.settings import Settings
 from inference.models import missing
 
@@ -38,5 +39,10 @@ def _effective(section: BaseModel, prefix: str) -> list[tuple[str, str]]:
         elif isinstance(value, SecretStr):
             rows.append((f"{prefix}{name}", "(set)" if value.get_secret_value() else "(not set)"))
         else:
-            rows.append((f"{prefix}{name}", _PASSWORD.sub(r"\1:***@", str(value)) or '""'))
+            rows.append((f"{prefix}{name}", _shown(name, str(value)) or '""'))
     return rows
+
+
+def _shown(name: str, value: str) -> str:
+    """The value without the passwords in its addresses."""
+    return hidden_password(value) if name == "database" else _PASSWORD.sub(r"\1:***@", value)

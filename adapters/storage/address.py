@@ -52,6 +52,19 @@ def parse_address(text: str) -> Address:
     raise StorageError(_EXPECTED)
 
 
+def hidden_password(text: str) -> str:
+    """The address for people to read; of what is none, and may hold a password at any place, the beginning alone."""
+    scheme, is_address, _ = text.partition("://")
+    if not is_address:
+        return text
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        return f"{scheme}://***"
+    url = url.set(query={key: value for key, value in url.query.items() if "password" not in key})
+    return url.render_as_string(hide_password=True)
+
+
 def _file(text: str) -> Address:
     if not text.strip() or text == ":memory:" or "\0" in text:
         raise StorageError(_EXPECTED)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.address import parse_address
+from adapters.storage.address import hidden_password, parse_address
 from adapters.storage.database import open_database
 from adapters.storage.errors import StorageError
 
@@ -37,6 +37,25 @@ def test_a_postgresql_url_gets_the_asynchronous_driver_and_a_name_without_secret
     assert address.url.drivername == "postgresql+psycopg"
     assert address.url.password == "hush"
     assert address.where == "The PostgreSQL database party on db.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("partyline.sqlite3", "partyline.sqlite3"),
+        ("postgresql://ann@db/party", "postgresql://ann@db/party"),
+        (
+            "postgresql://ann:hush@db:5433/party?connect_timeout=3",
+            "postgresql://ann:***@db:5433/party?connect_timeout=3",
+        ),
+        ("postgresql://ann:hu/sh@db/party", "postgresql://ann:***@db/party"),
+        ("postgresql://ann:hu sh@db/party", "postgresql://ann:***@db/party"),
+        ("postgresql://db/party?user=ann&password=hush", "postgresql://db/party?user=ann"),
+        ("postgresql://ann:hush@db:port/party", "postgresql://***"),
+    ],
+)
+def test_what_is_shown_of_an_address_holds_no_password(text: str, shown: str) -> None:
+    assert hidden_password(text) == shown
 
 
 @pytest.mark.parametrize(
