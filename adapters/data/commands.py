@@ -48,7 +48,7 @@ async def _backup(options: argparse.Namespace, settings: Settings) -> int:
         if address.path:
             await asyncio.to_thread(files.backup, address.path, target, tick)
         else:
-            await server.backup(address, target, tick)
+            await asyncio.to_thread(server.backup, address, target, tick)
     print(f"The backup is {target}.")
     return 0
 
@@ -70,7 +70,7 @@ async def _restore(options: argparse.Namespace, settings: Settings) -> int:
         if address.path:
             before = await asyncio.to_thread(files.restore, source, address.path, tick)
         else:
-            await server.restore(address, source, tick)
+            await asyncio.to_thread(server.restore, address, source, tick)
     print(f"{address.where} is as it was in {source}." + (f" What was there before is in {before}." if before else ""))
     return 0
 
@@ -108,7 +108,7 @@ async def _vacuum(options: argparse.Namespace, settings: Settings) -> int:
         if address.path:
             before, after = await asyncio.to_thread(files.vacuum, address.path, tick)
         else:
-            await server.vacuum(address, tick)
+            await asyncio.to_thread(server.vacuum, address, tick)
     print(f"{before / 1024:,.0f} kB became {after / 1024:,.0f} kB." if address.path else "The tables are tidy.")
     return 0
 

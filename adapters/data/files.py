@@ -38,32 +38,31 @@ def newest_backup(database: Path) -> Path | None:
     return max(database.parent.glob(f"{database.name}.backup-*[0-9]"), default=None)
 
 
+def check_there(database: Path) -> None:
+    """Raises StorageError: there is no such file."""
+    if not database.is_file():
+        raise StorageError(f"There is no database at {database}; see PARTYLINE_DATABASE.")
+
+
 def backup(database: Path, target: Path, tick: Tick) -> None:
     """Copies the database as it is at this moment; others may go on reading and writing.
 
     Raises:
         StorageError: there is no such database, it is damaged, or the target is there or cannot be written.
     """
-    if not database.is_file():
-        raise StorageError(f"There is no database at {database}; see PARTYLINE_DATABASE.")
-    part = target.with_name(f"{target.name}.part")
-    _new_file(target)
-    with in_one_sentence(str(database)):
-        try:
-            part.unlink(missing_ok=True)  # of a run that was killed
-            _new_file(part)
-            with closing(_connect(database)) as source, closing(_connect(part)) as copy:
-                # With a transaction of its own, the copy does not begin anew whenever somebody writes.
-                source.execute("BEGIN")
-                source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                source.backup(copy, pages=_STEP_PAGES, progress=_pages(tick))
-                copy.execute("PRAGMA journal_mode=DELETE")
-                _check_whole(copy, database)
-            os.replace(part, target)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            part.unlink(missing_ok=True)
-            raise
+    check_there(database)
+    with (
+        in_one_sentence(str(database)),
+        named_when_whole(target) as part,
+        closing(_connect(database)) as source,
+        closing(_connect(part)) as copy,
+    ):
+        # With a transaction of its own, the copy does not begin anew whenever somebody writes.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(copy, pages=_STEP_PAGES, progress=_pages(tick))
+        copy.execute("PRAGMA journal_mode=DELETE")
+        _check_whole(copy, database)
 
 
 def restore(source: Path, database: Path, tick: Tick) -> Path | None:
@@ -100,8 +99,7 @@ def vacuum(database: Path, tick: Tick) -> tuple[int, int]:
     Raises:
         StorageError: there is no such database, or it is large and a bot is running.
     """
-    if not database.is_file():
-        raise StorageError(f"There is no database at {database}; see PARTYLINE_DATABASE.")
+    check_there(database)
     before = database.stat().st_size
     with in_one_sentence(str(database)), closing(_connect(database)) as connection:
         if before > _LARGE_BYTES and _in_use(connection):
@@ -112,6 +110,26 @@ def vacuum(database: Path, tick: Tick) -> tuple[int, int]:
             connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return before, database.stat().st_size
+
+
+@contextmanager
+def named_when_whole(target: Path) -> Iterator[Path]:
+    """A new file beside the target, which its owner alone can read; it gets its name at the end, or nothing is left.
+
+    Raises:
+        StorageError: the target is there, or cannot be written.
+    """
+    part = target.with_name(f"{target.name}.part")
+    _new_file(target)
+    try:
+        part.unlink(missing_ok=True)  # of a run that was killed
+        _new_file(part)
+        yield part
+        os.replace(part, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -142,6 +160,11 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     if VERSION_TABLE not in tables:
         raise StorageError(f"{path} is no backup of Partyline.")
     (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()
+    check_version(version, path)
+
+
+def check_version(version: str, path: Path) -> None:
+    """Raises StorageError: the backup is of a newer program."""
     if version > HEAD:
         raise StorageError(f"{path} was made by a newer Partyline (version {version}); install that one first.")
 

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from adapters.data.files import check_there
 from adapters.data.progress import Tick
+from adapters.storage.address import parse_address
 from adapters.storage.database import open_database
+from adapters.storage.errors import StorageError
 from adapters.storage.sql import SqlStorage
 from bots.account import Account
 
 
 async def export(database: str, person: str, tick: Tick) -> bytes:
-    """Everything that is kept of the person, as JSON. Raises StorageError."""
-    async with open_database(database) as opened:
+    """Everything that is kept of the person, as JSON. Raises StorageError, also where that is nothing."""
+    async with _kept_of(database, person) as (storage, people):
         tick(0.3)
-        storage = SqlStorage(opened)
-        return await Account(storage, now=time.time).privacy.export(await storage.people(person))
+        return await Account(storage, now=time.time).privacy.export(people)
 
 
 async def erase(database: str, person: str, tick: Tick) -> Sequence[str]:
-    """Erases the person in one transaction; returns the ids that were theirs. Raises StorageError."""
-    async with open_database(database) as opened:
+    """Erases the person in one transaction; returns the ids that were theirs.
+
+    Raises StorageError, also where nothing is kept: who mistypes an id must not believe that somebody is erased.
+    """
+    async with _kept_of(database, person) as (storage, people):
         tick(0.3)
-        storage = SqlStorage(opened)
-        people = await storage.people(person)
         await storage.erase(people)
         return people
+
+
+@asynccontextmanager
+async def _kept_of(database: str, person: str) -> AsyncIterator[tuple[SqlStorage, Sequence[str]]]:
+    """The storage, and the ids of the person, of whom something is kept there."""
+    address = parse_address(database)
+    if address.path:
+        await asyncio.to_thread(check_there, address.path)
+    async with open_database(database) as opened:
+        storage = SqlStorage(opened)
+        people = await storage.people(person)
+        if not any((await storage.export(people)).values()):
+            raise StorageError(f"{address.where} keeps nothing of {person}; an id is written as in telegram:4711.")
+        yield storage, people

