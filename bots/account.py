@@ -48,7 +48,7 @@ class Account:
                 return await self._stats(person, called.argument)
             case "privacy":
                 return await self.privacy.do(person, called.argument)
-        return Notice(await self._linking.do(person, called.argument), private=True)
+        return await self._linking.do(person, called.argument)
 
     async def _stats(self, person: str, argument: str) -> Notice | Attached:
         asked = read(argument)

@@ -100,6 +100,10 @@ class Answers:
         """How many messages of this person are being answered or wait in this chat."""
         return len(self._lines.of(chat, person))
 
+    def is_underway(self, answer_id: str) -> bool:
+        """Whether that answer is being written, or waits for its turn."""
+        return self._lines.find(answer_id) is not None
+
     def stop(self, chat: str, person: str, answer_id: str | None) -> int | None:
         """Stops that answer, or all of the person's here; returns how many, None if it is not theirs."""
         places = self._lines.of(chat, person)
@@ -228,8 +232,7 @@ class _Answer:
         answer = self._turn("stopped" if self._place.stopped else "done")
         sampling = asking.sampling(self._profile, anew=self._task.anew)
         asked = ledger.Asked(messages=(), sampling=sampling, opening="", model=model)
-        await self._entry.begin(asked, answer, question, new=True)
-        await self._entry.end(ended, answer)
+        await self._entry.begin(asked, answer, question, new=True, ending=ended)
         return ended
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
@@ -237,7 +240,8 @@ class _Answer:
         question = asking.about_pictures(task.question, self._captions)
         opening = "" if task.resumes else asking.opening(question, info)
         sampling = asking.sampling(self._profile, anew=task.anew)
-        messages = await asking.messages(question, sampling, self._storage, self._inference)
+        said = asking.prefix(self._text, self._thinking, cut_off=False)
+        messages = await asking.messages(question, sampling, said, self._storage, self._inference)
         # Whatever happens to this process, the next one can go on from here.
         asked = ledger.Asked(
             messages=messages,

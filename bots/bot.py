@@ -281,6 +281,8 @@ class Bot:
         question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
         if answer is None or question is None:
             raise Refused(wording.nothing_to_continue())
+        if self._answers.is_underway(answer.id):
+            raise Refused(wording.underway_already())
         if answer.reason == "stop":
             raise Refused(wording.finished_already())
         shown = await self._storage.delivered(incoming.chat, answer.id)

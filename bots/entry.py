@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bots import ledger
-from bots.messages import Attached, Failed, Notice, ReplyEvent, Started
+from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Started
 from bots.ports import Reply, Storage, StorageError, Turn, taken_over
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,21 @@ class Entry:
             if not await self.claim():
                 raise taken_over(self.reply)
 
-    async def begin(self, asked: ledger.Asked, answer: Turn, question: Turn, *, new: bool) -> None:
-        """Question, request and answer are kept at once; `new`: the question was not kept before."""
+    async def begin(
+        self, asked: ledger.Asked, answer: Turn, question: Turn, *, new: bool, ending: Ended | None = None
+    ) -> None:
+        """Question, request and answer are kept at once; `new`: the question was not kept before.
+
+        With an `ending` the answer is whole already: nobody finds it without, and goes on with it.
+        """
         await self.claimed()
         self.reply = replace(
-            self.reply, state="streaming", answer_id=answer.id, question_id=question.id, request=asked.written()
+            self.reply,
+            state=ledger.state_after(ending) if ending else "streaming",
+            answer_id=answer.id,
+            question_id=question.id,
+            request=asked.written(),
+            ending=ledger.written(ending) if ending else "",
         )
         await self._storage.begin(self.reply, [question, answer] if new else [answer], answer.id)
 
@@ -63,9 +73,9 @@ class Entry:
         await self._storage.end(self.reply, answer)
 
     async def say(self, own: Notice | Attached) -> Notice | Attached:
-        """The bot's own words are all there is to this reply; a file is not kept, and made again if need be."""
+        """The bot's own words are all there is to this reply; a file or secret is made again, if need be."""
         own = replace(own, id=self.reply.answer_id, again=self.again)
-        if isinstance(own, Notice):
+        if isinstance(own, Notice) and not own.otherwise:
             await self.end(own)
         return own
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bots import personal, wording
+from bots.messages import Notice
 from bots.preferences import Refused
 
 LIFETIME_S = 600.0
@@ -64,7 +65,7 @@ class Linking:
         self._code = code
         self._guesses = Guesses()
 
-    async def do(self, person: str, argument: str) -> str:
+    async def do(self, person: str, argument: str) -> Notice:
         """The answer to `/link`, `/link CODE` and `/link off`.
 
         Raises:
@@ -74,12 +75,13 @@ class Linking:
             code = self._code()
             await self._links.put_code(code, person, self._now() + LIFETIME_S)
             others = len(await self._links.people(person)) - 1
-            return wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
+            words = wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
+            return Notice(words, private=True, otherwise=wording.link_where_alone())
         if argument.lower() == "off":
             if not await self._links.unlink(person):
                 raise Refused(wording.not_linked())
-            return wording.unlinked()
-        return await self._redeem(person, tidy(argument))
+            return Notice(wording.unlinked(), private=True)
+        return Notice(await self._redeem(person, tidy(argument)), private=True)
 
     async def _redeem(self, person: str, code: str) -> str:
         now = self._now()

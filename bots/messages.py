@@ -152,13 +152,15 @@ class Failed:
 class Notice:
     """The bot's own words, complete in themselves; `private` ones are for the asker's eyes where a platform can.
 
-    `refused`: the words say why what was asked for was not done. `id` names them, so that they are said once; `again`:
-    an earlier process may have said them.
+    `refused`: the words say why what was asked for was not done. `otherwise` is said instead where others would see
+    private words; such words are a secret, and not kept. `id` names them, so that they are said once; `again`: an
+    earlier process may have said them.
     """
 
     text: str
     private: bool = False
     refused: bool = False
+    otherwise: str = ""
     id: str = field(default="", compare=False)
     again: bool = field(default=False, compare=False)
 

@@ -56,7 +56,7 @@ def read(argument: str) -> Asked:
     """
     days, dark, everybody = DEFAULT_DAYS, False, False
     for word in argument.lower().split():
-        if word.isascii() and word.isdigit() and 1 <= int(word[:4]) <= MAX_DAYS:
+        if word.isascii() and word.isdigit() and len(word) < 5 and 1 <= int(word) <= MAX_DAYS:
             days = int(word)
         elif word in ("light", "dark"):
             dark = word == "dark"

@@ -165,6 +165,10 @@ def lost_file(name: str) -> str:
     return f"I couldn't fetch {_named(name)}; please attach it once more."
 
 
+def closed_file(name: str) -> str:
+    return f"I can't open {_named(name)}; see whether you may read it, or name another file."
+
+
 def _named(name: str) -> str:
     """A file's name, which somebody else chose, as code: nothing in it becomes markup."""
     plain = "".join(char for char in name if char.isprintable() and char != "`")
@@ -282,6 +286,10 @@ def nothing_to_continue() -> str:
 
 def finished_already() -> str:
     return "That answer is complete; ask for more in a new message, or regenerate it."
+
+
+def underway_already() -> str:
+    return "That answer is still being written; it can go on from its end when it has one."
 
 
 def not_yours() -> str:
@@ -478,6 +486,10 @@ def link_code(code: str, lifetime_s: float, others: int) -> str:
         "settings, usage and quotas are shared from then on, conversations stay apart. Show the code to nobody."
         + (linked if others else "")
     )
+
+
+def link_where_alone() -> str:
+    return "Whoever sees that code can use it, and others would see it here; write `/link` to me in a private chat."
 
 
 def linked(accounts: int) -> str:

@@ -58,7 +58,8 @@ class Limits:
     Args:
         message_units: the longest message, after rendering.
         upload_bytes: the largest file; 0 where files cannot be sent.
-        private_files: a private file reaches the asker alone: nobody else is in the chat, or the channel can whisper.
+        private_files: a private file reaches the asker alone, and private words do: nobody else is in the chat, or the
+            channel can whisper.
         interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
         max_chunks: an answer of more messages than this also comes as a file.
         typing_s: how long one `typing` shows; 0 where the platform has none.

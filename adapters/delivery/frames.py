@@ -129,12 +129,13 @@ class Note:
         self.refused = False
         self.name, self.resumed = note.id, note.again
         text, self._files = note.text, list[Attachment]()
-        if isinstance(note, Attached):
-            private = note.private and limits.private_files
-            if limits.upload_bytes and (private or not (note.private and note.otherwise)):
-                self._files = list(whole_file(note.name, note.data, limits.upload_bytes, private))
-            else:
-                text = note.otherwise or text
+        private = note.private and limits.private_files
+        if note.private and note.otherwise and not private:
+            text = note.otherwise
+        elif isinstance(note, Attached) and limits.upload_bytes:
+            self._files = list(whole_file(note.name, note.data, limits.upload_bytes, private))
+        elif isinstance(note, Attached):
+            text = note.otherwise or text
 
         def frame(markdown: str) -> Frame:
             return Frame(markdown=markdown, notice=True, private=note.private)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bots.bot import Bot
 from bots.messages import Action, Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
 from inference.api import ChatRequest, Message, Unavailable
 from inference.engines.port import Output, Piece
+from inference.engines.scripted import ScriptedEngine
 from inference.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 
@@ -19,13 +21,14 @@ SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
 THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
 FILLER = {"match": "filler", "answer": "filler " * 20}
 PATIENT = {"match": "patient", "answer": "at last", "first_token_s": 0.6}
+PONDER = {"match": "ponder", "answer": "<think>" + "hm " * 500 + "</think>\n\nforty two"}
 LONG = {"match": "long", "answer": "one two three four five six seven eight nine ten eleven twelve"}
 
 
 @pytest.fixture
 async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
     async with scripted_inference(
-        script(tmp_path, SLOW, THINK, LONG, PATIENT, FILLER), context_tokens=400
+        script(tmp_path, SLOW, THINK, PONDER, LONG, PATIENT, FILLER), context_tokens=400
     ) as inference:
         yield Chat(inference)
 
@@ -117,6 +120,32 @@ async def test_old_turns_give_way_in_pairs(chat: Chat, monkeypatch: pytest.Monke
     assert len(contents) < 23
 
 
+async def test_a_long_conversation_leaves_room_to_reason(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = chat.inference._engine
+    assert isinstance(engine, ScriptedEngine)
+    engine._info = replace(engine.info, reasoning=True)
+    for _ in range(12):
+        await chat.say("filler")
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say("ponder")
+    assert await chat.inference.count_tokens(spy.requests[-1].messages) <= 200
+    assert (said(events), ended(events).reason) == ("forty two", "stop")
+    events = await chat.say("ponder " * 250)
+    assert said(events), "a question of its own may be longer than what is remembered"
+
+
+async def test_an_answer_that_filled_the_context_is_continued(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(12):
+        await chat.say("filler")
+    events = await chat.say("slow")
+    assert ended(events).reason == "length"
+    spy = Spy(chat.bot, monkeypatch)
+    more = await chat.say("/continue")
+    assert ended(more).reason == "length"
+    assert len(said(more).split()) >= 50
+    assert spy.contents[-1] == "slow"
+
+
 async def test_a_prompt_over_the_context_gets_both_numbers_and_is_not_kept(chat: Chat) -> None:
     sentence = failed(await chat.say("word " * 1000))
     assert "1,004" in sentence
@@ -168,6 +197,21 @@ async def test_continue_goes_on_in_the_same_answer(chat: Chat, monkeypatch: pyte
     turn = await chat.storage.turn(started.answer_id)
     assert turn is not None
     assert turn.text == LONG["answer"]
+
+
+async def test_an_answer_that_is_being_written_cannot_be_continued(chat: Chat) -> None:
+    await chat.say("/max_tokens 10")
+    events = await chat.say("long")
+    started = events[0]
+    assert isinstance(started, Started)
+    more: list[ReplyEvent] = []
+    async for event in chat.events(chat.incoming("/continue")):
+        more.append(event)
+        if isinstance(event, Said) and len(more) < 4:
+            assert "still being written" in notice(await chat.say("/continue"))
+    turn = await chat.storage.turn(started.answer_id)
+    assert turn is not None
+    assert turn.text == said(events) + said(more)
 
 
 async def test_only_the_asker_may_regenerate_continue_or_stop(chat: Chat) -> None:

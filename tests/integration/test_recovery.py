@@ -35,6 +35,7 @@ LONG = {"match": "long", "answer": " ".join(f"word{n}" for n in range(150)), "to
 THOUGHT = " ".join(f"hm{n}" for n in range(40))
 THINK = {"match": "think", "answer": f"<think>{THOUGHT}</think>\n\nforty two", "tokens_per_s": 400}
 SHORT = {"match": "short", "answer": "a few words"}
+INVENTED = {"match": "^$", "answer": "what a model says that was asked nothing"}
 LIMITS = Limits(message_units=400, upload_bytes=10_000_000, interval_s=0.01, max_chunks=2)
 
 
@@ -44,7 +45,7 @@ EVERY = 1 if os.environ.get("SOAK") else 4
 
 @pytest.fixture
 async def inference(tmp_path: Path) -> AsyncIterator[LocalInference]:
-    async with scripted_inference(script(tmp_path, LONG, THINK, SHORT)) as inference:
+    async with scripted_inference(script(tmp_path, LONG, THINK, SHORT, INVENTED)) as inference:
         yield inference
 
 

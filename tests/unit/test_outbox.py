@@ -444,6 +444,7 @@ def test_a_call_that_never_ends_is_looked_into() -> None:
 
 WHISPERING = Limits(message_units=400, upload_bytes=100, private_files=True)
 OPEN = Limits(message_units=400, upload_bytes=100)
+SECRET = Notice("The code is 42.", private=True, otherwise="Ask me where we are alone.")
 EXPORT = Attached("data.json", b"{}", "Here you are.", private=True, otherwise="Ask me where we are alone.")
 
 
@@ -456,10 +457,12 @@ EXPORT = Attached("data.json", b"{}", "Here you are.", private=True, otherwise="
         (Attached("a.png", b"x", "A picture."), Limits(message_units=400), ["A picture."], {}, set()),
         (EXPORT, WHISPERING, ["Here you are."], {"data.json": b"{}"}, {"data.json"}),
         (EXPORT, OPEN, ["Ask me where we are alone."], {}, set()),
+        (SECRET, WHISPERING, ["The code is 42."], {}, set()),
+        (SECRET, OPEN, ["Ask me where we are alone."], {}, set()),
     ],
 )
-def test_a_file_of_the_bot_follows_its_words(
-    event: Attached, limits: Limits, words: list[str], files: dict[str, bytes], private: set[str]
+def test_the_bots_own_words_and_files_reach_those_they_are_for(
+    event: Attached | Notice, limits: Limits, words: list[str], files: dict[str, bytes], private: set[str]
 ) -> None:
     chat = deliver(event, limits=limits).chat("c")
     assert [plain(message.frames[-1]) for message in chat.visible] == words

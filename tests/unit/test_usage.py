@@ -183,13 +183,21 @@ def linking(storage: MemoryStorage) -> tuple[Linking, list[float]]:
 async def test_a_code_links_two_platforms() -> None:
     storage = MemoryStorage()
     link, _ = linking(storage)
-    assert "ABCD-2342" in await link.do(ANN, "")
-    assert "2 accounts" in await link.do(BOB, "abcd 2342")
+    assert "ABCD-2342" in (await link.do(ANN, "")).text
+    assert "2 accounts" in (await link.do(BOB, "abcd 2342")).text
     assert list(await storage.people(BOB)) == [ANN, BOB]
-    assert "1 other account" in await link.do(ANN, "")
-    assert "on its own" in await link.do(BOB, "off")
+    assert "1 other account" in (await link.do(ANN, "")).text
+    assert "on its own" in (await link.do(BOB, "off")).text
     with pytest.raises(Refused, match="linked to no other"):
         await link.do(BOB, "off")
+
+
+async def test_others_never_see_a_code() -> None:
+    link, _ = linking(MemoryStorage())
+    given = await link.do(ANN, "")
+    assert given.private
+    assert "private chat" in given.otherwise
+    assert "ABCD" not in given.otherwise
 
 
 async def test_an_old_code_does_not_work() -> None:
@@ -211,7 +219,7 @@ async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
     assert list(await storage.people(BOB)) == [BOB]
     clock[0] = GUESSING_S
     await link.do(ANN, "")
-    assert "Linked" in await link.do(BOB, "ABCD2343")
+    assert "Linked" in (await link.do(BOB, "ABCD2343")).text
 
 
 def test_those_who_guess_are_forgotten_at_some_point() -> None:
@@ -240,7 +248,7 @@ def test_what_stats_is_asked(words: str, asked: AskedStats) -> None:
     assert read(words) == asked
 
 
-@pytest.mark.parametrize("words", ["0", "91", "-1", "²", "9" * 5000, "purple"])
+@pytest.mark.parametrize("words", ["0", "91", "-1", "²", "9" * 5000, "0090000", "purple"])
 def test_what_stats_cannot_be_asked(words: str) -> None:
     with pytest.raises(Refused, match="up to 90"):
         read(words)
