@@ -144,7 +144,8 @@ class _Rate:
         self._told = False
 
     def count(self, now: float, limit: int) -> None:
-        while self._times and self._times[0] <= now - _MINUTE_S:
+        # A clock that was set back must not lock anybody out until it is where it was.
+        while self._times and not now - _MINUTE_S < self._times[0] <= now:
             self._times.popleft()
         if len(self._times) < limit:
             self._times.append(now)

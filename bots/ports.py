@@ -90,6 +90,7 @@ class Received:
         id: unique within the account; the same event delivered twice carries the same one.
         payload: the platform's own words, mostly JSON; only its adapter reads them.
         received_at: seconds since the epoch.
+        person: who wrote it.
     """
 
     account: str
@@ -97,6 +98,7 @@ class Received:
     chat: str
     payload: str
     received_at: float = 0.0
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)

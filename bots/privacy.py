@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -63,8 +64,7 @@ class Privacy:
         }
         for place in self._places:
             kept |= await place.export(people)
-        # Of a lone surrogate JSON can only say its escape.
-        return json.dumps(kept, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        return await asyncio.to_thread(_written, kept)
 
     async def erase(self, people: Sequence[str]) -> None:
         for place in self._places:
@@ -74,3 +74,8 @@ class Privacy:
         """Deletes what is older than it may be, at most `limit` things of each sort; returns how many."""
         now = self._meter.now()
         return sum([await place.expire(self._retention, now, limit) for place in self._places])
+
+
+def _written(kept: dict[str, object]) -> bytes:
+    # Of a lone surrogate JSON can only say its escape.
+    return json.dumps(kept, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")

@@ -38,7 +38,7 @@ class MemoryStorage(MemoryPersonal, Storage):
         event = self._received.get((account, event_id))
         if event is not None:
             self._answered.add((account, event_id))
-            self._received[account, event_id] = replace(event, payload="", chat="")
+            self._received[account, event_id] = replace(event, payload="", chat="", person="")
 
     async def orphaned(self, account: str) -> Sequence[Received]:
         return []

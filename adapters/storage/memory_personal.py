@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,12 +103,17 @@ class MemoryPersonal(Personal):
         }
 
     async def erase(self, people: Sequence[str]) -> None:
-        self._replies = {key: reply for key, reply in self._replies.items() if reply.person not in people}
+        for key in [key for key, reply in self._replies.items() if reply.person in people]:
+            self._forget_messages(key[0], self._replies.pop(key).answer_id)
         self._forget_turns([turn for turn in self._turns.values() if turn.person in people])
         self._heads = {key: turn for key, turn in self._heads.items() if key[1] not in people}
         self._usage = {key: used for key, used in self._usage.items() if key[0] not in people}
         self._marks = {key: marks for key, marks in self._marks.items() if key[0] not in people}
         self._codes = {code: owner for code, owner in self._codes.items() if owner[0] not in people}
+        for key, event in self._received.items():
+            if event.person in people:
+                self._answered.add(key)
+                self._received[key] = replace(event, payload="", chat="", person="")
         for person in people:
             self._preferences.pop(person, None)
             self._profiles.pop(person, None)
@@ -120,9 +125,9 @@ class MemoryPersonal(Personal):
         turns = [turn for turn in self._turns.values() if turn.created_at < old(retention.days)]
         turns = sorted(turns, key=lambda turn: turn.created_at)[:limit]
         self._forget_turns(turns)
-        events = [key for key in self._answered if self._received[key].received_at < old(retention.event_days)][:limit]
+        events = [key for key, each in self._received.items() if each.received_at < old(retention.event_days)][:limit]
         for key in events:
-            self._answered.remove(key)
+            self._answered.discard(key)
             del self._received[key]
         days = min(retention.days or retention.event_days, retention.event_days)
         replies = [key for key, reply in self._replies.items() if reply.created_at < old(days)]
@@ -137,9 +142,12 @@ class MemoryPersonal(Personal):
         ids = {turn.id for turn in turns}
         for turn in turns:
             del self._turns[turn.id]
-            for message in self._messages.pop((turn.chat, turn.id), {}).values():
-                del self._answers[turn.chat, message]
+            self._forget_messages(turn.chat, turn.id)
         self._heads = {key: turn_id for key, turn_id in self._heads.items() if turn_id not in ids}
+
+    def _forget_messages(self, chat: str, answer_id: str) -> None:
+        for message in self._messages.pop((chat, answer_id), {}).values():
+            del self._answers[chat, message]
 
 
 def _drop(kept: dict[Any, Any], keys: Sequence[Any]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, exists, or_, select, tuple_, update
 
 from adapters.storage.database import Database
 from adapters.storage.tables import (
@@ -31,6 +31,15 @@ from bots.personal import PersonalData, Retention
 DAY_S = 86_400.0
 _BY_PERSON = (preferences, replies, turns, heads, usage, histograms, links, link_codes, names)
 _MOST_VARIABLES = 500
+ANSWERED = {"answered": True, "payload": "", "chat": "", "person": ""}
+"""What is kept of an event that has been answered: that it was."""
+_BEGUN_WITHIN_S = 3_600.0
+"""Until then what is being asked has been kept, or it never will be."""
+_MOST_UNKEPT = 10_000
+_UNKEPT = (
+    ~exists().where(turns.c.id == deliveries.c.answer_id),
+    ~exists().where(replies.c.chat == deliveries.c.chat, replies.c.answer_id == deliveries.c.answer_id),
+)
 
 
 class SqlPersonalData(PersonalData):
@@ -38,12 +47,17 @@ class SqlPersonalData(PersonalData):
 
     _database: Database
 
+    def __init__(self) -> None:
+        self._unkept: dict[tuple[str, str], float] = {}
+        self._looked_at = float("-inf")
+
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return await self._database.read(lambda connection: _export(connection, people))
 
     async def erase(self, people: Sequence[str]) -> None:
         def write(connection: Connection) -> None:
-            connection.execute(delete(deliveries).where(_shows_turns_of(people)))
+            connection.execute(delete(deliveries).where(_shows_what_is_of(people)))
+            connection.execute(update(inbox).where(inbox.c.person.in_(people)).values(ANSWERED))
             _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
             for table in _BY_PERSON:
                 connection.execute(delete(table).where(table.c.person.in_(people)))
@@ -58,10 +72,10 @@ class SqlPersonalData(PersonalData):
         count += await self._expire_posts(old(retention.days), limit)
         for table in (usage, histograms):
             count += await self._delete_some(table, table.c.day < _date(old(retention.usage_days)), limit)
-        answered = and_(inbox.c.answered, inbox.c.received_at < old(retention.event_days))
-        count += await self._delete_some(inbox, answered, limit)
+        count += await self._delete_some(inbox, inbox.c.received_at < old(retention.event_days), limit)
         days = min(retention.days or retention.event_days, retention.event_days)
         count += await self._delete_some(replies, replies.c.created_at < old(days), limit)
+        count += await self._expire_unkept(now)
         return count + await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
 
     async def _expire_turns(self, before: float, limit: int) -> int:
@@ -79,6 +93,25 @@ class SqlPersonalData(PersonalData):
         if ids:
             await self._database.write(write)
         return len(ids)
+
+    async def _expire_unkept(self, now: float) -> int:
+        """Deletes messages of questions and answers that were refused: nothing else is kept of these.
+
+        While something is being asked it looks the same, so they are deleted an hour after they were found.
+        """
+        due = [key for key, found_at in self._unkept.items() if found_at <= now - _BEGUN_WITHIN_S]
+        if due := due[: _MOST_VARIABLES // 2]:
+            here = tuple_(deliveries.c.chat, deliveries.c.message_id).in_(due)
+            await self._database.write(lambda connection: connection.execute(delete(deliveries).where(here, *_UNKEPT)))
+            for key in due:
+                del self._unkept[key]
+        elif not self._looked_at <= now < self._looked_at + _BEGUN_WITHIN_S / 2:
+            self._looked_at = now
+            query = select(deliveries.c.chat, deliveries.c.message_id).where(*_UNKEPT).limit(_MOST_UNKEPT)
+            rows = await self._database.read(lambda connection: connection.execute(query).all())
+            found = [(row.chat, row.message_id) for row in rows]
+            self._unkept = {key: self._unkept.get(key, now) for key in found}
+        return len(due)
 
     async def _expire_posts(self, before: float, limit: int) -> int:
         """Posts have no date outside of their document, but the oldest come first."""
@@ -103,7 +136,8 @@ class SqlPersonalData(PersonalData):
 
 def _export(connection: Connection, people: Sequence[str]) -> dict[str, Any]:
     own = {table: _rows(connection, table, people) for table in _BY_PERSON if table is not link_codes}
-    messages = connection.execute(select(deliveries).where(_shows_turns_of(people)))
+    messages = connection.execute(select(deliveries).where(_shows_what_is_of(people)))
+    waiting = connection.scalars(select(inbox.c.payload).where(inbox.c.person.in_(people)))
     page = connection.scalars(select(posts.c.document).where(_about(people)).order_by(posts.c.position))
     conversations = defaultdict(list)
     for turn in sorted(own[turns], key=lambda turn: float(turn["created_at"])):
@@ -115,15 +149,18 @@ def _export(connection: Connection, people: Sequence[str]) -> dict[str, Any]:
         "times": own[histograms],
         "conversations": conversations,
         "standing_at": own[heads],
+        "waiting": list(waiting),
         "replies": own[replies],
         "messages": [dict(row._mapping) for row in messages],
         "page": [json.loads(document) for document in page],
     }
 
 
-def _shows_turns_of(people: Sequence[str]) -> ColumnElement[bool]:
-    own = select(turns.c.chat, turns.c.id).where(turns.c.person.in_(people))
-    return tuple_(deliveries.c.chat, deliveries.c.answer_id).in_(own)
+def _shows_what_is_of(people: Sequence[str]) -> ColumnElement[bool]:
+    """An answer that was refused has a reply, but no turn."""
+    said = select(turns.c.chat, turns.c.id).where(turns.c.person.in_(people))
+    answered = select(replies.c.chat, replies.c.answer_id).where(replies.c.person.in_(people))
+    return tuple_(deliveries.c.chat, deliveries.c.answer_id).in_(said.union_all(answered))
 
 
 def _about(people: Sequence[str]) -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
 from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
-from adapters.storage.personal import SqlPersonalData
+from adapters.storage.personal import ANSWERED, SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, links, preferences, processes, replies, turns
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
@@ -49,7 +49,7 @@ _KNOWN = union_all(
     select(literal(0), preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE),
 )
 """Who is linked to a person, and their settings: one round trip."""
-_RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at)
+_RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at, inbox.c.person)
 
 
 class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
@@ -62,6 +62,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     """
 
     def __init__(self, database: Database, process: str = "") -> None:
+        super().__init__()
         self._database = database
         self._process = process
         self.behind = Behind(database.write, self._grow_texts)
@@ -108,9 +109,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             return []
 
         def take(connection: Connection) -> list[Received]:
-            found = _all_received(connection, query.with_for_update())
-            connection.execute(update(inbox).where(*lost).values(process=self._process))
-            return found
+            taken = update(inbox).where(*lost).values(process=self._process).returning(inbox.c.position, *_RECEIVED)
+            rows = sorted(connection.execute(taken).all(), key=lambda row: row.position)
+            return [_received(row) for row in rows]
 
         return await self._database.write(take)
 
@@ -181,11 +182,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def answered(self, account: str, event_id: str) -> None:
-        done = (
-            update(inbox)
-            .where(inbox.c.account == account, inbox.c.id == event_id)
-            .values(answered=True, payload="", chat="")
-        )
+        done = update(inbox).where(inbox.c.account == account, inbox.c.id == event_id).values(ANSWERED)
         await self._database.write(lambda connection: connection.execute(done), single=True)
 
     @lasting
@@ -325,7 +322,11 @@ def _settings(connection: Connection, person: str) -> dict[str, str]:
 
 def _all_received(connection: Connection, query: Select[Any]) -> list[Received]:
     """Oldest first."""
-    return [Received(**row._mapping) for row in connection.execute(query.order_by(inbox.c.position))]
+    return [_received(row) for row in connection.execute(query.order_by(inbox.c.position))]
+
+
+def _received(row: Row[Any]) -> Received:
+    return Received(**{column.name: getattr(row, column.name) for column in _RECEIVED})
 
 
 def _put_turns(connection: Connection, *kept: Turn) -> None:

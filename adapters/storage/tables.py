@@ -23,6 +23,7 @@ inbox = Table(
     Column("received_at", Double, nullable=False),
     Column("answered", Boolean, nullable=False),
     Column("process", AnyText, nullable=False),
+    Column("person", AnyText, nullable=False),
     Index("inbox_by_state", "account", "answered", "position"),
 )
 

@@ -14,7 +14,7 @@ from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots.personal import Mark, Retention, Used
-from bots.ports import Known, Received, Storage, Turn
+from bots.ports import Known, Received, Reply, Storage, Turn
 
 ANN, BOB, CAT = "telegram:1", "discord:2", "web:3"
 DAY_S = 86_400.0
@@ -185,6 +185,20 @@ async def test_what_is_erased_is_gone_and_others_stay(storage: Storage) -> None:
     assert list(await storage.people(CAT)) == [CAT]
 
 
+async def test_what_was_refused_or_waits_is_erased_too(storage: Storage) -> None:
+    for person in (ANN, BOB):
+        event = Received(account="a", id=f"e{person}", chat="c", payload=f"words of {person}", person=person)
+        await storage.receive([event])
+        reply = Reply(chat="c", event_id=f"e{person}", answer_id=f"a{person}", person=person, created_at=0.0)
+        assert await storage.claim(reply)
+        await storage.record_delivery("c", f"a{person}", 0, f"m{person}")
+    await storage.erase([ANN])
+    assert [event.person for event in await storage.unanswered("a")] == [BOB]
+    assert await storage.receive([Received(account="a", id=f"e{ANN}", chat="c", payload="again")]) == []
+    assert await storage.answer_at("c", f"m{ANN}") is None
+    assert await storage.answer_at("c", f"m{BOB}") == f"a{BOB}"
+
+
 async def test_what_is_older_than_it_may_be_goes_in_batches(storage: Storage) -> None:
     now = 100 * DAY_S
     for number in range(10):
@@ -201,15 +215,16 @@ async def test_what_is_older_than_it_may_be_goes_in_batches(storage: Storage) ->
     assert await storage.answer_at("c", "m9") == "t9"
 
 
-async def test_usage_and_answered_events_go_after_their_time(storage: Storage) -> None:
+async def test_usage_and_events_go_after_their_time(storage: Storage) -> None:
     await storage.count(ANN, "1970-01-05", Used(tokens=1), [QUICK])
     await storage.count(ANN, "1970-04-01", Used(tokens=2), [QUICK])
     for number in range(3):
-        await storage.receive([Received(account="a", id=str(number), chat="c", payload="{}", received_at=DAY_S * 50)])
+        at = DAY_S * (50 + 20 * number)
+        await storage.receive([Received(account="a", id=str(number), chat="c", payload="{}", received_at=at)])
     await storage.answered("a", "0")
-    assert await storage.expire(Retention(usage_days=30, event_days=30), 100 * DAY_S, 100) == 3
+    assert await storage.expire(Retention(usage_days=30, event_days=29), 100 * DAY_S, 100) == 4
     assert await storage.usage(None, "1970-01-01") == {"1970-04-01": Used(tokens=2)}
-    assert [event.id for event in await storage.unanswered("a")] == ["1", "2"]
+    assert [event.id for event in await storage.unanswered("a")] == ["2"]
     new = Received(account="a", id="0", chat="c", payload="{}")
     assert await storage.receive([new]) == [new]
 

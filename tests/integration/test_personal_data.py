@@ -23,7 +23,7 @@ from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
 from bots.account import Account
 from bots.bot import Bot
 from bots.messages import Attached, Incoming, Notice, Person, Picture, ReplyEvent
-from bots.personal import Quotas
+from bots.personal import Quotas, Retention
 from bots.ports import Received
 from bots.preferences import Bounds
 from bots.stats import Panel
@@ -115,23 +115,38 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(stack: AsyncExi
     answer = await here.storage.head("web:lobby", ANN.id)
     assert answer is not None
     await here.storage.record_delivery("web:lobby", answer, 0, "4b1d")
-    event = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again")
+    event = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again", person=ANN.id)
     await here.storage.receive([event])
     await _posted(here)
     code = (await here.words("/link")).split("**")[1]
     assert "Linked" in await here.words(f"/link {code}", BOB)
-    await here.words("/link")
+    code = (await here.words("/link")).split("**")[1]
     before = await here.tables()
+    assert not any(code in rows or code.replace("-", "") in rows for rows in before.values())
     assert [name for name, rows in before.items() if not any(marker in rows for marker in markers)] == []
     await here.say("I stay", replace(BOB, id="telegram:1"))
 
     assert "on all 2 accounts" in await here.words("/privacy erase")
     assert "is erased" in await here.words("/privacy erase now")
-    await here.storage.answered("web", "e1")
     after = await here.tables()
     assert [name for name, rows in after.items() if any(marker in rows for marker in (*markers, BOB.id))] == []
     assert "I stay" in after["turns"]
     assert await here.storage.preferences(ANN.id) == {}
+
+
+async def test_messages_of_what_was_refused_go_an_hour_after_they_were_found(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    here = await world(stack, tmp_path)
+    await here.say("A question")
+    answer = await here.storage.head("web:lobby", ANN.id)
+    assert answer is not None
+    for name, message in ((answer, "1"), ("never kept", "2")):
+        await here.storage.record_delivery("web:lobby", name, 0, message)
+    for minutes, gone in ((0, 0), (59, 0), (61, 1), (200, 0)):
+        assert await here.storage.expire(Retention(), NOON + 60 * minutes, 500) == gone
+    assert await here.storage.answer_at("web:lobby", "1") == answer
+    assert await here.storage.answer_at("web:lobby", "2") is None
 
 
 async def _posted(here: World) -> None:

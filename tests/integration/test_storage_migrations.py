@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from adapters.storage.database import Database, open_database
 from adapters.storage.schema import HEAD, VERSION_TABLE
 from adapters.storage.sql import SqlStorage
+from bots.personal import Used
 from bots.ports import Delivered, Received, Turn
 from tests.servers.postgresql import Server
 
@@ -37,6 +38,7 @@ DATA = {
         "('c', 'e', 'a', 'web:ann', 'streaming', 'q', '{\"x\": 1}', '', false, 3.5, 'dead'), "
         "('c', 'old', 'b', 'web:ann', 'done', NULL, 'words', 'words', true, 3.5, 'dead')",
     ),
+    "0004": ("INSERT INTO usage VALUES ('web:ann', '2026-11-25', 1, 2, 3, 4.5)",),
 }
 """What a version's tables hold, beside what those before it hold."""
 
@@ -76,6 +78,10 @@ async def test_an_older_database_keeps_everything(
         if version >= "0002":
             left = Received(account="telegram:1", id="e", chat="c", payload="{}", received_at=3.5)
             assert await storage.unanswered("telegram:1") == [left]
-        for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
-            assert set(await scalars(database, f"SELECT {column}")) <= {""}
+        if version < "0004":  # later programs keep no such words
+            for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
+                assert set(await scalars(database, f"SELECT {column}")) <= {""}
+        else:
+            used = Used(answers=1, tokens=2, captions=3, seconds=4.5)
+            assert await storage.usage(["web:ann"], "2026-11-25") == {"2026-11-25": used}
         assert await scalars(database, f"SELECT version_num FROM {VERSION_TABLE}") == [HEAD]

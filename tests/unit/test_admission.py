@@ -78,6 +78,14 @@ def test_a_rate_is_told_once_and_then_kept_in_silence() -> None:
         admission.check(message(), 60.5)
 
 
+def test_nobody_is_locked_out_by_a_clock_that_is_set_back() -> None:
+    admission = Admission(Access(requests_per_minute=2))
+    for now in (7_200.0, 7_201.0, 3_600.0, 3_601.0):
+        admission.check(message(), now)
+    with pytest.raises(Refused):
+        admission.check(message(), 3_602.0)
+
+
 @pytest.mark.parametrize(
     ("owners", "direct", "served"), [((), True, True), (("t:1",), True, False), (("t:1",), False, True)]
 )
