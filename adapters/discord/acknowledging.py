@@ -14,6 +14,7 @@ from adapters.discord.access import Where, is_allowed
 from adapters.discord.answers import Answers
 from adapters.discord.events import Event, File
 from adapters.discord.interactions import Deferred, Token
+from adapters.discord.patience import patiently
 from adapters.discord.places import Places
 from adapters.discord.reading import above
 from bots import wording
@@ -21,6 +22,8 @@ from config.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
 
+IN_TIME_S = 1.2
+"""How long a look at the database may take before an acknowledgement."""
 _ATTEMPTS = 3
 _ACKNOWLEDGED_ALREADY = 40060
 
@@ -43,7 +46,13 @@ class Desk:
         replies_to: str | None = None,
         on_behalf: bool = False,
     ) -> None:
-        """Acknowledges, records and answers."""
+        """Acknowledges, records and answers.
+
+        Raises:
+            StorageError: it was not recorded; it was acknowledged all the same, unless that came too late.
+            TimeoutError: it was too late before it could be acknowledged.
+        """
+        since = asyncio.get_running_loop().time()
         if not await self.lets_in(interaction):
             return
         event = Event(
@@ -61,17 +70,29 @@ class Desk:
             on_behalf=on_behalf,
             upload_bytes=interaction.filesize_limit,
         )
-        async with asyncio.TaskGroup() as both:
-            both.create_task(acknowledge(interaction, deferred))
-            recorded = both.create_task(self.answers.record(event))
-        if recorded.result():
+        # Neither ends the other: an acknowledgement that is cancelled on its way may have come about all the same.
+        acknowledged, recorded = await asyncio.gather(
+            acknowledge(interaction, deferred),
+            patiently(lambda: self.answers.record(event), since),
+            return_exceptions=True,
+        )
+        if isinstance(recorded, BaseException):
+            raise recorded
+        if recorded:
             self.answers.answer([event])
+        if isinstance(acknowledged, BaseException):
+            raise acknowledged
 
     async def lets_in(self, interaction: discord.Interaction) -> bool:
-        """Whether this person is answered here; if not, they are told so."""
+        """Whether this person is answered here; if not, they are told so.
+
+        Raises:
+            StorageError, TimeoutError: it cannot be known, or not in time.
+        """
         here = _where(interaction)
-        if is_allowed(self.settings, here) and await self.places.answers_in(here):
-            return True
+        async with asyncio.timeout(IN_TIME_S):
+            if is_allowed(self.settings, here) and await self.places.answers_in(here):
+                return True
         await say(interaction, wording.not_here())
         return False
 
@@ -103,12 +124,22 @@ async def _defer(interaction: discord.Interaction, deferred: Deferred) -> None:
 
 async def say(interaction: discord.Interaction, sentence: str) -> None:
     """One sentence for the asker alone, as the whole answer."""
-    if interaction.response.is_done():
-        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
-    else:
-        await interaction.response.send_message(
-            sentence, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-        )
+    nobody = discord.AllowedMentions.none()
+    if not interaction.response.is_done():
+        try:
+            await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=nobody)
+            return
+        except discord.HTTPException as error:
+            # An acknowledgement whose reply did not come back is none to the library.
+            if error.code != _ACKNOWLEDGED_ALREADY:
+                raise
+    await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=nobody)
+
+
+async def apologise(interaction: discord.Interaction, error: Exception) -> None:
+    """The edge: what failed becomes a sentence for the asker and a log line."""
+    log.error("interaction %s failed", interaction.id, exc_info=error)
+    await say(interaction, wording.broken())
 
 
 def _where(interaction: discord.Interaction) -> Where:

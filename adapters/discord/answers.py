@@ -92,6 +92,10 @@ class Answers:
         """Begins the answer to what one person has written, in one message or in several back to back."""
         self.begin(self._handle(together(events)))
 
+    def apologise(self, event: Event) -> None:
+        """Begins to say that the event could not be kept, and is not going to be answered."""
+        self.begin(self._apologise(event))
+
     async def take_up(self) -> None:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
@@ -139,6 +143,9 @@ class Answers:
             self.busy -= 1
             if not self.busy:
                 self.idle.set()
+
+    async def _apologise(self, event: Event) -> None:
+        await self._deliver(await self._in_its_thread(event), _said(wording.broken()))
 
     async def _answer(self, event: Event) -> None:
         event = await self._in_its_thread(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -93,7 +94,6 @@ def _decoded(data: bytes) -> str | None:
 
 def _fenced(name: str, text: str) -> str:
     """The file under its name, in a fence that nothing in it can close."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
     return f"{name}:\n{fence}{PurePosixPath(name).suffix.lstrip('.')}\n{text.rstrip()}\n{fence}"

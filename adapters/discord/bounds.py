@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import locale_str
 
-from adapters.discord.acknowledging import Desk, say
+from adapters.discord.acknowledging import Desk, acknowledge, say
 from adapters.discord.events import place
 from bots import wording
 from bots.bot import Bot
@@ -37,6 +37,7 @@ def _channels(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         change: Literal["show", "add", "remove", "everywhere"] = "show",
         channel: _Channel | None = None,
     ) -> None:
+        await acknowledge(interaction, "private")
         guild = str(interaction.guild_id)
         named = await desk.places.channels(guild)
         chosen = str(channel.id if channel else interaction.channel_id)
@@ -62,6 +63,7 @@ def _limits(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
         setting=locale_str("Which setting"), highest=locale_str("The highest value that counts here, or off")
     )
     async def limits(interaction: discord.Interaction, setting: str, highest: str | None = None) -> None:
+        await acknowledge(interaction, "private")
         guild = str(interaction.guild_id)
         if highest is None:
             bound = (await desk.places.bounds(guild)).get(setting)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
-from adapters.discord.acknowledging import Desk, say
+from adapters.discord.acknowledging import Desk, apologise, say
 from adapters.discord.bounds import bounds_group
 from adapters.discord.events import File
 from adapters.discord.menus import message_menus
@@ -21,8 +20,6 @@ from adapters.discord.translations import Translations
 from bots import wording
 from bots.bot import Bot
 from bots.commands import COMMANDS, EXAMPLES, Command
-
-log = logging.getLogger(__name__)
 
 LANGUAGES = (
     "Python", "JavaScript", "TypeScript", "Java", "C", "C++", "C#", "Go", "Rust", "Ruby", "PHP", "Swift", "Kotlin",
@@ -49,13 +46,15 @@ class Tree(app_commands.CommandTree):
         if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
             text, files = as_written(cast(dict[str, Any], interaction.data or {}))
             shown = text.split()[0][1:] in {"code", "ask", "caption", *_SHOWN}
-            await self._desk.take(interaction, text, files=files, deferred="shown" if shown else "private")
+            try:
+                await self._desk.take(interaction, text, files=files, deferred="shown" if shown else "private")
+            except Exception as failure:
+                await apologise(interaction, failure)
             return
         if isinstance(error, app_commands.CheckFailure):
             await say(interaction, wording.not_here())
             return
-        log.error("command of interaction %s failed", interaction.id, exc_info=error)
-        await say(interaction, wording.broken())
+        await apologise(interaction, error)
 
 
 def as_written(data: dict[str, Any]) -> tuple[str, tuple[File, ...]]:

@@ -78,7 +78,8 @@ class Event:
         """As it is kept: without the secret of its token."""
         kept = replace(self, token=replace(self.token, value="")) if self.token else self
         payload = json.dumps(asdict(kept))
-        return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now)
+        person = self.person.id
+        return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now, person=person)
 
 
 def place(guild: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass, field, replace
 
 import discord
@@ -11,9 +13,13 @@ from adapters.discord.access import is_allowed, listens
 from adapters.discord.answers import Answers
 from adapters.discord.events import Event
 from adapters.discord.gathering import Gathering
+from adapters.discord.patience import patiently
 from adapters.discord.places import Places
 from bots.commands import read
+from bots.ports import StorageError
 from config.settings import DiscordSettings
+
+log = logging.getLogger(__name__)
 
 _CHAIN = 4
 """Messages of a reply chain that are read from Discord where our own store has none of them."""
@@ -28,6 +34,8 @@ class Listener:
     settings: DiscordSettings
     me: discord.ClientUser | None = None
     _gathering: Gathering = field(init=False)
+    _unheard: list[discord.Message] = field(default_factory=list)
+    """Of people; those that are still to be looked at, or to be kept."""
 
     def __post_init__(self) -> None:
         self._gathering = Gathering(self.answers, self.settings.together_s)
@@ -40,19 +48,43 @@ class Listener:
                 self.answers.echoes.heard(str(message.nonce), str(message.id))
             return
         if reading.is_said_by_a_person(message):
-            async with self._gathering.line(str(message.channel.id), str(message.author.id)):
-                await self._hear(message, self.me)
+            since = asyncio.get_running_loop().time()
+            self._unheard.append(message)
+            try:
+                async with self._gathering.line(str(message.channel.id), str(message.author.id)):
+                    await self._hear(message, self.me, since)
+            finally:
+                self._unheard.remove(message)
 
-    async def _hear(self, message: discord.Message, me: discord.ClientUser) -> None:
-        if not await self._is_for_us(message, me):
+    async def _hear(self, message: discord.Message, me: discord.ClientUser, since: float) -> None:
+        """The edge: whatever keeps the message from being kept becomes a sentence and a log line here."""
+        if not self._is_said_to(message, me):
             return
         fresh = self.settings.threads and not reading.is_in_thread(message.channel, me)
         event = reading.event_of_message(message, me, in_new_thread=fresh)
-        event = await self._with_what_it_replies_to(message, event)
         if not event.text and not event.files and message.guild and me not in message.mentions:
             return  # without the intent for message contents such a message comes empty
-        if await self._gathering.take(event):
+        try:
+            await self._take(message, event, since)
+        except Exception:
+            log.exception("event %s could not be kept", event.id)
+            self.answers.apologise(event)
+
+    async def _take(self, message: discord.Message, event: Event, since: float) -> None:
+        if not await patiently(lambda: self.places.answers_in(reading.where(message)), since):
+            return
+        whole = await patiently(lambda: self._with_what_it_replies_to(message, event), since)
+        if await patiently(lambda: self._gathering.take(whole), since):
+            await self._saw(message)
+
+    async def _saw(self, message: discord.Message) -> None:
+        """Moves the mark of the channel, but not past what is still to be kept: a restart looks behind the mark."""
+        if any(each.channel.id == message.channel.id and each.id < message.id for each in self._unheard):
+            return
+        try:
             await self.places.saw(self.answers.account, str(message.channel.id), str(message.id))
+        except StorageError as error:
+            log.warning("channel %s: how far it was read could not be kept: %s", message.channel.id, error)
 
     async def on_raw_message_delete(self, deleted: discord.RawMessageDeleteEvent) -> None:
         await self.answers.gone(str(deleted.message_id))
@@ -61,21 +93,17 @@ class Listener:
         for message_id in deleted.message_ids:
             await self.answers.gone(str(message_id))
 
-    async def _is_for_us(self, message: discord.Message, me: discord.ClientUser) -> bool:
+    def _is_said_to(self, message: discord.Message, me: discord.ClientUser) -> bool:
         here = reading.where(message)
-        if not is_allowed(self.settings, here):
-            return False
-        if not (
+        return is_allowed(self.settings, here) and (
             reading.addresses(message, me)
             or listens(self.settings, here)
             or self._gathering.goes_on(str(message.channel.id), str(message.author.id), str(message.id))
-        ):
-            return False
-        return await self.places.answers_in(here)
+        )
 
     async def _with_what_it_replies_to(self, message: discord.Message, event: Event) -> Event:
         """An answer of ours is known to the bot; any other message, and what that replies to, is quoted."""
-        if message.reference is None or message.reference.message_id is None:
+        if message.reference is None or message.reference.message_id is None or reading.is_forward(message):
             return event
         replied = str(message.reference.message_id)
         if await self.answers.storage.answer_at(f"discord:{message.channel.id}", replied):
@@ -92,6 +120,8 @@ class Listener:
         """The messages before this one in its reply chain, newest first."""
         chain: list[discord.Message] = []
         while message.reference is not None and message.reference.message_id is not None and len(chain) < _CHAIN:
+            if reading.is_forward(message):
+                break
             before = reading.replied_message(message)
             try:
                 before = before or await message.channel.fetch_message(message.reference.message_id)

@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.app_commands import locale_str
 
 from adapters.discord import reading
-from adapters.discord.acknowledging import Desk, say
+from adapters.discord.acknowledging import Desk, acknowledge, say
 from adapters.discord.attachments import is_picture, is_text
 from bots import wording
 
@@ -24,12 +24,13 @@ def message_menus(desk: Desk) -> Iterator[app_commands.ContextMenu]:
 
     async def explain(interaction: discord.Interaction, message: discord.Message) -> None:
         texts = [file for file in reading.files(message) if is_text(file)]
-        if message.content.strip() or texts:
-            await desk.take(interaction, f"/ask {wording.explain_request()}\n\n{message.content}", files=texts)
+        if (said := reading.said(message)) or texts:
+            await desk.take(interaction, f"/ask {wording.explain_request()}\n\n{said}", files=texts)
         else:
             await say(interaction, wording.no_code_there())
 
     async def go_on(interaction: discord.Interaction, message: discord.Message) -> None:
+        await acknowledge(interaction, "private")
         chat, storage = f"discord:{interaction.channel_id}", desk.answers.storage
         answer_id = await storage.answer_at(chat, str(message.id))
         if answer_id is not None:

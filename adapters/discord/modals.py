@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import discord
 
-from adapters.discord.acknowledging import Desk, say
+from adapters.discord.acknowledging import Desk, acknowledge, apologise, say
 from bots import wording
 from bots.bot import Bot
 from bots.preferences import Profile, Refused, Setting
@@ -13,7 +13,14 @@ _LONGEST = 4000
 """Characters; Discord's limit for one field."""
 
 
-class PromptModal(discord.ui.Modal):
+class _Form(discord.ui.Modal):
+    async def on_error(  # type: ignore[override]  # a form has no item that failed
+        self, interaction: discord.Interaction, error: Exception, /
+    ) -> None:
+        await apologise(interaction, error)
+
+
+class PromptModal(_Form):
     """A field for a long prompt; `opening` is the command that it belongs to."""
 
     def __init__(self, desk: Desk, opening: str) -> None:
@@ -32,7 +39,7 @@ class PromptModal(discord.ui.Modal):
         await self._desk.take(interaction, self._opening + self.prompt.value)
 
 
-class AdvancedModal(discord.ui.Modal):
+class AdvancedModal(_Form):
     """The settings that few people change, each with what it is now."""
 
     def __init__(self, bot: Bot, profile: Profile, settings: list[Setting]) -> None:
@@ -49,6 +56,7 @@ class AdvancedModal(discord.ui.Modal):
             )
 
     async def on_submit(self, interaction: discord.Interaction, /) -> None:
+        await acknowledge(interaction, "private")
         person = f"discord:{interaction.user.id}"
         said = [
             await self._changed(person, name, field.value or "off")

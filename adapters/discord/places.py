@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from adapters.discord.access import CHANNELS, Where, channels_of, is_answered_in
@@ -15,6 +16,8 @@ class Places:
     def __init__(self, storage: Preferences) -> None:
         self._storage = storage
         self._bounds: dict[str, Mapping[str, str]] = {}
+        self.looking = asyncio.Lock()
+        """Held while it is looked up how far the channels have been read; no mark moves meanwhile."""
 
     async def bounds(self, guild: str) -> Mapping[str, str]:
         """What the admins of a server have set."""
@@ -40,7 +43,8 @@ class Places:
 
     async def saw(self, account: str, channel: str, message: str) -> None:
         """Up to this message the channel has been read."""
-        await self._storage.set_preferences(_reading(account), {channel: message})
+        if not self.looking.locked():
+            await self._storage.set_preferences(_reading(account), {channel: message})
 
     async def last_seen(self, account: str) -> Mapping[str, str]:
         """By channel: the newest message that was for the bot."""

@@ -20,6 +20,7 @@ from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
 from adapters.discord.listening import Listener
 from adapters.discord.missed import Missed
+from adapters.discord.patience import patiently
 from adapters.discord.places import Places
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
@@ -85,7 +86,9 @@ class Platform:
 
     async def on_connect(self) -> None:
         """A new session, some seconds before it is ready; what comes live from here on moves the marks."""
-        self._seen = await self.desk.places.last_seen(self.answers.account)
+        places, account = self.desk.places, self.answers.account
+        async with places.looking:
+            self._seen = await patiently(lambda: places.last_seen(account), asyncio.get_running_loop().time())
 
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
@@ -97,7 +100,9 @@ class Platform:
         self.ready.set()
         if self.client is not None:
             places, account = self.desk.places, self.answers.account
-            await Missed(self.client, places, account, self._seen, self.listener.on_message).read(shard)
+            async with places.looking:
+                seen = self._seen
+            await Missed(self.client, places, account, seen, self.listener.on_message).read(shard)
 
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled."""

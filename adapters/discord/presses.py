@@ -9,7 +9,7 @@ from typing import Any, Self
 import discord
 
 from adapters.delivery.attachments import text_file
-from adapters.discord.acknowledging import Desk, acknowledge, say
+from adapters.discord.acknowledging import Desk, acknowledge, apologise, say
 from adapters.discord.buttons import CUSTOM_ID, THINKING
 from adapters.discord.content import MESSAGE_UNITS
 from bots import wording
@@ -35,19 +35,26 @@ def answer_button(desk: Desk) -> type[discord.ui.DynamicItem[discord.ui.Button[A
         async def callback(self, interaction: discord.Interaction) -> None:
             if interaction.message is None:
                 return
-            if self.action == THINKING:
-                await _show_thinking(desk, interaction, str(interaction.message.id))
-                return
-            action = Action(self.action)
-            await desk.take(
-                interaction,
-                action.command,
-                deferred="pressed",
-                replies_to=str(interaction.message.id),
-                on_behalf=action is not Action.CONTINUE and interaction.permissions.manage_messages,
-            )
+            try:
+                await _pressed(desk, interaction, self.action, str(interaction.message.id))
+            except Exception as error:
+                await apologise(interaction, error)
 
     return AnswerButton
+
+
+async def _pressed(desk: Desk, interaction: discord.Interaction, name: str, message_id: str) -> None:
+    if name == THINKING:
+        await _show_thinking(desk, interaction, message_id)
+        return
+    action = Action(name)
+    await desk.take(
+        interaction,
+        action.command,
+        deferred="pressed",
+        replies_to=message_id,
+        on_behalf=action is not Action.CONTINUE and interaction.permissions.manage_messages,
+    )
 
 
 async def _show_thinking(desk: Desk, interaction: discord.Interaction, message_id: str) -> None:

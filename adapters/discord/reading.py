@@ -55,6 +55,22 @@ def replied_message(message: discord.Message) -> discord.Message | None:
     return resolved if isinstance(resolved, discord.Message) else None
 
 
+def is_forward(message: discord.Message) -> bool:
+    """It refers to a message of another place, which is not what it replies to."""
+    return message.reference is not None and message.reference.type is discord.MessageReferenceType.forward
+
+
+def forwarded(message: discord.Message) -> str:
+    """What it hands on, as a quotation. Whose words they are, Discord does not say."""
+    texts = [text for snapshot in message.message_snapshots if (text := snapshot.content.strip())]
+    return "\n\n".join(f"Forwarded message:\n{_quotation(text)}" for text in texts)
+
+
+def said(message: discord.Message) -> str:
+    """What it hands on, and its own words."""
+    return "\n\n".join(part for part in (forwarded(message), message.content.strip()) if part)
+
+
 def words(message: discord.Message, me: discord.ClientUser) -> str:
     """The text without the bot's own mention, and with names in place of the ids of people, roles and channels."""
     text = re.sub(rf"<@!?{me.id}>", " ", message.content, count=1)
@@ -70,7 +86,9 @@ def words(message: discord.Message, me: discord.ClientUser) -> str:
 
 
 def files(message: discord.Message) -> tuple[File, ...]:
-    return tuple(file_of(attachment) for attachment in message.attachments)
+    """Its own, and those of what it hands on."""
+    handed_on = [attachment for snapshot in message.message_snapshots for attachment in snapshot.attachments]
+    return tuple(file_of(attachment) for attachment in (*message.attachments, *handed_on))
 
 
 def file_of(attachment: discord.Attachment) -> File:
@@ -80,9 +98,12 @@ def file_of(attachment: discord.Attachment) -> File:
 
 def quoted(message: discord.Message, text: str) -> str:
     """What another message says, before what is said about it."""
-    said = message.content.strip()[:_QUOTED_CHARACTERS]
-    lines = "\n".join(f"> {line}" for line in said.splitlines())
-    return f"{message.author.display_name} wrote:\n{lines}\n\n{text}" if said else text
+    quotation = _quotation(said(message)[:_QUOTED_CHARACTERS])
+    return f"{message.author.display_name} wrote:\n{quotation}\n\n{text}" if quotation else text
+
+
+def _quotation(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def event_of_message(message: discord.Message, me: discord.ClientUser, *, in_new_thread: bool = False) -> Event:
@@ -91,7 +112,7 @@ def event_of_message(message: discord.Message, me: discord.ClientUser, *, in_new
     Args:
         in_new_thread: the answer begins a thread, if the message stands in a channel that can have some.
     """
-    text = words(message, me)
+    text = "\n\n".join(part for part in (forwarded(message), words(message, me)) if part)
     opens = in_new_thread and isinstance(message.channel, discord.TextChannel)
     # The thread that is opened at a message has the message's id.
     channel = str(message.id) if opens else str(message.channel.id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import discord
 from discord import app_commands
 from discord.app_commands import Choice, locale_str
 
-from adapters.discord.acknowledging import Desk
+from adapters.discord.acknowledging import IN_TIME_S, Desk
 from adapters.discord.modals import AdvancedModal
 from bots.bot import Bot
 from bots.commands import COMMANDS
@@ -61,7 +62,8 @@ def _advanced(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
 
     async def advanced(interaction: discord.Interaction) -> None:
         if await desk.lets_in(interaction):
-            profile = await bot.profile(f"discord:{interaction.user.id}")
+            async with asyncio.timeout(IN_TIME_S):  # a form cannot follow an acknowledgement
+                profile = await bot.profile(f"discord:{interaction.user.id}")
             await interaction.response.send_modal(AdvancedModal(bot, profile, fields))
 
     return app_commands.Command(

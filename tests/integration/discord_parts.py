@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,41 @@ from adapters.discord.platform import serving
 from adapters.storage.memory import MemoryStorage
 from bots.admission import Access
 from bots.bot import Bot
+from bots.ports import Received, StorageError
 from bots.preferences import Bounds
 from config.settings import DiscordSettings
 from tests.fakes import script, scripted_inference
 from tests.servers.discord import TOKEN, DiscordServer
 from tests.servers.discord_people import Person, buttons
 from tests.servers.discord_world import Room
+
+
+class Troubled(MemoryStorage):
+    """A database in which calls fail or hang as long as a test wants; each is told by its name and what it is about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails: Callable[[str], bool] = lambda call: False
+        self.works = asyncio.Event()
+        self.works.set()
+
+    async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
+        await self._trouble(f"receive {events[0].payload}")
+        return await super().receive(events)
+
+    async def preferences(self, person: str) -> Mapping[str, str]:
+        await self._trouble(f"preferences {person}")
+        return await super().preferences(person)
+
+    async def answer_at(self, chat: str, message_id: str) -> str | None:
+        await self._trouble(f"answer_at {message_id}")
+        return await super().answer_at(chat, message_id)
+
+    async def _trouble(self, call: str) -> None:
+        await self.works.wait()
+        if self.fails(call):
+            raise StorageError("The disk is full.")
+
 
 PLAIN: tuple[dict[str, Any], ...] = (
     {"match": "slow", "answer": "word " * 3000, "tokens_per_s": 50},

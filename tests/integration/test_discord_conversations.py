@@ -69,6 +69,42 @@ async def test_a_reply_to_somebody_else_takes_their_words_along(tmp_path: Path) 
         assert "is that so?" in answer["content"]
 
 
+async def test_what_is_forwarded_to_it_is_read(tmp_path: Path) -> None:
+    discord = DiscordServer()
+    listened, other = discord.room(), discord.room("other")
+    async with discord.serving(), party(tmp_path, discord=discord, listen=[listened.id]) as p:
+        direct = discord.direct(p.ann)
+        code = await discord.person("Bob").says(other, "print(1)")
+        picture = await p.ann.says(other, "", attachments=[discord.attach("cat.png", b"x" * 77)])
+        await p.ann.forwards(direct, code, other)
+        assert (await p.answer(direct))["content"].startswith("Forwarded message:\n\n> print(1)")
+        await p.ann.forwards(direct, picture, other)
+        assert "a picture of 77 bytes" in (await p.answer(direct))["content"]
+        await p.ann.forwards(listened, code, other)
+        assert "print(1)" in (await p.answer(listened))["content"]
+
+
+async def test_a_reply_to_what_was_forwarded_takes_it_along(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        bob, other = p.discord.person("Bob"), p.discord.room("other")
+        file = p.discord.attach("sort.py", b"sorted([2, 1])", "text/x-python")
+        said = await bob.says(other, "print(1)", attachments=[file])
+        handed_on = await bob.forwards(p.room, said, other)
+        await p.ann.says(p.room, "@bot explain", to=handed_on)
+        content = (await p.answer())["content"]
+        assert content.startswith("Bob wrote:\n\n> Forwarded message:")
+        assert content.index("print(1)") < content.index("explain") < content.index("sorted([2, 1])")
+        assert not any(call.status == 404 for call in p.discord.calls), "it is looked for in no other channel"
+
+
+async def test_code_that_was_forwarded_is_explained(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        other = p.discord.room("other")
+        handed_on = await p.ann.forwards(p.room, await p.ann.says(other, "print(1)"), other)
+        used = await p.ann.chooses(p.room, "Explain this code", handed_on)
+        await p.discord.until(lambda: used.original and "print(1)" in used.original["content"])
+
+
 async def test_in_a_thread_of_the_bot_nobody_needs_to_mention_it(tmp_path: Path) -> None:
     async with party(tmp_path, threads=True) as p:
         question = await p.ann.says(p.room, "@bot plan my garden")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.discord_parts import Party, party
+from tests.integration.discord_parts import Party, Troubled, is_complete, party
+from tests.servers.discord import DiscordServer
 from tests.servers.discord_world import Room
 
 LONG = {"match": "pages", "answer": "word " * 3500}
@@ -108,3 +109,167 @@ async def test_an_acknowledgement_that_was_lost_is_sent_again(tmp_path: Path) ->
         used = await p.ann.calls(p.room, "settings temperature", value=0.3)
         await p.discord.until(lambda: used.private)
         assert "0.3" in used.private[0]["content"]
+
+
+async def test_an_acknowledgement_that_nobody_heard_of_holds_nothing_up(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.set("thinking", "hide")
+        await p.ann.says(p.room, "@bot sum")
+        answer = await p.answer()
+        p.discord.unheard_acknowledgements = 1
+        pressed = await p.ann.presses(p.room, answer, "Show thinking")
+        await p.discord.until(lambda: pressed.private)
+        assert pressed.private[0]["content"] == "two and two"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the database refuses is not tried again."""
+    monkeypatch.setattr("adapters.discord.patience.PATIENCE_S", 0.0)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again at once."""
+    for pause in ("_FIRST_PAUSE_S", "_LAST_PAUSE_S"):
+        monkeypatch.setattr(f"adapters.discord.patience.{pause}", 0.05)
+
+
+SORRY = "Something went wrong on my side"
+
+
+@pytest.mark.usefixtures("eager")
+async def test_a_message_waits_for_the_database_and_keeps_its_place(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        storage.fails = lambda call: call.startswith("receive") and p.ann.id in call
+        await p.ann.says(p.room, "@bot one")
+        await p.ann.says(p.room, "@bot two")
+        await p.discord.person("Bob").says(p.room, "@bot meanwhile")
+        assert (await p.answer())["content"].startswith("meanwhile")
+        # A restart would look for what is newer than the mark.
+        assert p.room.id not in await storage.preferences(f"read:discord:{p.discord.bot['id']}")
+        storage.fails = lambda call: False
+        await p.discord.until(lambda: len(p.answers()) == 3 and all(map(is_complete, p.answers())))
+        assert [answer["content"].splitlines()[0] for answer in p.answers()] == ["meanwhile", "one", "two"]
+        assert p.room.id in await storage.preferences(f"read:discord:{p.discord.bot['id']}")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("refused", ["receive", "preferences place:"])
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_message_that_cannot_be_kept_gets_a_sentence(tmp_path: Path, refused: str, threads: bool) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage, threads=threads) as p:
+        storage.fails = lambda call: call.startswith(refused)
+        question = await p.ann.says(p.room, "@bot hello")
+        room = await p.discord.until(lambda: p.discord.rooms.get(question["id"])) if threads else p.room
+        assert (await p.answer(room))["content"].startswith(SORRY)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_command_that_cannot_be_kept_gets_a_sentence(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        storage.fails = lambda call: call.startswith("receive")
+        p.discord.latency_s = 0.1  # it fails while the acknowledgement is on its way
+        used = [await p.ann.calls(p.room, "ask", prompt="hello"), await p.ann.calls(p.room, "temperature", number=0.4)]
+        found = await p.discord.until(lambda: (found := [each.original for each in used]) and all(found) and found)
+        assert all(message["content"].startswith(SORRY) for message in found)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("label", "refused"), [("Regenerate", "receive"), ("Show thinking", "answer_at")])
+async def test_a_button_that_cannot_do_its_work_says_so(tmp_path: Path, label: str, refused: str) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        await p.set("thinking", "hide")
+        await p.ann.says(p.room, "@bot sum")
+        answer = await p.answer()
+        storage.fails = lambda call: call.startswith(refused)
+        pressed = await p.ann.presses(p.room, answer, label)
+        await p.discord.until(lambda: pressed.private)
+        assert pressed.private[0]["content"].startswith(SORRY)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_form_that_cannot_be_kept_gets_a_sentence(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        form = await p.ann.calls(p.room, "code")
+        await p.discord.until(lambda: form.kind)
+        storage.fails = lambda call: call.startswith("receive")
+        sent = await p.ann.submits(form, {"What should I do?": "sort a list"})
+        await p.discord.until(lambda: sent.original)
+        assert sent.original is not None
+        assert sent.original["content"].startswith(SORRY)
+
+
+@pytest.mark.usefixtures("eager")
+async def test_what_was_typed_into_a_form_waits_for_the_database(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        form = await p.ann.calls(p.room, "code")
+        await p.discord.until(lambda: form.kind)
+        refusals = iter([True])
+        storage.fails = lambda call: call.startswith("receive") and next(refusals, False)
+        sent = await p.ann.submits(form, {"What should I do?": "sort a list"})
+        await p.discord.until(lambda: sent.original and "sort a list" in sent.original["content"])
+
+
+async def test_what_takes_the_database_long_is_acknowledged_first(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        form = await p.ann.calls(p.room, "settings advanced")
+        await p.discord.until(lambda: form.kind)
+        said = await p.ann.says(p.room, "to somebody else")
+        storage.works.clear()
+        admin = p.discord.person("Ada", permissions=1 << 5)
+        used = [
+            await p.ann.submits(form, {"Top-k": "40"}),
+            await p.ann.chooses(p.room, "Continue from here", said),
+            await admin.calls(p.room, "partyline channels", change="show"),
+            await admin.calls(p.room, "partyline limits", setting="max_tokens"),
+        ]
+        await p.discord.until(lambda: [each.kind for each in used] == [5] * 4)
+        storage.works.set()
+        await p.discord.until(lambda: all(each.private for each in used))
+        words = ("Top-k is 40", "none of my answers", "every channel", "no bound of this server")
+        assert all(word in each.private[0]["content"] for word, each in zip(words, used, strict=True))
+
+
+async def test_what_must_be_known_before_an_acknowledgement_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("acknowledging", "settings_group"):
+        monkeypatch.setattr(f"adapters.discord.{part}.IN_TIME_S", 0.05)
+    storage = Troubled()
+    async with party(tmp_path, storage=storage) as p:
+        storage.works.clear()
+        strange = await p.ann.calls(p.room, "ask", prompt="hello")
+        await p.discord.until(lambda: strange.private)
+        storage.works.set()
+        await p.set("temperature", 0.3)  # what this server's admins want is known from here on
+        storage.works.clear()
+        form = await p.ann.calls(p.room, "settings advanced")
+        await p.discord.until(lambda: form.private)
+        assert all(used.private[0]["content"].startswith(SORRY) for used in (strange, form))
+        storage.works.set()
+
+
+@pytest.mark.usefixtures("eager")
+async def test_what_was_missed_is_found_once_the_database_says_where_to_look(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord, storage=storage) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        discord.clock_s += 600
+        storage.fails = lambda call: call.startswith("preferences read:")
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            await discord.person("Bob").says(p.room, "@bot live")
+            assert (await p.answer())["content"].startswith("live")
+            storage.fails = lambda call: False
+            await discord.until(lambda: len(p.answers()) == 3)
+            assert (await p.answer())["content"].startswith("meanwhile")

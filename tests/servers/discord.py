@@ -68,6 +68,8 @@ class DiscordServer(Gateway):
         self.responds.set()
         self.lost_acknowledgements = 0
         """So many more connections break before the acknowledgement that comes over them is read."""
+        self.unheard_acknowledgements = 0
+        """So many more break after that, and nobody hears that it was taken."""
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
@@ -219,6 +221,9 @@ class DiscordServer(Gateway):
         if fault < self.faults.before:
             return _json({"message": "500"}, status=500)
         answer = await self._route(call, uploads, dict(request.query))
+        if call.path.endswith("/callback") and self.unheard_acknowledgements and request.transport:
+            self.unheard_acknowledgements -= 1
+            request.transport.close()
         if is_message:
             await self.responds.wait()
         if fault < self.faults.before + self.faults.after:

@@ -109,6 +109,14 @@ class Person:
         text = text.replace("@bot", f"<@{self.server.bot['id']}>")
         return await self.server.say(room, self.user, text, **more)
 
+    async def forwards(self, room: Room, message: dict[str, Any], source: Room, **more: Any) -> dict[str, Any]:
+        """Hands a message of another room on, as Discord's clients do: without words of one's own."""
+        kept = ("type", "content", "embeds", "attachments", "components", "flags", "timestamp", "edited_timestamp")
+        snapshot = {name: message[name] for name in kept if name in message}
+        reference = {"type": 1, "message_id": message["id"], "channel_id": source.id}
+        more |= {"message_reference": reference, "message_snapshots": [{"message": snapshot}]}
+        return await self.server.say(room, self.user, "", **more)
+
     async def calls(self, room: Room, name: str, /, **options: Any) -> Interaction:
         """Uses a slash command: "settings temperature" with value=0.3."""
         command, *sub = name.split(" ")
@@ -126,6 +134,23 @@ class Person:
         if attached:
             data["resolved"] = {"attachments": attached}
         return await self.server.interact(self, room, 2, data)
+
+    async def submits(self, form: Interaction, values: dict[str, str]) -> Interaction:
+        """Sends off the form that was opened, with these values by label; the other fields stay as they are."""
+        rows = []
+        for row in form.data["components"]:
+            field = row["component"]
+            value = values.get(row["label"], field.get("value", ""))
+            rows.append({"type": 18, "component": {"type": 4, "custom_id": field["custom_id"], "value": value}})
+        data = {"custom_id": form.data["custom_id"], "components": rows}
+        return await self.server.interact(self, form.room, 5, data)
+
+    async def chooses(self, room: Room, name: str, message: dict[str, Any]) -> Interaction:
+        """Chooses what to do with a message, in its menu."""
+        data = {"id": self.server.new_id(), "name": name, "type": 3, "target_id": message["id"]}
+        return await self.server.interact(
+            self, room, 2, data | {"resolved": {"messages": {message["id"]: dict(message)}}}
+        )
 
     async def presses(self, room: Room, message: dict[str, Any], label: str) -> Interaction:
         """Presses a button that the message shows now."""

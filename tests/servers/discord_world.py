@@ -99,7 +99,8 @@ class World:
             "history": [content],
             **more,
         }
-        if reference := more.get("message_reference"):
+        reference = more.get("message_reference")
+        if reference and "message_snapshots" not in more:
             message["type"] = 19
             message["message_reference"] = {"channel_id": room.id, **reference}
             message["referenced_message"] = room.message(reference["message_id"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.discord.access import Where, is_allowed, is_answered_in, listens
 from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
-from adapters.discord.attachments import PICTURE_BYTES, read
+from adapters.discord.attachments import PICTURE_BYTES, TEXT_BYTES, read
 from adapters.discord.buttons import button_rows
 from adapters.discord.calls import Calls
 from adapters.discord.channel import DiscordChannel, Echoes, limits
@@ -232,6 +232,13 @@ async def test_text_files_are_read_in_the_usual_encodings(data: bytes) -> None:
 async def test_a_fence_in_a_file_does_not_end_it() -> None:
     text, _ = await contents_of(File(HOST, "a.md", 9), b"```\nx\n```")
     assert text.startswith("a.md:\n````md\n```")
+
+
+async def test_a_file_of_nothing_but_fences_is_fenced() -> None:
+    text, problems = await contents_of(File(HOST, "a.md", TEXT_BYTES), b"`" * TEXT_BYTES)
+    fence = "`" * (TEXT_BYTES + 1)
+    assert text == f"a.md:\n{fence}md\n{fence[1:]}\n{fence}"
+    assert problems == ()
 
 
 async def test_what_cannot_be_read_is_named() -> None:
