@@ -25,7 +25,8 @@ from adapters.discord.places import Places
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
 from bots.bot import Bot
-from bots.ports import Storage
+from bots.ledger import LOOK_EVERY_S
+from bots.ports import Storage, StorageError
 from config.settings import DiscordSettings
 from inference.api import Unavailable
 
@@ -105,9 +106,14 @@ class Platform:
             await Missed(self.client, places, account, seen, self.listener.on_message).read(shard)
 
     async def take_up(self) -> None:
-        """Answers what processes that died have left, until it is cancelled."""
+        """Answers what processes that died have left, until it is cancelled, also after the database was away."""
         await self.ready.wait()
-        await self.answers.take_up()
+        while True:
+            try:
+                await self.answers.take_up()
+            except StorageError as error:
+                log.warning("what was left unanswered cannot be taken up just now: %s", error)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(_alone(work))

@@ -39,6 +39,10 @@ class Troubled(MemoryStorage):
         await self._trouble(f"receive {events[0].payload}")
         return await super().receive(events)
 
+    async def unanswered(self, account: str) -> Sequence[Received]:
+        await self._trouble(f"unanswered {account}")
+        return await super().unanswered(account)
+
     async def preferences(self, person: str) -> Mapping[str, str]:
         await self._trouble(f"preferences {person}")
         return await super().preferences(person)

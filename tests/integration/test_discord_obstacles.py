@@ -273,3 +273,19 @@ async def test_what_was_missed_is_found_once_the_database_says_where_to_look(tmp
             storage.fails = lambda call: False
             await discord.until(lambda: len(p.answers()) == 3)
             assert (await p.answer())["content"].startswith("meanwhile")
+
+
+async def test_what_was_left_is_taken_up_once_the_database_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.platform.LOOK_EVERY_S", 0.02)
+    storage, refusals = Troubled(), iter([True, True])
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord, storage=storage) as up:
+            await up.ann.says(up.room, "@bot slow")
+            await discord.until(lambda: "word" in "".join(answer["content"] for answer in up.answers()))
+        left = up.answers()[0]["content"].count("word")
+        storage.fails = lambda call: call.startswith("unanswered") and next(refusals, False)
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            await discord.until(lambda: p.answers()[0]["content"].count("word") > left)
+        assert list(refusals) == []
