@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from telegram import Update, User
 
-from adapters.telegram.albums import Albums
 from adapters.telegram.answering import Answering
+from adapters.telegram.gathering import Gathering
 from adapters.telegram.moves import Moves, move_told_by
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
@@ -31,7 +31,7 @@ class Events:
         post: Post,
         answering: Answering,
         presses: Presses,
-        albums: Albums,
+        gathering: Gathering,
         moves: Moves,
     ) -> None:
         self._me = me
@@ -39,7 +39,7 @@ class Events:
         self._post = post
         self._answering = answering
         self._presses = presses
-        self._albums = albums
+        self._gathering = gathering
         self._moves = moves
 
     async def handle(self, event: Received, *, new: bool) -> None:
@@ -57,25 +57,28 @@ class Events:
             asked = read_update(update, self._me)
             if asked is not None:
                 asked = replace(asked, new=new)
-            if isinstance(asked, Asked) and asked.album and not asked.edited:
-                album = await self._albums.collect(event, asked)
-                if album is None:
-                    return
-                answered, asked = album
+            if isinstance(asked, Asked):
+                if not asked.edited:
+                    whole = await self._gathering.collect(event, asked)
+                    if whole is None:
+                        return
+                    answered, asked = whole
+                asked = asked.with_quote() if asked.meant else None
             if asked is not None:
                 asked = await self._moves.followed(asked)
-            await self._do(event, asked)
+                await self._do(event, asked)
         except Exception:
             log.exception("update %s failed", event.id)
             if isinstance(asked, Asked):
                 await self._apologise(asked)
-        for each in answered:
+        # The one that the answer is known by is the last: if it is left alone, it is found to be answered.
+        for each in reversed(answered):
             await self._settle(each)
 
-    async def _do(self, event: Received, asked: Asked | Pressed | None) -> None:
+    async def _do(self, event: Received, asked: Asked | Pressed) -> None:
         event_id = f"{event.account}:{event.id}"
         match asked:
-            case Asked() if asked.meant:
+            case Asked():
                 await self._answering.answer(event_id, asked)
             case Pressed():
                 await self._presses.press(event_id, asked)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from adapters.telegram.addresses import Destination
+from adapters.telegram.addresses import Destination, person_id
 from bots.ledger import left_behind
 from bots.ports import Inbox, Received
 
@@ -77,6 +77,7 @@ def received(update: Mapping[str, Any], bot_id: int, now: float) -> Received:
     chat, thread = message.get("chat") or {}, message.get("message_thread_id")
     topic = thread if message.get("is_topic_message") else None
     destination = Destination(bot_id, int(chat.get("id", 0)), topic)
+    author = body.get("sender_chat") or body.get("from") or chat
     stamp = body.get("edit_date") or body.get("date") or body.get("id") or 0
     return Received(
         account=destination.account,
@@ -84,4 +85,5 @@ def received(update: Mapping[str, Any], bot_id: int, now: float) -> Received:
         chat=destination.chat,
         payload=json.dumps(update, ensure_ascii=False),
         received_at=now,
+        person=person_id(int(author.get("id", 0))),
     )

@@ -16,9 +16,9 @@ from telegram.error import InvalidToken, TelegramError
 
 from adapters.delivery.outbox import Outboxes
 from adapters.telegram.addresses import api_url, file_url
-from adapters.telegram.albums import Albums
 from adapters.telegram.answering import Answering
 from adapters.telegram.events import Events
+from adapters.telegram.gathering import Gathering
 from adapters.telegram.intake import KINDS, Intake
 from adapters.telegram.menu import offer
 from adapters.telegram.moves import Moves
@@ -117,7 +117,7 @@ async def _run(
     panels = Panels(bot, post, settings.token.get_secret_value())
     questions = Questions(storage)
     answering, presses = Answering(bot, post, questions, panels), Presses(bot, post, questions, panels)
-    events = Events(me, storage, post, answering, presses, Albums(), moves)
+    events = Events(me, storage, post, answering, presses, Gathering(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
         tasks.create_task(intake.take_up())

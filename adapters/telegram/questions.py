@@ -56,15 +56,19 @@ class Questions:
                 del self._underway[key]
 
     async def keep(self, asked: Asked, started: ReplyEvent | None) -> None:
-        """From now on the message is known to be this question."""
+        """From now on the message is known to be this question, or each of several that it came in."""
         if isinstance(started, Started) and started.question_id:
-            await self._storage.record_delivery(asked.destination.chat, started.question_id, 0, asked.message_id)
+            for position, message_id in enumerate((asked.message_id, *asked.also)):
+                await self._storage.record_delivery(asked.destination.chat, started.question_id, position, message_id)
 
     async def answer_changed_by(self, edit: Asked) -> str | None:
-        """The answer to the person's newest question, if this is an edit of it that says something else."""
+        """The answer to the person's newest question, if this is an edit of it that says something else.
+
+        Of a question that came in several messages the other ones are not in the edit: it is left as it was answered.
+        """
         chat, person = edit.destination.chat, edit.author.id
         question_id = await self._storage.answer_at(chat, edit.message_id)
-        if question_id is None:
+        if question_id is None or len((await self._storage.delivered(chat, question_id)).message_ids) > 1:
             return None
         for one in reversed(self._underway.get((chat, person), ())):
             if one.question_id:

@@ -7,6 +7,7 @@ from typing import overload
 
 from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
 
+from adapters.delivery.renderers.telegram import utf16_units
 from adapters.telegram.addresses import Destination, person_id
 from adapters.telegram.pictures import FileRef, files_of
 from bots.commands import NAMES, read
@@ -23,8 +24,12 @@ class Asked:
     Args:
         message_id: the message's name, like `reply_to`.
         text: what was written, without the bot's name.
+        quote: what the words are about, to stand after them.
         reply_to: the bot's own message that this replies to.
-        meant: the message is for the bot; of an album it is enough that one part is.
+        meant: the message is for the bot; of several that are one request it is enough that one is.
+        also: the further messages of the same request.
+        units: the length of a message of nothing but text, as Telegram counts; 0 for any other.
+        written_at: Telegram's date of the message, whole seconds since the epoch.
         album: what the pictures of one album share; "" for a single message.
         edited: the message was sent earlier and is new only in its words.
         new: it was recorded just now, and by this process.
@@ -34,9 +39,13 @@ class Asked:
     author: Person
     message_id: str
     text: str
+    quote: str = ""
     files: tuple[FileRef, ...] = ()
     reply_to: str | None = None
     meant: bool = True
+    also: tuple[str, ...] = ()
+    units: int = 0
+    written_at: int = 0
     album: str = ""
     edited: bool = False
     new: bool = False
@@ -44,7 +53,12 @@ class Asked:
     def renamed(self, here: Destination) -> Asked:
         """The same, with the names that messages have there."""
         message_id, reply_to = _renamed(here, self.message_id), _renamed(here, self.reply_to)
-        return replace(self, destination=here, message_id=message_id, reply_to=reply_to)
+        also = tuple(_renamed(here, each) for each in self.also)
+        return replace(self, destination=here, message_id=message_id, reply_to=reply_to, also=also)
+
+    def with_quote(self) -> Asked:
+        """The same, the quote being part of the words."""
+        return replace(self, text=f"{self.text}\n\n{self.quote}", quote="") if self.quote else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +88,7 @@ def _renamed(here: Destination, number: str | None) -> str | None:
 
 
 def read_update(update: Update, me: User) -> Asked | Pressed | None:
-    """What the update asks; None where it is none of the bot's business."""
+    """What the update asks, or may be a part of; None where it is none of the bot's business."""
     if update.callback_query is not None:
         return _pressed(update.callback_query, me)
     edited = update.edited_message or update.edited_channel_post
@@ -82,7 +96,7 @@ def read_update(update: Update, me: User) -> Asked | Pressed | None:
     if message is None or not is_from_somebody(message, me):
         return None
     asked = _asked(message, me, edited=edited is not None)
-    return asked if asked.meant or asked.album else None
+    return asked if asked.meant or asked.album or asked.units else None
 
 
 def destination_of(message: Message, me: User) -> Destination:
@@ -140,6 +154,8 @@ def _asked(message: Message, me: User, *, edited: bool) -> Asked:
         reply_to=reply_to,
         meant=_is_meant(message, reply_to is not None, me),
         album=message.media_group_id or "",
+        units=utf16_units(message.text or ""),
+        written_at=int(message.date.timestamp()),
         edited=edited,
     )
     return _with_quoted(asked, message, replied)
@@ -159,7 +175,7 @@ def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Ask
     if not quoted or files or not asked.text:
         return replace(asked, files=files)
     quote = "\n".join(f"> {line}" for line in quoted.splitlines())
-    return replace(asked, files=files, text=f"{asked.text}\n\n{quote}")
+    return replace(asked, files=files, quote=quote)
 
 
 def _replied_to(message: Message) -> Message | None:

@@ -17,7 +17,9 @@ from adapters.app import App, on_disk, phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.terminal.ask import Ready, picture
 from adapters.terminal.channel import TerminalChannel
+from bots import wording
 from bots.messages import Incoming, Person, Picture
+from bots.preferences import Refused
 from config.settings import Settings
 
 CHAT = "terminal:here"
@@ -72,7 +74,11 @@ class _Conversation:
                     pass
 
     async def _answer(self, line: str) -> None:
-        text, pictures = await asyncio.to_thread(_with_pictures, line)
+        try:
+            text, pictures = await asyncio.to_thread(_with_pictures, line)
+        except Refused as refusal:
+            _write(f"{refusal}\n")
+            return
         events = self._app.bot.respond(self._incoming(text, pictures))
         self._answering = True
         try:
@@ -108,15 +114,29 @@ class _Keyboard:
 
 
 def _with_pictures(line: str) -> tuple[str, tuple[Picture, ...]]:
-    """Words such as @holiday.jpg that name a file become pictures."""
+    """Words such as @holiday.jpg that name a file become pictures. Raises Refused."""
     pictures, words = [], []
     for word in line.split(" "):
-        path = Path(word[1:]).expanduser() if word.startswith("@") and len(word) > 1 else None
-        if path is not None and path.is_file():
-            pictures.append(picture(path))
-        else:
+        path = _file_at(word)
+        if path is None:
             words.append(word)
+            continue
+        try:
+            pictures.append(picture(path))
+        except OSError:
+            raise Refused(wording.closed_file(path.name)) from None
     return " ".join(words), tuple(pictures)
+
+
+def _file_at(word: str) -> Path | None:
+    """The file that the word names; None for all other words, whatever follows their "@"."""
+    if not word.startswith("@") or len(word) == 1:
+        return None
+    try:
+        path = Path(word[1:]).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, a home of nobody, a NUL
+        return None
 
 
 def _user() -> str:

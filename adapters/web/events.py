@@ -67,7 +67,8 @@ class Event:
         """What the inbox keeps; `now` in seconds since the epoch."""
         payload = asdict(self)
         del payload["id"]
-        return Received(account=ACCOUNT, id=self.id, chat=CHAT, payload=json.dumps(payload), received_at=now)
+        words = json.dumps(payload)
+        return Received(account=ACCOUNT, id=self.id, chat=CHAT, payload=words, received_at=now, person=self.person)
 
     def incoming(self, pictures: Sequence[Picture], *, new: bool) -> Incoming:
         return Incoming(

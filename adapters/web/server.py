@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from adapters.web.posts import Posts
 from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
 from adapters.web.thumbnails import MEDIA_TYPE
-from adapters.web.uploads import MAX_PICTURE_BYTES, Refused, Uploads
+from adapters.web.uploads import MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
 from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox
@@ -35,6 +36,7 @@ _STATIC = Path(__file__).parent / "static"
 _FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"})
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
+_CHUNK_BYTES = 64 * 1024
 
 
 class WebServer:
@@ -185,14 +187,34 @@ class WebServer:
     async def _upload(self, request: web.Request) -> web.Response:
         secret = _secret(request)
         try:
-            received = await _received(request)
-            pictures = [await self._uploads.add(person_id(secret), name, data) for name, data in received]
+            pictures = await self._received(request, person_id(secret))
         except Refused as error:
             return web.json_response({"sentence": str(error)}, status=413)
         found = [{"id": each.id, "name": each.picture.name, "picture": each.preview is not None} for each in pictures]
         response = web.json_response({"pictures": found})
         _remember(response, secret)
         return response
+
+    async def _received(self, request: web.Request, person: str) -> list[Upload]:
+        """The pictures of a multipart form, each kept before the next one is read; all of them or none.
+
+        Raises:
+            Refused: one is too large, or there are too many; what follows it is not read.
+        """
+        if not request.content_type.startswith("multipart/"):
+            raise web.HTTPUnsupportedMediaType(text="Pictures come as multipart/form-data.\n")
+        pictures: list[Upload] = []
+        with ExitStack() as undoing:
+            async for part in await request.multipart():
+                if not isinstance(part, BodyPartReader) or not part.filename:
+                    continue
+                if len(pictures) == MAX_PICTURES:
+                    raise Refused(TOO_MANY)
+                read = partial(part.read_chunk, _CHUNK_BYTES)
+                pictures.append(await self._uploads.add(person, part.filename[:200], read))
+                undoing.callback(self._uploads.drop, person, pictures[-1].id)
+            undoing.pop_all()
+        return pictures
 
     async def _file(self, request: web.Request) -> web.Response:
         file_id = request.match_info["id"]
@@ -224,31 +246,9 @@ def _secret(request: web.Request) -> str:
 
 
 def _remember(response: web.StreamResponse, secret: str) -> None:
-    response.set_cookie(COOKIE, secret, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Strict", path="/")
-
-
-async def _received(request: web.Request) -> list[tuple[str, bytes]]:
-    """The pictures of a multipart form: (name, bytes).
-
-    Raises:
-        Refused: one is too large; what follows it is not read.
-    """
-    if not request.content_type.startswith("multipart/"):
-        raise web.HTTPUnsupportedMediaType(text="Pictures come as multipart/form-data.\n")
-    return [
-        (part.filename[:200], await _read_part(part))
-        async for part in await request.multipart()
-        if isinstance(part, BodyPartReader) and part.filename
-    ]
-
-
-async def _read_part(part: BodyPartReader) -> bytes:
-    data = bytearray()
-    while chunk := await part.read_chunk(64 * 1024):
-        data += chunk
-        if len(data) > MAX_PICTURE_BYTES:
-            raise Refused(f"This picture is larger than {MAX_PICTURE_BYTES // 1024 // 1024} MB.")
-    return bytes(data)
+    # Not "Strict": a browser keeps that one back when a link on another site is followed, and takes a new one. What
+    # another site could send by itself is refused by its Origin, and does not carry this cookie either.
+    response.set_cookie(COOKIE, secret, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Lax", path="/")
 
 
 def _code_css() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from adapters.web.posts import Attachment, StoredFile
@@ -16,6 +16,7 @@ MAX_PICTURE_BYTES = 20 * 1024 * 1024
 MAX_PICTURES = 10
 _MAX_WAITING_BYTES = 256 * 1024 * 1024
 _LIFETIME_S = 900.0
+TOO_MANY = f"At most {MAX_PICTURES} pictures fit into one message."
 
 
 class Refused(Exception):
@@ -39,7 +40,7 @@ class Upload:
 
 
 class Uploads:
-    """Everybody's waiting pictures.
+    """Everybody's waiting pictures, and those that are arriving, which take room from their first byte on.
 
     Args:
         clock: seconds, monotonic.
@@ -47,22 +48,33 @@ class Uploads:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._waiting: dict[str, Upload] = {}
+        self._arriving: dict[str, tuple[str, bytes | bytearray]] = {}
+        """By the id that each will have: whose it is, and what of it is here."""
         self._clock = clock
         self._drawing = asyncio.Semaphore(1)
 
-    async def add(self, person: str, name: str, data: bytes) -> Upload:
+    async def add(self, person: str, name: str, read: Callable[[], Awaitable[bytes]]) -> Upload:
         """Keeps a picture and makes its thumbnail.
 
+        Args:
+            read: the next bytes of the picture, nothing at its end; not called any more once it is refused.
+
         Raises:
-            Refused: too many wait already.
+            Refused: it is too large, or too many wait already.
         """
         self._forget_old()
-        self._check_room(person, len(data))
-        async with self._drawing:
-            small = await asyncio.to_thread(thumbnail, data)
+        self._check_own(person)
+        upload_id = secrets.token_urlsafe(12)
+        try:
+            data = await self._arrived(upload_id, person, read)
+            self._arriving[upload_id] = person, data
+            async with self._drawing:
+                small = await asyncio.to_thread(thumbnail, data)
+        finally:
+            del self._arriving[upload_id]
         preview = small and StoredFile(id=secrets.token_urlsafe(12), name=name, media_type=MEDIA_TYPE, data=small)
         upload = Upload(
-            id=secrets.token_urlsafe(12),
+            id=upload_id,
             person=person,
             picture=Picture(data, name),
             preview=preview or None,
@@ -70,6 +82,14 @@ class Uploads:
         )
         self._waiting[upload.id] = upload
         return upload
+
+    async def _arrived(self, upload_id: str, person: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        arriving = bytearray()
+        self._arriving[upload_id] = person, arriving
+        while chunk := await read():
+            self._check_room(len(arriving) + len(chunk), len(chunk))
+            arriving += chunk
+        return bytes(arriving)
 
     def take(self, person: str, ids: Sequence[str]) -> list[Upload]:
         """Hands the person's pictures over, in order, and forgets them.
@@ -79,7 +99,7 @@ class Uploads:
         """
         found = [self._waiting.get(each) for each in ids]
         if len(ids) > MAX_PICTURES:
-            raise Refused(f"At most {MAX_PICTURES} pictures fit into one message.")
+            raise Refused(TOO_MANY)
         uploads = [each for each in found if each is not None and each.person == person]
         if len(uploads) != len(ids):
             raise Refused("A picture was lost on the way; please attach it again.")
@@ -97,11 +117,17 @@ class Uploads:
         """Drops everything that this person's next message would have taken."""
         self._waiting = {key: each for key, each in self._waiting.items() if each.person != person}
 
-    def _check_room(self, person: str, size: int) -> None:
-        own = sum(each.person == person for each in self._waiting.values())
-        if own >= 2 * MAX_PICTURES:
+    def _check_own(self, person: str) -> None:
+        own = [each.person for each in self._waiting.values()] + [owner for owner, _ in self._arriving.values()]
+        if own.count(person) >= 2 * MAX_PICTURES:
             raise Refused(f"At most {MAX_PICTURES} pictures fit into one message; send or remove some first.")
-        if sum(len(each.picture.data) for each in self._waiting.values()) + size > _MAX_WAITING_BYTES:
+
+    def _check_room(self, size: int, more: int) -> None:
+        """Whether a picture may have `size` bytes, `more` of which are not here yet."""
+        if size > MAX_PICTURE_BYTES:
+            raise Refused(f"This picture is larger than {MAX_PICTURE_BYTES // 1024 // 1024} MB.")
+        waiting = sum(len(each.picture.data) for each in self._waiting.values())
+        if waiting + sum(len(data) for _, data in self._arriving.values()) + more > _MAX_WAITING_BYTES:
             raise Refused("Too many pictures are waiting here right now; please try again in a minute.")
 
     def _forget_old(self) -> None:

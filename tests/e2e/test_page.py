@@ -146,6 +146,63 @@ async def test_pictures_by_button_paste_and_drop(address: str, visit: Visit, par
     assert [picture.name for picture in parts.bot.incoming[0].pictures] == ["red.png", "text.png", "paste.png"]
 
 
+@pytest.mark.parametrize(
+    ("data", "pictures"),
+    [
+        ({"text/plain": "a b", "text/html": "<td>a b</td>"}, 0),
+        ({"text/plain": "a b", "text/rtf": "a b"}, 0),
+        ({"text/html": "<img>"}, 1),
+        ({"text/plain": "file:///shot.png"}, 1),
+    ],
+    ids=["spreadsheet", "word processor", "picture of a page", "file"],
+)
+async def test_pasted_text_stays_text_beside_a_picture_of_it(
+    address: str, visit: Visit, data: dict[str, str], pictures: int
+) -> None:
+    page = await visit(address)
+    left_to_the_browser = await page.evaluate(
+        """async (texts) => {
+            const data = new DataTransfer();
+            const canvas = new OffscreenCanvas(40, 30);
+            canvas.getContext("2d").fillRect(0, 0, 40, 30);
+            data.items.add(new File([await canvas.convertToBlob()], "shot.png", {type: "image/png"}));
+            for (const [type, text] of Object.entries(texts)) data.setData(type, text);
+            const event = new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true});
+            return document.querySelector("#message").dispatchEvent(event);
+        }""",
+        data,
+    )
+    assert left_to_the_browser == (pictures == 0)
+    await expect(page.get_by_role("list", name="Pictures to send").get_by_role("listitem")).to_have_count(pictures)
+
+
+async def test_dragged_text_is_left_to_the_browser(address: str, visit: Visit) -> None:
+    page = await visit(address)
+    assert await page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.setData("text/plain", "dragged");
+            const event = new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+            return document.querySelector("#message").dispatchEvent(event);
+        }"""
+    )
+
+
+async def test_whoever_follows_a_link_to_the_page_stays_who_they_are(address: str, visit: Visit) -> None:
+    page = await visit(address)
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("textbox", name="Your name").fill("Ada")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Ada (you)")).to_be_attached()
+    elsewhere = "http://mail.example/"
+    await page.context.route(
+        elsewhere, lambda route: route.fulfill(content_type="text/html", body=f"<a href='{address}'>The party</a>")
+    )
+    await page.goto(elsewhere)
+    await page.get_by_role("link", name="The party").click()
+    await expect(page.get_by_text("Ada (you)")).to_be_attached()
+
+
 async def test_settings_are_saved_by_mouse_and_keys(address: str, visit: Visit, parts: Parts) -> None:
     top_p = replace(TEMPERATURE, name="top_p", label="Top-p", value="0.9", default="0.9")
     choice = replace(TEMPERATURE, name="preset", label="Preset", kind="choice", choices=("a", "b"), value="a")

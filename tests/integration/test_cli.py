@@ -170,6 +170,19 @@ def test_chat_remembers_over_a_restart(partyline: Partyline) -> None:
     assert "hello" in second.stdout
 
 
+def test_no_word_after_an_at_sign_ends_the_conversation(partyline: Partyline) -> None:
+    # Nobody may read this one from its beginning, whoever runs the test.
+    (partyline.folder / "closed.png").symlink_to("/proc/self/mem")
+    lines = ("hi @~nobody_here please", f"look @{'x' * 300}", "what is @closed.png", "still there")
+    done = partyline("chat", stdin="\n".join(lines) + "\n")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "hi @~nobody_here please" in done.stdout
+    assert "x" * 300 in done.stdout
+    assert "I can't open `closed.png`" in done.stdout
+    assert "what is" not in done.stdout
+    assert "still there" in done.stdout
+
+
 def test_ctrl_c_stops_the_answer_not_the_program(partyline: Partyline) -> None:
     with subprocess.Popen(
         partyline.command("chat"),

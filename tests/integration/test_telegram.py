@@ -11,6 +11,7 @@ import pytest
 
 from adapters.storage.memory import MemoryStorage
 from bots.admission import Access
+from bots.ports import StorageError
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 from tests.servers.telegram_world import ME
@@ -141,6 +142,98 @@ async def test_one_mention_means_the_whole_album(server: TelegramServer, tmp_pat
     assert "1. a picture of 1 bytes" in answer.text
     assert "2. a picture of 2 bytes" in answer.text
     assert len(group.answers) == 2
+
+
+def questions(storage: MemoryStorage) -> list[str]:
+    """What people asked, in the order in which it was kept."""
+    return [turn.text for turn in storage._turns.values() if turn.role == "user"]
+
+
+async def test_a_text_that_the_app_divided_is_one_question(server: TelegramServer, tmp_path: Path) -> None:
+    ann, storage = server.person(), MemoryStorage()
+    parts = "first line\n" * 300 + "end", "second" * 682 + "seco", "nd\nWhat does this do?"
+    assert [len(part) for part in parts[:2]] == [3303, 4096]
+    async with party(server, tmp_path, {"match": "What does", "answer": "It repeats."}, storage=storage):
+        first = ann.says(parts[0])
+        for part in parts[1:]:
+            ann.says(part)
+        answer = await answer_to(first, ann.private)
+        await until(lambda: len(storage._answered) == 3)
+    assert answer.text.startswith("It repeats.")
+    assert len(ann.private.answers) == 1
+    assert questions(storage) == [f"{parts[0]}\n{parts[1]}{parts[2]}"]
+
+
+async def test_one_mention_means_all_of_a_divided_text(server: TelegramServer, tmp_path: Path) -> None:
+    ann, bob, group, storage = server.person("Ann", 1), server.person("Bob", 2), server.group(), MemoryStorage()
+    long = "line\n" * 700 + "end"
+    async with party(server, tmp_path, {"match": "review", "answer": "Fine."}, storage=storage):
+        nobody_meant = bob.says(long, group)
+        bob.says("and this is the rest", group)
+        first = ann.says(f"@party_bot review this:\n{long}", group)
+        bob.says("not a part of it", group)
+        ann.says("the rest", group)
+        await answer_to(first, group)
+        last = ann.says(long, group)
+        ann.says("@party_bot review that", group)
+        await answer_to(last, group)
+        await until(lambda: len(storage._answered) == 7)
+    assert questions(storage) == [f"review this:\n{long}\nthe rest", f"{long}\nreview that"]
+    assert len(group.answers) == 2
+    assert not any(each.content["reply_to_message"]["message_id"] == nobody_meant.id for each in group.answers)
+
+
+async def test_what_a_divided_text_replies_to_stands_behind_it_once(server: TelegramServer, tmp_path: Path) -> None:
+    ann, bob, group, storage = server.person("Ann", 1), server.person("Bob", 2), server.group(), MemoryStorage()
+    long = "line\n" * 700 + "end"
+    async with party(server, tmp_path, {"match": "line", "answer": "Fine."}, storage=storage):
+        said = bob.says("The moon is made of cheese.", group)
+        first = ann.says(f"@party_bot {long}", group, reply_to=said)
+        ann.says("the rest", group, reply_to=said)
+        await answer_to(first, group)
+    assert questions(storage) == [f"{long}\nthe rest\n\n> The moon is made of cheese."]
+
+
+async def test_a_divided_text_is_one_question_after_a_restart(server: TelegramServer, tmp_path: Path) -> None:
+    ann, storage = server.person(), MemoryStorage()
+    slow = {"match": "the rest", "answer": "word " * 200, "tokens_per_s": 60}
+    async with party(server, tmp_path, slow, storage=storage):
+        first = ann.says("line\n" * 700 + "end")
+        ann.says("the rest")
+        answer = await answer_to(first, ann.private, over=False)
+        await until(lambda: "word word" in answer.text)
+    async with party(server, tmp_path, slow | {"tokens_per_s": 2000}, storage=storage):
+        await until(lambda: len(storage._answered) == 2)
+    assert answer.text.count("word") == 200
+    assert len(ann.private.answers) == len(questions(storage)) == 1
+
+
+class HalfMarked(MemoryStorage):
+    """Dies between the two marks that say that both parts of a request are answered."""
+
+    async def answered(self, account: str, event_id: str) -> None:
+        if self._answered:
+            raise StorageError("the disk is full")
+        await super().answered(account, event_id)
+
+
+@pytest.mark.parametrize("album", [False, True], ids=["text", "album"])
+async def test_a_request_that_is_half_marked_is_not_answered_again(
+    server: TelegramServer, tmp_path: Path, album: bool
+) -> None:
+    ann, storage = server.person(), HalfMarked()
+    async with party(server, tmp_path, {"match": "line", "answer": "Fine."}, storage=storage):
+        if album:
+            first, _ = ann.shows(b"1", media_group_id="m"), ann.shows(b"22", media_group_id="m")
+        else:
+            first, _ = ann.says("line\n" * 700 + "end"), ann.says("the rest of the line")
+        await answer_to(first, ann.private)
+        await until(lambda: len(storage._answered) == 1)
+    rest = MemoryStorage()
+    rest.__dict__.update(storage.__dict__)
+    async with party(server, tmp_path, {"match": "line", "answer": "Fine."}, storage=rest):
+        await until(lambda: len(rest._answered) == 2)
+    assert len(ann.private.answers) == 1
 
 
 async def test_the_marked_part_of_an_answer_belongs_to_the_question(server: TelegramServer, tmp_path: Path) -> None:

@@ -104,6 +104,20 @@ async def test_of_many_edits_the_last_one_is_answered(server: TelegramServer, tm
     assert len(ann.private.answers) == 1
 
 
+async def test_one_part_of_a_divided_text_changes_nothing(server: TelegramServer, tmp_path: Path) -> None:
+    ann, storage = server.person(), MemoryStorage()
+    async with party(server, tmp_path, storage=storage):
+        parts = [ann.says("fibonacci\n" * 300 + "end"), ann.says("and the rest")]
+        answer = await answer_to(parts[0], ann.private)
+    async with party(server, tmp_path, storage=storage):
+        shown = len(answer.history)
+        for part in parts:
+            ann.edits(part, "hello")
+        await until(lambda: len(storage._answered) == 4)
+    assert len(answer.history) == shown
+    assert len(ann.private.answers) == 1
+
+
 async def test_a_question_that_waits_can_be_changed(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     async with party(server, tmp_path):

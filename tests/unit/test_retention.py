@@ -15,6 +15,7 @@ from bots.account import Account
 from bots.personal import Retention
 from bots.ports import Turn
 from tests.unit.test_web_channel import Desk
+from tests.unit.web_parts import reading
 
 DAY_S = 86_400.0
 
@@ -75,7 +76,7 @@ async def test_every_place_expires_by_the_operators_days() -> None:
 async def test_what_is_erased_leaves_the_page_at_once() -> None:
     desk = Desk()
     uploads = Uploads()
-    upload = await uploads.add("web:ada", "a.png", b"no picture")
+    upload = await uploads.add("web:ada", "a.png", reading(b"no picture"))
     data = PageData(desk.board, desk.audience, uploads)
     await desk.channel.send(Frame(markdown="to Ada"), reply_to=None, nonce="1")
     await desk.board.add(kind="person", author="web:ada", name="Ada", frame=Frame(markdown="by Ada"))

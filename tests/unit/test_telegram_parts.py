@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import httpx
 import pytest
 from hypothesis import given
@@ -23,10 +28,13 @@ from adapters.delivery.channel import (
 from adapters.telegram.addresses import Destination, api_url, file_url
 from adapters.telegram.callbacks import LONGEST, PanelData, PanelPress, action_data, read_action
 from adapters.telegram.failures import channel_error
+from adapters.telegram.gathering import Gathering
 from adapters.telegram.intake import received
 from adapters.telegram.panel import panel_keyboard, stepped
 from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
-from bots.messages import Action
+from adapters.telegram.requests import Asked
+from bots.messages import Action, Person
+from bots.ports import Received
 from bots.preferences import Bounds, Profile, settings_of
 
 SETTINGS = settings_of(Bounds())
@@ -166,6 +174,77 @@ def test_the_same_update_is_the_same_event_and_a_recycled_number_is_not() -> Non
     assert first.chat == "telegram:9:-7:3"
     assert first.id != received({"update_id": 1, "message": message | {"date": 200}}, 9, 0.0).id
     assert received({"update_id": 2, "poll": {}}, 9, 0.0).chat == "telegram:9:0"
+
+
+LONG = "line\n" * 500 + "end"
+HERE = Destination(9, 5)
+
+
+def said(number: int, text: str, **fields: Any) -> Asked:
+    message = Asked(destination=HERE, author=Person("telegram:1", "Ann"), message_id=str(number), text=text)
+    return replace(message, **{"units": len(text), "written_at": 100} | fields)
+
+
+async def gathered(*messages: Asked, at: Sequence[float] = (), quiet_s: float = 60.0) -> list[tuple[str, list[str]]]:
+    """What becomes of messages that come at once: the text of each request and the numbers of its events, in order."""
+    gathering, requests = Gathering(quiet_s), []
+
+    async def collect(message: Asked, recorded_at: float) -> None:
+        event = Received(
+            account="telegram:9", id=message.message_id, chat=HERE.chat, payload="", received_at=recorded_at
+        )
+        if (whole := await gathering.collect(event, message)) is not None:
+            requests.append((whole[1].text, [each.id for each in whole[0]]))
+
+    async with asyncio.TaskGroup() as tasks:
+        for message, recorded_at in zip(messages, at or [0.0] * len(messages), strict=True):
+            tasks.create_task(collect(message, recorded_at))
+    return requests
+
+
+async def test_a_short_part_ends_a_divided_text_at_once() -> None:
+    parts = said(1, LONG), said(2, LONG), said(3, "rest"), said(4, "next")
+    assert await gathered(*parts) == [(f"{LONG}\n{LONG}\nrest", ["1", "2", "3"]), ("next", ["4"])]
+
+
+async def test_a_part_that_was_cut_within_a_word_goes_on_in_it() -> None:
+    full = "x" * MESSAGE_UNITS
+    assert await gathered(said(1, full), said(2, "yz")) == [(full + "yz", ["1", "2"])]
+
+
+async def test_parts_in_no_order_are_read_in_theirs() -> None:
+    assert await gathered(said(2, LONG), said(1, "first"), said(3, "next")) == [
+        (f"first\n{LONG}", ["2", "1"]),
+        ("next", ["3"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "at"),
+    [
+        (said(2, "written later", written_at=102), 0.0),
+        (said(2, "recorded later"), 61.0),
+        (said(2, "/help"), 0.0),
+        (said(2, "a caption", units=0), 0.0),
+    ],
+)
+async def test_what_is_no_part_of_a_text_comes_after_it(other: Asked, at: float) -> None:
+    assert await gathered(said(1, LONG), other, at=[0.0, at]) == [(LONG, ["1"]), (other.text, ["2"])]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        said(2, "by another", author=Person("telegram:2", "Bob")),
+        said(2, "in another topic", destination=Destination(9, 5, 7)),
+    ],
+)
+async def test_what_is_elsewhere_waits_for_no_text(other: Asked) -> None:
+    assert await gathered(said(1, LONG), other, quiet_s=0.001) == [(other.text, ["2"]), (LONG, ["1"])]
+
+
+async def test_an_ordinary_message_waits_for_nothing() -> None:
+    assert await gathered(said(1, "x" * 2048), said(2, "y")) == [("x" * 2048, ["1"]), ("y", ["2"])]
 
 
 def test_a_frame_has_its_parts_in_order() -> None:

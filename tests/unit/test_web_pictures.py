@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 import zlib
@@ -9,8 +10,10 @@ import zlib
 import pytest
 from PIL import Image
 
+from adapters.web import uploads as waiting
 from adapters.web.thumbnails import EDGE_PX, thumbnail
-from adapters.web.uploads import MAX_PICTURES, Refused, Uploads
+from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Uploads
+from tests.unit.web_parts import reading
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -82,8 +85,8 @@ def test_what_is_no_picture_has_no_thumbnail(data: bytes) -> None:
 
 async def test_a_message_takes_its_pictures_in_order_and_once() -> None:
     uploads = Uploads()
-    first = await uploads.add("web:1", "a.png", encoded(Image.new("RGB", (9, 9))))
-    second = await uploads.add("web:1", "b.png", b"broken")
+    first = await uploads.add("web:1", "a.png", reading(encoded(Image.new("RGB", (9, 9)))))
+    second = await uploads.add("web:1", "b.png", reading(b"broken"))
     assert [each.picture.name for each in uploads.take("web:1", [second.id, first.id])] == ["b.png", "a.png"]
     assert first.attachment.id
     assert not second.attachment.id
@@ -93,7 +96,7 @@ async def test_a_message_takes_its_pictures_in_order_and_once() -> None:
 
 async def test_nobody_takes_another_persons_picture() -> None:
     uploads = Uploads()
-    upload = await uploads.add("web:1", "a.png", b"x")
+    upload = await uploads.add("web:1", "a.png", reading(b"x"))
     with pytest.raises(Refused):
         uploads.take("web:2", [upload.id])
     uploads.drop("web:2", upload.id)
@@ -103,14 +106,68 @@ async def test_nobody_takes_another_persons_picture() -> None:
 async def test_pictures_that_wait_are_bounded_and_forgotten() -> None:
     now = 0.0
     uploads = Uploads(clock=lambda: now)
-    kept = [await uploads.add("web:1", "a.png", b"x") for _ in range(2 * MAX_PICTURES)]
+    kept = [await uploads.add("web:1", "a.png", reading(b"x")) for _ in range(2 * MAX_PICTURES)]
     with pytest.raises(Refused, match="At most 10"):
-        await uploads.add("web:1", "a.png", b"x")
+        await uploads.add("web:1", "a.png", reading(b"x"))
     with pytest.raises(Refused, match="At most 10"):
         uploads.take("web:1", [each.id for each in kept])
     uploads.drop("web:1", kept[0].id)
     now = 1000.0
-    upload = await uploads.add("web:1", "a.png", b"x")
+    upload = await uploads.add("web:1", "a.png", reading(b"x"))
     with pytest.raises(Refused):
         uploads.take("web:1", [kept[1].id])
     assert uploads.take("web:1", [upload.id]) == [upload]
+
+
+async def test_a_picture_without_end_is_not_read_to_its_end() -> None:
+    uploads, chunk, calls = Uploads(), b"x" * 2**20, 0
+
+    async def endless() -> bytes:
+        nonlocal calls
+        calls += 1
+        return chunk
+
+    with pytest.raises(Refused, match="20 MB"):
+        await uploads.add("web:1", "a.png", endless)
+    assert calls == MAX_PICTURE_BYTES // len(chunk) + 1
+    for _ in range(2 * MAX_PICTURES):
+        await uploads.add("web:1", "a.png", reading(b"x"))
+
+
+async def test_what_is_arriving_takes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_MAX_WAITING_BYTES", 10)
+    uploads, halfway, goes_on = Uploads(), asyncio.Event(), asyncio.Event()
+    chunks = [b"1234", b"12345678"]
+
+    async def slowly() -> bytes:
+        if len(chunks) == 1:
+            halfway.set()
+            await goes_on.wait()
+        return chunks.pop() if chunks else b""
+
+    async with asyncio.TaskGroup() as tasks:
+        slow = tasks.create_task(uploads.add("web:1", "a.png", slowly))
+        await halfway.wait()
+        with pytest.raises(Refused, match="Too many"):
+            await uploads.add("web:2", "b.png", reading(b"123"))
+        small = await uploads.add("web:2", "b.png", reading(b"12"))
+        uploads.drop("web:2", small.id)
+        chunks[:] = []
+        goes_on.set()
+    assert uploads.take("web:1", [slow.result().id]) == [slow.result()]
+
+
+async def test_many_pictures_at_once_are_no_more_than_one_after_the_other() -> None:
+    uploads, goes_on = Uploads(), asyncio.Event()
+
+    async def read() -> bytes:
+        await goes_on.wait()
+        return b""
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(2 * MAX_PICTURES):
+            tasks.create_task(uploads.add("web:1", "a.png", read))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="At most 10"):
+            await uploads.add("web:1", "a.png", reading(b"x"))
+        goes_on.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -46,7 +47,7 @@ async def test_the_page_comes_with_its_protection(address: str) -> None:
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert "HttpOnly" in response.headers["Set-Cookie"]
-        assert "SameSite=Strict" in response.headers["Set-Cookie"]
+        assert "SameSite=Lax" in response.headers["Set-Cookie"]
         page = await response.text()
         assert "style=" not in page
         assert "onclick" not in page
@@ -196,6 +197,30 @@ async def test_a_picture_that_is_too_large_is_refused(address: str) -> None:
             assert "20 MB" in (await response.json())["sentence"]
         async with session.post(address + "upload", data=b"x") as response:
             assert response.status == 415
+
+
+async def test_a_form_with_too_many_pictures_is_refused_before_its_end_and_leaves_nothing(address: str) -> None:
+    answered = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\na\r\n'
+        yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="b.png"\r\n\r\n'
+        while not answered.is_set():
+            yield b"x" * 2**16
+
+    async with browser_session() as session:
+        async with session.get(address):  # from here on it is one person
+            pass
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        async with session.post(address + "upload", data=endless(), headers=headers) as response:
+            answered.set()
+            assert response.status == 413
+            assert (await response.json())["sentence"] == "At most 10 pictures fit into one message."
+        ten = [(f"{number}.png", b"a") for number in range(10)]
+        for _ in range(2):  # all that may wait for one person
+            async with session.post(address + "upload", data=form(*ten)) as response:
+                assert response.status == 200
 
 
 async def test_a_setting_is_saved_and_shown_in_every_tab(address: str, parts: Parts) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -213,6 +213,16 @@ class Parts:
             port=port,
             grace_s=grace_s,
         )
+
+
+def reading(data: bytes) -> Callable[[], Awaitable[bytes]]:
+    """A picture as it comes in: all of it, then its end."""
+    chunks = [data]
+
+    async def read() -> bytes:
+        return chunks.pop() if chunks else b""
+
+    return read
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ export class Tray {
       files.value = "";
     });
     byId("message").addEventListener("paste", (event) => {
-      if (!event.clipboardData.files.length) return;
+      if (!event.clipboardData.files.length || isFormatted(event.clipboardData)) return;
       event.preventDefault();
       this.add(event.clipboardData.files);
     });
@@ -37,6 +37,7 @@ export class Tray {
       if (!event.relatedTarget) veil.hidden = true;
     });
     addEventListener("drop", (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
       event.preventDefault();
       veil.hidden = true;
       this.add(event.dataTransfer.files);
@@ -101,6 +102,11 @@ export class Tray {
     byId("tray").replaceChildren(...items);
     byId("tray").hidden = items.length === 0;
   }
+}
+
+/** Whether it is text of an office program, which puts a picture of it beside it. */
+function isFormatted({ types }) {
+  return types.includes("text/plain") && (types.includes("text/html") || types.includes("text/rtf"));
 }
 
 async function upload(file) {
