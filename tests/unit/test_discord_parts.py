@@ -109,7 +109,9 @@ def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int,
         follows="0",
         also=("0",),
     )
-    assert event_of(event.received("discord:9", 1.0)) == event
+    received = event.received("discord:9", 1.0)
+    assert event_of(received) == event
+    assert received.person == event.person.id
 
 
 def test_a_token_is_not_shown() -> None:

@@ -176,6 +176,22 @@ def test_the_same_update_is_the_same_event_and_a_recycled_number_is_not() -> Non
     assert received({"update_id": 2, "poll": {}}, 9, 0.0).chat == "telegram:9:0"
 
 
+@pytest.mark.parametrize(
+    ("body", "person"),
+    [
+        ({"message": {"from": {"id": 5}, "chat": {"id": -7}}}, "telegram:5"),
+        ({"message": {"from": {"id": 5}, "sender_chat": {"id": -7}, "chat": {"id": -7}}}, "telegram:-7"),
+        ({"channel_post": {"chat": {"id": -8}}}, "telegram:-8"),
+        (
+            {"callback_query": {"id": "1", "from": {"id": 5}, "message": {"from": {"id": 9}, "chat": {"id": 6}}}},
+            "telegram:5",
+        ),
+    ],
+)
+def test_an_event_is_kept_under_its_person(body: dict[str, Any], person: str) -> None:
+    assert received({"update_id": 1} | body, 9, 0.0).person == person
+
+
 LONG = "line\n" * 500 + "end"
 HERE = Destination(9, 5)
 
