@@ -40,14 +40,23 @@ def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
 
 
 async def messages(
-    question: Turn, wanted: Sampling, storage: Conversations, inference: Inference
+    question: Turn, wanted: Sampling, said: str, storage: Conversations, inference: Inference
 ) -> tuple[Message, ...]:
-    """The question with the newest turns before it that leave room for the answer. Raises TooLong."""
+    """The question with the newest turns before it that leave room for the answer, which goes on from what was `said`.
+
+    Raises:
+        TooLong: the question alone leaves none.
+    """
     earlier: Sequence[Turn] = ()
     if question.parent_id is not None:
         earlier = await storage.branch(question.parent_id, conversations.MAX_TURNS)
-    room = conversations.prompt_limit(inference.info.context_tokens, wanted.max_new_tokens)
-    return await conversations.fitting([*earlier, question], room, inference.count_tokens)
+    info = inference.info
+    alone = room = conversations.prompt_limit(info.context_tokens, wanted.max_new_tokens)
+    if said:
+        room -= await _tokens(said, inference.count_tokens)
+    elif info.reasoning:
+        room = conversations.prompt_limit(info.context_tokens, wanted.max_new_tokens, wanted.thinking_budget)
+    return await conversations.fitting([*earlier, question], room, alone, inference.count_tokens)
 
 
 async def remaining(asked: ledger.Asked, text: str, thinking: str, count: conversations.Count) -> Sampling:
@@ -66,4 +75,5 @@ async def _tokens(text: str, count: conversations.Count) -> int:
     """The tokens of a text by itself, without those of the template."""
     if not text:
         return 0
-    return await count([Message("assistant", text)]) - await count([Message("assistant", "")])
+    # As a question: some templates refuse to begin with an answer, others leave the reasoning out of one.
+    return await count([Message("user", text)]) - await count([Message("user", "")])

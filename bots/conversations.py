@@ -11,19 +11,22 @@ from inference.api import Message, TooLong
 Count = Callable[[Sequence[Message]], Awaitable[int]]
 # Turns read from the store for one answer; more than any context holds of a real conversation.
 MAX_TURNS = 200
-# Of a small context at most this share is kept free for the answer.
+# Of a small context at most this share is kept free for the answer, and as much for the reasoning before it.
 _ANSWER_SHARE = 4
 
 
-def prompt_limit(context_tokens: int, max_new_tokens: int) -> int:
-    """The longest prompt in tokens that leaves room for the answer."""
-    return context_tokens - min(max_new_tokens, context_tokens // _ANSWER_SHARE)
+def prompt_limit(context_tokens: int, max_new_tokens: int, thinking_budget: int | None = 0) -> int:
+    """The longest prompt in tokens that leaves room for the answer, and for the reasoning (None: without a limit)."""
+    most = context_tokens // _ANSWER_SHARE
+    thinking = most if thinking_budget is None else min(thinking_budget, most)
+    return context_tokens - min(max_new_tokens, most) - thinking
 
 
-async def fitting(turns: Sequence[Turn], limit: int, count: Count) -> tuple[Message, ...]:
+async def fitting(turns: Sequence[Turn], limit: int, alone: int, count: Count) -> tuple[Message, ...]:
     """The newest of `turns` (the last one is the question) whose prompt has at most `limit` tokens.
 
-    Older turns are dropped in pairs, so that what is left begins with a question.
+    Older turns are dropped in pairs, so that what is left begins with a question. The question may have as many tokens
+    as `alone`, where that is more, if nothing goes before it.
 
     Raises:
         TooLong: the question alone is longer.
@@ -40,6 +43,6 @@ async def fitting(turns: Sequence[Turn], limit: int, count: Count) -> tuple[Mess
         low, high = (low, middle) if tokens <= limit else (middle + 1, high)
     kept = messages(turns[starts[low] :])
     tokens = await count(kept)
-    if tokens > limit:
-        raise TooLong(limit, tokens)
+    if tokens > (most := max(limit, alone)):
+        raise TooLong(most, tokens)
     return kept

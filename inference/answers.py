@@ -6,10 +6,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, Usage
+from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, TooLong, Usage
 from inference.engines.port import Closed, Engine, Opened, Piece
 from inference.lanes import Ticket
 from inference.thinking import CLOSE, OPEN, Part, Splitter
+
+# Of the room that a prompt leaves in the context, the reasoning leaves at least this share to the answer, if it may
+# be as long.
+_ANSWER_SHARE = 4
 
 
 @dataclass(slots=True)
@@ -22,7 +26,8 @@ class Meter:
     first: float | None = None
     last: float | None = None
     prompt_tokens: int = 0
-    cached_tokens: int = 0
+    cached_tokens: int | None = None
+    """None until the engine has told."""
     tokens: dict[type, int] = field(default_factory=lambda: {Thinking: 0, Text: 0})
 
     def token(self, kind: type, count: int) -> None:
@@ -32,14 +37,14 @@ class Meter:
 
     @property
     def spent(self) -> int:
-        return self.prompt_tokens - self.cached_tokens + sum(self.tokens.values())
+        return self.prompt_tokens - (self.cached_tokens or 0) + sum(self.tokens.values())
 
     def finished(self, reason: Reason) -> Finished:
         usage = Usage(
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.tokens[Text],
             thinking_tokens=self.tokens[Thinking],
-            cached_tokens=self.cached_tokens,
+            cached_tokens=self.cached_tokens or 0,
         )
         rate = None
         if self.first is not None and self.last is not None and self.last > self.first:
@@ -61,7 +66,8 @@ class Answer:
     """One answer from the engine, with the budgets of reasoning and text.
 
     When the reasoning has used up its budget, or the model ended without leaving it, the reasoning is closed and the
-    answer goes on from there: the engine continues from all that was said.
+    answer goes on from there: the engine continues from all that was said. A context without room for that ends the
+    answer with `length`.
     """
 
     def __init__(self, engine: Engine, request: ChatRequest, ticket: Ticket, meter: Meter) -> None:
@@ -76,19 +82,28 @@ class Answer:
         self._widened = False
         """The engine may write more than the answer may have, because it may reason first."""
         self._closed_thinking = CLOSE in request.prefix
+        self._budget = request.sampling.thinking_budget
+        self._again = False
+        """This is the second run, whose prompt holds the reasoning of the first."""
         self.reason: Reason = "stop"
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        while True:
+        async with aclosing(self._run()) as events:
+            async for event in events:
+                yield event
+        if not self._must_close_thinking():
+            return
+        self._closed_thinking = self._again = True
+        self._prefix = f"{OPEN}{self._thought.rstrip()}\n{CLOSE}\n\n"
+        self._splitter = Splitter()
+        self._splitter.feed(self._prefix)
+        try:
             async with aclosing(self._run()) as events:
                 async for event in events:
                     yield event
-            if not self._must_close_thinking():
-                return
-            self._closed_thinking = True
-            self._prefix = f"{OPEN}{self._thought.rstrip()}\n{CLOSE}\n\n"
-            self._splitter = Splitter()
-            self._splitter.feed(self._prefix)
+        except TooLong:
+            # Not the prompt, which the engine has taken: the reasoning has filled the context.
+            self.reason = "length"
 
     async def _run(self) -> AsyncGenerator[Event, None]:
         request = replace(self._request, prefix=self._prefix, sampling=self._limits())
@@ -114,15 +129,32 @@ class Answer:
     def _take(self, output: Opened | Piece | Closed) -> list[Event]:
         if isinstance(output, Opened):
             self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
+            self._budget = self._within_context(output.prompt_tokens)
             if output.thinking:
                 self._splitter = Splitter(inside=True)
             return []
         if isinstance(output, Closed):
             self.reason = output.reason
-            self._meter.cached_tokens = output.cached_tokens
-            self._meter.prompt_tokens = output.prompt_tokens or self._meter.prompt_tokens
+            self._count_prompt(output)
             return []
         return self._events(self._splitter.feed(output.text), output.tokens)
+
+    def _within_context(self, prompt_tokens: int) -> int | None:
+        """The tokens that the reasoning may have, so that the answer keeps some of the context."""
+        sampling = self._request.sampling
+        room = self._engine.info.context_tokens - prompt_tokens
+        if room < 1:  # an estimate that was too high, or the engine would have refused the prompt
+            return sampling.thinking_budget
+        most = room - min(sampling.max_new_tokens, room // _ANSWER_SHARE)
+        return most if sampling.thinking_budget is None else min(sampling.thinking_budget, most)
+
+    def _count_prompt(self, closed: Closed) -> None:
+        meter = self._meter
+        if not self._again:
+            meter.prompt_tokens = closed.prompt_tokens or meter.prompt_tokens
+        if meter.cached_tokens is None:
+            # A first run that was cut did not tell; what the second one found is the most that it can have been.
+            meter.cached_tokens = min(closed.cached_tokens, meter.prompt_tokens)
 
     def _events(self, parts: Sequence[Part], count: int) -> list[Event]:
         """The parts as events."""
@@ -151,8 +183,7 @@ class Answer:
     def _over_budget(self) -> bool:
         sampling = self._request.sampling
         if self._splitter.thinking:
-            budget = sampling.thinking_budget
-            return budget is not None and self._meter.tokens[Thinking] >= budget
+            return self._budget is not None and self._meter.tokens[Thinking] >= self._budget
         if self._meter.tokens[Text] >= sampling.max_new_tokens and (self._widened or self._thought):
             self.reason = "length"
             return True

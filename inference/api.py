@@ -29,7 +29,7 @@ class Sampling:
 
     `temperature == 0` means greedy. `top_k == 0` means all tokens. `repetition_penalty` counts prompt and output,
     `presence_penalty` the output alone. `max_new_tokens` and `min_new_tokens` count the answer, `thinking_budget`
-    counts the tokens of reasoning before it (`None`: as many as the model's context allows).
+    counts the tokens of reasoning before it (`None`: as many as the context allows beside an answer).
 
     Raises:
         ValueError: a value outside its mathematical range; the message names the field and the range.

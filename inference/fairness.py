@@ -1,8 +1,10 @@
 """Who is next: start-time fair queueing by owner. Pure: no clock, no asyncio, no torch.
 
 Every owner has a virtual time, the tokens that were spent on them over their weight; whoever has had least goes next,
-whatever the number of requests they have waiting.
-Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996).
+whatever the number of requests they have waiting. Newcomers begin at the queue's own virtual time, which goes on with
+the tokens that are spent, shared by all who are there, so that no stream of them keeps anybody waiting for ever.
+Sources: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996); for the queue's time A. Demers,
+S. Keshav, S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (SIGCOMM 1989).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace
 
 
 class Full(Exception):
@@ -61,6 +64,7 @@ class FairQueue:
         self._owners: dict[str, _Owner] = {}
         self._waiting: dict[str, _Job] = {}
         self._running: dict[str, _Job] = {}
+        self._places: dict[str, int] = {}
         self._virtual = 0.0
         self._arrivals = 0
 
@@ -87,6 +91,7 @@ class FairQueue:
         self._arrivals += 1
         self._waiting[request_id] = _Job(owner, cost, self._arrivals)
         state.waiting.append(request_id)
+        self._places = {}
 
     def start(self) -> list[str]:
         """Moves every request that may run now to the running ones, and returns their ids in order."""
@@ -95,16 +100,18 @@ class FairQueue:
             job = self._waiting.pop(request_id)
             state = self._owners[job.owner]
             state.waiting.popleft()
+            self._virtual = max(self._virtual, self._served(job.owner))
             state.active += 1
-            self._virtual = max(self._virtual, state.virtual)
             state.virtual += self._share(job, job.cost)
             self._running[request_id] = job
+            self._places = {}
             started.append(request_id)
         return started
 
     def remove(self, request_id: str, spent: float = 0.0) -> None:
         """Takes out a request, finished or given up; `spent` tokens replace the cost that was expected of it."""
         if (job := self._running.pop(request_id, None)) is not None:
+            self._virtual += spent / self._present()
             state = self._owners[job.owner]
             state.active -= 1
             state.virtual += self._share(job, spent - job.cost)
@@ -112,18 +119,31 @@ class FairQueue:
             self._owners[job.owner].waiting.remove(request_id)
         else:
             return
+        self._places = {}
         self._forget()
 
     def position(self, request_id: str) -> int | None:
         """The place among those that wait, 1 is next; None for a request that does not wait."""
-        if request_id not in self._waiting:
-            return None
-        return next(place for place, other in enumerate(self._order(), 1) if other == request_id)
+        if not self._places:  # everybody who waits asks, and between two changes all places stay as they are
+            self._places = {other: place for place, other in enumerate(self._order(), 1)}
+        return self._places.get(request_id)
 
     def _share(self, job: _Job, tokens: float) -> float:
         """What so many tokens cost this owner."""
-        platform = job.owner.partition(":")[0]
-        return tokens / self._weights.get(job.owner, self._weights.get(platform, 1.0))
+        return tokens / self._weight(job.owner)
+
+    def _served(self, owner: str) -> float:
+        """The virtual time of an owner without what running requests are only expected to cost."""
+        expected = sum(self._share(job, job.cost) for job in self._running.values() if job.owner == owner)
+        return self._owners[owner].virtual - expected
+
+    def _weight(self, owner: str) -> float:
+        platform = owner.partition(":")[0]
+        return self._weights.get(owner, self._weights.get(platform, 1.0))
+
+    def _present(self) -> float:
+        """The weights of all owners who run or wait."""
+        return sum(self._weight(name) for name, state in self._owners.items() if state.active or state.waiting)
 
     def _has_no_place(self, state: _Owner) -> bool:
         if len(self._running) < self.slots and not self._waiting:
@@ -132,14 +152,14 @@ class FairQueue:
 
     def _startable(self) -> str | None:
         """The next one, if there is a slot for it and its owner is not at their limit."""
-        if len(self._running) >= self.slots or (request_id := self._next(self._owners)) is None:
+        if len(self._running) >= self.slots or (request_id := self._next()) is None:
             return None
         at_limit = self._owners[self._waiting[request_id].owner].active >= self._per_owner
         return None if at_limit else request_id
 
-    def _next(self, owners: dict[str, _Owner]) -> str | None:
+    def _next(self) -> str | None:
         """The least served owner first, owners at their limit last."""
-        candidates = [state for state in owners.values() if state.waiting]
+        candidates = [state for state in self._owners.values() if state.waiting]
         if not candidates:
             return None
         best = min(candidates, key=self._rank)
@@ -150,12 +170,21 @@ class FairQueue:
 
     def _order(self) -> Iterator[str]:
         """The ids that wait, in the order in which they would start if every running request ended one by one."""
-        copies = {name: _Owner(o.virtual, o.active, deque(o.waiting)) for name, o in self._owners.items()}
-        while (request_id := self._next(copies)) is not None:
-            job = self._waiting[request_id]
-            copies[job.owner].waiting.popleft()
-            copies[job.owner].virtual += self._share(job, job.cost)
+        heads = []
+        for state in self._owners.values():
+            rest = iter(state.waiting)
+            if (first := next(rest, None)) is not None:
+                heads.append((*self._rank(state), first, rest))
+        heapify(heads)
+        while heads:
+            at_limit, virtual, _, request_id, rest = heads[0]
             yield request_id
+            if (following := next(rest, None)) is None:
+                heappop(heads)
+                continue
+            job = self._waiting[request_id]
+            virtual += self._share(job, job.cost)
+            heapreplace(heads, (at_limit, virtual, self._waiting[following].arrival, following, rest))
 
     def _forget(self) -> None:
         """Owners who are owed nothing leave no trace, or the map would grow for ever."""

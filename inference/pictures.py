@@ -6,6 +6,7 @@ Pillow alone, no torch. Blocks for as long as decoding takes: call it in a threa
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from typing import TYPE_CHECKING, cast
 
@@ -49,14 +50,16 @@ def _decode(data: bytes) -> Image:
                 raise BadImage(f"it has {width:,}×{height:,} pixels and the limit is {MAX_PIXELS // 10**6} megapixels")
             picture.load()
             upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((_WORKING_SIDE, _WORKING_SIDE))
+            # The quick first step, which only reduces, is not there for 16-bit grey.
+            gap = None if upright.mode.startswith("I;16") else 2.0
+            upright.thumbnail((_WORKING_SIDE, _WORKING_SIDE), reducing_gap=gap)
             return _rgb(upright)
     except UnidentifiedImageError as error:
         raise BadImage("it is not a picture that can be read (PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF)") from error
     except Image.DecompressionBombError as error:
         raise BadImage(f"it has more than {MAX_PIXELS // 10**6} megapixels") from error
     # Pillow's decoders raise whatever a damaged file leads them to.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error) as error:
         raise BadImage("the file is damaged or incomplete") from error
 
 

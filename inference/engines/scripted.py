@@ -113,7 +113,7 @@ class ScriptedEngine:
         pass
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
-        prompt_tokens = await self.count_tokens(request.messages)
+        prompt_tokens = await self.count_tokens(request.messages) + len(tokens(request.prefix))
         if prompt_tokens >= self._info.context_tokens:
             raise TooLong(self._info.context_tokens, prompt_tokens)
         line = self._line_for(request.messages)

@@ -1,6 +1,7 @@
 """The shared service over the scripted engine: order, cancel, budgets, limits, drain; here and over HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -27,15 +28,16 @@ from inference.api import (
     TooLong,
     Unavailable,
 )
-from inference.engines.port import Opened, Output
-from inference.engines.scripted import ScriptedEngine
+from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.scripted import ScriptedEngine, tokens
+from inference.service import LocalInference
 from tests.fakes import script, scripted_inference, served
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
 THINK = {"match": "think", "answer": "<think>" + "hm " * 50 + "</think>\n\nforty two"}
 
 
-def request(text: str, *, owner: str = "ann", id: str = "r", prefix: str = "", **sampling: int) -> ChatRequest:
+def request(text: str, *, owner: str = "ann", id: str = "r", prefix: str = "", **sampling: int | None) -> ChatRequest:
     settings = Sampling(**sampling)  # type: ignore[arg-type]
     return ChatRequest(id=id, messages=(Message("user", text),), sampling=settings, owner=owner, prefix=prefix)
 
@@ -116,6 +118,67 @@ async def test_a_spent_budget_closes_the_reasoning_and_the_answer_follows(infere
     assert text_of(events) == "forty two"
     assert len(text_of(events, Thinking)) < len("hm " * 50) - 30
     assert finished(events).reason == "stop"
+
+
+class Stepping(ScriptedEngine):
+    """Says one token at a time and has read before what it finds in its cache, as engines with weights do."""
+
+    read = 0
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        prompt = await self.count_tokens(request.messages) + len(tokens(request.prefix))
+        cached, self.read = min(self.read, prompt), prompt
+        async with aclosing(super().generate(request)) as outputs:
+            async for output in outputs:
+                if isinstance(output, Closed):
+                    yield replace(output, cached_tokens=cached, prompt_tokens=prompt)
+                elif isinstance(output, Opened):
+                    yield output
+                else:
+                    for token in tokens(output.text):
+                        self.read += 1
+                        yield Piece(token, 1)
+
+
+@asynccontextmanager
+async def stepping(where: str, path: Path, context_tokens: int) -> AsyncIterator[Inference]:
+    local = LocalInference(Stepping(path, context_tokens=context_tokens), clock=time.monotonic)
+    await local.start()
+    if where == "local":
+        yield local
+    else:
+        async with served(local) as remote:
+            yield remote
+    await local.close()
+
+
+@pytest.mark.parametrize("budget", [1024, None])
+async def test_reasoning_leaves_the_answer_a_part_of_the_context(
+    where: str, tmp_path: Path, budget: int | None
+) -> None:
+    async with stepping(where, script(tmp_path, THINK), 40) as inference:
+        events = await collect(inference, request("think", thinking_budget=budget))
+    assert text_of(events) == "forty two"
+    assert finished(events).reason == "stop"
+    assert finished(events).usage.thinking_tokens == 27, "of 35, a quarter is kept"
+
+
+async def test_reasoning_that_fills_the_context_ends_with_length(where: str, tmp_path: Path) -> None:
+    async with stepping(where, script(tmp_path, THINK), 8) as inference:
+        events = await collect(inference, request("think"))
+    assert text_of(events, Thinking)
+    assert (finished(events).reason, text_of(events)) == ("length", "")
+
+
+@pytest.mark.parametrize(("question", "cached"), [("think", 5), ("muse", 0)], ids=["cut", "ended"])
+async def test_the_prompt_is_counted_once_where_the_reasoning_is_closed(
+    where: str, tmp_path: Path, question: str, cached: int
+) -> None:
+    muse = {"match": "muse", "answer": "<think>" + "hm " * 20}
+    async with stepping(where, script(tmp_path, THINK, muse), 8192) as inference:
+        usage = finished(await collect(inference, request(question, thinking_budget=30))).usage
+    assert (usage.prompt_tokens, usage.cached_tokens) == (5, cached)
+    assert usage.thinking_tokens >= 20
 
 
 async def test_max_new_tokens_counts_the_answer_alone(inference: Service) -> None:

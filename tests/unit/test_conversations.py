@@ -29,17 +29,17 @@ async def count(parts: Sequence[Message]) -> int:
     return sum(len(part.content.split()) + 3 for part in parts)
 
 
-@given(TURNS, st.integers(1, 40), st.integers(4, 400))
-async def test_the_longest_end_that_fits(lengths: list[tuple[int, int]], question: int, limit: int) -> None:
+@given(TURNS, st.integers(1, 40), st.integers(4, 400), st.integers(0, 400))
+async def test_the_longest_end_that_fits(lengths: list[tuple[int, int]], question: int, limit: int, alone: int) -> None:
     turns = conversation(lengths, question)
     tails = [messages(turns[index:]) for index, turn in enumerate(turns) if turn.role == "user"]
     fits = [tail for tail in tails if await count(tail) <= limit]
-    if not fits:
+    if not fits and question + 3 > alone:
         with pytest.raises(TooLong) as error:
-            await fitting(turns, limit, count)
-        assert (error.value.limit, error.value.tokens) == (limit, question + 3)
+            await fitting(turns, limit, alone, count)
+        assert (error.value.limit, error.value.tokens) == (max(limit, alone), question + 3)
         return
-    assert await fitting(turns, limit, count) == fits[0]
+    assert await fitting(turns, limit, alone, count) == (fits or tails[-1:])[0]
 
 
 @given(TURNS)
@@ -54,6 +54,14 @@ def test_the_answer_keeps_a_part_of_any_context(context: int, max_new_tokens: in
     limit = prompt_limit(context, max_new_tokens)
     assert limit >= context * 3 // 4
     assert context - limit <= max_new_tokens
+
+
+@given(st.integers(256, 10**6), st.integers(1, 4096), st.none() | st.integers(0, 32_768))
+def test_the_reasoning_keeps_as_much_as_an_answer_may(context: int, max_new_tokens: int, budget: int | None) -> None:
+    answer = context - prompt_limit(context, max_new_tokens)
+    thinking = prompt_limit(context, max_new_tokens) - prompt_limit(context, max_new_tokens, budget)
+    assert thinking == min(context // 4, context if budget is None else budget)
+    assert answer + thinking <= context // 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The laws of the fair queue."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count, cycle
 
 import pytest
 from hypothesis import given
@@ -115,12 +117,90 @@ def test_positions_are_the_order_in_which_requests_start(requests: list[tuple[st
     fair = queue()
     for number, (owner, cost) in enumerate(requests):
         fair.push(str(number), owner, cost)
-    places = {str(number): fair.position(str(number)) for number in range(len(requests))}
+    told: list[dict[str, int]] = []
     order: list[str] = []
+
+    def tell() -> None:
+        places = {str(number): fair.position(str(number)) for number in range(len(requests))}
+        told.append({request_id: place for request_id, place in places.items() if place is not None})
+
+    tell()
     while started := fair.start():
         order += started
+        tell()
         fair.remove(started[0], requests[int(started[0])][1])
-    assert [places[request_id] for request_id in order] == list(range(1, len(order) + 1))
+        tell()
+    for places in told:
+        waiting = order[len(order) - len(places) :]
+        assert places == {request_id: place for place, request_id in enumerate(waiting, 1)}
+
+
+def test_all_places_are_found_at_once() -> None:
+    class Counted(FairQueue):
+        replays = 0
+
+        def _order(self) -> Iterator[str]:
+            self.replays += 1
+            return super()._order()
+
+    fair = Counted(slots=1, per_owner=1, max_waiting=100, max_waiting_per_owner=1)
+    for number in range(100):
+        fair.push(str(number), str(number), 1)
+    assert [fair.position(str(number)) for number in range(100)] == list(range(1, 101))
+    assert fair.replays == 1, "each place by itself would be the work of all who wait, times each of them"
+
+
+COSTS = st.lists(st.tuples(st.integers(1, 500), st.integers(50, 1000)), min_size=1, max_size=20)
+"""What requests are expected to cost and what is spent on them, over and over again."""
+
+
+@given(st.integers(1, 4), st.integers(1, 8), st.integers(1, 1000), COSTS)
+def test_new_people_without_end_keep_nobody_waiting(
+    slots: int, waiting: int, had: int, costs: list[tuple[int, int]]
+) -> None:
+    fair = queue(slots=slots, per_owner=1, waiting=waiting + 1)
+    fair.push("first", "ann", 500)
+    fair.start()
+    newcomers = (f"new {number}" for number in count())
+    cost = cycle(costs)
+    spent = {}
+
+    def come() -> None:
+        while fair.waiting < waiting:
+            newcomer = next(newcomers)
+            expected, spent[newcomer] = next(cost)
+            fair.push(newcomer, newcomer, expected)
+
+    come()
+    fair.remove("first", had)
+    running = fair.start()
+    fair.push("again", "ann", 500)
+    come()
+    others = 0
+    places = slots + waiting + 1
+    while "again" not in running:
+        done = running.pop(0)
+        others += spent[done]
+        fair.remove(done, spent[done])
+        come()
+        running += fair.start()
+        assert others <= places * (had + 1000)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), COSTS)
+def test_whoever_comes_is_next_whatever_one_person_has_had(
+    slots: int, per_owner: int, costs: list[tuple[int, int]]
+) -> None:
+    fair = queue(slots=slots, per_owner=per_owner)
+    for number, (expected, _) in enumerate([*costs, *costs]):
+        fair.push(str(number), "hog", expected)
+    running = fair.start()
+    for _, spent in costs:
+        fair.remove(running.pop(0), spent)
+        running += fair.start()
+        fair.push("b", "b", 100)
+        assert fair.start() == ["b"] or fair.position("b") == 1
+        fair.remove("b")
 
 
 class Machine(RuleBasedStateMachine):

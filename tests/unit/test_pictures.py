@@ -44,6 +44,13 @@ def test_sixteen_bit_grey_keeps_its_shades() -> None:
     assert picture.getpixel((1, 0)) == (191, 191, 191)
 
 
+@pytest.mark.parametrize("size", [(4100, 40), (40, 4100), (2100, 2100)], ids=str)
+def test_large_sixteen_bit_grey_is_reduced(size: tuple[int, int]) -> None:
+    picture = decode(encoded(Image.new("I;16", size, 0x8000)))
+    assert max(picture.size) == 1024
+    assert picture.getpixel((5, 5)) == (127, 127, 127)
+
+
 def test_transparency_lies_on_white() -> None:
     picture = decode(encoded(Image.new("RGBA", (4, 4), (0, 0, 0, 0))))
     assert picture.getpixel((0, 0)) == (255, 255, 255)
@@ -84,9 +91,11 @@ def test_large_pictures_are_reduced() -> None:
         (png_header(30_000, 30_000), "megapixels"),
         (png_header(10_000, 5_000), "10,000×5,000 pixels and the limit is 40 megapixels"),
         (png_header(100, 100), "damaged or incomplete"),
+        (encoded(Image.new("RGB", (4, 4)), "PNG", exif=b"II*\0"), "damaged or incomplete"),
+        (encoded(Image.new("RGB", (4, 4)), "WEBP", exif=b"II*\0"), "damaged or incomplete"),
         (b"\0" * (MAX_BYTES + 1), "the limit is 20 MB"),
     ],
-    ids=["empty", "text", "signature", "svg", "jpeg", "png", "bomb", "large", "hollow", "bytes"],
+    ids=["empty", "text", "signature", "svg", "jpeg", "png", "bomb", "large", "hollow", "exif", "webp", "bytes"],
 )
 def test_what_cannot_be_used_says_why(data: bytes, why: str) -> None:
     with pytest.raises(BadImage) as error:
