@@ -9,10 +9,9 @@ from typing import TypeVar
 
 from inference.api import Busy, Queued, Unavailable
 from inference.fairness import FairQueue, Full
+from inference.faults import CALM_ANSWERS
 
 T = TypeVar("T")
-# So many answers without a failure, and a lane that was narrowed gets a slot back.
-_CALM_ANSWERS = 32
 # What somebody is told who finds the queue full before anything was measured, in seconds.
 _FIRST_GUESS_S = 5.0
 
@@ -154,7 +153,7 @@ class Lane:
     def calm(self) -> None:
         """A request has ended well."""
         self._calm += 1
-        if self._calm >= _CALM_ANSWERS and self._queue.slots < self._slots:
+        if self._calm >= CALM_ANSWERS and self._queue.slots < self._slots:
             self._queue.slots += 1
             self._calm = 0
 

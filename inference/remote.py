@@ -187,7 +187,7 @@ class RemoteInference:
                 if response.status == 200:
                     return
                 state = await _state(response)
-            if state.get("status") != "loading":
+            if state.get("status") not in ("loading", "restarting"):
                 raise Unavailable(f"{self._address} is not ready: {state.get('status', response.status)}")
             if seconds % _LOADING_NEWS_S == 0:
                 log.info("%s: %s, %s s", self._address, state.get("detail"), state.get("seconds"))

@@ -37,7 +37,8 @@ _QUEUE_NEWS_S = 1.0
 # How often the log hears that a model is still loading, in seconds.
 _LOADING_NEWS_S = 5.0
 
-State = Literal["loading", "ready", "draining", "failed"]
+# "restarting": the engine has died and could not be replaced yet.
+State = Literal["loading", "ready", "restarting", "draining", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ class LocalInference:
 
     @property
     def readiness(self) -> Readiness:
+        if self._state in ("ready", "restarting"):
+            self._become("restarting" if getattr(self._engine, "lost", False) else "ready")
         detail = self._progress if self._state == "loading" else self._engine.info.name
         return Readiness(self._state, detail, self._clock() - self._since)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from inference.api import ChatRequest, InferenceError, Message, ModelInfo, OutOfMemory, Unavailable
+from inference.api import ChatRequest, Message, ModelInfo, OutOfMemory, Unavailable
 from inference.engines.port import Died, Engine, Opened, Output, Piece
 from inference.faults import is_out_of_memory
 from inference.thinking import OPEN
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _CLOSE_WITHIN_S = 10.0
 # One more chance for a request whose engine died; a request that kills engines must not kill them for ever.
 _ATTEMPTS = 2
+# A new engine that did not start is followed by another one after so long, if no request asks for it before.
+_AGAIN_S = 30.0
 
 
 class SupervisedEngine:
@@ -35,7 +37,10 @@ class SupervisedEngine:
         self._engine = make()
         self._dead = False
         self._revival: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self.restarts = 0
+        self.lost = False
+        """The engine has died and the last attempt to replace it has failed."""
 
     @property
     def info(self) -> ModelInfo:
@@ -57,6 +62,8 @@ class SupervisedEngine:
         if self._revival is not None:
             self._revival.cancel()
             await asyncio.wait([self._revival])
+        if self._again is not None:
+            self._again.cancel()
         await self._engine.close()
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -64,7 +71,8 @@ class SupervisedEngine:
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         done = _Done()
-        failure: InferenceError | None = None
+        # Only its words: with the exception the dead engine's memory would be held while the new one loads.
+        failure: str | None = None
         for _ in range(_ATTEMPTS):
             engine = await self._living()
             if failure is not None:
@@ -78,15 +86,15 @@ class SupervisedEngine:
                             yield news
                 return
             except Died as death:
-                failure = death
-                self._bury(engine, death)
+                failure = str(death)
+                self._bury(engine, failure)
             except OutOfMemory:
                 raise
             except Unavailable as error:
                 # An engine that is taken away fails its other requests in its own words.
                 if engine is self._engine and not self._dead:
                     raise
-                failure = error
+                failure = str(error)
         raise Unavailable(f"the engine died under the request: {failure}")
 
     async def _watched(self, engine: Engine, request: ChatRequest) -> AsyncGenerator[Output, None]:
@@ -102,28 +110,33 @@ class SupervisedEngine:
         except TimeoutError as error:
             raise Died(f"it was silent for {self._silence_s:g} s") from error
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) and not isinstance(error, Died):
                 raise OutOfMemory(f"{type(error).__name__}: {error}") from error
             raise
 
-    def _bury(self, engine: Engine, death: Died) -> None:
+    def _bury(self, engine: Engine, why: str) -> None:
         """Whoever finds it dead first says so."""
         if engine is self._engine and not self._dead:
             self._dead = True
             self.restarts += 1
-            log.error("the engine has died, it is restarted (restart %d): %s", self.restarts, death)
+            log.error("the engine has died, it is restarted (restart %d): %s", self.restarts, why)
 
     async def _living(self) -> Engine:
         """The engine; a dead one is replaced, and everybody waits for that. Raises Unavailable: that failed."""
         if self._dead:
-            if self._revival is None:
-                # Shared by all who wait; none of them may take it along when they are cancelled.
-                self._revival = asyncio.get_running_loop().create_task(self._revive())
-                self._revival.add_done_callback(lambda task: task.cancelled() or task.exception())
-            await asyncio.shield(self._revival)
+            # Shared by all who wait; none of them may take it along when they are cancelled.
+            await asyncio.shield(self._revival or self._begin_revival())
         return self._engine
 
+    def _begin_revival(self) -> asyncio.Task[None]:
+        if self._again is not None:
+            self._again.cancel()
+        self._revival = asyncio.get_running_loop().create_task(self._revive())
+        self._revival.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._revival
+
     async def _revive(self) -> None:
+        """Raises Unavailable."""
         try:
             dead, self._engine = self._engine, self._make()
             try:
@@ -132,8 +145,13 @@ class SupervisedEngine:
             except Exception as error:  # it is dead: whatever it says to that is for the log
                 log.warning("the dead engine did not close: %r", error)
             await self._engine.start()
-            self._dead = False
+            self._dead = self.lost = False
             log.info("the engine is back")
+        except Exception as error:  # also what a library says whose device has failed
+            self.lost = True
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_revival)
+            log.error("the engine did not come back, it is tried again in %g s: %s", _AGAIN_S, error)
+            raise Unavailable(f"the engine did not come back: {error}") from error
         finally:
             self._revival = None
 

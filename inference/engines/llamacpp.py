@@ -30,6 +30,8 @@ from inference.faults import missing_memory
 from inference.thinking import OPEN, open_prefix, opened_by
 
 _BATCH_TOKENS = 256
+# Of the machine's memory, for conversations whose slot somebody else has taken; the library's own bound is 8 GiB.
+_KEPT_MIB = 512
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
 
@@ -134,8 +136,8 @@ class LlamaCppEngine:
 
     async def _generate(self, request: ChatRequest, *, ends: bool = True) -> AsyncGenerator[Output, None]:
         prompts = self._running()
-        template = await prompts.template(request.messages)
-        prompt = await prompts.encode(template, request.messages)
+        template, messages = await prompts.template(request.messages)
+        prompt = await prompts.encode(template, messages)
         said = await prompts.plain(open_prefix("".join(template), request.prefix))
         size = len(prompt) + len(said)
         room = self._info.context_tokens - size
@@ -173,7 +175,7 @@ class LlamaCppEngine:
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         prompts = self._running()
-        return len(await prompts.encode(await prompts.template(messages), messages))
+        return len(await prompts.encode(*await prompts.template(messages)))
 
     async def _outputs(
         self, body: dict[str, Any], stop: threading.Event, ends: Callable[[dict[str, Any]], bool] = lambda chunk: False
@@ -212,7 +214,7 @@ class LlamaCppEngine:
         properties = await prompts.get("/props")
         trained = int(models["data"][0]["meta"]["n_ctx_train"])
         context = min(trained, int(properties["default_generation_settings"]["n_ctx"]))
-        template = await prompts.template([Message("user", "x")])
+        template, _ = await prompts.template([Message("user", "x")])
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=context,
@@ -249,6 +251,7 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     params.warmup = True
     params.verbosity = -1
     params.fit_params = False
+    params.cache_ram_mib = min(_KEPT_MIB, psutil.virtual_memory().available // 10 // 2**20)
     if options.adapter:
         lora = xllamacpp.CommonAdapterLoraInfo()
         lora.path, lora.scale = options.adapter, 1.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
 from inference.api import Message, Unavailable
+from inference.engines.marks import Marks
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
@@ -27,18 +27,11 @@ class LlamaPrompts:
     async def close(self) -> None:
         await self._http.close()
 
-    async def template(self, messages: Sequence[Message]) -> list[str]:
-        """The template's own text around the messages: one piece before, between and after the contents.
-
-        A mark stands for each content, so that what people wrote never passes through the template's parsing.
-        """
-        mark = f"⟦{secrets.token_hex(8)}⟧"
-        turns = [{"role": message.role, "content": mark} for message in messages]
-        reply = await self.post("/apply-template", {"messages": turns})
-        pieces = str(reply["prompt"]).split(mark)
-        if len(pieces) != len(messages) + 1:
-            raise Unavailable("the model's chat template does not show every message once")
-        return pieces
+    async def template(self, messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
+        """The template's own text around the messages, and these in its order: see `Marks.apart`."""
+        marks = Marks(messages)
+        reply = await self.post("/apply-template", {"messages": marks.turns()})
+        return marks.apart(str(reply["prompt"]))
 
     async def encode(self, template: Sequence[str], messages: Sequence[Message]) -> list[int]:
         """Token ids of the prompt: control tokens count in the template alone, in people's text they are text."""

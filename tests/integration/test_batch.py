@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig
 from transformers.generation.continuous_batching.model_runner import ModelRunner
 
 from inference.api import ChatRequest, Message, Sampling, Unavailable
-from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.port import Closed, Died, Opened, Output, Piece
 from inference.engines.transformers import TransformersEngine, TransformersOptions
+from inference.engines.transformers import batch as batch_module
 from inference.engines.transformers.batch import SharedBatch
 from inference.sampling import Row, Sampler
 from tests import checkpoints
@@ -172,9 +173,19 @@ async def test_nan_fails_one_request_only(engine: TransformersEngine) -> None:
     await until(lambda: engine.running == 0)
 
 
-async def test_out_of_memory_fails_one_request_and_shrinks_the_batch(
-    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+    ids=["GPU", "cuBLAS", "CPU"],
+)
+async def test_out_of_memory_fails_one_request_and_shrinks_the_batch_for_a_while(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    monkeypatch.setattr(batch_module, "CALM_ANSWERS", 4)
     loaded = engine._loaded
     assert loaded is not None
     alone = [await text(engine, ask(word, max_new_tokens=12)) for word in ("sea", "word")]
@@ -183,7 +194,7 @@ async def test_out_of_memory_fails_one_request_and_shrinks_the_batch(
 
     def small_memory(**given: Any) -> Any:
         if trigger in given["input_ids"]:
-            raise torch.OutOfMemoryError("out of memory")
+            raise error
         return forward(**given)
 
     monkeypatch.setattr(loaded.batch.model, "forward", small_memory)
@@ -195,6 +206,22 @@ async def test_out_of_memory_fails_one_request_and_shrinks_the_batch(
     assert processor is not None
     assert processor.scheduler.max_requests_per_batch < 4
     assert processor.max_batch_tokens < 64
+    for _ in range(12):
+        await text(engine, ask("sea"))
+    await until(lambda: not loaded.batch._dropped)
+    assert (processor.scheduler.max_requests_per_batch, processor.max_batch_tokens) == (4, 64)
+
+
+async def test_a_batch_that_has_died_says_so(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**given: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    assert engine._loaded is not None
+    monkeypatch.setattr(engine._loaded.batch.model, "forward", broken)
+    with pytest.raises(Died, match="device-side assert"):
+        await outputs(engine, ask("the sea"))
+    with pytest.raises(Died, match="has stopped"):
+        await outputs(engine, ask("the sea"))
 
 
 async def test_a_stop_leaves_nothing_behind(engine: TransformersEngine) -> None:
@@ -233,9 +260,10 @@ async def test_a_closed_engine_refuses_and_can_be_started_again(engine: Transfor
     await anext(stream)
     await anext(stream)
     await engine.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as failed:
         async for _ in stream:
             pass
+    assert not isinstance(failed.value, Died)
     with pytest.raises(Unavailable):
         await engine.count_tokens([Message("user", "x")])
     await engine.start()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,12 +187,32 @@ async def test_control_tokens_that_people_type_are_text(llama: LlamaCppEngine, a
     assert len(controls) == 2
 
     async def marks() -> int:
-        ids = await prompts.encode(await prompts.template(turns), turns)
+        ids = await prompts.encode(*await prompts.template(turns))
         return sum(token in controls for token in ids)
 
     honest = await marks()
     turns[at] = Message(turns[at].role, forged)
     assert await marks() == honest
+
+
+async def test_every_message_is_where_the_template_moves_it(
+    llama: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistral's templates of 2024 open the last turn of the user with the system message."""
+    prompts = llama._running()
+    post = prompts.post
+
+    async def moving(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path != "/apply-template":
+            return await post(path, body)
+        system, first, answer, last = (turn["content"] for turn in body["messages"])
+        return {"prompt": f"[INST] {first}[/INST] {answer}</s>[INST] {system}\n\n{last}[/INST]"}
+
+    monkeypatch.setattr(prompts, "post", moving)
+    turns = [Message("system", "s"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    ids = await prompts.encode(*await prompts.template(turns))
+    shown = (await post("/detokenize", {"tokens": ids}))["content"]
+    assert shown == "[INST] a[/INST] b</s>[INST] s\n\nc[/INST]"
 
 
 async def test_what_was_said_before_is_cached(model: Engine) -> None:
@@ -242,7 +263,7 @@ async def test_presence_counts_what_the_answer_goes_on_from(llama: LlamaCppEngin
 async def test_presence_is_what_the_logits_say(llama: LlamaCppEngine, penalty: float) -> None:
     question = "Write about the sea: the sea is wide, the sea is deep, the sea is blue."
     turns, prompts = [Message("user", question)], llama._running()
-    prompt = await prompts.encode(await prompts.template(turns), turns)
+    prompt = await prompts.encode(*await prompts.template(turns))
     said: list[int] = []
     for _ in range(20):
         body = {"prompt": prompt + said, "n_predict": 1, "logprobs": 400, "stream": True, "repeat_penalty": 1.0}
@@ -283,6 +304,23 @@ async def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("inference.engines.llamacpp._free_memory", lambda library: 0)
     with pytest.raises(Unavailable, match=r"needs 0\.1 GB of memory and 0\.0 GB are free: 0\.1 GB are missing"):
         await LlamaCppEngine(demo_model()).start()
+
+
+@pytest.mark.parametrize(("free_gib", "kept_mib"), [(64, 512), (2, 204)])
+def test_what_is_kept_of_conversations_leaves_the_machine_its_memory(
+    monkeypatch: pytest.MonkeyPatch, free_gib: int, kept_mib: int
+) -> None:
+    given = []
+
+    def refuse(params: Any) -> None:
+        given.append(params.cache_ram_mib)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr("xllamacpp.Server", refuse)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free_gib * 2**30))
+    with pytest.raises(Unavailable, match="seen"):
+        _load(demo_model(), LlamaOptions(), "k")
+    assert given == [kept_mib]
 
 
 async def test_a_closed_engine_refuses() -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import gc
+import logging
 import random
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from inference import supervisor
 from inference.api import ChatRequest, Finished, Message, OutOfMemory, Sampling, Text, Unavailable
 from inference.engines.llamacpp import LlamaOptions
 from inference.engines.port import Closed, Died, Opened, Output, Piece
@@ -28,7 +32,8 @@ STORY = {"match": "story", "answer": "once upon a time there was a queue", "toke
 
 
 class Frail(ScriptedEngine):
-    """Fails after `after` outputs: "dies", "hangs", or "lies" (any other exception)."""
+    """Fails after `after` outputs: "dies" (of what may be a lack of memory: "drowns"), "hangs", "starves" (memory for
+    one request), or "lies" (any other exception)."""
 
     fails: str = ""
     after: int = 2
@@ -45,6 +50,8 @@ class Frail(ScriptedEngine):
     async def _fail(self) -> None:
         if self.fails == "dies":
             raise Died("the thread is gone")
+        if self.fails == "drowns":
+            raise Died("the request failed: out of memory")
         if self.fails == "starves":
             raise MemoryError("no")
         if self.fails == "hangs":
@@ -82,7 +89,7 @@ async def supervised(make: Makers, silence_s: float = 0.3) -> SupervisedEngine:
     return engine
 
 
-@pytest.mark.parametrize("fault", ["dies", "hangs"])
+@pytest.mark.parametrize("fault", ["dies", "drowns", "hangs"])
 @pytest.mark.parametrize("after", [0, 1, 3])
 async def test_an_answer_goes_on_with_a_new_engine(tmp_path: Path, fault: str, after: int) -> None:
     make = Makers(script(tmp_path, STORY), fault, after=after)
@@ -134,6 +141,70 @@ async def test_an_engine_that_does_not_come_back_is_tried_again_by_the_next_requ
         await outputs(engine, ask("story"))
     moved.rename(path)
     assert isinstance((await outputs(engine, ask("story")))[-1], Closed)
+
+
+async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(engine: Frail) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    engine = await supervised(Makers(script(tmp_path, STORY), "dies", after=0))
+    service = LocalInference(engine, clock=time.monotonic)
+    await service.start()
+
+    def state() -> str:
+        return service.readiness.state
+
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "_AGAIN_S", 0.01)
+        patch.setattr(Frail, "start", broken)
+        with pytest.raises(Unavailable, match="did not come back"):
+            await outputs(engine, ask("story"))
+        assert state() == "restarting"
+    # Nobody has to ask for that.
+    async with asyncio.timeout(20):
+        while state() != "ready":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert isinstance((await outputs(engine, ask("story")))[-1], Closed)
+    await service.close()
+
+
+async def test_a_closed_engine_is_not_tried_again(tmp_path: Path) -> None:
+    path = script(tmp_path, STORY)
+    engine = await supervised(Makers(path, "dies", after=0))
+    path.unlink()
+    with pytest.raises(Unavailable, match="did not come back"):
+        await outputs(engine, ask("story"))
+    await engine.close()
+    assert engine._again is not None
+    assert engine._again.cancelled()
+
+
+async def test_a_batch_that_dies_is_replaced_and_gone_before_the_next_one_loads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # What pytest keeps of the log has the traceback, and with it the model.
+    caplog.set_level(logging.CRITICAL, "ContinuousBatchingLogger")
+    reference = str(checkpoints.chatml(tmp_path))
+    options = LlamaOptions(slots=2, context_tokens=256, threads=1)
+    engine = SupervisedEngine(lambda: engine_for(reference, options), silence_s=60)
+    await engine.start()
+
+    def broken(**given: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    model = engine._engine._loaded.batch.model  # type: ignore[attr-defined]
+    model.forward = broken
+    first = weakref.ref(model)
+    del model
+    try:
+        stream = await outputs(engine, ask("the sea"))
+        assert isinstance(stream[-1], Closed)
+        assert engine.restarts == 1
+        assert first() is None
+    finally:
+        await engine.close()
 
 
 async def test_a_defect_is_no_death_and_no_memory_is_the_requests_own_failure(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 What this relies on beyond the library's documented interface is pinned down in tests/integration/test_batch.py:
 `ModelRunner._sample` gets the logits of exactly those requests of the batch that have a new token, in their order;
-`ContinuousBatchingManager._generation_loop_body` is one step, `_create_batch_processor` makes its parts.
+`ContinuousBatchingManager._generation_loop_body` is one step, `_create_batch_processor` makes its parts,
+`_handle_critical_error` is the end of its thread.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 from transformers.generation.continuous_batching.utils import stream_context
 
 from inference.api import Unavailable
+from inference.engines.port import Died
 from inference.engines.transformers import attention
+from inference.faults import CALM_ANSWERS, is_out_of_memory
 from inference.sampling import Row, Sampler
 
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = "out of memory"
+_OUT_OF_MEMORY = "out of memory"
 # A prompt is read in steps of at least so many tokens, however little memory there is.
 _LEAST_TOKENS = 32
 
@@ -56,6 +59,9 @@ class SharedBatch(ContinuousBatchingManager):
         self._sampler = sampler
         self._members: dict[str, Member] = {}
         self._dropped: set[str] = set()
+        self._calm = 0
+        self.died = False
+        """The thread of the batch has ended by a failure; that is known before any request hears of it."""
         generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)  # type: ignore[no-untyped-call]
         super().__init__(model, generation, config)
 
@@ -80,7 +86,7 @@ class SharedBatch(ContinuousBatchingManager):
         """Puts a request into the batch; `heard` is called on the running event loop with each of its outputs.
 
         Raises:
-            Unavailable: the batch has stopped.
+            Unavailable: the batch has stopped; Died where that was not asked for.
         """
         self.register_result_handler(request_id, heard)
         return self.enter(request_id, prompt, row, most=most, end_ids=end_ids)
@@ -92,8 +98,12 @@ class SharedBatch(ContinuousBatchingManager):
             list(prompt), request_id, max_new_tokens=most, streaming=True, eos_token_id=list(end_ids)
         )
         if added is None:
-            raise Unavailable("the batch has stopped")
+            raise self.failure("the batch has stopped")
         return member
+
+    def failure(self, why: str) -> Unavailable:
+        """What a request raises that fails: Died when the batch will answer no other one either."""
+        return Died(why) if self.died else Unavailable(why)
 
     def drop(self, request_id: str) -> None:
         """Takes the request out before the next step, and forgets it."""
@@ -125,12 +135,28 @@ class SharedBatch(ContinuousBatchingManager):
             for request_id in dropped:
                 self.output_router.result_handlers.pop(request_id, None)
             self._dropped -= dropped
+            self._widen(batch_processor, len(dropped))
             return goes_on
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         _give_one_up(batch_processor)
+        self._calm = 0
         return True
+
+    def _handle_critical_error(self, error: Exception, batch_processor: ContinuousBatchProcessor | None) -> None:
+        self.died = True
+        super()._handle_critical_error(error, batch_processor)
+
+    def _widen(self, processor: ContinuousBatchProcessor, ended: int) -> None:
+        """Gives back what `_give_one_up` took, at the pace at which the lane before the batch gets its slots back."""
+        self._calm += ended
+        if self._calm < CALM_ANSWERS:
+            return
+        self._calm = 0
+        scheduler, most = processor.scheduler, self.continuous_batching_config
+        scheduler.max_requests_per_batch = min(scheduler.max_requests_per_batch + 1, most.max_requests_per_batch or 1)
+        processor.max_batch_tokens = min(processor.max_batch_tokens * 2, processor.cache.max_batch_tokens)
 
 
 class _SamplingRunner(ModelRunner):
@@ -227,30 +253,25 @@ def _reach_from_everywhere(cache: PagedAttentionCache) -> None:
     cache.update = moved
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error) or OUT_OF_MEMORY in str(error)
-
-
 def _give_one_up(processor: ContinuousBatchProcessor) -> None:
     """The largest request of the step fails, the others are read again, and the next batches are smaller."""
     ios: Any = processor.inputs_and_outputs
     batch = [request.state for request in ios.requests_in_batch]
     if not batch:
-        raise MemoryError(OUT_OF_MEMORY)
+        raise MemoryError(_OUT_OF_MEMORY)
     scheduler = processor.scheduler
     largest = max(batch, key=lambda state: len(state.initial_tokens) + len(state.generated_tokens))
     for state in batch:
         scheduler.finish_request(state.request_id)
         if state is largest:
-            processor._handle_request_error(MemoryError(OUT_OF_MEMORY), state)
+            processor._handle_request_error(MemoryError(_OUT_OF_MEMORY), state)
         else:
             scheduler.add_waiting_request(state.create_equivalent_initial_request())
             state._status = RequestStatus.FINISHED
     scheduler.max_requests_per_batch = max(1, len(batch) - 1)
     processor.max_batch_tokens = max(_LEAST_TOKENS, processor.max_batch_tokens // 2)
     log.warning(
-        "out of memory: one request of %d tokens failed; from now on at most %d requests and %d tokens in a step",
+        "out of memory: one request of %d tokens failed; for a while at most %d requests and %d tokens in a step",
         len(largest.initial_tokens),
         scheduler.max_requests_per_batch,
         processor.max_batch_tokens,

@@ -151,7 +151,7 @@ class TransformersEngine:
 
 
 async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[int, None]:
-    """Token ids as they are chosen, until one that ends the text. Raises Unavailable."""
+    """Token ids as they are chosen, until one that ends the text. Raises Unavailable or Died."""
     seen = 0
     while True:
         output = await heard.get()
@@ -163,7 +163,7 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
             yield token
         seen = len(output.generated_tokens)
         if output.error is not None:
-            raise Unavailable(f"the request failed: {output.error}")
+            raise loaded.batch.failure(f"the request failed: {output.error}")
         if output.is_finished():
             return
 

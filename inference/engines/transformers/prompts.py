@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from inference.api import Message, Unavailable
+from inference.engines.marks import Marks
 from inference.thinking import OPEN, open_prefix, opened_by
 
 # Written in the templates of DeepSeek-R1 and its distilled models, whose makers ask for no system prompt.
@@ -42,13 +42,13 @@ class Prompts:
         self._controls = [text for text in added if len(text.strip()) > 1]
         self._template = _template(tokenizer)
         self._system_is_text = _R1_USER in self._template
-        probe = "".join(self._render([Message("user", "x")]))
+        probe = "".join(self._render([Message("user", "x")])[0])
         self.reasoning = OPEN in self._template or opened_by(probe)
 
     def encode(self, messages: Sequence[Message], prefix: str) -> Prompt:
         """Control tokens count in the template alone; in people's text and in what the model said they are text."""
         messages = without_system(messages) if self._system_is_text else messages
-        template = self._render(messages)
+        template, messages = self._render(messages)
         rendered = "".join(template)
         ids = self._ids(template[0])
         for message, after in zip(messages, template[1:], strict=True):
@@ -57,21 +57,14 @@ class Prompts:
         said = self._said(open_prefix(rendered, prefix))
         return Prompt(ids + said, len(said), thinking=not prefix and opened_by(rendered))
 
-    def _render(self, messages: Sequence[Message]) -> list[str]:
-        """The template's own text around the messages: one piece before, between and after the contents.
-
-        A mark stands for each content, so that what people wrote never passes through the template's code.
-        """
-        mark = f"[{secrets.token_hex(8)}]"
-        turns = [{"role": message.role, "content": mark} for message in messages]
+    def _render(self, messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
+        """The template's own text around the messages, and these in its order: see `Marks.apart`."""
+        marks = Marks(messages)
         try:
-            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            rendered = self._tokenizer.apply_chat_template(marks.turns(), tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is a program of strangers and raises what it likes
             raise Unavailable(f"the model's chat template refuses these messages: {error}") from error
-        pieces = str(rendered).split(mark)
-        if len(pieces) != len(messages) + 1:
-            raise Unavailable("the model's chat template does not show every message once")
-        return pieces
+        return marks.apart(str(rendered))
 
     def _plain(self, text: str) -> list[int]:
         """Ids of text in which no control token counts: each is cut behind its first character."""
