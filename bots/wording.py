@@ -489,7 +489,7 @@ def link_code(code: str, lifetime_s: float, others: int) -> str:
 
 
 def link_where_alone() -> str:
-    return "Whoever sees that code can use it, and others would see it here; write `/link` to me in a private chat."
+    return "The code would be for your eyes alone, and others would see it here; write `/link` to me in a private chat."
 
 
 def linked(accounts: int) -> str:

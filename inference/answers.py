@@ -129,7 +129,8 @@ class Answer:
     def _take(self, output: Opened | Piece | Closed) -> list[Event]:
         if isinstance(output, Opened):
             self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
-            self._budget = self._within_context(output.prompt_tokens)
+            if output.counted:
+                self._budget = self._within_context(output.prompt_tokens)
             if output.thinking:
                 self._splitter = Splitter(inside=True)
             return []
@@ -142,9 +143,7 @@ class Answer:
     def _within_context(self, prompt_tokens: int) -> int | None:
         """The tokens that the reasoning may have, so that the answer keeps some of the context."""
         sampling = self._request.sampling
-        room = self._engine.info.context_tokens - prompt_tokens
-        if room < 1:  # an estimate that was too high, or the engine would have refused the prompt
-            return sampling.thinking_budget
+        room = max(1, self._engine.info.context_tokens - prompt_tokens)
         most = room - min(sampling.max_new_tokens, room // _ANSWER_SHARE)
         return most if sampling.thinking_budget is None else min(sampling.thinking_budget, most)
 

@@ -38,6 +38,7 @@ class SupervisedEngine:
         self._dead = False
         self._revival: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
+        self._closing = False
         self.restarts = 0
         self.lost = False
         """The engine has died and the last attempt to replace it has failed."""
@@ -59,11 +60,12 @@ class SupervisedEngine:
         await self._engine.start()
 
     async def close(self) -> None:
-        if self._revival is not None:
-            self._revival.cancel()
-            await asyncio.wait([self._revival])
+        self._closing = True
         if self._again is not None:
             self._again.cancel()
+        if self._revival is not None:
+            # An engine that is being loaded in a thread can only be closed when it is there.
+            await asyncio.wait([self._revival])
         await self._engine.close()
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -149,7 +151,8 @@ class SupervisedEngine:
             log.info("the engine is back")
         except Exception as error:  # also what a library says whose device has failed
             self.lost = True
-            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_revival)
+            if not self._closing:
+                self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_revival)
             log.error("the engine did not come back, it is tried again in %g s: %s", _AGAIN_S, error)
             raise Unavailable(f"the engine did not come back: {error}") from error
         finally:

@@ -22,7 +22,7 @@ from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent, Started
-from bots.ports import Received, Storage
+from bots.ports import Received, Storage, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,10 @@ class Answers:
     async def _taken_up(self, received: Received, found: Mapping[str, Received]) -> Event | None:
         """The event, which is this process's from now on; None where it is not answered any more."""
         if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
-            await self.storage.answered(self.account, received.id)
+            try:
+                await self.storage.answered(self.account, received.id)
+            except StorageError as error:
+                log.warning("event %s is looked at again after the next start: %s", received.id, error)
             return None
         self._mine.add(received.id)
         self._taken.add(received.id)

@@ -41,6 +41,17 @@ class Listener:
         self._gathering = Gathering(self.answers, self.settings.together_s)
 
     async def on_message(self, message: discord.Message) -> None:
+        await self._heard(message, missed=False)
+
+    async def on_missed(self, message: discord.Message) -> None:
+        """A message that was found in its channel, and may have been answered.
+
+        Raises:
+            StorageError: it is not known whether it was.
+        """
+        await self._heard(message, missed=True)
+
+    async def _heard(self, message: discord.Message, *, missed: bool) -> None:
         if self.me is None:
             return
         if message.author.id == self.me.id:
@@ -52,11 +63,11 @@ class Listener:
             self._unheard.append(message)
             try:
                 async with self._gathering.line(str(message.channel.id), str(message.author.id)):
-                    await self._hear(message, self.me, since)
+                    await self._hear(message, self.me, since, missed)
             finally:
                 self._unheard.remove(message)
 
-    async def _hear(self, message: discord.Message, me: discord.ClientUser, since: float) -> None:
+    async def _hear(self, message: discord.Message, me: discord.ClientUser, since: float, missed: bool) -> None:
         """The edge: whatever keeps the message from being kept becomes a sentence and a log line here."""
         if not self._is_said_to(message, me):
             return
@@ -66,7 +77,9 @@ class Listener:
             return  # without the intent for message contents such a message comes empty
         try:
             await self._take(message, event, since)
-        except Exception:
+        except Exception as error:
+            if missed and isinstance(error, StorageError):
+                raise
             log.exception("event %s could not be kept", event.id)
             self.answers.apologise(event)
 

@@ -37,7 +37,7 @@ class Missed:
     take: Callable[[discord.Message], Awaitable[None]]
 
     async def read(self, shard: int | None) -> None:
-        """Reads the channels of one shard, or all of them."""
+        """Reads the channels of one shard, or all of them. Raises StorageError, and may be called again."""
         newest = sorted(self.seen.items(), key=lambda item: int(item[1]), reverse=True)
         for channel_id, message_id in newest[:_CHANNELS]:
             if shard is None or shard == self._shard_of(int(channel_id)):

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bots.ports import StorageError
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
 """How long a person waits before they are told that it was in vain."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 5.0
+
+
+async def in_the_end(call: Callable[[], Awaitable[T]]) -> T:
+    """Calls again for as long as the database refuses; for what nobody waits for."""
+    while True:
+        try:
+            return await call()
+        except StorageError as error:
+            log.warning("it is tried again: %s", error)
+        await asyncio.sleep(_LAST_PAUSE_S)
 
 
 async def patiently(call: Callable[[], Awaitable[T]], since: float) -> T:

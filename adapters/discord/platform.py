@@ -20,13 +20,12 @@ from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
 from adapters.discord.listening import Listener
 from adapters.discord.missed import Missed
-from adapters.discord.patience import patiently
+from adapters.discord.patience import in_the_end
 from adapters.discord.places import Places
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
 from bots.bot import Bot
-from bots.ledger import LOOK_EVERY_S
-from bots.ports import Storage, StorageError
+from bots.ports import Storage
 from config.settings import DiscordSettings
 from inference.api import Unavailable
 
@@ -89,7 +88,7 @@ class Platform:
         """A new session, some seconds before it is ready; what comes live from here on moves the marks."""
         places, account = self.desk.places, self.answers.account
         async with places.looking:
-            self._seen = await patiently(lambda: places.last_seen(account), asyncio.get_running_loop().time())
+            self._seen = await in_the_end(lambda: places.last_seen(account))
 
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
@@ -103,17 +102,13 @@ class Platform:
             places, account = self.desk.places, self.answers.account
             async with places.looking:
                 seen = self._seen
-            await Missed(self.client, places, account, seen, self.listener.on_message).read(shard)
+            missed = Missed(self.client, places, account, seen, self.listener.on_missed)
+            await in_the_end(lambda: missed.read(shard))
 
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled, also after the database was away."""
         await self.ready.wait()
-        while True:
-            try:
-                await self.answers.take_up()
-            except StorageError as error:
-                log.warning("what was left unanswered cannot be taken up just now: %s", error)
-            await asyncio.sleep(LOOK_EVERY_S)
+        await in_the_end(self.answers.take_up)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(_alone(work))

@@ -14,7 +14,7 @@ _SQLITE = {"sqlite", "sqlite+aiosqlite"}
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 _EXPECTED = (
     "PARTYLINE_DATABASE is neither the path of a file nor an address such as sqlite:///partyline.sqlite3 or "
-    "postgresql://user:password@host/name; correct it."
+    "postgresql://user:password@host/name (an @ in the password is written %40); correct it."
 )
 
 
@@ -47,7 +47,7 @@ def parse_address(text: str) -> Address:
         raise StorageError(_EXPECTED) from None  # the cause quotes the text, which may hold a password
     if url.drivername in _SQLITE and not url.query and not url.host:
         return _file(url.database or "")
-    if url.drivername in _POSTGRESQL and url.database:
+    if url.drivername in _POSTGRESQL and url.database and not _is_torn(text, url):
         return _server(url)
     raise StorageError(_EXPECTED)
 
@@ -61,8 +61,15 @@ def hidden_password(text: str) -> str:
         url = make_url(text)
     except (ArgumentError, ValueError):
         return f"{scheme}://***"
+    if _is_torn(text, url):
+        return f"{scheme}://***"
     url = url.set(query={key: value for key, value in url.query.items() if "password" not in key})
     return url.render_as_string(hide_password=True)
+
+
+def _is_torn(text: str, url: URL) -> bool:
+    """Whether a part of the password is taken for something else: one with a bare "@" in it, or behind a bare "/"."""
+    return text.partition("?")[0].count("@") > 1 or "@" in (url.database or "")
 
 
 def _file(text: str) -> Address:

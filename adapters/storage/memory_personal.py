@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,10 +110,6 @@ class MemoryPersonal(Personal):
         self._usage = {key: used for key, used in self._usage.items() if key[0] not in people}
         self._marks = {key: marks for key, marks in self._marks.items() if key[0] not in people}
         self._codes = {code: owner for code, owner in self._codes.items() if owner[0] not in people}
-        for key, event in self._received.items():
-            if event.person in people:
-                self._answered.add(key)
-                self._received[key] = replace(event, payload="", chat="", person="")
         for person in people:
             self._preferences.pop(person, None)
             self._profiles.pop(person, None)

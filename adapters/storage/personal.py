@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, exists, or_, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, exists, or_, select, tuple_, update
 
 from adapters.storage.database import Database
 from adapters.storage.tables import (
@@ -22,6 +22,7 @@ from adapters.storage.tables import (
     names,
     posts,
     preferences,
+    processes,
     replies,
     turns,
     usage,
@@ -47,9 +48,14 @@ class SqlPersonalData(PersonalData):
 
     _database: Database
 
-    def __init__(self) -> None:
+    def __init__(self, process: str) -> None:
+        self._process = process
         self._unkept: dict[tuple[str, str], float] = {}
         self._looked_at = float("-inf")
+
+    def left(self, process: Column[str]) -> ColumnElement[bool]:
+        """Whether that process, which is another one, lives no more."""
+        return (process != self._process) & process.not_in(select(processes.c.id))
 
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return await self._database.read(lambda connection: _export(connection, people))
@@ -57,7 +63,9 @@ class SqlPersonalData(PersonalData):
     async def erase(self, people: Sequence[str]) -> None:
         def write(connection: Connection) -> None:
             connection.execute(delete(deliveries).where(_shows_what_is_of(people)))
-            connection.execute(update(inbox).where(inbox.c.person.in_(people)).values(ANSWERED))
+            # What a living process has in hand, the wish to be erased among it, is answered in a moment.
+            waiting = inbox.c.person.in_(people), self.left(inbox.c.process)
+            connection.execute(update(inbox).where(*waiting).values(ANSWERED))
             _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
             for table in _BY_PERSON:
                 connection.execute(delete(table).where(table.c.person.in_(people)))
@@ -145,6 +153,7 @@ def _export(connection: Connection, people: Sequence[str]) -> dict[str, Any]:
     return {
         "settings": {row["name"]: row["value"] for row in own[preferences]},
         "names": [row["name"] for row in own[names]],
+        "links": own[links],
         "usage": own[usage],
         "times": own[histograms],
         "conversations": conversations,

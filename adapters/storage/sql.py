@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Integer,
@@ -29,7 +28,7 @@ from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
 from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
 from adapters.storage.personal import ANSWERED, SqlPersonalData
-from adapters.storage.tables import deliveries, heads, inbox, links, preferences, processes, replies, turns
+from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage
@@ -62,9 +61,8 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     """
 
     def __init__(self, database: Database, process: str = "") -> None:
-        super().__init__()
+        super().__init__(process)
         self._database = database
-        self._process = process
         self.behind = Behind(database.write, self._grow_texts)
 
     async def receive(self, events: Sequence[Received]) -> Sequence[Received]:
@@ -103,7 +101,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def orphaned(self, account: str) -> Sequence[Received]:
-        lost = inbox.c.account == account, inbox.c.answered.is_(False), self._left(inbox.c.process)
+        lost = inbox.c.account == account, inbox.c.answered.is_(False), self.left(inbox.c.process)
         query = select(*_RECEIVED).where(*lost)
         if not await self._database.read(lambda connection: connection.execute(query.limit(1)).first()):
             return []
@@ -124,7 +122,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             return reply
         kept = connection.execute(select(replies).where(*_same(reply))).one()
         if kept.process != self._process:
-            free = replies.c.process == kept.process, self._left(replies.c.process)
+            free = replies.c.process == kept.process, self.left(replies.c.process)
             taken = update(replies).where(*_same(reply), *free).values(process=self._process)
             if not connection.execute(taken).rowcount:
                 return None
@@ -175,10 +173,6 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         for text in texts:
             grown = {"text": text.text, "thinking": text.thinking, "state": text.state}
             connection.execute(update(turns).where(turns.c.id == text.id, own.exists()).values(grown))
-
-    def _left(self, process: Column[str]) -> ColumnElement[bool]:
-        """Whether that process, which is another one, lives no more."""
-        return (process != self._process) & process.not_in(select(processes.c.id))
 
     @lasting
     async def answered(self, account: str, event_id: str) -> None:

@@ -58,7 +58,9 @@ class Events:
             if asked is not None:
                 asked = replace(asked, new=new)
             if isinstance(asked, Asked):
-                if not asked.edited:
+                if asked.edited:
+                    await self._gathering.done_with(asked)
+                else:
                     whole = await self._gathering.collect(event, asked)
                     if whole is None:
                         return

@@ -86,6 +86,12 @@ class Gathering:
             own.over.set()
         return own.events, _joined(own.parts)
 
+    async def done_with(self, edit: Asked) -> None:
+        """Returns when the message that was edited is in no request that is still growing."""
+        begun = self._growing.get((edit.destination.chat, edit.author.id))
+        if begun is not None and any(part.message_id == edit.message_id for part in begun.parts):
+            await begun.over.wait()
+
 
 async def _happens(news: asyncio.Event, within_s: float) -> bool:
     try:

@@ -30,8 +30,8 @@ from inference.faults import missing_memory
 from inference.thinking import OPEN, open_prefix, opened_by
 
 _BATCH_TOKENS = 256
-# Of the machine's memory, for conversations whose slot somebody else has taken; the library's own bound is 8 GiB.
-_KEPT_MIB = 512
+# Of the machine's memory, for conversations whose slot somebody else has taken; never more than the library would take.
+_KEPT_SHARE, _MOST_KEPT_MIB = 10, 8192
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p"]
 
@@ -251,7 +251,7 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     params.warmup = True
     params.verbosity = -1
     params.fit_params = False
-    params.cache_ram_mib = min(_KEPT_MIB, psutil.virtual_memory().available // 10 // 2**20)
+    params.cache_ram_mib = min(_MOST_KEPT_MIB, psutil.virtual_memory().available // _KEPT_SHARE // 2**20)
     if options.adapter:
         lora = xllamacpp.CommonAdapterLoraInfo()
         lora.path, lora.scale = options.adapter, 1.0

@@ -182,7 +182,13 @@ class OpenAIEngine:
         refusal = Refused("there is no way to ask")
         for attempt in attempts(request, self._dialect, self._model, room, replica.plain):
             try:
-                async with aclosing(self._stream(replica.client, request, attempt, prompt_tokens)) as outputs:
+                reader = Reader(
+                    prompt_tokens,
+                    counted=room is not None,
+                    inside=self._opens_thinking and not request.prefix,
+                    drop_reasoning=attempt.emulated,
+                )
+                async with aclosing(self._stream(replica.client, request, attempt, reader)) as outputs:
                     async for output in outputs:
                         yield output
             except Refused as error:
@@ -204,10 +210,8 @@ class OpenAIEngine:
         raise Unavailable(f"{replica.address} refuses the request: {refusal}")
 
     async def _stream(
-        self, server: Server, request: ChatRequest, attempt: Attempt, prompt_tokens: int
+        self, server: Server, request: ChatRequest, attempt: Attempt, reader: Reader
     ) -> AsyncGenerator[Output, None]:
-        inside = self._opens_thinking and not request.prefix
-        reader = Reader(prompt_tokens, inside=inside, drop_reasoning=attempt.emulated)
         # Some servers end at a stop string and send it all the same.
         stops = Cut(request.sampling.stop)
         try:

@@ -184,10 +184,10 @@ class Reader:
     knows one form only.
     """
 
-    def __init__(self, prompt_tokens: int, *, inside: bool, drop_reasoning: bool) -> None:
+    def __init__(self, prompt_tokens: int, *, counted: bool, inside: bool, drop_reasoning: bool) -> None:
         self.reasoned = False
         """The server has sent reasoning in a field of its own."""
-        self._prompt_tokens = prompt_tokens
+        self._prompt_tokens, self._counted = prompt_tokens, counted
         self._inside = inside
         self._opened = False
         self._in_reasoning = False
@@ -264,7 +264,8 @@ class Reader:
     def _open(self, *, inside: bool) -> Iterator[Output]:
         if not self._opened:
             self._opened = True
-            yield Opened(self._number("prompt_tokens") or self._prompt_tokens, inside)
+            said = self._number("prompt_tokens")
+            yield Opened(said or self._prompt_tokens, inside, counted=self._counted or said > 0)
 
     def _new_tokens(self) -> int:
         """A chunk is a token, unless the server tells more exactly."""

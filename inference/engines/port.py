@@ -15,10 +15,16 @@ class Died(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """First of all: the engine has the prompt. `thinking`: the text starts inside the reasoning."""
+    """First of all: the engine has the prompt.
+
+    Args:
+        thinking: the text starts inside the reasoning.
+        counted: `prompt_tokens` is no estimate.
+    """
 
     prompt_tokens: int
     thinking: bool = False
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,8 @@ class InferenceServer:
             details = _error("the key is missing or wrong", "invalid_request_error", "invalid_api_key")
             return failure(401, details, {"WWW-Authenticate": "Bearer"})
         readiness = self._inference.readiness
-        if readiness.state != "ready":
+        # Without its engine the service still captions, and whoever asks for text waits for a new one or is told.
+        if readiness.state not in ("ready", "restarting"):
             details = _error(f"the service is {readiness.state}", "server_error", readiness.state)
             return failure(503, details, {"Retry-After": str(_LOADING_RETRY_S)})
         return None

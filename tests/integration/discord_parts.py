@@ -43,6 +43,10 @@ class Troubled(MemoryStorage):
         await self._trouble(f"unanswered {account}")
         return await super().unanswered(account)
 
+    async def answered(self, account: str, event_id: str) -> None:
+        await self._trouble(f"answered {event_id}")
+        await super().answered(account, event_id)
+
     async def preferences(self, person: str) -> Mapping[str, str]:
         await self._trouble(f"preferences {person}")
         return await super().preferences(person)

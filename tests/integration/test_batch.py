@@ -1,6 +1,8 @@
 """The shared batch: what it relies on in the library, and that failures stay with the request they belong to."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -42,6 +44,26 @@ async def engine(folder: Path) -> AsyncIterator[TransformersEngine]:
     await made.start()
     yield made
     await made.close()
+
+
+def test_a_start_that_is_given_up_keeps_its_process_no_longer_than_it_loads(folder: Path) -> None:
+    """In a process of its own, which would wait for ever for a batch that nobody stops."""
+    code = """
+import asyncio, sys
+from inference.engines.transformers.engine import TransformersEngine, TransformersOptions
+
+async def main():
+    engine = TransformersEngine(sys.argv[1], TransformersOptions(slots=1, context_tokens=256, threads=1))
+    start = asyncio.create_task(engine.start())
+    await asyncio.sleep(0.2)
+    start.cancel()
+    await asyncio.wait([start])
+    assert start.cancelled()
+    await engine.close()
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code, str(folder)], timeout=90, check=True)
 
 
 def ask(text: str, **sampling: Any) -> ChatRequest:

@@ -220,6 +220,18 @@ def test_space_is_given_back_while_a_bot_runs(
     assert "stop it first" in capsys.readouterr().err
 
 
+def test_who_has_nothing_but_a_link_is_erased(path: Path) -> None:
+    async def link() -> None:
+        async with open_database(str(path)) as database:
+            storage = SqlStorage(database)
+            await storage.put_code("code", "web:ann", 1.0)
+            await storage.redeem("code", "telegram:1", 0.0)
+
+    asyncio.run(link())
+    assert run(["data", "erase", "web:ann", "--yes"]) == 0
+    assert run(["data", "erase", "telegram:1", "--yes"]) == 1
+
+
 def test_nobody_is_told_that_somebody_unknown_was_erased(
     running: None, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bots.ports import Received
 from tests.integration.discord_parts import Party, Troubled, is_complete, party
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_world import Room
@@ -275,10 +276,8 @@ async def test_what_was_missed_is_found_once_the_database_says_where_to_look(tmp
             assert (await p.answer())["content"].startswith("meanwhile")
 
 
-async def test_what_was_left_is_taken_up_once_the_database_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("adapters.discord.platform.LOOK_EVERY_S", 0.02)
+@pytest.mark.usefixtures("eager")
+async def test_what_was_left_is_taken_up_once_the_database_is_back(tmp_path: Path) -> None:
     storage, refusals = Troubled(), iter([True, True])
     async with DiscordServer().serving() as discord:
         async with party(tmp_path, discord=discord, storage=storage) as up:
@@ -289,3 +288,32 @@ async def test_what_was_left_is_taken_up_once_the_database_is_back(
         async with party(tmp_path, discord=discord, storage=storage) as p:
             await discord.until(lambda: p.answers()[0]["content"].count("word") > left)
         assert list(refusals) == []
+
+
+async def test_one_that_cannot_be_marked_holds_up_no_other_that_was_left(tmp_path: Path) -> None:
+    storage = Troubled()
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord, storage=storage) as up:
+            await up.ann.says(up.room, "@bot slow")
+            await discord.until(lambda: "word" in "".join(answer["content"] for answer in up.answers()))
+        left = up.answers()[0]["content"].count("word")
+        old = Received(account=f"discord:{discord.bot['id']}", id="old", chat="c", payload="of another version")
+        await storage.receive([old])
+        storage.fails = lambda call: call == "answered old"
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            await discord.until(lambda: p.answers()[0]["content"].count("word") > left)
+
+
+@pytest.mark.usefixtures("eager", "impatient")
+async def test_nobody_is_told_that_a_message_is_lost_which_may_have_been_answered(tmp_path: Path) -> None:
+    storage, refusals = Troubled(), iter([True] * 5)
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord, storage=storage) as up:
+            await up.ann.says(up.room, "@bot before")
+            await up.answer()
+        await up.ann.says(up.room, "@bot meanwhile")
+        storage.fails = lambda call: call.startswith("receive") and next(refusals, False)
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            await discord.until(lambda: len(p.answers()) == 2 and all(map(is_complete, p.answers())))
+    assert list(refusals) == []
+    assert [answer["content"].splitlines()[0] for answer in p.answers()] == ["before", "meanwhile"]

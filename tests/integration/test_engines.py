@@ -306,7 +306,7 @@ async def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatc
         await LlamaCppEngine(demo_model()).start()
 
 
-@pytest.mark.parametrize(("free_gib", "kept_mib"), [(64, 512), (2, 204)])
+@pytest.mark.parametrize(("free_gib", "kept_mib"), [(64, 6553), (2, 204), (100, 8192)])
 def test_what_is_kept_of_conversations_leaves_the_machine_its_memory(
     monkeypatch: pytest.MonkeyPatch, free_gib: int, kept_mib: int
 ) -> None:

@@ -116,7 +116,7 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(stack: AsyncExi
     assert answer is not None
     await here.storage.record_delivery("web:lobby", answer, 0, "4b1d")
     event = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again", person=ANN.id)
-    await here.storage.receive([event])
+    await SqlStorage(here.database, "dead").receive([event])
     await _posted(here)
     code = (await here.words("/link")).split("**")[1]
     assert "Linked" in await here.words(f"/link {code}", BOB)
@@ -132,6 +132,23 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(stack: AsyncExi
     assert [name for name, rows in after.items() if any(marker in rows for marker in (*markers, BOB.id))] == []
     assert "I stay" in after["turns"]
     assert await here.storage.preferences(ANN.id) == {}
+
+
+async def test_what_waits_is_erased_but_not_the_wish_itself(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    events = [
+        Received(account="a", id=f"{name} {who.id}", chat="c", payload=f"words of {who.name}", person=who.id)
+        for name in ("left", "wish")
+        for who in (ANN, BOB)
+    ]
+    await SqlStorage(here.database, "dead").receive(events[:2])
+    await here.storage.receive(events[2:])
+    assert "words of Bob" in json.dumps(await here.storage.export([BOB.id]))
+    await here.storage.erase([ANN.id])
+    assert sorted(event.id for event in await here.storage.unanswered("a")) == sorted(
+        event.id for event in (events[1], *events[2:])
+    )
+    assert await here.storage.receive([events[0]]) == []
 
 
 async def test_messages_of_what_was_refused_go_an_hour_after_they_were_found(

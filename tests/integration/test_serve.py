@@ -292,6 +292,17 @@ async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
             await remote.close()
 
 
+async def test_without_its_engine_it_is_not_ready_and_still_captions(tmp_path: Path) -> None:
+    async with scripted_inference(script(tmp_path)) as local, serve(local) as served:
+        local._engine.lost = True  # type: ignore[attr-defined]
+        async with served.http.get(f"{served.address}/readyz") as response:
+            assert (response.status, (await response.json())["status"]) == (503, "restarting")
+        image = {"image": base64.b64encode(b"12345").decode()}
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with served.http.post(f"{served.address}/v1/captions", json=image, headers=headers) as response:
+            assert (await response.json())["text"] == "a picture of 5 bytes"
+
+
 async def test_what_is_no_service_is_named_at_the_start(served: Served) -> None:
     for address, key, why in (
         ("http://127.0.0.1:9", KEY, "does not answer"),

@@ -163,6 +163,23 @@ async def test_reasoning_leaves_the_answer_a_part_of_the_context(
     assert finished(events).usage.thinking_tokens == 27, "of 35, a quarter is kept"
 
 
+async def test_an_estimate_of_the_prompt_does_not_shorten_the_reasoning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def generate(request: ChatRequest) -> AsyncGenerator[Output, None]:
+        yield Opened(39, thinking=True, counted=False)
+        for _ in range(20):
+            yield Piece("hm ", 1)
+        yield Piece("</think>\n\n42", 1)
+        yield Closed("stop", 21, 0)
+
+    async with scripted_inference(script(tmp_path), context_tokens=40) as local:
+        monkeypatch.setattr(local._engine, "generate", generate)
+        events = await collect(local, request("x"))
+    assert text_of(events) == "42"
+    assert finished(events).usage.thinking_tokens == 20
+
+
 async def test_reasoning_that_fills_the_context_ends_with_length(where: str, tmp_path: Path) -> None:
     async with stepping(where, script(tmp_path, THINK), 8) as inference:
         events = await collect(inference, request("think"))

@@ -181,6 +181,38 @@ async def test_a_closed_engine_is_not_tried_again(tmp_path: Path) -> None:
     assert engine._again.cancelled()
 
 
+async def test_an_engine_that_comes_back_while_all_is_closed_is_closed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that loads in a thread does not hear that nobody wants the model any more."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+    started: list[Frail] = []
+
+    async def start(engine: Frail) -> None:
+        began.set()
+        await go_on.wait()
+        started.append(engine)
+
+    closed: list[Frail] = []
+
+    async def close(engine: Frail) -> None:
+        closed.append(engine)
+
+    makers = Makers(script(tmp_path, STORY), "dies", after=0)
+    engine = await supervised(makers)
+    monkeypatch.setattr(Frail, "start", start)
+    monkeypatch.setattr(Frail, "close", close)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outputs(engine, ask("story")))
+        await began.wait()
+        closing = tasks.create_task(engine.close())
+        await asyncio.sleep(0)
+        go_on.set()
+        await closing
+    assert started == makers.made[1:]
+    assert closed == makers.made
+
+
 async def test_a_batch_that_dies_is_replaced_and_gone_before_the_next_one_loads(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -118,6 +118,15 @@ async def test_one_part_of_a_divided_text_changes_nothing(server: TelegramServer
     assert len(ann.private.answers) == 1
 
 
+async def test_an_edit_waits_for_the_long_text_that_it_changes(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    async with party(server, tmp_path):
+        question = ann.says("fibonacci\n" * 300)
+        ann.edits(question, "hello")
+        await until(lambda: any(answer.text.startswith("hello") for answer in ann.private.answers))
+    assert len(ann.private.answers) == 1
+
+
 async def test_a_question_that_waits_can_be_changed(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     async with party(server, tmp_path):

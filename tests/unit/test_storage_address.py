@@ -44,6 +44,7 @@ def test_a_postgresql_url_gets_the_asynchronous_driver_and_a_name_without_secret
     [
         ("partyline.sqlite3", "partyline.sqlite3"),
         ("postgresql://ann@db/party", "postgresql://ann@db/party"),
+        ("postgresql://ann%40cloud:hu%40sh@db/party", "postgresql://ann%40cloud:***@db/party"),
         (
             "postgresql://ann:hush@db:5433/party?connect_timeout=3",
             "postgresql://ann:***@db:5433/party?connect_timeout=3",
@@ -52,6 +53,9 @@ def test_a_postgresql_url_gets_the_asynchronous_driver_and_a_name_without_secret
         ("postgresql://ann:hu sh@db/party", "postgresql://ann:***@db/party"),
         ("postgresql://db/party?user=ann&password=hush", "postgresql://db/party?user=ann"),
         ("postgresql://ann:hush@db:port/party", "postgresql://***"),
+        ("postgresql://ann:hu@sh@db/party", "postgresql://***"),
+        ("postgresql://ann:a@b/sh@db/party", "postgresql://***"),
+        ("postgresql://ann/x:sh@db/party", "postgresql://***"),
     ],
 )
 def test_what_is_shown_of_an_address_holds_no_password(text: str, shown: str) -> None:
@@ -71,6 +75,7 @@ def test_what_is_shown_of_an_address_holds_no_password(text: str, shown: str) ->
         "postgresql://ann:hush@host",
         "postgresql://ann:hush@host:port/party",
         "://ann:hush@host",
+        "postgresql://ann:hu@hush@host/party",
     ],
 )
 def test_anything_else_is_refused_with_one_sentence(text: str) -> None:

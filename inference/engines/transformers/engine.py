@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
@@ -76,9 +76,15 @@ class TransformersEngine:
         return self._loaded.batch.running if self._loaded is not None else 0
 
     async def start(self) -> None:
-        self._loaded = await asyncio.to_thread(_load, self._reference, self._options, self._say)
         # One thread, because a tokenizer must not be used in two at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        loading = self._thread.submit(_load, self._reference, self._options, self._say)
+        try:
+            self._loaded = await asyncio.wrap_future(loading)
+        except asyncio.CancelledError:
+            # A batch that nobody stops keeps its process alive for ever.
+            loading.add_done_callback(_close)
+            raise
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=self._loaded.context_tokens,
@@ -148,6 +154,12 @@ class TransformersEngine:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _close(loading: Future[Loaded]) -> None:
+    """Of a start that was given up: what it loads all the same, as soon as it is there."""
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().close()
 
 
 async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[int, None]:
