@@ -53,7 +53,7 @@ class SqlPersonalData(PersonalData):
         self._unkept: dict[tuple[str, str], float] = {}
         self._looked_at = float("-inf")
 
-    def left(self, process: Column[str]) -> ColumnElement[bool]:
+    def _left(self, process: Column[str]) -> ColumnElement[bool]:
         """Whether that process, which is another one, lives no more."""
         return (process != self._process) & process.not_in(select(processes.c.id))
 
@@ -64,7 +64,7 @@ class SqlPersonalData(PersonalData):
         def write(connection: Connection) -> None:
             connection.execute(delete(deliveries).where(_shows_what_is_of(people)))
             # What a living process has in hand, the wish to be erased among it, is answered in a moment.
-            waiting = inbox.c.person.in_(people), self.left(inbox.c.process)
+            waiting = inbox.c.person.in_(people), self._left(inbox.c.process)
             connection.execute(update(inbox).where(*waiting).values(ANSWERED))
             _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
             for table in _BY_PERSON:

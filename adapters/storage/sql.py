@@ -101,7 +101,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def orphaned(self, account: str) -> Sequence[Received]:
-        lost = inbox.c.account == account, inbox.c.answered.is_(False), self.left(inbox.c.process)
+        lost = inbox.c.account == account, inbox.c.answered.is_(False), self._left(inbox.c.process)
         query = select(*_RECEIVED).where(*lost)
         if not await self._database.read(lambda connection: connection.execute(query.limit(1)).first()):
             return []
@@ -122,7 +122,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             return reply
         kept = connection.execute(select(replies).where(*_same(reply))).one()
         if kept.process != self._process:
-            free = replies.c.process == kept.process, self.left(replies.c.process)
+            free = replies.c.process == kept.process, self._left(replies.c.process)
             taken = update(replies).where(*_same(reply), *free).values(process=self._process)
             if not connection.execute(taken).rowcount:
                 return None
