@@ -224,6 +224,18 @@ class OutOfMemory(Unavailable):
     """The device has no memory for this request; others go on, and a smaller one may do."""
 
 
+class Interrupted(InferenceError):
+    """The service gave this request up: it is being stopped, or its process ended. Nobody asked for that.
+
+    What was yielded until then stands. The same request with the text so far as its `prefix` goes on from it, as soon
+    as the service is back. Never recorded as an ending: the reply stays as a crash would have left it.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class Cancelled(InferenceError):
     """The caption was given up by `Inference.cancel`; a stream that is cancelled ends with `Finished` instead."""
 
