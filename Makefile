@@ -19,7 +19,7 @@ setup: $(VENV)/.run  ## install the program into .venv
 demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:8080
 	@$(BIN)/partyline demo --port $(PORT)
 
-test: check browser $(VENV)/commonmark.json  ## every check and every test
+test: check browser $(VENV)/commonmark.json $(VENV)/gfm.txt  ## every check and every test
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --reruns 1 -r sR
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
@@ -29,7 +29,7 @@ check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
 # The figures come when nothing runs beside them.
-soak: $(VENV)/.test browser $(VENV)/commonmark.json  ## the tests that run for long, and the figures of the memory
+soak: $(VENV)/.test browser $(VENV)/commonmark.json $(VENV)/gfm.txt  ## the tests that run for long, and the figures of the memory
 	@SOAK=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --timeout 7200
 	@$(BIN)/python -m benchmarks.memory
 	@$(BIN)/python -m benchmarks.memory --postgresql
@@ -46,6 +46,13 @@ $(VENV)/commonmark.json: | $(VENV)/.test
 		--dest $(VENV)/source 'markdown-it-py>=4.0' \
 		&& tar -xzOf $(VENV)/source/markdown_it_py-*.tar.gz --wildcards '*/commonmark.json' > $@.part \
 		&& mv $@.part $@ || echo "no examples of the specification: their tests will be skipped"
+
+# Those of GFM come with the source of marko.
+$(VENV)/gfm.txt: | $(VENV)/.test
+	@$(BIN)/python -m pip --disable-pip-version-check download --quiet --no-deps --no-binary :all: \
+		--dest $(VENV)/source 'marko==2.2.4' \
+		&& tar -xzOf $(VENV)/source/marko-2.2.4.tar.gz --wildcards '*/tests/spec/gfm.txt' > $@.part \
+		&& mv $@.part $@ || echo "no examples of GFM: their tests will be skipped"
 
 clean:  ## remove what was made, the demo's data included
 	rm -rf $(VENV) partyline-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

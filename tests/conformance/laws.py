@@ -1,0 +1,57 @@
+"""What must survive on every platform, asked of what cmark-gfm reads in the same Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tests.conformance.chats import Shown
+from tests.conformance.reading import Run, letters, read_html, reference_html
+
+_FOLLOWED = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
+
+
+def broken(markdown: str, shown: Shown) -> Iterator[str]:
+    """Each law that the reading breaks, in words; nothing where all hold."""
+    runs = read_html(reference_html(markdown))
+    if lost := missing("".join(letters(text) for _, text in runs), letters(shown.text + "".join(shown.addresses))):
+        yield f"lost from {lost!r}"
+    for address in followed(runs):
+        if not any(same_address(address, each) for each in shown.addresses) and address not in shown.text:
+            yield f"no longer leads to {address!r}"
+
+
+def lost_blocks(markdown: str, shown: Shown) -> Iterator[str]:
+    """Code blocks that cannot be copied to the byte, but for blanks at their end, which clients cut."""
+    for marks, text in read_html(reference_html(markdown)):
+        if "pre" in marks and text.strip() and not any(text.rstrip() == block.rstrip() for block in shown.blocks):
+            yield f"not to be copied: {text!r}"
+
+
+def missing(wanted: str, shown: str) -> str:
+    """What is left of `wanted` at the place from which on it is no longer found in `shown`, in order; "" if all is."""
+    position = 0
+    for index, char in enumerate(wanted):
+        position = shown.find(char, position) + 1
+        if not position:
+            return wanted[index : index + 20]
+    return ""
+
+
+def followed(runs: list[Run]) -> Iterator[str]:
+    """The addresses that may be followed: http, https and mailto."""
+    for marks, _ in runs:
+        for mark in marks:
+            if mark.startswith("a ") and _FOLLOWED.match(mark[2:]):
+                yield mark[2:]
+
+
+def same_address(one: str, other: str) -> bool:
+    return _bare(one) == _bare(other)
+
+
+def _bare(address: str) -> str:
+    """An address as it may also be written: its scheme left out, characters as percents or not."""
+    from urllib.parse import unquote
+
+    return unquote(re.sub(r"^(?:https?://|mailto:)", "", address, flags=re.IGNORECASE)).rstrip("/")
