@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,15 +33,26 @@ class Board:
     Args:
         render: Markdown to safe HTML; runs in a thread.
         clock: seconds since the epoch.
+        colour: Markdown to safe HTML with coloured code, "" where there is nothing to colour.
     """
 
     def __init__(
-        self, posts: Posts, audience: Audience, render: Callable[[str], str], clock: Callable[[], float] = time.time
+        self,
+        posts: Posts,
+        audience: Audience,
+        render: Callable[[str], str],
+        clock: Callable[[], float] = time.time,
+        colour: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self._posts = posts
         self._audience = audience
         self._render = render
         self._clock = clock
+        self._colour = colour
+        self._coloured: dict[str, tuple[str, str]] = {}
+        """By post: the Markdown and its coloured HTML. A post that leaves `_views` leaves this too."""
+        self._plain: dict[str, None] = {}
+        self._finished = asyncio.Event()
         self._recent: dict[str, Post] = {}
         self._views: dict[str, tuple[int, str]] = {}
         self._position = 0
@@ -56,6 +67,8 @@ class Board:
             self._position = post.position
         views = await asyncio.to_thread(self._draw_all, list(self._recent.values()))
         self._views.update(views)
+        for post in reversed(self._recent.values()):
+            self._want_colours(post)
 
     def views(self) -> list[str]:
         """The newest posts as JSON, oldest first."""
@@ -108,7 +121,7 @@ class Board:
 
     async def remove(self, post_id: str) -> None:
         self._recent.pop(post_id, None)
-        self._views.pop(post_id, None)
+        self._forget_view(post_id)
         self._dirty.pop(post_id, None)
         async with self._writing:
             await self._posts.delete(post_id)
@@ -122,6 +135,42 @@ class Board:
             if not await self._flushed():
                 self._dirtied.set()
             await asyncio.sleep(_WRITE_INTERVAL_S)
+
+    async def add_colours(self) -> None:
+        """Colours the code of finished posts, one post after the other, until it is cancelled."""
+        while self._colour is not None:
+            await self._finished.wait()
+            self._finished.clear()
+            while self._plain:
+                post_id = next(iter(self._plain))
+                del self._plain[post_id]
+                await self._add_colours(post_id, self._colour)
+
+    async def _add_colours(self, post_id: str, colour: Callable[[str], Awaitable[str]]) -> None:
+        post = self._recent.get(post_id)
+        if post is None:
+            return
+        try:
+            html = await colour(post.frame.markdown)
+        except Exception:  # this post stays plain, and the next one gets its colours
+            _log.exception("post %s stays without colours", post_id)
+            return
+        now = self._recent.get(post_id)
+        if html and now is not None and now.frame.markdown == post.frame.markdown:
+            self._coloured[post_id] = post.frame.markdown, html
+            self._recent[post_id] = replace(now, revision=now.revision + 1)
+            await self._show(self._recent[post_id])
+
+    def _want_colours(self, post: Post) -> None:
+        if self._colour is None or post.kind == "person" or post.frame.growing or post.id not in self._recent:
+            return
+        if self._coloured.get(post.id, ("", ""))[0] != post.frame.markdown:
+            self._plain[post.id] = None
+            self._finished.set()
+
+    def _forget_view(self, post_id: str) -> None:
+        for kept in (self._views, self._coloured, self._plain):
+            kept.pop(post_id, None)
 
     async def flush(self) -> None:
         """Everything that was changed until now is on disk when this returns."""
@@ -143,8 +192,13 @@ class Board:
 
     def draw(self, post: Post) -> str:
         """The post's view as JSON. Slow for long posts: run it off the loop."""
-        html = "" if post.kind == "person" else self._render(post.frame.markdown)
-        return json.dumps(protocol.view(post, html), separators=(",", ":"))
+        return json.dumps(protocol.view(post, self._html(post)), separators=(",", ":"))
+
+    def _html(self, post: Post) -> str:
+        if post.kind == "person":
+            return ""
+        markdown, html = self._coloured.get(post.id, ("", ""))
+        return html if html and markdown == post.frame.markdown else self._render(post.frame.markdown)
 
     def _draw_all(self, posts: Sequence[Post]) -> dict[str, tuple[int, str]]:
         return {post.id: (post.revision, self.draw(post)) for post in posts}
@@ -154,7 +208,7 @@ class Board:
         while len(self._recent) > SHOWN_POSTS:
             oldest = next(iter(self._recent))
             del self._recent[oldest]
-            self._views.pop(oldest, None)
+            self._forget_view(oldest)
 
     async def _show(self, post: Post) -> None:
         """Draws and sends the post, unless a newer state of it was drawn meanwhile."""
@@ -164,3 +218,4 @@ class Board:
             self._views[post.id] = (post.revision, drawn)
         if post.revision > shown:
             self._audience.broadcast(post.id, protocol.post(drawn))
+        self._want_colours(post)

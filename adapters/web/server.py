@@ -13,12 +13,14 @@ from aiohttp import BodyPartReader, web
 
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.ports import Outboxes, Responder
+from adapters.delivery.renderers.highlighting import Colourist
 from adapters.delivery.renderers.html import pygments_css, render_html
 from adapters.web import protection
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE
+from adapters.web.colouring import render_coloured
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
 from adapters.web.personal import PageData
@@ -101,11 +103,13 @@ class WebServer:
             OSError: the port is taken.
         """
         audience = Audience()
-        board = Board(self._posts, audience, render_html)
+        colourist = Colourist()
+        board = Board(self._posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
         await board.open()
         self._keeps(PageData(board, audience, self._uploads))
         self._code_css = await asyncio.to_thread(_code_css)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(colourist.close)
             stack.push_async_callback(board.flush)
             tasks = await stack.enter_async_context(Tasks())
             answers = Answers(
@@ -122,6 +126,7 @@ class WebServer:
             )
             await answers.take_up()
             tasks.begin(board.write_behind())
+            tasks.begin(board.add_colours())
             yield await self._listen(stack, self._visits(answers))
 
     def _visits(self, answers: Answers) -> Visits:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.delivery.renderers.highlighting import plain
 from adapters.delivery.renderers.html import pygments_css, render_html
+from adapters.delivery.renderers.pygments_worker import highlight
 from tests.unit.test_chunking import markdown_texts
 
 ALLOWED = {
@@ -96,13 +98,18 @@ def test_direction_controls_cannot_reverse_a_link() -> None:
     assert "\u202e" in render_html("plain \u202e text")
 
 
+def in_colour(code: str, language: str) -> str:
+    return highlight(code, language) or plain(code, language)
+
+
 def test_code_has_a_bar_and_colours() -> None:
-    html = render_html('```python title="a.py"\nx = "<b>"\n```')
+    html = render_html('```python title="a.py"\nx = "<b>"\n```', in_colour)
     assert '<span class="lang">python title=&quot;a.py&quot;</span>' in html
     assert '<button class="copy" type="button" aria-label="Copy code">Copy</button>' in html
     assert '<pre><code class="language-python"><span class="n">x</span>' in html
     assert "&lt;b&gt;" in html
-    assert "<span" not in render_html("```nosuchlanguage\nx\n```").split("<pre>")[1]
+    assert "<span" not in render_html("```nosuchlanguage\nx\n```", in_colour).split("<pre>")[1]
+    assert '<pre><code class="language-python">x = 1\n</code></pre>' in render_html("```python\nx = 1\n```")
     assert ".k" in pygments_css(dark=True)
     assert pygments_css(dark=True) != pygments_css(dark=False)
 
@@ -113,7 +120,7 @@ def test_code_has_a_bar_and_colours() -> None:
     st.sampled_from(["python", "c", "html", "json", "diff"]),
 )
 def test_code_is_never_changed(code: str, language: str) -> None:
-    words = Checked(render_html(f"~~~~{language}\n{code}\n~~~~")).words
+    words = Checked(render_html(f"~~~~{language}\n{code}\n~~~~", in_colour)).words
     assert "".join(words).split("Copy", 1)[1].rstrip("\n") == f"{code}\n".rstrip("\n")
 
 

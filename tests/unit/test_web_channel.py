@@ -23,9 +23,11 @@ class Recorder(Listener):
     def __init__(self, person: str) -> None:
         super().__init__(person)
         self.told: list[dict[str, Any]] = []
+        self.news = asyncio.Event()
 
     def tell(self, key: str, message: str) -> None:
         self.told.append(json.loads(message))
+        self.news.set()
 
     def posts(self) -> list[dict[str, Any]]:
         return [message["post"] for message in self.told if message["type"] == "post"]

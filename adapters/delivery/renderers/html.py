@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
 
 from adapters.delivery.renderers.commonmark import parse, parser_options, replace_unsafe, reveal_bidi
+from adapters.delivery.renderers.highlighting import Highlighter, plain
 
 if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
-    from pygments.lexer import Lexer
-
-_HIGHLIGHT_LIMIT = 20_000
-"""Code points of one code block; a longer one is shown without colours, so that a frame stays cheap."""
 
 
-def render_html(markdown: str) -> str:
-    """The chunk as HTML. Code is in `<div class="code">` with a bar (language, copy button) and Pygments' classes."""
-    html: str = _renderer().render(parse(markdown), parser_options(), {})
+def render_html(markdown: str, highlighter: Highlighter = plain) -> str:
+    """The chunk as HTML. Code is in `<div class="code">` with a bar (language, copy button).
+
+    Args:
+        highlighter: makes HTML of the code of a block; called with (code, language), once for each block, in order.
+    """
+    html: str = _renderer().render(parse(markdown), parser_options(), {"highlighter": highlighter})
     return html
 
 
@@ -34,44 +35,6 @@ def pygments_css(dark: bool) -> str:
     return rules
 
 
-def highlight(code: str, language: str) -> str:
-    """`code` as HTML with Pygments' short classes; plain where the language is unknown or the block is too long."""
-    if len(code) <= _HIGHLIGHT_LIMIT:
-        return _highlight(code, language)
-    return escape(code)
-
-
-@lru_cache(maxsize=256)
-def _highlight(code: str, language: str) -> str:
-    lexer = _lexer(language.lower())
-    if lexer is None:
-        return escape(code)
-    from pygments.token import STANDARD_TYPES
-
-    spans, length = [], 0
-    for kind, text in lexer.get_tokens(code):
-        while kind not in STANDARD_TYPES and kind.parent is not None:
-            kind = kind.parent
-        name = STANDARD_TYPES.get(kind, "")
-        spans.append(f'<span class="{name}">{escape(text)}</span>' if name and text.strip() else escape(text))
-        length += len(text)
-    # A lexer that drops or adds a character is not believed.
-    return "".join(spans) if length == len(code) else escape(code)
-
-
-@cache
-def _lexer(language: str) -> Lexer | None:
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
-    if not language or len(language) > 32:
-        return None
-    try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
-
-
 @cache
 def _renderer() -> RendererHTML:
     from markdown_it.renderer import RendererHTML
@@ -81,10 +44,10 @@ def _renderer() -> RendererHTML:
 
         def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
             info = tokens[idx].info.strip()
-            return _code(tokens[idx].content, info.split(maxsplit=1)[0] if info else "", info)
+            return _code(tokens[idx].content, info.split(maxsplit=1)[0] if info else "", info, env["highlighter"])
 
         def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            return _code(tokens[idx].content, "", "")
+            return _code(tokens[idx].content, "", "", env["highlighter"])
 
         def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
             env["link"] = True
@@ -113,12 +76,12 @@ def _renderer() -> RendererHTML:
     return Renderer()
 
 
-def _code(content: str, language: str, info: str) -> str:
+def _code(content: str, language: str, info: str, highlighter: Highlighter) -> str:
     named = f' class="language-{escape(language)}"' if language else ""
     return (
         f'<div class="code"><div class="code-bar"><span class="lang">{escape(info)}</span>'
         '<button class="copy" type="button" aria-label="Copy code">Copy</button></div>'
-        f"<pre><code{named}>{highlight(replace_unsafe(content), language)}</code></pre></div>\n"
+        f"<pre><code{named}>{highlighter(replace_unsafe(content), language)}</code></pre></div>\n"
     )
 
 
