@@ -38,7 +38,7 @@ class Entry:
         self._due = True
 
     async def claimed(self) -> None:
-        """There is a row. Raises StorageError: it is another process's, which took this one for dead."""
+        """There is a row. Raises Interrupted: it is another process's, which took this one for dead."""
         if self._due:
             self._due = False
             if not await self.claim():

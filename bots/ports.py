@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bots.personal import Personal
-from inference.api import Reason
+from inference.api import Interrupted, Reason
 
 State = Literal["streaming", "done", "stopped", "failed"]
 ReplyState = Literal["accepted", "streaming", "done", "stopped", "failed"]
@@ -115,9 +115,9 @@ class Known:
     places: Sequence[Mapping[str, str]] = ()
 
 
-def taken_over(reply: Reply) -> StorageError:
-    """Another process has taken this one for dead, and the reply is its own now."""
-    return StorageError(f"Event {reply.event_id} of {reply.chat} is another process's now.")
+def taken_over(reply: Reply) -> Interrupted:
+    """Another process has taken this one for terminated and owns the reply: this one says no more about it."""
+    return Interrupted(f"event {reply.event_id} of {reply.chat} is another process's now")
 
 
 class Inbox(Protocol):
@@ -139,7 +139,11 @@ class Inbox(Protocol):
         ...
 
     async def answered(self, account: str, event_id: str) -> None:
-        """The event needs no further work; its id is remembered, so that it cannot come again, and nothing else."""
+        """Record that the event needs no further work. Its id stays, so that it cannot come again, and nothing else.
+
+        Returns soon, also while the database is away: then the mark is made later. An event that another process has
+        taken over is left alone.
+        """
         ...
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine
 from adapters.storage import sqlite
 from adapters.storage.address import Address, parse_address
 from adapters.storage.errors import StorageError, in_one_sentence
+from adapters.storage.line import BEATERS
 from adapters.storage.local import READERS, LocalDatabase
 from adapters.storage.schema import bring_up_to_date
 
@@ -46,6 +47,13 @@ class Database(Protocol):
         """
         ...
 
+    async def beat(self, work: Callable[[Connection], T]) -> T:
+        """Run the work by a connection and a thread that nothing else uses. Each statement is its own transaction.
+
+        A second thread takes over while the first one waits.
+        """
+        ...
+
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
@@ -74,11 +82,13 @@ def _file(address: Address, path: Path) -> LocalDatabase:
     with in_one_sentence(address.where):
         sqlite.prepare_file(path, BUSY_TIMEOUT_S)
     waiting = {"timeout": BUSY_TIMEOUT_S}
-    engine = create_engine(
-        address.url, hide_parameters=True, pool_size=READERS + 1, max_overflow=0, connect_args=waiting
+    engine, beating = (
+        create_engine(address.url, hide_parameters=True, pool_size=size, max_overflow=0, connect_args=waiting)
+        for size in (READERS + 1, BEATERS)
     )
     sqlite.listen(engine)
-    return LocalDatabase(engine, address.where)
+    sqlite.listen(beating)
+    return LocalDatabase(engine, beating, address.where)
 
 
 def _server(address: Address) -> ServerDatabase:

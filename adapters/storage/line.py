@@ -15,6 +15,8 @@ from adapters.storage.errors import Away, Locked
 
 T = TypeVar("T")
 
+BEATERS = 2
+"""Threads for heartbeats, each with a connection: one may hang in a network that went away without a word."""
 _TOGETHER = 64
 """The most that is done in one trip, so that who came first is not kept waiting by a crowd."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from adapters.storage import sqlite
 from adapters.storage.errors import in_one_sentence
-from adapters.storage.line import Line, Work
+from adapters.storage.line import BEATERS, Line, Work
 
 T = TypeVar("T")
 
@@ -25,12 +25,14 @@ READERS = 4
 class LocalDatabase:
     """Implements `adapters.storage.database.Database`. What a cancelled caller was waiting for may still be written."""
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    def __init__(self, engine: Engine, beating: Engine, where: str) -> None:
         self.engine = engine
+        self._beating = beating
         self._where = where
         self._transactions = engine.execution_options(**sqlite.WRITES)
         self._reads = Line("reading", READERS, self._read)
         self._writes = Line("writing", 1, self._write)
+        self._beats = Line("beating", BEATERS, self._beat)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._reads.ask(work)
@@ -38,13 +40,18 @@ class LocalDatabase:
     async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
         return await self._writes.ask(work)
 
+    async def beat(self, work: Callable[[Connection], T]) -> T:
+        return await self._beats.ask(work)
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self._reads.close()
         self._writes.close()
+        self._beats.close()
         self.engine.dispose()
+        self._beating.dispose()
 
     def _read(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self.engine.connect() as connection:
@@ -52,4 +59,8 @@ class LocalDatabase:
 
     def _write(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self._transactions.begin() as connection:
+            return [work.do(connection) for work in works]
+
+    def _beat(self, works: Sequence[Work]) -> list[Any]:
+        with in_one_sentence(self._where), self._beating.connect() as connection:
             return [work.do(connection) for work in works]

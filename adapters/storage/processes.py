@@ -3,6 +3,8 @@
 Every process counts up its beat. Another one that has watched the beat stand still for `LEASE_S` of its own monotonic
 clock removes its row, and then whatever belonged to it is anybody's. A process whose row was removed ends: it was
 stopped for so long that others may be answering in its place. One that died on this machine is noticed at once.
+
+Heartbeats have connections and threads of their own, so no other call of the process delays them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
@@ -22,8 +25,12 @@ from adapters.storage.tables import processes
 
 BEAT_S = 2.0
 LEASE_S = 10.0
-_START_TIME = 19
-"""The field of /proc/PID/stat after the name, proc(5)."""
+BEAT_WITHIN_S = 3.0
+"""How long one heartbeat may take; then the next one is tried by another connection, well within the lease."""
+_STATE, _START_TIME = 0, 19
+"""The fields of /proc/PID/stat after the name, proc(5)."""
+_TERMINATED = "ZX"
+"""States of a process that runs no more and was not reaped yet."""
 
 
 class LeaseLost(StorageError):
@@ -63,7 +70,7 @@ async def living(database: Database, process: str) -> AsyncIterator[None]:
         StorageError: the database fails at the start.
     """
     born = insert(processes).values(id=process, beat=0)
-    await database.write(lambda connection: connection.execute(born))
+    await database.beat(lambda connection: connection.execute(born))
     await _bury_neighbours(database, process)
     try:
         async with asyncio.TaskGroup() as group:
@@ -71,8 +78,9 @@ async def living(database: Database, process: str) -> AsyncIterator[None]:
             yield
             heart.cancel()
     finally:
-        with suppress(StorageError):
-            await _bury(database, process)
+        with suppress(StorageError, TimeoutError):
+            async with asyncio.timeout(BEAT_WITHIN_S):
+                await _bury(database, process)
 
 
 async def _beat(database: Database, process: str) -> None:
@@ -80,38 +88,36 @@ async def _beat(database: Database, process: str) -> None:
     while True:
         await asyncio.sleep(BEAT_S)
         try:
-            beats = await _beats(database, process)
-            for dead in watch.dead(beats, now()):
-                await _bury(database, dead, processes.c.beat == beats[dead])
-            await _bury_neighbours(database, process)
+            async with asyncio.timeout(BEAT_WITHIN_S):
+                beats = await database.beat(partial(_beats, process=process))
+            async with asyncio.timeout(BEAT_WITHIN_S):
+                for dead in watch.dead(beats, now()):
+                    await _bury(database, dead, processes.c.beat == beats[dead])
+                await _bury_neighbours(database, process)
         except LeaseLost:
             raise
-        except StorageError:
+        except (StorageError, TimeoutError):
             continue  # nobody's beat can be seen either: what was seen before counts no more when it is back
 
 
-async def _beats(database: Database, process: str) -> dict[str, int]:
-    """Shows a beat, and sees those of the others."""
+def _beats(connection: Connection, process: str) -> dict[str, int]:
+    """Show a beat, and return those of the others. Raises LeaseLost: if the process was removed."""
     own = processes.c.id == process
-
-    def write(connection: Connection) -> dict[str, int]:
-        if not connection.execute(update(processes).where(own).values(beat=processes.c.beat + 1)).rowcount:
-            raise LeaseLost("This process stood still for so long that another one took over; start it again.")
-        return {row.id: row.beat for row in connection.execute(select(processes).where(~own))}
-
-    return await database.write(write)
+    if not connection.execute(update(processes).where(own).values(beat=processes.c.beat + 1)).rowcount:
+        raise LeaseLost("This process stood still for so long that another one took over; start it again.")
+    return {row.id: row.beat for row in connection.execute(select(processes).where(~own))}
 
 
 async def _bury_neighbours(database: Database, process: str) -> None:
     query = select(processes.c.id).where(processes.c.id != process)
-    others = await database.read(lambda connection: connection.scalars(query).all())
+    others = await database.beat(lambda connection: connection.scalars(query).all())
     for other in await asyncio.to_thread(_certainly_dead, others):
         await _bury(database, other)
 
 
 async def _bury(database: Database, process: str, *still: ColumnElement[bool]) -> None:
     dead = delete(processes).where(processes.c.id == process, *still)
-    await database.write(lambda connection: connection.execute(dead))
+    await database.beat(lambda connection: connection.execute(dead))
 
 
 def _certainly_dead(others: Sequence[str]) -> list[str]:
@@ -120,8 +126,22 @@ def _certainly_dead(others: Sequence[str]) -> list[str]:
     return [
         other
         for other, where, number, started, _ in parts
-        if machine and where == machine and _started(int(number)) != started
+        if machine and where == machine and _is_gone(int(number), started)
     ]
+
+
+def _is_gone(number: int, started: str) -> bool:
+    """Whether this machine has no process any more with that number and that time of its start."""
+    if fields := _fields(number):
+        return fields[_STATE] in _TERMINATED or fields[_START_TIME] != started
+    # What cannot be read, because /proc hides it or this process has no file left to open, may well be running.
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _machine() -> str:
@@ -134,9 +154,14 @@ def _machine() -> str:
 
 
 def _started(number: int) -> str:
-    """When that process was started, in ticks since the boot; "" where there is none."""
+    """When that process was started, in ticks since the boot; "" where that cannot be read."""
+    fields = _fields(number)
+    return fields[_START_TIME] if fields else ""
+
+
+def _fields(number: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name; none where that cannot be read."""
     try:
-        stat = Path(f"/proc/{number}/stat").read_text()
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[_START_TIME]
+        return []

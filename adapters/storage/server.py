@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine
 
 from adapters.storage.address import Address
 from adapters.storage.errors import in_one_sentence
-from adapters.storage.line import Line, Work
+from adapters.storage.line import BEATERS, Line, Work
 
 T = TypeVar("T")
 
@@ -25,6 +25,8 @@ _PATIENCE = {
     "tcp_user_timeout": 20_000,
 }
 """In s, the last in ms: a network that went away without a word would hold a thread for hours otherwise."""
+_IMPATIENCE = _PATIENCE | {"connect_timeout": 3, "tcp_user_timeout": 3_000}
+"""For heartbeats, which must find another way within the lease."""
 _SINGLE = {"isolation_level": "AUTOCOMMIT"}
 """Without a transaction around it, a statement is one round trip and not three."""
 _TRANSACTION = {"isolation_level": "READ COMMITTED"}
@@ -34,17 +36,18 @@ _SHORTLY = "SET LOCAL lock_timeout = '100ms'"
 
 def opened(address: Address) -> ServerDatabase:
     """Raises ModuleNotFoundError: the driver is not installed."""
-    return ServerDatabase(server_engine(address, READERS + WRITERS), address.where)
+    engine, beating = server_engine(address, READERS + WRITERS), server_engine(address, BEATERS, _IMPATIENCE)
+    return ServerDatabase(engine, beating, address.where)
 
 
-def server_engine(address: Address, connections: int = 1) -> Engine:
+def server_engine(address: Address, connections: int = 1, patience: Mapping[str, int] = _PATIENCE) -> Engine:
     """Its connections are outside of transactions. Raises ModuleNotFoundError."""
     return create_engine(
         address.url,
         hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
-        connect_args=_PATIENCE,
+        connect_args=dict(patience),
         **_SINGLE,
     )
 
@@ -52,12 +55,14 @@ def server_engine(address: Address, connections: int = 1) -> Engine:
 class ServerDatabase:
     """Implements `adapters.storage.database.Database`. What a cancelled caller was waiting for may still be written."""
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    def __init__(self, engine: Engine, beating: Engine, where: str) -> None:
         self._where = where
         self._engine = engine
+        self._beating = beating
         self._transactions = engine.execution_options(**_TRANSACTION)
         self._reads = Line("reading", READERS, self._one_by_one)
         self._writes = Line("writing", WRITERS, self._write)
+        self._beats = Line("beating", BEATERS, self._beat)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._reads.ask(work)
@@ -65,13 +70,18 @@ class ServerDatabase:
     async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
         return await self._writes.ask(work, single=single)
 
+    async def beat(self, work: Callable[[Connection], T]) -> T:
+        return await self._beats.ask(work)
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self._reads.close()
         self._writes.close()
+        self._beats.close()
         self._engine.dispose()
+        self._beating.dispose()
 
     def _one_by_one(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self._engine.connect() as connection:
@@ -83,4 +93,8 @@ class ServerDatabase:
         with in_one_sentence(self._where), self._transactions.begin() as connection:
             if len(works) > 1:
                 connection.exec_driver_sql(_SHORTLY)
+            return [work.do(connection) for work in works]
+
+    def _beat(self, works: Sequence[Work]) -> list[Any]:
+        with in_one_sentence(self._where), self._beating.connect() as connection:
             return [work.do(connection) for work in works]

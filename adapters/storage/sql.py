@@ -174,10 +174,11 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             grown = {"text": text.text, "thinking": text.thinking, "state": text.state}
             connection.execute(update(turns).where(turns.c.id == text.id, own.exists()).values(grown))
 
-    @lasting
     async def answered(self, account: str, event_id: str) -> None:
-        done = update(inbox).where(inbox.c.account == account, inbox.c.id == event_id).values(ANSWERED)
-        await self._database.write(lambda connection: connection.execute(done), single=True)
+        event = inbox.c.account == account, inbox.c.id == event_id
+        # Where another process has taken the event over, answering it is that one's business.
+        done = update(inbox).where(*event, inbox.c.process == self._process).values(ANSWERED)
+        await self.behind.soon(lambda connection: connection.execute(done))
 
     @lasting
     async def preferences(self, person: str) -> Mapping[str, str]:

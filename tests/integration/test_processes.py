@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from adapters.storage import processes
 from adapters.storage.database import Database, open_database
+from adapters.storage.local import LocalDatabase
 from adapters.storage.processes import LEASE_S, LeaseLost, Watch, living, new_process
 from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import inbox
 from adapters.storage.tables import processes as table
+from bots.entry import Entry
 from bots.ledger import left_behind
 from bots.ports import Received, Reply, Turn
+from inference.api import Interrupted
 from tests.servers.postgresql import Server
 
 REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p")
@@ -165,3 +171,115 @@ async def test_events_that_come_to_two_processes_are_answered_once(address: str,
     assert all(out for out, _ in outputs), "each had its share"
     async with open_database(address) as database:
         assert await lease_lives(database) == set()
+
+
+async def beats_of(database: Database) -> dict[str, int]:
+    query = select(table.c.id, table.c.beat)
+    rows = await database.beat(lambda connection: connection.execute(query).all())
+    return {row.id: row.beat for row in rows}
+
+
+async def beating(database: Database, times: int = 3) -> None:
+    """Returns when everybody has shown so many beats more."""
+    before = await beats_of(database)
+    async with asyncio.timeout(30):
+        while True:
+            now = await beats_of(database)
+            if all(beat >= before.get(name, 0) + times for name, beat in now.items()):
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("busy", ["reading", "writing"])
+async def test_heartbeats_wait_for_nothing_else(address: str, busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not for a write that a lock on a table holds up, and on PostgreSQL for reads that take long."""
+    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    over = threading.Event()
+
+    def long(_: Connection) -> None:
+        over.wait(30)
+
+    async with open_database(address) as database, asyncio.TaskGroup() as group:
+        if busy == "writing" and address.startswith("postgresql"):
+            calls = [database.write(long)]
+        else:
+            calls = [database.read(long) for _ in range(8)]
+        async with living(database, "one"), living(database, "two"):
+            for call in calls:
+                group.create_task(call)
+                await asyncio.sleep(0.05)  # each in a thread of its own
+            await beating(database)
+            over.set()
+
+
+async def test_a_heart_that_hangs_beats_by_another_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    monkeypatch.setattr(processes, "BEAT_WITHIN_S", 0.2)
+    over = threading.Event()
+    async with living(database, "one"), asyncio.TaskGroup() as group:
+        group.create_task(database.beat(lambda _: over.wait(30)))
+        await asyncio.sleep(0.05)
+        await beating(database)
+        over.set()
+
+
+async def test_who_was_locked_out_for_more_than_a_lease_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BEAT_S": 0.05, "LEASE_S": 0.5, "BEAT_WITHIN_S": 0.1}.items():
+        monkeypatch.setattr(processes, name, value)
+    path = tmp_path / "p.sqlite3"
+    async with open_database(str(path)) as database, living(database, "one"), living(database, "two"):
+        await beating(database)
+        lock = await asyncio.to_thread(sqlite3.connect, path, isolation_level=None, check_same_thread=False)
+        await asyncio.to_thread(lock.execute, "BEGIN IMMEDIATE")
+        await asyncio.sleep(2 * processes.LEASE_S)
+        await asyncio.to_thread(lock.execute, "ROLLBACK")
+        await asyncio.to_thread(lock.close)
+        await beating(database)
+        assert set(await beats_of(database)) == {"one", "two"}
+
+
+async def test_a_neighbour_that_cannot_be_looked_at_is_not_taken_for_dead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = await asyncio.to_thread(new_process)
+    neighbour = me.rpartition("/")[0] + "/another"
+    monkeypatch.setattr(processes, "_fields", lambda number: [])
+    async with living(database, neighbour), living(database, me):
+        assert await lease_lives(database) == {me, neighbour}
+
+
+async def test_what_was_taken_over_is_neither_marked_nor_ended_by_the_one_that_lost_it(database: Database) -> None:
+    one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
+    await one.receive([received(1)])
+    entry = Entry(one, REPLY, new=True)
+    entry.claim_soon()
+    async with living(database, "two"):
+        assert await two.orphaned("bot") == [received(1)]
+        assert await two.claim(REPLY) == REPLY
+        with pytest.raises(Interrupted):
+            await entry.claimed()
+        with pytest.raises(Interrupted):
+            await one.begin(replace(REPLY, state="streaming"), [TURN], "a")
+        await one.answered("bot", "e1")
+        query = select(inbox.c.answered)
+        assert await database.read(lambda connection: connection.scalars(query).all()) == [False]
+        await two.answered("bot", "e1")
+        assert await database.read(lambda connection: connection.scalars(query).all()) == [True]
+
+
+async def test_a_mark_that_failed_is_made_later(tmp_path: Path) -> None:
+    path = tmp_path / "p.sqlite3"
+    async with open_database(str(path)) as database:
+        storage = SqlStorage(database)
+        await storage.receive([replace(received(1), payload="words", person="p")])
+        async with storage.behind.running():
+            assert isinstance(database, LocalDatabase)
+            with database.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            await storage.answered("bot", "e1")
+            with database.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA query_only = OFF")
+        query = select(inbox.c.answered, inbox.c.payload, inbox.c.person)
+        assert await database.read(lambda connection: connection.execute(query).all()) == [(True, "", "")]
