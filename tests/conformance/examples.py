@@ -13,7 +13,7 @@ from tests import commonmark
 
 _GFM = Path(sys.prefix) / "gfm.txt"
 _EXAMPLE = re.compile(r"^`{32} example([^\n]*)\n(.*?)^\.\n.*?^`{32}$", re.MULTILINE | re.DOTALL)
-_RELATIVE = re.compile(r"(?<![\w:/.])/(?=[a-z])")
+_RELATIVE = re.compile(r"(?<![\w:/.<])/(?=[a-z])")
 """The specifications link to `/url`; here links without a scheme stay text, so each gets a host."""
 
 

@@ -1,0 +1,64 @@
+"""Formulas in Markdown, found without a parser, and how one may be told from what is shown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_CODE = re.compile(
+    r"^ {0,3}(`{3,}|~{3,}).*?(?:^[ >]*\1[`~]*[ \t]*$|\Z)|(`+)(?!`).+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL
+)
+_FORMULA = re.compile(
+    r"(?<!\\)\\\[(?P<display>.+?)\\\]|(?<!\\)\\\((?P<inline>.+?)\\\)|\$\$(?P<dollars>.+?)\$\$"
+    r"|(?<![\w$\\])\$(?P<dollar>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\d\w$])|(?P<align>\\begin\{align\}.+?\\end\{align\})",
+    re.DOTALL,
+)
+_LAYOUT = {
+    "frac", "dfrac", "tfrac", "sqrt", "left", "right", "boxed", "mathrm", "mathbf", "text", "begin", "end", "qquad",
+    "quad", "bar", "vec", "pmatrix", "bmatrix", "align", "aligned",
+}  # fmt: skip
+"""Commands whose name is nothing to read."""
+_SYMBOLS = {
+    "times", "cdot", "pm", "neq", "ne", "leq", "geq", "le", "ge", "approx", "in", "cup", "cap", "setminus", "emptyset",
+    "subseteq", "to", "rightarrow", "infty", "sum", "int", "nabla", "partial", "circ", "dots", "mid", "ldots", "cdots",
+}  # fmt: skip
+"""Commands that are a sign without letters."""
+
+
+def formulas(markdown: str) -> list[str]:
+    """The sources of the formulas outside of code, without their delimiters, in order."""
+    prose = _CODE.sub("", markdown)
+    return [next(part for part in found.groups() if part) for found in _FORMULA.finditer(prose)]
+
+
+def without_formulas(markdown: str) -> str:
+    """The Markdown with a blank in place of each formula; code is not touched."""
+    parts, position = [], 0
+    for code in _CODE.finditer(markdown):
+        parts += [_FORMULA.sub(" ", markdown[position : code.start()]), code[0]]
+        position = code.end()
+    return "".join([*parts, _FORMULA.sub(" ", markdown[position:])])
+
+
+def is_shown(formula: str, shown: str) -> bool:
+    """Whether the formula is there: to the letter, or with every letter and digit of it as signs that Unicode has."""
+    squeezed = "".join(shown.split())
+    if "".join(formula.split()) in squeezed:
+        return True
+    wanted = _letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), formula))
+    return wanted in _letters(shown)
+
+
+def _sign(command: str) -> str:
+    if command in _LAYOUT or command in _SYMBOLS:
+        return " "
+    name = command.removeprefix("var").upper().replace("LAMBDA", "LAMDA")
+    case = "CAPITAL" if command[:1].isupper() else "SMALL"
+    try:
+        return unicodedata.lookup(f"GREEK {case} LETTER {name}")
+    except KeyError:
+        return f" {command} "
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKC", text) if char.isalnum())

@@ -1,0 +1,106 @@
+"""Answers as models really write them, whole and cut, on every platform: every letter, address, formula and code."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.delivery.chunking import Chunk, Chunker
+from adapters.delivery.renderers.discord import render_discord
+from adapters.delivery.renderers.html import render_html
+from adapters.delivery.renderers.telegram import render_telegram, utf16_units
+from adapters.delivery.renderers.terminal import TerminalStream
+from tests.conformance.chats import Shown, in_terminal, on_discord, on_telegram
+from tests.conformance.formulas import formulas, is_shown, without_formulas
+from tests.conformance.laws import broken, lost_blocks, missing
+from tests.conformance.reading import has_raw_html, letters, read_html, reference_html
+
+CORPUS = sorted(Path(__file__).parent.parent.joinpath("corpus").glob("*.md"))
+
+
+def _printed(markdown: str) -> str:
+    stream = TerminalStream(colour=True)
+    return stream.feed(markdown) + stream.finish()
+
+
+def _on_page(markdown: str) -> Shown:
+    runs = read_html(render_html(markdown))
+    addresses = [mark[2:] for marks, _ in runs for mark in marks if mark.startswith("a ")]
+    return Shown("\n".join(text for _, text in runs), addresses, [text for marks, text in runs if "pre" in marks])
+
+
+def _on_discord(markdown: str) -> Shown:
+    return on_discord(render_discord(markdown))
+
+
+def _on_telegram(markdown: str) -> Shown:
+    return on_telegram(render_telegram(markdown))
+
+
+PLATFORMS: dict[str, Callable[[str], Shown]] = {
+    "page": _on_page,
+    "discord": _on_discord,
+    "telegram": _on_telegram,
+    "terminal": lambda markdown: in_terminal(_printed(markdown)),
+}
+MEASURES: dict[str, Callable[[str], int]] = {
+    "discord": lambda markdown: len(render_discord(markdown)),
+    "telegram": lambda markdown: utf16_units(render_telegram(markdown).text),
+}
+
+
+def test_there_are_sixty_answers() -> None:
+    assert len(CORPUS) >= 60
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_an_answer_is_shown_whole(path: Path, platform: str) -> None:
+    markdown = path.read_text("utf-8")
+    shown = PLATFORMS[platform](markdown)
+    assert [formula for formula in formulas(markdown) if not is_shown(formula, shown.text)] == []
+    prose = without_formulas(markdown)
+    if platform == "terminal":
+        assert missing(letters(prose), letters(shown.text)) == ""
+    elif has_raw_html(prose):
+        assert missing(_letters(prose.replace("<", "‹")), letters(shown.text)) == ""
+    else:
+        assert list(broken(prose, shown)) == []
+    if platform != "terminal":
+        assert list(lost_blocks(prose, shown)) == []
+
+
+@pytest.mark.parametrize("platform", MEASURES)
+@pytest.mark.parametrize("limit", [300, 700, 2000])
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_an_answer_that_is_cut_stays_whole(path: Path, limit: int, platform: str) -> None:
+    markdown = path.read_text("utf-8")
+    dice = random.Random(f"{path.stem}{limit}")
+    chunker = Chunker(lambda _: limit, MEASURES[platform])
+    position = 0
+    while position < len(markdown):
+        size = dice.choice((1, 3, 7, 40, 400))
+        chunker.feed(markdown[position : position + size])
+        position += size
+    chunker.finish()
+    chunks = [*chunker.frozen, chunker.live()]
+    assert "".join(chunk.source for chunk in chunks) == markdown
+    assert all(MEASURES[platform](chunk.markdown) <= limit for chunk in chunks)
+    shown = "\n".join(PLATFORMS[platform](chunk.markdown).text for chunk in chunks)
+    assert missing(_letters(without_formulas(markdown)), letters(shown)) == ""
+    assert [formula for formula in formulas(markdown) if not is_shown(formula, shown)] == []
+    assert _torn(markdown, chunks, limit) == []
+
+
+def _letters(markdown: str) -> str:
+    """All that the reference shows of it."""
+    return letters("".join(text for _, text in read_html(reference_html(markdown))))
+
+
+def _torn(markdown: str, chunks: list[Chunk], limit: int) -> list[str]:
+    """Formulas that would fit into one message and were cut all the same."""
+    short = [formula for formula in formulas(markdown) if len(formula) < limit // 2]
+    return [formula for formula in short if not any(formula in chunk.source for chunk in chunks)]
