@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, TooLong, Usage
-from inference.engines.port import Closed, Engine, Opened, Piece
+from inference.engines.port import Closed, Engine, Opened, Output, Progress
 from inference.lanes import Ticket
 from inference.thinking import CLOSE, OPEN, Part, Splitter
 
@@ -126,7 +126,9 @@ class Answer:
         budget = sampling.thinking_budget
         return replace(sampling, max_new_tokens=2**31 - 1 if budget is None else room + budget)
 
-    def _take(self, output: Opened | Piece | Closed) -> list[Event]:
+    def _take(self, output: Output) -> list[Event]:
+        if isinstance(output, Progress):
+            return []
         if isinstance(output, Opened):
             self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
             if output.counted:

@@ -112,7 +112,7 @@ class LocalInference:
     @property
     def readiness(self) -> Readiness:
         if self._state in ("ready", "restarting"):
-            self._become("restarting" if getattr(self._engine, "lost", False) else "ready")
+            self._become("restarting" if self._engine.lost else "ready")
         detail = self._progress if self._state == "loading" else self._engine.info.name
         return Readiness(self._state, detail, self._clock() - self._since)
 
@@ -230,7 +230,7 @@ class LocalInference:
 
     @property
     def _progress(self) -> str:
-        return str(getattr(self._engine, "progress", "")) or f"loading {self._engine.info.name}"
+        return self._engine.progress or f"loading {self._engine.info.name}"
 
     async def _report(self) -> None:
         """Long silence at a start looks like a hang."""

@@ -22,7 +22,7 @@ import psutil
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
 from inference.engines.llamacpp_prompts import LlamaPrompts
-from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.presence import Presence
 from inference.engines.revisions import of_file
 from inference.engines.spinning import Spinning
@@ -68,7 +68,9 @@ class LlamaCppEngine:
         self._server: Any = None
         self._spinning = Spinning()
         self._prompts: LlamaPrompts | None = None
-        self._threads = ThreadPoolExecutor(self._options.slots, thread_name_prefix="llama")
+        # One more for the check, which must not wait in vain behind calls that hang.
+        self._threads = ThreadPoolExecutor(self._options.slots + 1, thread_name_prefix="llama")
+        self._steps = 0
         self._closing = threading.Event()
 
     @property
@@ -78,6 +80,21 @@ class LlamaCppEngine:
     @property
     def slots(self) -> int:
         return self._options.slots
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def progress(self) -> str:
+        return ""
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    async def check(self) -> None:
+        await answer_one_token(self)
 
     async def start(self) -> None:
         key = secrets.token_urlsafe(24)
@@ -112,7 +129,10 @@ class LlamaCppEngine:
                 if isinstance(output, Closed):
                     first = output
                     break
-                said += output.text if isinstance(output, Piece) else OPEN if output.thinking else ""
+                if isinstance(output, Piece):
+                    said += output.text
+                elif isinstance(output, Opened) and output.thinking:
+                    said += OPEN
                 yield output
         if first is None:
             return
@@ -129,7 +149,7 @@ class LlamaCppEngine:
                     if isinstance(output, Closed):
                         total = first.completion_tokens + output.completion_tokens
                         yield Closed(output.reason, total, first.cached_tokens)
-                    elif isinstance(output, Piece):
+                    elif not isinstance(output, Opened):
                         yield output
         except TooLong:
             yield first
@@ -185,6 +205,8 @@ class LlamaCppEngine:
         chunks = Handover(loop)
 
         def take(chunk: dict[str, Any]) -> bool:
+            # Also one without text: with `return_progress` each step in which a part of the prompt is read sends one.
+            self._steps += 1
             if stop.is_set() or self._closing.is_set():
                 return True
             chunks.put(chunk)
@@ -202,9 +224,8 @@ class LlamaCppEngine:
         async with aclosing(chunks.all()) as arriving:
             async for chunk in arriving:
                 output = _output(chunk, count, self._info.context_tokens)
-                if output is not None:
-                    count += output.tokens if isinstance(output, Piece) else 0
-                    yield output
+                count += output.tokens if isinstance(output, Piece) else 0
+                yield output
         await done
         if self._closing.is_set():
             raise Unavailable("the engine is closing")
@@ -302,17 +323,18 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return settings if sampling.seed is None else settings | {"seed": sampling.seed}
 
 
-def _output(chunk: dict[str, Any], count: int, context_tokens: int) -> Output | None:
+def _output(chunk: dict[str, Any], count: int, context_tokens: int) -> Output:
     """One chunk of llama.cpp's stream; a chunk is a token, except when a character spans several."""
     if "error" in chunk:
         error = chunk["error"]
         if error.get("type") == "exceed_context_size_error":
             raise TooLong(context_tokens, int(error["n_prompt_tokens"]))
-        raise Unavailable(f"llama.cpp: {error.get('message', error)}")
+        message = f"llama.cpp: {error.get('message', error)}"
+        raise Rejected(message) if error.get("type") == "invalid_request_error" else Unavailable(message)
     choice = chunk["choices"][0]
     if choice["finish_reason"] is not None:
         usage = chunk.get("usage", {})
         cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
         ended: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
         return Closed(ended, int(usage.get("completion_tokens", count)), int(cached))
-    return Piece(choice["text"], 1) if choice["text"] else None
+    return Piece(choice["text"], 1) if choice["text"] else Progress()

@@ -9,6 +9,7 @@ import aiohttp
 
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
+from inference.engines.port import Rejected
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
@@ -67,7 +68,8 @@ class LlamaPrompts:
         except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as error:
             raise Unavailable(f"llama.cpp did not answer {path}: {error}") from error
         if response.status != 200:
-            raise Unavailable(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
+            kind = Rejected if response.status == 400 else Unavailable
+            raise kind(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
         return reply
 
 

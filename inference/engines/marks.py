@@ -6,7 +6,8 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from inference.api import Message, Unavailable
+from inference.api import Message
+from inference.engines.port import Rejected
 
 
 class Marks:
@@ -26,10 +27,10 @@ class Marks:
         Some templates move the system message into a later turn.
 
         Raises:
-            Unavailable: a message is left out or shown twice.
+            Rejected: a message is left out or shown twice.
         """
         parts = re.split(rf"\[{self._key}-(\d+)\]", rendered)
         order = [int(at) for at in parts[1::2]]
         if sorted(order) != list(range(len(self._messages))):
-            raise Unavailable("the model's chat template does not show every message once")
+            raise Rejected("the model's chat template does not show every message once")
         return parts[::2], [self._messages[at] for at in order]

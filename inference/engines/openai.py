@@ -69,6 +69,21 @@ class OpenAIEngine:
     def slots(self) -> int:
         return self._options.slots * len(self._replicas)
 
+    @property
+    def steps(self) -> int:
+        return sum(replica.client.heard for replica in self._replicas)
+
+    @property
+    def progress(self) -> str:
+        return ""
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    async def check(self) -> None:
+        """A server that is away is not for us to replace: its replica rests, and is used again when it is back."""
+
     async def start(self) -> None:
         """Asks every server for its models; one that answers is enough."""
         failure: InferenceError = Unavailable("no server is configured")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar
@@ -55,6 +55,8 @@ class Server:
 
     def __init__(self, address: str, options: ServerOptions) -> None:
         self.address = address
+        self.heard = 0
+        """Parts of streams that have come, heartbeats and comments among them."""
         self._options = options
         self._library: Any = None
         self._client: Any = None
@@ -94,6 +96,7 @@ class Server:
         stream = await self._ask(
             lambda: self._client.post(path, cast_to=object, body=body, stream=True, stream_cls=kind)
         )
+        stream.response.aiter_bytes = self._listening(stream.response.aiter_bytes)
         try:
             if not (kind := stream.response.headers.get("content-type", "")).startswith("text/event-stream"):
                 raise Elsewhere(Unavailable(f"{self.address} answers with {kind or 'no content type'}, no stream"))
@@ -102,6 +105,16 @@ class Server:
         finally:
             # Closing the connection is how a server learns that nobody wants the rest.
             await stream.close()
+
+    def _listening(self, read: Callable[[], AsyncIterator[bytes]]) -> Callable[[], AsyncIterator[bytes]]:
+        """The same, and counts: comments are bytes that the library's events do not show."""
+
+        async def counted() -> AsyncIterator[bytes]:
+            async for data in read():
+                self.heard += 1
+                yield data
+
+        return counted
 
     async def tokenize(self, dialect: Dialect, model: str, messages: Sequence[Message]) -> tuple[int, bool]:
         """The length of the prompt in tokens, and whether it ends inside the reasoning."""

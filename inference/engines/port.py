@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from inference.api import ChatRequest, Message, ModelInfo, Unavailable
+from inference.api import ChatRequest, Message, ModelInfo, OutOfMemory, Sampling, Unavailable
 
 
 class Died(Unavailable):
     """This engine can do no more: it must be replaced."""
+
+
+class TooLarge(OutOfMemory):
+    """There was no memory for this request alone: no other one has to do with it."""
+
+
+class Rejected(Unavailable):
+    """The engine is sound and cannot answer this request: its template refuses it, its logits are no numbers, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,11 @@ class Opened:
     prompt_tokens: int
     thinking: bool = False
     counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Work was done for this request, such as a part of its prompt being read; there is nothing to show for it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,7 @@ class Closed:
     prompt_tokens: int = 0
 
 
-Output = Opened | Piece | Closed
+Output = Opened | Progress | Piece | Closed
 
 
 class Engine(Protocol):
@@ -64,6 +78,24 @@ class Engine(Protocol):
         """How many requests it decodes in one batch."""
         ...
 
+    @property
+    def steps(self) -> int:
+        """A counter that grows with all work for anybody: parts of prompts, tokens, bytes of a server.
+
+        Two equal readings mean that nothing was done between them; that is how a supervisor measures silence.
+        """
+        ...
+
+    @property
+    def progress(self) -> str:
+        """What the start is busy with; empty where there is nothing to tell."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """The engine has died and could not be replaced yet."""
+        ...
+
     async def start(self) -> None:
         """Loads the model, off the event loop.
 
@@ -74,14 +106,37 @@ class Engine(Protocol):
 
     async def close(self) -> None: ...
 
+    async def check(self) -> None:
+        """Returns if a request can succeed; asked after an error or a silence that may be one request's own.
+
+        May take as long as what runs before it: the caller bounds it, and reads `steps` meanwhile.
+
+        Raises:
+            any exception: the engine must be replaced.
+        """
+        ...
+
     def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         """Yields `Opened`, `Piece`s and `Closed`; closing the generator stops the decoding within one step.
+
+        `Progress` may come anywhere before `Closed`.
 
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
 
         Raises:
-            TooLong, Unavailable; Died when no request will succeed any more; OutOfMemory when this one is too large.
+            TooLong, Rejected: this request fails, and no other. OutOfMemory: there was no memory for it; TooLarge if it
+            was tried alone. Died: no request will succeed any more. Anything else: nobody knows, so that `check` is
+            asked.
         """
         ...
 
     async def count_tokens(self, messages: Sequence[Message]) -> int: ...
+
+
+async def answer_one_token(engine: Engine) -> None:
+    """The check of engines with weights. Raises what `generate` raises."""
+    sampling = Sampling(max_new_tokens=1, temperature=0, thinking_budget=None)
+    request = ChatRequest(id="check", messages=(Message("user", "Hi"),), sampling=sampling, owner="")
+    async with aclosing(engine.generate(request)) as outputs:
+        async for _ in outputs:
+            pass

@@ -89,6 +89,9 @@ class ScriptedEngine:
         self._path = path
         self._slots = slots
         self._lines: list[Line] = []
+        self.steps = 0
+        self.progress = ""
+        self.lost = False
         self._info = ModelInfo(name=f"scripted:{path.name}", context_tokens=context_tokens)
 
     @property
@@ -112,6 +115,9 @@ class ScriptedEngine:
     async def close(self) -> None:
         pass
 
+    async def check(self) -> None:
+        pass
+
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         prompt_tokens = await self.count_tokens(request.messages) + len(tokens(request.prefix))
         if prompt_tokens >= self._info.context_tokens:
@@ -123,6 +129,7 @@ class ScriptedEngine:
         sent = 0
         async with aclosing(_clock(line, min(len(answer), limit))) as counts:
             async for ready in counts:
+                self.steps += 1
                 yield Piece("".join(answer[sent:ready]), ready - sent)
                 sent = ready
         yield Closed("length" if len(answer) > limit else "stop", sent)

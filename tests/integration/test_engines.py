@@ -16,7 +16,7 @@ from inference.api import ChatRequest, Message, Sampling, TooLong, Unavailable
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions, _load
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
-from inference.engines.port import Closed, Engine, Opened, Output, Piece
+from inference.engines.port import Closed, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.models import captioner_for, demo_model, engine_for
@@ -103,7 +103,7 @@ async def test_opened_pieces_closed(engine: Engine) -> None:
     assert isinstance(first, Opened)
     assert first.prompt_tokens == await engine.count_tokens([Message("user", QUESTION)])
     assert pieces
-    assert all(isinstance(piece, Piece) for piece in pieces)
+    assert all(isinstance(piece, Piece | Progress) for piece in pieces)
     assert isinstance(last, Closed)
     assert (last.reason, last.completion_tokens) == ("length", 12)
 
@@ -137,7 +137,7 @@ async def test_a_closed_generator_frees_the_slot(engine: Engine) -> None:
     for _ in range(8):
         async with aclosing(engine.generate(ask(max_new_tokens=400))) as stream:
             assert isinstance(await anext(stream), Opened)
-            assert isinstance(await anext(stream), Piece)
+            assert isinstance(await anext(stream), Piece | Progress)
     assert isinstance((await outputs(engine, ask(max_new_tokens=3)))[-1], Closed)
 
 
@@ -213,6 +213,24 @@ async def test_every_message_is_where_the_template_moves_it(
     ids = await prompts.encode(*await prompts.template(turns))
     shown = (await post("/detokenize", {"tokens": ids}))["content"]
     assert shown == "[INST] a[/INST] b</s>[INST] s\n\nc[/INST]"
+
+
+async def test_every_step_in_which_a_prompt_is_read_is_told(checkpoint: Path) -> None:
+    llama = LlamaCppEngine(demo_model(), LlamaOptions(slots=2, context_tokens=512, threads=1, batch_tokens=16))
+    options = TransformersOptions(slots=2, context_tokens=512, threads=1, batch_tokens=16)
+    engines: list[Engine] = [llama, TransformersEngine(str(checkpoint), options)]
+    for engine in engines:
+        await engine.start()
+        before = engine.steps
+        first, *rest = await outputs(engine, ask("sea " * 100, max_new_tokens=2))
+        assert isinstance(first, Opened)
+        told = sum(isinstance(output, Progress) for output in rest)
+        assert told >= first.prompt_tokens // 16 - 1
+        assert engine.steps - before >= told
+        await engine.check()
+        await engine.close()
+        with pytest.raises(Unavailable):
+            await engine.check()
 
 
 async def test_what_was_said_before_is_cached(model: Engine) -> None:

@@ -1,5 +1,6 @@
 """The OpenAI-compatible engine against servers that behave badly, and against several of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -151,6 +152,16 @@ async def test_429_is_busy_for_as_long_as_the_server_says(header: str, wait_s: f
         with pytest.raises(Busy):
             await answer(engine)
     assert len(server.bodies) == 1, "a penalty is silence"
+
+
+async def test_heartbeats_are_work() -> None:
+    async with engine_over(OpenAIServer(streaming(*[": queued\n\n"] * 3, hangs=True))) as engine:
+        before = engine.steps
+        waiting = asyncio.ensure_future(answer(engine))
+        async with asyncio.timeout(10):
+            while engine.steps == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        waiting.cancel()
 
 
 async def test_reasoning_fields_become_thinking() -> None:

@@ -294,7 +294,7 @@ async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
 
 async def test_without_its_engine_it_is_not_ready_and_still_captions(tmp_path: Path) -> None:
     async with scripted_inference(script(tmp_path)) as local, serve(local) as served:
-        local._engine.lost = True  # type: ignore[attr-defined]
+        local._engine.lost = True  # type: ignore[misc]
         async with served.http.get(f"{served.address}/readyz") as response:
             assert (response.status, (await response.json())["status"]) == (503, "restarting")
         image = {"image": base64.b64encode(b"12345").decode()}

@@ -132,7 +132,7 @@ class Stepping(ScriptedEngine):
             async for output in outputs:
                 if isinstance(output, Closed):
                     yield replace(output, cached_tokens=cached, prompt_tokens=prompt)
-                elif isinstance(output, Opened):
+                elif not isinstance(output, Piece):
                     yield output
                 else:
                     for token in tokens(output.text):

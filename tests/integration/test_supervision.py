@@ -8,9 +8,10 @@ import threading
 import time
 import tracemalloc
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from inference import supervisor
 from inference.api import ChatRequest, Finished, Message, OutOfMemory, Sampling, Text, Unavailable
 from inference.engines.llamacpp import LlamaOptions
-from inference.engines.port import Closed, Died, Opened, Output, Piece
+from inference.engines.port import Closed, Died, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
 from inference.models import engine_for
 from inference.service import LocalInference
@@ -46,6 +47,10 @@ class Frail(ScriptedEngine):
                     await self._fail()
                 left -= 1
                 yield output
+
+    async def check(self) -> None:
+        if self.fails in ("dies", "drowns", "hangs"):
+            await self._fail()
 
     async def _fail(self) -> None:
         if self.fails == "dies":
@@ -83,7 +88,7 @@ async def outputs(engine: SupervisedEngine, request: ChatRequest) -> list[Output
         return [output async for output in stream]
 
 
-async def supervised(make: Makers, silence_s: float = 0.3) -> SupervisedEngine:
+async def supervised(make: Callable[[], Engine], silence_s: float = 0.3) -> SupervisedEngine:
     engine = SupervisedEngine(make, silence_s=silence_s)
     await engine.start()
     return engine
@@ -100,6 +105,156 @@ async def test_an_answer_goes_on_with_a_new_engine(tmp_path: Path, fault: str, a
     assert isinstance(stream[-1], Closed)
     assert stream[-1].completion_tokens == sum(output.tokens for output in stream if isinstance(output, Piece))
     assert (engine.restarts, len(make.made)) == (1, 2)
+
+
+class Moody(ScriptedEngine):
+    """Is sound, and says nothing to whoever says "quiet"; reads for `reading_s` before an answer to "long"."""
+
+    reading_s = 1.0
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        text = request.messages[-1].content
+        if "quiet" in text:
+            yield Opened(1)
+            await asyncio.Event().wait()
+        if "long" in text:
+            for _ in range(20):
+                await asyncio.sleep(self.reading_s / 20)
+                self.steps += 1
+                yield Progress()
+        async with aclosing(super().generate(request)) as outputs:
+            async for output in outputs:
+                yield output
+
+
+def text_of(stream: list[Output]) -> str:
+    return "".join(output.text for output in stream if isinstance(output, Piece))
+
+
+async def test_a_request_that_hangs_fails_alone_while_the_engine_answers_others(tmp_path: Path) -> None:
+    engine = await supervised(partial(Moody, script(tmp_path, SLOW)), silence_s=0.2)
+    quiet = asyncio.create_task(outputs(engine, ask("quiet")))
+    whole = 0
+    while not quiet.done():
+        assert text_of(await outputs(engine, ask("slow"))).count("word") == 500
+        whole += 1
+    with pytest.raises(Unavailable, match="for this request"):
+        await quiet
+    assert whole
+    assert engine.restarts == 0
+
+
+async def test_a_request_that_hangs_alone_fails_alone_where_the_engine_is_sound(tmp_path: Path) -> None:
+    engine = await supervised(partial(Moody, script(tmp_path, STORY)), silence_s=0.2)
+    with pytest.raises(Unavailable, match="answered a check"):
+        await outputs(engine, ask("quiet"))
+    assert engine.restarts == 0
+
+
+async def test_reading_a_prompt_is_no_silence(tmp_path: Path) -> None:
+    engine = await supervised(partial(Moody, script(tmp_path)), silence_s=0.3)
+    assert text_of(await outputs(engine, ask("long"))) == "long"
+    assert engine.restarts == 0
+
+
+async def test_an_engine_that_works_on_is_not_replaced_for_a_check_that_waits(tmp_path: Path) -> None:
+    """All its slots are taken: the check waits behind them."""
+
+    class Full(Moody):
+        async def check(self) -> None:
+            while True:
+                await asyncio.sleep(0.02)
+                self.steps += 1
+
+        async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+            yield Opened(1)
+            raise RuntimeError("of this request alone")
+
+    engine = await supervised(partial(Full, script(tmp_path)))
+    with pytest.raises(RuntimeError, match="alone"):
+        await outputs(engine, ask("x"))
+    assert engine.restarts == 0
+
+
+async def test_an_engine_that_cannot_count_is_replaced_too(tmp_path: Path) -> None:
+    make = Makers(script(tmp_path, STORY), "dies")
+    engine = await supervised(make)
+
+    async def broken(messages: object) -> int:
+        raise Unavailable("llama.cpp did not answer /tokenize")
+
+    make.made[0].count_tokens = broken  # type: ignore[method-assign]
+    assert await engine.count_tokens([Message("user", "once upon a time")]) == 8
+    assert engine.restarts == 1
+
+
+LLAMA = LlamaOptions(slots=2, context_tokens=512, threads=1, batch_tokens=16)
+
+
+class Interposed:
+    """llama.cpp's server, with `first` called before every call, in the library's thread."""
+
+    def __init__(self, server: Any, first: Callable[[dict[str, Any]], None], chunk_s: float = 0.0) -> None:
+        self._server, self._first, self._chunk_s = server, first, chunk_s
+
+    def handle_completions(self, body: dict[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
+        self._first(body)
+
+        def slowly(chunk: dict[str, Any]) -> bool:
+            time.sleep(self._chunk_s)
+            return take(chunk)
+
+        self._server.handle_completions(body, slowly)
+
+
+async def supervised_llama(
+    first: Callable[[dict[str, Any]], None], chunk_s: float, silence_s: float
+) -> SupervisedEngine:
+    """The first engine is interposed, those that follow are not."""
+    engine = SupervisedEngine(lambda: engine_for("demo", LLAMA), silence_s=silence_s)
+    await engine.start()
+    made: Any = engine._engine
+    made._server = Interposed(made._server, first, chunk_s)
+    return engine
+
+
+async def test_llama_that_reads_slowly_keeps_its_engine() -> None:
+    engine = await supervised_llama(lambda body: None, 0.06, 0.5)
+    try:
+        # Some 25 steps of reading, of which each is far within the limit and all are far beyond it.
+        request = replace(ask("sea " * 400), sampling=Sampling(max_new_tokens=2))
+        assert isinstance((await outputs(engine, request))[-1], Closed)
+        assert engine.restarts == 0
+    finally:
+        await engine.close()
+
+
+async def test_llama_that_raises_whatever_is_asked_is_replaced() -> None:
+    def broken(body: dict[str, Any]) -> None:
+        raise RuntimeError("ggml_backend_sched_graph_compute_async failed")
+
+    engine = await supervised_llama(broken, 0.0, 60)
+    try:
+        assert isinstance((await outputs(engine, ask("hello")))[-1], Closed)
+        assert engine.restarts == 1
+    finally:
+        await engine.close()
+
+
+async def test_llama_that_raises_for_one_request_is_not_replaced() -> None:
+    def poisoned(body: dict[str, Any]) -> None:
+        if body["n_predict"] == 7:
+            raise RuntimeError("of this request alone")
+
+    engine = await supervised_llama(poisoned, 0.0, 60)
+    try:
+        other = asyncio.create_task(outputs(engine, ask("hello")))
+        with pytest.raises(RuntimeError, match="alone"):
+            await outputs(engine, replace(ask("x"), sampling=Sampling(max_new_tokens=7)))
+        assert isinstance((await other)[-1], Closed)
+        assert engine.restarts == 0
+    finally:
+        await engine.close()
 
 
 async def test_text_that_cannot_be_continued_stands_and_the_request_fails(tmp_path: Path) -> None:

@@ -40,10 +40,14 @@ _LEAST_TOKENS = 32
 
 @dataclass(slots=True)
 class Member:
-    """One request in the batch; `cached` tokens of its prompt were there already."""
+    """One request in the batch; `cached` tokens of its prompt were there already.
+
+    `reads` is called, in the batch's thread, after a step in which only a part of its prompt was read.
+    """
 
     row: Row
     cached: int | None = None
+    reads: Callable[[], None] = lambda: None
 
 
 class SharedBatch(ContinuousBatchingManager):
@@ -60,10 +64,16 @@ class SharedBatch(ContinuousBatchingManager):
         self._members: dict[str, Member] = {}
         self._dropped: set[str] = set()
         self._calm = 0
+        self.current_batch = 0
         self.died = False
         """The thread of the batch has ended by a failure; that is known before any request hears of it."""
         generation = GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1)  # type: ignore[no-untyped-call]
         super().__init__(model, generation, config)
+
+    @property
+    def steps(self) -> int:
+        """Forward passes until now."""
+        return self.current_batch
 
     @property
     def running(self) -> int:
@@ -192,6 +202,10 @@ class _SamplingRunner(ModelRunner):
         super().compute_batch(model, batch_data)
         with stream_context(stream):
             self._choose([request.state for request in batch if request.has_new_token])
+        for request in batch:
+            member = self._members.get(request.state.request_id)
+            if member is not None and not request.has_new_token:
+                member.reads()
 
     def _sample(self, scores: Tensor, output_ids: Tensor) -> None:
         """Only keeps the logits: at the same address for every replay of a graph that writes them."""

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
-from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.stops import Stops
 from inference.engines.transformers.prompts import Prompt
 from inference.engines.transformers.text import Detokenizer
@@ -61,6 +62,17 @@ class TransformersEngine:
     def progress(self) -> str:
         """What the start is busy with, downloads in gigabytes."""
         return self._progress
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    @property
+    def steps(self) -> int:
+        return self._loaded.batch.steps if self._loaded is not None else 0
+
+    async def check(self) -> None:
+        await answer_one_token(self)
 
     @property
     def info(self) -> ModelInfo:
@@ -124,11 +136,15 @@ class TransformersEngine:
         heard: asyncio.Queue[Any] = asyncio.Queue()
         try:
             member = loaded.submit(name, prompt, request.sampling, most, heard.put_nowait)
+            member.reads = partial(_tell, asyncio.get_running_loop(), heard)
             detokenizer = Detokenizer(loaded.decode, prompt.ids)
             stops = Stops(request.sampling.stop)
             total = waiting = 0
             async with aclosing(_tokens(heard, loaded)) as tokens:
                 async for token in tokens:
+                    if token is None:
+                        yield Progress()
+                        continue
                     total += 1
                     waiting += 1
                     if text := stops.feed(detokenizer.feed(token)):
@@ -162,14 +178,26 @@ def _close(loading: Future[Loaded]) -> None:
         loading.result().close()
 
 
-async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[int, None]:
-    """Token ids as they are chosen, until one that ends the text. Raises Unavailable or Died."""
+def _tell(loop: asyncio.AbstractEventLoop, heard: asyncio.Queue[Any]) -> None:
+    """Called in the batch's thread: a part of the prompt was read."""
+    with suppress(RuntimeError):  # the loop has ended before the batch
+        loop.call_soon_threadsafe(heard.put_nowait, None)
+
+
+async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[int | None, None]:
+    """Token ids as they are chosen, until one that ends the text; None for a part of the prompt.
+
+    Raises:
+        Unavailable, Rejected, Died.
+    """
     seen = 0
     while True:
-        output = await heard.get()
+        if (output := await heard.get()) is None:
+            yield None
+            continue
         for token in output.generated_tokens[seen:]:
             if token == loaded.vocabulary:
-                raise Unavailable("the model's logits are no numbers (NaN), so the request was given up")
+                raise Rejected("the model's logits are no numbers (NaN), so the request was given up")
             if token in loaded.end_ids:
                 return
             yield token

@@ -10,6 +10,7 @@ from typing import Any
 
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
+from inference.engines.port import Rejected
 from inference.thinking import OPEN, open_prefix, opened_by
 
 # Written in the templates of DeepSeek-R1 and its distilled models, whose makers ask for no system prompt.
@@ -63,7 +64,7 @@ class Prompts:
         try:
             rendered = self._tokenizer.apply_chat_template(marks.turns(), tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is a program of strangers and raises what it likes
-            raise Unavailable(f"the model's chat template refuses these messages: {error}") from error
+            raise Rejected(f"the model's chat template refuses these messages: {error}") from error
         return marks.apart(str(rendered))
 
     def _plain(self, text: str) -> list[int]:
