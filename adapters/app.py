@@ -208,6 +208,7 @@ def phrases() -> Phrases:
         empty=wording.empty,
         interrupted=wording.interrupted,
         broken=wording.broken,
+        unshown=wording.unshown,
     )
 
 

@@ -112,6 +112,10 @@ def broken() -> str:
     return "Something went wrong on my side; please send it once more, and tell the operator if it happens again."
 
 
+def unshown() -> str:
+    return "This part cannot be shown here; the file below has the whole answer."
+
+
 def empty_message() -> str:
     return "There was nothing in that message; write a question, or add a picture."
 

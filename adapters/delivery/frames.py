@@ -5,8 +5,10 @@ Pure: every method takes `now`, in seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
 from typing import Protocol
 
 from adapters.delivery.attachments import Attachment, text_file, whole_answer, whole_file
@@ -27,6 +29,8 @@ from bots.messages import (
     Thought,
     Waiting,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Part(Protocol):
 
     refused: bool
     """Set by who delivers: the platform does not take one of the final messages."""
+    is_own: bool
+    """The bot's own words, and no answer."""
 
     @property
     def name(self) -> str:
@@ -81,6 +87,11 @@ class Part(Protocol):
         """The files that come after its messages, once it has ended."""
         ...
 
+    @property
+    def files_hold_all(self) -> bool:
+        """Whether nothing is lost where the files arrive and a message does not."""
+        ...
+
 
 class Assembler:
     """Collects the events of one reply into `parts`."""
@@ -89,44 +100,120 @@ class Assembler:
         self.parts: list[Part] = []
         self.complete = False
         """No part will be added, and all have ended."""
+        self.is_broken = False
+        """The parts cannot be trusted: what was said is to be shown plainly, when it is over."""
         self._limits, self._measure, self._phrases = limits, measure, phrases
         self._answer: Answer | None = None
+        self._words = StringIO()
+        """Of the answer, as they came."""
+        self._end: Ended | Failed | None = None
 
-    def apply(self, event: ReplyEvent, now: float) -> None:
+    def apply(self, event: ReplyEvent, now: float, known_ids: Sequence[str] = ()) -> None:
+        """Never raises; what cannot be taken breaks the parts.
+
+        Args:
+            known_ids: messages of an earlier run that hold the bot's own words.
+        """
+        self._note(event)
+        if self.is_broken:
+            return
+        try:
+            self._apply(event, now, known_ids)
+        except Exception:
+            log.exception("a reply goes on as plain text")
+            self.is_broken = True
+
+    def close(self, now: float) -> None:
+        """There will be no more events."""
+        if self._answer and not self._answer.ended and not self.is_broken:
+            self.apply(Failed(self._phrases.broken()), now)
+        self.complete = True
+
+    def plain(self, frame: Frame) -> Frame:
+        """In place of a message that cannot be shown as it is."""
+        sentence = self._phrases.broken() if frame.notice else self._phrases.unshown()
+        return replace(frame, markdown="", status="", thinking=None, failure=frame.failure or sentence)
+
+    def salvage(self, part: int, position: int) -> None:
+        """Puts what was said plainly in place of the parts from that one on, beginning with that message."""
+        broken = self.parts[part] if part < len(self.parts) else None
+        if broken is None or broken.is_own:
+            position = 0
+        self.parts[part:] = [Plain(broken, position, self._words.getvalue(), self._end, self._limits, self._phrases)]
+
+    def _apply(self, event: ReplyEvent, now: float, known_ids: Sequence[str]) -> None:
         if isinstance(event, Said) and self._answer and self._answer.says(event.text):
             return  # one of thousands
         if isinstance(event, Notice | Attached):
-            self.parts.append(Note(event, self._limits, self._measure))
+            self.parts.append(Note(event, self._limits, self._measure, known_ids))
             return
         if not self._answer or self._answer.ended or isinstance(event, Started):
-            self._end_answer(now)
+            if self._answer and not self._answer.ended:
+                self._answer.apply(Failed(self._phrases.broken()), now)
             self._answer = Answer(self._limits, self._measure, self._phrases)
             self.parts.append(self._answer)
         self._answer.apply(event, now)
 
-    def close(self, now: float) -> None:
-        """There will be no more events."""
-        self._end_answer(now)
-        self.complete = True
+    def _note(self, event: ReplyEvent) -> None:
+        match event:
+            case Said(text) | Started(text=text):
+                self._words.write(text)
+            case Captioned(text):
+                self._words.write(f"> {text}\n\n")
+            case Ended() | Failed():
+                self._end = event
 
-    def interrupt(self) -> None:
-        """The program stops: what was said until now is the last thing to show."""
-        if self._answer:
-            self._answer.interrupted = True
-        self.complete = True
 
-    def _end_answer(self, now: float) -> None:
-        if self._answer and not self._answer.ended:
-            self._answer.apply(Failed(self._phrases.broken()), now)
+class Plain:
+    """An answer that cannot be put together: a sentence, and the words as a file; as they are, where none is taken."""
+
+    ended, refused, is_own, files_hold_all = True, False, False, True
+
+    def __init__(
+        self, broken: Part | None, first: int, words: str, end: Ended | Failed | None, limits: Limits, phrases: Phrases
+    ) -> None:
+        self.name = broken.name if broken else ""
+        self.resumed = broken.resumed if broken else False
+        self._answer_id = "" if broken is None or broken.is_own else broken.name
+        self._words, self._first, self._limits = words.strip(), first, limits
+        is_own = broken is not None and broken.is_own
+        sentence = phrases.broken() if is_own or not self._words else phrases.unshown()
+        sentence = end.sentence if isinstance(end, Failed) else sentence
+        self._frames = [Frame(failure=sentence, actions=end.actions if end else (), private=is_own)]
+        if not limits.upload_bytes:
+            size = max(1, limits.message_units // 4)
+            pieces = [self._words[at : at + size] for at in range(0, len(self._words), size)]
+            self._frames += [Frame(failure=piece) for piece in pieces if piece.strip()]
+
+    def messages(self, now: float, first: int) -> list[Placed]:
+        placed = [
+            Placed(self._answer_id, self._first + n, frame, final=True, named=self.name)
+            for n, frame in enumerate(self._frames)
+        ]
+        return placed[max(0, first - self._first) :]
+
+    def changes_at(self, now: float) -> None:
+        return None
+
+    def attachments(self) -> Iterator[Attachment]:
+        if self._limits.upload_bytes and self._words:
+            yield from text_file("answer", "md", self._words, self._limits.upload_bytes)
 
 
 class Note:
     """The bot's own words or file, complete in themselves."""
 
-    ended = True
+    ended, is_own, files_hold_all = True, True, False
 
-    def __init__(self, note: Notice | Attached, limits: Limits, measure: Callable[[Frame], int]) -> None:
+    def __init__(
+        self,
+        note: Notice | Attached,
+        limits: Limits,
+        measure: Callable[[Frame], int],
+        known_ids: Sequence[str] = (),
+    ) -> None:
         self.refused = False
+        self._known_ids = known_ids
         self.name, self.resumed = note.id, note.again
         text, self._files = note.text, list[Attachment]()
         private = note.private and limits.private_files
@@ -146,22 +233,26 @@ class Note:
         self._frames = [frame(chunk.markdown) for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]
 
     def messages(self, now: float, first: int) -> list[Placed]:
-        return [
-            Placed("", first + n, frame, final=True, named=self.name) for n, frame in enumerate(self._frames[first:])
-        ]
+        return [self._placed(first + n, frame) for n, frame in enumerate(self._frames[first:])]
+
+    def _placed(self, position: int, frame: Frame) -> Placed:
+        """What an earlier run has shown is complete as it is."""
+        known = self._known_ids[position] if position < len(self._known_ids) else None
+        return Placed("", position, frame, True, known, settled=known is not None, named=self.name)
 
     def changes_at(self, now: float) -> None:
         return None
 
     def attachments(self) -> Iterator[Attachment]:
-        return iter(self._files)
+        return iter(self._files[max(0, len(self._known_ids) - len(self._frames)) :])
 
 
 class Answer:
     """One streamed answer: placeholder, reasoning, growing text, end."""
 
+    is_own = False
+
     def __init__(self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases) -> None:
-        self.interrupted = False
         self.refused = False
         self._limits, self._measure, self._phrases = limits, measure, phrases
         self._reserve = min(256, limits.message_units // 8)
@@ -181,7 +272,7 @@ class Answer:
 
     @property
     def ended(self) -> bool:
-        return self._end is not None or self.interrupted
+        return self._end is not None
 
     @property
     def name(self) -> str:
@@ -242,12 +333,16 @@ class Answer:
 
     def attachments(self) -> Iterator[Attachment]:
         largest = self._limits.upload_bytes
-        if not largest or self.interrupted:
+        if not largest:
             return
         if self.refused or len(self._frozen) + 1 > self._limits.max_chunks:
             yield from whole_answer(self.text(), largest)
         if self._reasoning.wants_file():
             yield from text_file("thinking", "md", self._reasoning.text, largest)
+
+    @property
+    def files_hold_all(self) -> bool:
+        return self.refused
 
     def text(self) -> str:
         """The whole answer as it is shown, captions included."""
@@ -333,8 +428,7 @@ class Answer:
             case Failed(sentence, actions):
                 return Frame(markdown=markdown, thinking=thinking, failure=sentence, actions=actions)
             case None:
-                footer = self._phrases.interrupted()
-                return Frame(markdown=markdown, thinking=thinking, footer=footer, actions=(Action.CONTINUE,))
+                return Frame(markdown=markdown, thinking=thinking)
 
     def _empty_frame(self, frame: Frame) -> Frame:
         status = self._phrases.empty(self._end) if isinstance(self._end, Ended) else ""

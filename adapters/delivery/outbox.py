@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from itertools import count
 from types import TracebackType
@@ -26,11 +26,13 @@ from adapters.delivery.channel import (
 )
 from adapters.delivery.frames import Assembler
 from adapters.delivery.gate import Gate
+from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.pacing import Pace
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Priority, Reply
-from bots.messages import Failed, ReplyEvent
-from bots.ports import Deliveries
+from bots.messages import Attached, Failed, Notice, ReplyEvent
+from bots.ports import Deliveries, StorageError
+from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,11 @@ _CALL_TIMEOUT_S = 60.0
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
 _PATIENCE_S = 1_800.0
-"""A chat that has failed for so long is given up."""
+"""A reply that has failed for so long is given up."""
 _TICK_S = 0.02
 """No clock is exact: something that is due may need a moment more."""
-_LEAVE_WITHIN_S = 1.5
-"""How long a cancelled delivery tries to leave its last text visible."""
+_LEAVE_WITHIN_S = 0.5
+"""How long a delivery that is cancelled waits for its call in flight, so that its message is known."""
 _REMEMBERED_CHATS = 2_000
 
 
@@ -59,9 +61,7 @@ class Outbox:
         self._gates, self._dice, self._observe = gates, dice, observe
         self._news = asyncio.Event()
         self._left = asyncio.Event()
-        self._not_before = 0.0
-        self._failures = 0
-        self._failing_since = 0.0
+        self._succeeded_at = float("-inf")
 
     def add(self, reply: Reply) -> None:
         self._replies.append(reply)
@@ -77,35 +77,45 @@ class Outbox:
         self._news.set()
 
     def forgettable(self, now: float) -> bool:
-        return not self.running and self.pace.silent_until() < now
+        return not self.running and self.pace.ready_at() < now
 
     async def run(self) -> None:
         """Delivers until there is nothing left to deliver."""
         loop = asyncio.get_running_loop()
         try:
             while self._replies:
-                if loop.time() < (ready := max(self.pace.ready_at(), self._not_before)):
+                if loop.time() < (ready := self.pace.ready_at()):
                     self._left.clear()
                     await _wait(self._left, ready)
                     continue
                 self._news.clear()
                 job = self._pick(loop.time())
                 if job is None and self._replies:
-                    wake_at = min(reply.wake_at(loop.time()) for reply in self._replies)
+                    wake_at = min(map(self._wake_at, self._replies))
                     await _wait(self._news, max(wake_at, loop.time() + _TICK_S))
                 elif job and await self._held_up(job.priority):
                     job = self._pick(loop.time())
                 if job:
                     await self._make(job, max(ready, job.reply.changed_at or loop.time()))
+        except Exception:
+            log.exception("an outbox broke; what it held goes on after the next start")
         finally:
             self.running = False
             for reply in self._replies:
-                reply.finished.set()
+                reply.finish(Outcome(Ending.LEFT, "its outbox ended"))
 
     def _pick(self, now: float) -> Job | None:
-        jobs = [job for reply in self._replies if (job := reply.next_job(now))]
+        jobs = [job for reply in self._replies if (job := _next_job(reply, now))]
         self._replies = [reply for reply in self._replies if not reply.finished.is_set()]
         return min(jobs, key=lambda job: (job.priority, job.reply.served_at), default=None)
+
+    def _wake_at(self, reply: Reply) -> float:
+        now = asyncio.get_running_loop().time()
+        try:
+            return reply.wake_at(now)
+        except Exception:
+            reply.fault(now)
+            return now
 
     async def _held_up(self, priority: Priority) -> bool:
         held_up = False
@@ -122,43 +132,52 @@ class Outbox:
         else:
             self.pace.began(began)
             self._observe(job, began - due)
+        reply.at_rest.clear()
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 await job.call()
         except RetryAfter as penalty:
             self.pace.penalised(loop.time(), penalty.retry_after_s)
         except Unsent as error:
-            self._failed(job, error, loop.time())
-        except (UnknownOutcome, TimeoutError) as error:
+            self._failed(job, error)
+        except (UnknownOutcome, TimeoutError, StorageError) as error:
             job.unknown()
-            self._failed(job, error, loop.time())
+            self._failed(job, error)
         except MessageGone:
-            reply.finish()
+            reply.finish(Outcome(Ending.LOST, "its message is gone"))
         except Forbidden as error:
             log.warning("%s: the reply is given up: %s", reply.chat, error)
-            reply.finish()
+            reply.finish(Outcome(Ending.LOST, f"forbidden: {error}"))
         except Rejected as error:
             log.warning("%s: the platform refuses a message: %s", reply.chat, error)
-            job.rejected()
-        except Exception:
-            log.exception("%s: a call failed", reply.chat)
-            job.rejected()
+            job.rejected(Outcome(Ending.LOST, f"refused: {error}"))
+        except Exception as error:
+            log.exception("%s: a call for %s failed", reply.chat, reply.name)
+            job.failed(f"a call failed: {error!r}")
+            self._failed(job, error)
         else:
-            self._failures = 0
+            reply.failures = 0
+            self._succeeded_at = loop.time()
             if job.priority is not Priority.TYPING:
                 self.pace.succeeded(loop.time(), loop.time() - began)
+        finally:
+            reply.at_rest.set()
+        reply.look(loop.time())
 
-    def _failed(self, job: Job, error: Exception, now: float) -> None:
+    def _failed(self, job: Job, error: Exception) -> None:
+        """That reply waits, and nobody else: others may be shown all the same."""
+        reply, now = job.reply, asyncio.get_running_loop().time()
         if job.priority is Priority.TYPING:
             return
-        self._failures += 1
-        if self._failures == 1:
-            self._failing_since = now
-        elif now - self._failing_since > _PATIENCE_S:
-            log.warning("%s: the reply is given up after %d attempts: %r", job.reply.chat, self._failures, error)
-            job.reply.finish()
-        pause = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(10, self._failures - 1))
-        self._not_before = now + pause * self._dice.uniform(0.5, 1.5)
+        reply.failures += 1
+        if reply.failures == 1:
+            reply.failing_since = now
+        elif now - reply.failing_since > _PATIENCE_S:
+            log.warning("%s: the reply is given up after %d attempts: %r", reply.chat, reply.failures, error)
+            alone = self._succeeded_at > reply.failing_since
+            reply.finish(Outcome(Ending.LOST if alone else Ending.LEFT, f"{reply.failures} attempts failed: {error!r}"))
+        pause = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(10, reply.failures - 1))
+        reply.not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
 
 class Outboxes:
@@ -186,6 +205,7 @@ class Outboxes:
         self._accounts: dict[str, Gate] = {}
         self._outboxes: dict[tuple[str, str], Outbox] = {}
         self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
         self._numbers = count()
         self._run_id = f"{self._dice.getrandbits(64):x}"
 
@@ -196,6 +216,10 @@ class Outboxes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LEAVE_WITHIN_S)
+        for task in self._running:
+            task.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
     @property
@@ -211,10 +235,12 @@ class Outboxes:
         *,
         reply_to: str | None,
         record: Deliveries,
-    ) -> None:
-        """Brings one reply to the platform; returns when its last frame is there, or the chat or message is lost.
+    ) -> Outcome:
+        """Brings one reply to the platform; returns when its outcome is certain, which is never raised.
 
-        Closes `events` in any case. A cancelled delivery leaves the last text visible, if that is possible soon.
+        It is delivered when its last frame is visible, lost when the chat, the message or the content is, and left
+        where the service gave it up (`Interrupted`) or the platform was away for too long. Closes `events` in any case.
+        A cancelled delivery leaves its messages as they are: the next start goes on with them.
 
         Args:
             reply_to: the platform's id of the message that is answered.
@@ -225,34 +251,47 @@ class Outboxes:
         reply = Reply(channel, chat, assembler, reply_to, record, nonce, loop.time())
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
-        if not outbox.running:
-            outbox.running = True
-            self._tasks.create_task(outbox.run())
+        self._run(outbox)
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(events, reply, outbox))
                 await reply.finished.wait()
                 reader.cancel()
-            await reply.record_shown()
+            await reply.record_outcome()
         except asyncio.CancelledError:
-            assembler.interrupt()
-            outbox.wake()
-            await _wait(reply.finished, loop.time() + _LEAVE_WITHIN_S)
+            outbox.remove(reply)
+            await _wait(reply.at_rest, loop.time() + _LEAVE_WITHIN_S)
             raise
         finally:
             outbox.remove(reply)
+        outcome = reply.outcome or Outcome(Ending.LEFT)
+        if outcome.reason:
+            log.info("%s: %s is %s: %s", chat, reply.name, outcome.ending.value, outcome.reason)
+        return outcome
+
+    def _run(self, outbox: Outbox) -> None:
+        if not outbox.running:
+            outbox.running = True
+            task = self._tasks.create_task(outbox.run())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
     async def _read(self, events: AsyncGenerator[ReplyEvent, None], reply: Reply, outbox: Outbox) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with aclosing(events):
                 async for event in events:
-                    reply.take(event, loop.time())
+                    known = await _known_ids(event, reply) if isinstance(event, Notice | Attached) else ()
+                    reply.take(event, loop.time(), known)
                     outbox.wake()
+        except Interrupted as error:
+            reply.finish(Outcome(Ending.LEFT, error.why))
+            return
         except Exception:
-            log.exception("%s: a reply broke", reply.chat)
+            log.exception("%s: %s broke", reply.chat, reply.name)
             reply.take(Failed(self._phrases.broken()), loop.time())
         reply.assembler.close(loop.time())
+        reply.look(loop.time())
         outbox.wake()
 
     def _outbox(self, channel: Channel, chat: str) -> Outbox:
@@ -276,6 +315,26 @@ class Outboxes:
 
 def _ignore(job: Job, late_s: float) -> None:
     pass
+
+
+def _next_job(reply: Reply, now: float) -> Job | None:
+    """The edge of one reply: what cannot be put together there holds nobody else up."""
+    try:
+        return reply.next_job(now)
+    except Exception:
+        reply.fault(now)
+        return None
+
+
+async def _known_ids(own: Notice | Attached, reply: Reply) -> Sequence[str]:
+    """The messages that show these words already, from before a restart."""
+    if not (own.again and own.id):
+        return ()
+    try:
+        return (await reply.record.delivered(reply.chat, own.id)).message_ids
+    except StorageError as error:
+        log.warning("%s: whether %s was said is not known: %s", reply.chat, own.id, error)
+        return ()
 
 
 async def _wait(event: asyncio.Event, until: float) -> None:

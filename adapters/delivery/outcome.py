@@ -28,3 +28,8 @@ class Outcome:
     def is_settled(self) -> bool:
         """Whether the event needs no further work: only then it is marked as answered."""
         return self.ending is not Ending.LEFT
+
+
+DELIVERED = Outcome(Ending.DELIVERED)
+NOTHING = DELIVERED
+"""Of an event to which nothing is said."""

@@ -18,8 +18,9 @@ class Phrases:
         thinking: the seconds of reasoning, 0 where they are not known any more, and whether it is over.
         footer: the small print under a finished answer.
         empty: in place of an answer without a visible character.
-        interrupted: under an answer that goes on after a restart of the bot.
+        interrupted: under an answer that was cut off by a restart of the bot.
         broken: an unforeseen failure.
+        unshown: in place of a message that cannot be shown here.
     """
 
     waiting: Callable[[int, float | None], str]
@@ -29,3 +30,4 @@ class Phrases:
     empty: Callable[[Ended], str]
     interrupted: Callable[[], str]
     broken: Callable[[], str]
+    unshown: Callable[[], str]

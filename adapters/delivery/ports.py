@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from adapters.delivery.channel import Channel
+from adapters.delivery.outcome import Outcome
 from bots.messages import Incoming, ReplyEvent
 from bots.ports import Deliveries
 
@@ -27,4 +28,6 @@ class Outboxes(Protocol):
         *,
         reply_to: str | None,
         record: Deliveries,
-    ) -> None: ...
+    ) -> Outcome:
+        """Closes `events` in any case."""
+        ...

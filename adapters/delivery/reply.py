@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
 from adapters.delivery.channel import Channel, Frame
-from adapters.delivery.frames import Assembler, Placed
+from adapters.delivery.frames import Assembler, Part, Placed
+from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import ReplyEvent
 from bots.ports import Deliveries
 
+log = logging.getLogger(__name__)
+
 _TYPING_AFTER_S = 0.5
+_FAULT_PAUSE_S = 1.0
+"""A frame that cannot be made costs time, and the next one may do."""
+_MOST_FAULTS = 3
+"""After so many unforeseen failures of one call it is left out."""
 
 
 class Priority(IntEnum):
@@ -34,6 +43,8 @@ class Shown:
     """There may be such a message, but its id is not known."""
     at: float = 0.0
     """When the frame was shown."""
+    faults: int = 0
+    """Unforeseen failures since something of it succeeded."""
 
 
 class Reply:
@@ -51,26 +62,54 @@ class Reply:
     ) -> None:
         self.channel, self.chat, self.assembler, self.reply_to, self.record = channel, chat, assembler, reply_to, record
         self.finished = asyncio.Event()
-        """Everything is on the platform, or nothing more can be."""
+        """It has its outcome."""
+        self.outcome: Outcome | None = None
+        self.at_rest = asyncio.Event()
+        """None of its calls is in flight."""
+        self.at_rest.set()
+        self.not_before = 0.0
+        """It waits until then after a failure, and nobody else does."""
+        self.failures = 0
+        self.failing_since = 0.0
         self.began_at = now
         self.served_at = now
         self.typed_at = float("-inf")
         self.visible = False
         self.changed_at: float | None = None
         """Since when there has been something new to show."""
-        self.over = False
-        """It needs no further delivery, also after a restart."""
         self._nonce = nonce
         self._part = 0
         self._position = 0
         self._shown: dict[int, Shown] = {}
         self._uploads: list[tuple[Attachment, Shown]] | None = None
+        self._plain: set[int] = set()
+        """Messages of the part whose content cannot be shown, so a sentence is."""
+        self._missing: Outcome | None = None
+        self._file_missing: Outcome | None = None
+        """Why some words, or a file, of the part are not there."""
+        self._uploaded = 0
+        self._outcome = DELIVERED
+        """Of the parts before."""
+        self._unrecorded: list[tuple[str, int, str]] = []
+        self._is_faulty = self._is_salvaged = False
 
     def next_job(self, now: float) -> Job | None:
-        """The next call of this reply; None where all that can be shown is shown."""
+        """The next call of this reply; None where all that can be shown is shown.
+
+        Raises:
+            Exception: what is to be shown cannot be put together; `fault` says what comes of that.
+        """
+        if self.finished.is_set() or now < self.not_before:
+            return None
+        if self.assembler.is_broken and not self._is_salvaged:
+            if not self.assembler.complete:
+                return None
+            self._salvage()
         while self._part < len(self.assembler.parts):
             part = self.assembler.parts[self._part]
             for placed in part.messages(now, self._position):
+                if placed.position in self._plain:
+                    placed = replace(placed, frame=self.assembler.plain(placed.frame))
                 shown = self._state(placed)
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
                     return Job(self, self._priority(), placed, shown)
@@ -88,12 +127,48 @@ class Reply:
                 ]
             if self._uploads:
                 return Job(self, Priority.FINAL, None, self._uploads[0][1], self._uploads[0][0])
-            self._part, self._position, self._uploads = self._part + 1, 0, None
+            self._next_part(part)
         if self.assembler.complete:
-            self.finish()
+            self.finish(self._outcome)
         elif not self.assembler.parts and self.typing_due() <= now:
             return Job(self, Priority.TYPING, None, Shown(""))
         return None
+
+    def _next_part(self, part: Part) -> None:
+        in_files = part.files_hold_all and self._uploaded and self._file_missing is None
+        if self._missing is not None and not in_files:
+            self._outcome = self._missing
+        self._part, self._position, self._uploads, self._uploaded = self._part + 1, 0, None, 0
+        self._plain, self._missing, self._file_missing = set(), None, None
+
+    def look(self, now: float) -> None:
+        """Finishes the reply as soon as everything is there, without waiting until the chat may be written to again."""
+        if self.assembler.complete and self.at_rest.is_set():
+            try:
+                self.next_job(now)
+            except Exception:
+                self.fault(now)
+
+    def fault(self, now: float) -> None:
+        """To be called in the handler of what `next_job` raised. The next frame may do; the last one is made plain."""
+        (log.debug if self._is_faulty else log.exception)("%s: a frame of %s cannot be made", self.chat, self.name)
+        self._is_faulty = True
+        if not self.assembler.complete:
+            self.not_before = now + _FAULT_PAUSE_S
+        elif self._is_salvaged:
+            self.finish(Outcome(Ending.LEFT, "what it says cannot be put together"))
+        else:
+            self._salvage()
+
+    def _salvage(self) -> None:
+        self._is_salvaged = True
+        self.assembler.salvage(self._part, self._position)
+        self._uploads = None
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return next((part.name for part in self.assembler.parts if part.name), self._nonce)
 
     def typing_due(self) -> float:
         """When "typing" should be shown (again); it never is where the platform has none or a message is there."""
@@ -104,6 +179,8 @@ class Reply:
 
     def wake_at(self, now: float) -> float:
         """When there will be something to do though no event has come."""
+        if now < self.not_before:
+            return self.not_before
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         changes_at = part.changes_at(now) if part else None
         fades_at = min(map(self._fades_at, self._shown.values()), default=float("inf"))
@@ -114,28 +191,58 @@ class Reply:
         lasts_s = self.channel.limits.growing_s
         return shown.at + lasts_s if lasts_s and shown.frame and shown.frame.growing else float("inf")
 
-    def take(self, event: ReplyEvent, now: float) -> None:
-        self.assembler.apply(event, now)
+    def take(self, event: ReplyEvent, now: float, known_ids: Sequence[str] = ()) -> None:
+        self.assembler.apply(event, now, known_ids)
         if self.changed_at is None:
             self.changed_at = now
 
-    def finish(self) -> None:
-        """Everything is shown, or the message or the chat is lost for good."""
-        self.over = True
+    def finish(self, outcome: Outcome) -> None:
+        """The first outcome counts."""
+        self.outcome = self.outcome or outcome
         self.finished.set()
 
-    async def record_shown(self) -> None:
-        """A repeated event needs nothing more."""
-        for part in self.assembler.parts:
-            if self.over and part.name:
-                await self.record.record_shown(self.chat, part.name)
+    async def keep(self, answer_id: str, position: int, message_id: str) -> None:
+        """Records where a part of it is visible. What is on the platform is there, whatever the storage says."""
+        if answer_id:
+            self._unrecorded.append((answer_id, position, message_id))
+        await self._record()
 
-    def uploaded(self) -> None:
+    async def _record(self) -> None:
+        while self._unrecorded:
+            try:
+                await self.record.record_delivery(self.chat, *self._unrecorded[0])
+            except Exception:
+                log.exception("%s: a message of %s is recorded later", self.chat, self.name)
+                return
+            self._unrecorded.pop(0)
+
+    async def record_outcome(self) -> None:
+        """A repeated event needs nothing more, unless the reply is left."""
+        await self._record()
+        names = [part.name for part in self.assembler.parts if part.name]
+        for name in names if self.outcome and self.outcome.is_settled else ():
+            try:
+                await self.record.record_shown(self.chat, name)
+            except Exception:
+                log.exception("%s: it is not recorded that %s is shown", self.chat, name)
+
+    async def keep_upload(self, message_id: str) -> None:
+        """The bot's own words and files are complete in themselves: a repeated event must know where they are."""
+        part = self.assembler.parts[self._part]
+        if part.is_own:
+            await self.keep(part.name, self._position + self._uploaded, message_id)
+
+    def uploaded(self, why_not: Outcome | None = None) -> None:
+        self._file_missing = self._file_missing or why_not
+        self._uploaded += 1
         if self._uploads:
             self._uploads.pop(0)
 
-    def refuse(self) -> None:
+    def refuse(self, position: int, why: Outcome) -> None:
+        """A final message cannot be shown: a sentence takes its place, and a file follows where there are files."""
         self.assembler.parts[self._part].refused = True
+        self._plain.add(position)
+        self._missing = why
 
     def _state(self, placed: Placed) -> Shown:
         shown = self._shown.get(placed.position)
@@ -187,12 +294,14 @@ class Job:
             if renamed is not None:
                 await self._sent(renamed, placed.frame)
             shown.frame, shown.unsure, shown.at = placed.frame, False, reply.served_at
+        shown.faults = 0
 
     async def _upload(self, file: Attachment) -> None:
         if not await self._was_sent_after_all():
-            await self.reply.channel.upload(
+            sent = await self.reply.channel.upload(
                 file.name, file.data, reply_to=self.reply.reply_to, nonce=self.shown.nonce, private=file.private
             )
+            await self.reply.keep_upload(sent)
         self.reply.uploaded()
 
     async def _was_sent_after_all(self) -> bool:
@@ -210,10 +319,8 @@ class Job:
         self.shown.message_id, self.shown.frame, self.shown.unsure = message_id, frame, False
         self.shown.at = self.reply.served_at
         self.reply.visible = True
-        if self.placed and self.placed.answer_id:
-            await self.reply.record.record_delivery(
-                self.reply.chat, self.placed.answer_id, self.placed.position, message_id
-            )
+        if self.placed:
+            await self.reply.keep(self.placed.answer_id or self.placed.named, self.placed.position, message_id)
 
     def _reply_to(self, placed: Placed) -> str | None:
         return None if placed.position else self.reply.reply_to
@@ -222,11 +329,18 @@ class Job:
         self.shown.unsure = self.shown.message_id is None
         self.shown.frame = None
 
-    def rejected(self) -> None:
+    def failed(self, why: str) -> None:
+        """An unforeseen failure: it may have been done. What fails again and again is left out."""
+        self.unknown()
+        self.shown.faults += 1
+        if self.shown.faults >= _MOST_FAULTS:
+            self.rejected(Outcome(Ending.LEFT, why))
+
+    def rejected(self, why: Outcome) -> None:
         """What this call was for cannot be shown; what comes after it can."""
         if self.placed:
-            self.shown.frame, self.shown.unsure = self.placed.frame, False
+            self.shown.frame, self.shown.unsure, self.shown.faults = self.placed.frame, False, 0
             if self.placed.final:
-                self.reply.refuse()
+                self.reply.refuse(self.placed.position, why)
         elif self.file:
-            self.reply.uploaded()
+            self.reply.uploaded(why)

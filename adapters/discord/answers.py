@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.delivery.channel import ChannelError
+from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.ports import Outboxes
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
@@ -133,10 +134,13 @@ class Answers:
         self.idle.clear()
         try:
             try:
-                await self._answer(event)
+                outcome = await self._answer(event)
             except Exception:
                 log.exception("event %s failed", event.id)
-                await self._deliver(event, _said(wording.broken()))
+                outcome = await self._deliver(event, _said(wording.broken()))
+            if not outcome.is_settled:
+                log.info("event %s is left for the next start: %s", event.id, outcome.reason)
+                return
             for event_id in (*event.also, event.id):
                 await self.storage.answered(self.account, event_id)
             await self.tokens.forget(event.id)
@@ -150,7 +154,7 @@ class Answers:
     async def _apologise(self, event: Event) -> None:
         await self._deliver(await self._in_its_thread(event), _said(wording.broken()))
 
-    async def _answer(self, event: Event) -> None:
+    async def _answer(self, event: Event) -> Outcome:
         event = await self._in_its_thread(event)
         incoming = Incoming(
             event_id=event.id,
@@ -168,11 +172,13 @@ class Answers:
             text = "\n\n".join(part for part in (event.text, contents.text) if part)
             incoming = replace(incoming, text=text, pictures=contents.pictures)
         began = self.now()
-        await self._deliver(event, self._events(event, incoming, contents))
-        if self.ping_after_s and self.now() - began > self.ping_after_s:
+        outcome = await self._deliver(event, self._events(event, incoming, contents))
+        is_delivered = outcome.ending is Ending.DELIVERED
+        if is_delivered and self.ping_after_s and self.now() - began > self.ping_after_s:
             await self._ping(event)
+        return outcome
 
-    async def _deliver(self, event: Event, events: AsyncGenerator[ReplyEvent, None]) -> None:
+    async def _deliver(self, event: Event, events: AsyncGenerator[ReplyEvent, None]) -> Outcome:
         alone = event.token is not None or not event.guild
         bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES, private_files=alone)
         sent: set[str] = set()
@@ -190,14 +196,16 @@ class Answers:
         private = event.token is not None and event.token.deferred == "private"
         chat = f"{event.chat}/{event.id}" if private else event.chat
         try:
-            await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=self.storage)
-            if isinstance(channel, InteractionChannel):
-                await channel.close()
-        except ChannelError as error:
-            log.info("event %s: the acknowledgement stays: %s", event.id, error)
+            outcome = await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=self.storage)
         finally:
             for message_id in sent:
                 self._writing.pop(message_id, None)
+        if isinstance(channel, InteractionChannel) and outcome.is_settled:
+            try:
+                await channel.close()
+            except ChannelError as error:
+                log.info("event %s: the acknowledgement stays: %s", event.id, error)
+        return outcome
 
     async def _events(self, event: Event, incoming: Incoming, contents: Contents) -> AsyncGenerator[ReplyEvent, None]:
         for problem in contents.problems:

@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from adapters.delivery.channel import ChannelError
+from adapters.delivery.outcome import NOTHING, Outcome
 from adapters.telegram.panel import Panels
 from adapters.telegram.pictures import PictureLost
 from adapters.telegram.post import Post, beginning_with
@@ -35,27 +36,29 @@ class Answering:
         self._panels = panels
         self._turns = Turns()
 
-    async def answer(self, event_id: str, asked: Asked) -> None:
+    async def answer(self, event_id: str, asked: Asked) -> Outcome:
         """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
         try:
-            await self._respond(event_id, asked)
+            return await self._respond(event_id, asked)
         except PictureLost as error:
             log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
-            await self._say(asked, wording.picture_lost("Telegram"))
+            words = Notice(wording.picture_lost("Telegram"), private=True)
+            return await self._post.say(asked.destination, words, reply_to=asked.message_id)
 
-    async def _respond(self, event_id: str, asked: Asked) -> None:
+    async def _respond(self, event_id: str, asked: Asked) -> Outcome:
         async with self._turns.taken((asked.destination.chat, asked.author.id)):
             events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
             if events is None:
-                return
+                return NOTHING
             # The bot has put the message in its person's line when the first event is there.
             first = await anext(events, None)
             await self._questions.keep(asked, first)
         async with aclosing(events):
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
-                await self._panels.show(asked.destination, asked.author.id, reply_to=asked.message_id)
-            else:
-                await self._deliver(asked, first, events)
+                return await self._panels.show(
+                    asked.destination, asked.author.id, words=first, reply_to=asked.message_id
+                )
+            return await self._deliver(asked, first, events)
 
     async def _changed(self, event_id: str, asked: Asked) -> Stream | None:
         """The answer to a question that was put differently; None where it was not, or is not the newest any more."""
@@ -74,9 +77,9 @@ class Answering:
         """Raises PictureLost."""
         return self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=instead_of))
 
-    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> None:
+    async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> Outcome:
         with self._questions.answering(asked, first):
-            await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
+            return await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
 
     async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
         """Nothing is fetched for strangers. Raises PictureLost."""
@@ -115,9 +118,6 @@ class Answering:
             with suppress(ChannelError):
                 await channel.delete(message_id)
         return shown[0] if shown else None
-
-    async def _say(self, asked: Asked, sentence: str) -> None:
-        await self._post.say(asked.destination, sentence, reply_to=asked.message_id)
 
 
 def _opens_panel(text: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from telegram import Update, User
 
+from adapters.delivery.outcome import NOTHING, Ending, Outcome
 from adapters.telegram.answering import Answering
 from adapters.telegram.gathering import Gathering
 from adapters.telegram.moves import Moves, move_told_by
@@ -16,7 +17,9 @@ from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
 from adapters.telegram.requests import Asked, Pressed, read_update
 from bots import wording
+from bots.messages import Notice
 from bots.ports import Inbox, Received
+from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +48,12 @@ class Events:
     async def handle(self, event: Received, *, new: bool) -> None:
         """Handles an update; `new`: recorded just now, and not left by a process that died.
 
-        The edge: whatever fails below becomes one sentence and one log line here.
+        The edge: whatever fails below becomes one sentence and one log line here. The outcome alone decides whether the
+        update is answered.
         """
         answered: Sequence[Received] = [event]
         asked: Asked | Pressed | None = None
+        outcome = NOTHING
         try:
             update = Update.de_json(json.loads(event.payload), self._post.api)
             self._see(update)
@@ -68,33 +73,39 @@ class Events:
                 asked = asked.with_quote() if asked.meant else None
             if asked is not None:
                 asked = await self._moves.followed(asked)
-                await self._do(event, asked)
+                outcome = await self._do(event, asked)
+        except Interrupted as error:
+            outcome = Outcome(Ending.LEFT, error.why)
         except Exception:
             log.exception("update %s failed", event.id)
-            if isinstance(asked, Asked):
-                await self._apologise(asked)
+            outcome = await self._apologise(asked) if isinstance(asked, Asked) else Outcome(Ending.LOST, "it failed")
+        if not outcome.is_settled:
+            log.info("update %s is left for the next start: %s", event.id, outcome.reason)
+            return
         # The one that the answer is known by is the last: if it is left alone, it is found to be answered.
         for each in reversed(answered):
             await self._settle(each)
 
-    async def _do(self, event: Received, asked: Asked | Pressed) -> None:
+    async def _do(self, event: Received, asked: Asked | Pressed) -> Outcome:
         event_id = f"{event.account}:{event.id}"
         match asked:
             case Asked():
-                await self._answering.answer(event_id, asked)
+                return await self._answering.answer(event_id, asked)
             case Pressed():
-                await self._presses.press(event_id, asked)
+                return await self._presses.press(event_id, asked)
 
     def _see(self, update: Update) -> None:
         message = update.effective_message
         if message is not None and update.callback_query is None:
             self._post.sightings.saw(message.chat.id, message.message_id)
 
-    async def _apologise(self, asked: Asked) -> None:
+    async def _apologise(self, asked: Asked) -> Outcome:
         try:
-            await self._post.say(asked.destination, wording.broken(), reply_to=asked.message_id)
+            words = Notice(wording.broken(), private=True)
+            return await self._post.say(asked.destination, words, reply_to=asked.message_id)
         except Exception:
             log.exception("nothing could be said about it in %s", asked.destination.chat)
+            return Outcome(Ending.LEFT, "nothing could be said about its failure")
 
     async def _settle(self, event: Received) -> None:
         try:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from telegram import Bot as Api
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
 from adapters.delivery.channel import Frame, Limits
+from adapters.delivery.outcome import Outcome
 from adapters.telegram.addresses import Destination
 from adapters.telegram.callbacks import PanelData, PanelPress
 from adapters.telegram.channel import Sightings, TelegramChannel
 from adapters.telegram.post import Post
 from bots import wording
 from bots.bot import Bot
+from bots.messages import Notice
 from bots.preferences import PRESETS, Profile, Setting
 
 _STEPS = {"temperature": 0.05, "top_p": 0.05, "max_tokens": 50.0}
@@ -90,9 +93,20 @@ class Panels:
         return self._data.read(data)
 
     async def show(
-        self, destination: Destination, owner: str, *, reply_to: str | None = None, replaces: str | None = None
-    ) -> None:
-        """A new panel under the message `reply_to`, or today's settings in the panel that is there."""
+        self,
+        destination: Destination,
+        owner: str,
+        *,
+        words: Notice | None = None,
+        reply_to: str | None = None,
+        replaces: str | None = None,
+    ) -> Outcome:
+        """A new panel under the message `reply_to`, or today's settings in the panel that is there.
+
+        Args:
+            words: what the panel is shown in place of; a panel that an earlier process opened for them is not opened
+                again.
+        """
         settings, profile = self._bot.settings, await self._bot.profile(owner)
         channel = PanelChannel(
             self._post.api,
@@ -103,4 +117,5 @@ class Panels:
             replaces,
         )
         text = wording.settings_list(settings, {name: profile[name] for name in settings})
-        await self._post.say(destination, text, reply_to=reply_to, channel=channel)
+        panel = replace(words or Notice("", private=True), text=text)
+        return await self._post.say(destination, panel, reply_to=reply_to, channel=channel)

@@ -9,6 +9,7 @@ from telegram import Bot as Api
 
 from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.outcome import Outcome
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.drafts import DraftChannel, Switch
@@ -61,9 +62,9 @@ class Post:
         *,
         reply_to: str | None,
         channel: TelegramChannel | None = None,
-    ) -> None:
-        """Returns when the last message is there, or the chat or message is lost."""
-        await self._outboxes.deliver(
+    ) -> Outcome:
+        """Returns when it is certain what became of it."""
+        return await self._outboxes.deliver(
             channel or self.channel(destination, reply_to),
             destination.group,
             events,
@@ -72,10 +73,15 @@ class Post:
         )
 
     async def say(
-        self, destination: Destination, text: str, *, reply_to: str | None, channel: TelegramChannel | None = None
-    ) -> None:
+        self,
+        destination: Destination,
+        words: Notice,
+        *,
+        reply_to: str | None,
+        channel: TelegramChannel | None = None,
+    ) -> Outcome:
         """The bot's own words."""
-        await self.deliver(destination, _only(Notice(text, private=True)), reply_to=reply_to, channel=channel)
+        return await self.deliver(destination, _only(words), reply_to=reply_to, channel=channel)
 
 
 class _InTopic(Deliveries):

@@ -9,6 +9,7 @@ from telegram.constants import ChatMemberStatus
 from telegram.error import TelegramError
 
 from adapters.delivery.channel import ChannelError
+from adapters.delivery.outcome import NOTHING, Outcome
 from adapters.telegram.addresses import person_id, user_id
 from adapters.telegram.callbacks import PanelPress, read_action
 from adapters.telegram.panel import CLOSE, RESET, SHOW, Panels, stepped
@@ -33,17 +34,17 @@ class Presses:
         self._questions = questions
         self._panels = panels
 
-    async def press(self, event_id: str, pressed: Pressed) -> None:
+    async def press(self, event_id: str, pressed: Pressed) -> Outcome:
         """Always answers the query, so that the button does not go on spinning; foreign data does nothing."""
         action = read_action(pressed.data)
         panel = self._panels.read(pressed.data)
         if action is not None:
             owner = await self._questions.owner_of(pressed)
-            await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
-        elif panel is not None:
-            await self._adjust(await self._in_the_name_of(panel.owner, pressed), panel)
-        else:
-            await self._toast(pressed, "")
+            return await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
+        if panel is not None:
+            return await self._adjust(await self._in_the_name_of(panel.owner, pressed), panel)
+        await self._toast(pressed, "")
+        return NOTHING
 
     async def _in_the_name_of(self, owner: str | None, pressed: Pressed) -> Pressed:
         """Who writes as the whole chat still presses buttons under their own name: all admins may, then."""
@@ -59,7 +60,7 @@ class Presses:
             return member.status in (ChatMemberStatus.ADMINISTRATOR, ChatMemberStatus.OWNER)
         return False
 
-    async def _act(self, event_id: str, pressed: Pressed, action: Action) -> None:
+    async def _act(self, event_id: str, pressed: Pressed, action: Action) -> Outcome:
         incoming = Incoming(
             event_id=event_id,
             chat=pressed.destination.chat,
@@ -74,28 +75,30 @@ class Presses:
             first = await anext(events, None)
             if first is None or isinstance(first, Notice):
                 await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
-                return
+                return NOTHING
             await self._toast(pressed, "")
             with self._questions.answering(pressed, first):
-                await self._post.deliver(pressed.destination, beginning_with(first, events), reply_to=pressed.asked_by)
+                replying = beginning_with(first, events)
+                return await self._post.deliver(pressed.destination, replying, reply_to=pressed.asked_by)
 
-    async def _adjust(self, pressed: Pressed, panel: PanelPress) -> None:
+    async def _adjust(self, pressed: Pressed, panel: PanelPress) -> Outcome:
         if pressed.author.id != panel.owner:
             await self._toast(pressed, wording.not_your_panel(), alert=True)
-            return
+            return NOTHING
         if panel.setting == CLOSE:
             await self._toast(pressed, "")
             with suppress(ChannelError):
                 await self._post.channel(pressed.destination).delete(pressed.message_id)
-            return
+            return NOTHING
         try:
             said = await self._change(panel)
         except Refused as refusal:
             await self._toast(pressed, str(refusal), alert=True)
-            return
+            return NOTHING
         await self._toast(pressed, said, alert=panel.value == SHOW)
-        if panel.value != SHOW:
-            await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
+        if panel.value == SHOW:
+            return NOTHING
+        return await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
 
     async def _change(self, panel: PanelPress) -> str:
         """Raises Refused."""

@@ -111,7 +111,10 @@ class Answers:
             if pictures is None:
                 pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
             async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
-                await self.outboxes.deliver(channel, CHAT, events, reply_to=event.under, record=self.record)
+                outcome = await self.outboxes.deliver(channel, CHAT, events, reply_to=event.under, record=self.record)
+            if not outcome.is_settled:
+                _log.info("event %s is left for the next start: %s", event.id, outcome.reason)
+                return
             await self._answered(event)
             if event.text.startswith("/"):
                 await self._show_settings(event.person)

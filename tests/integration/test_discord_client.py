@@ -15,6 +15,7 @@ from discord import Permissions
 from adapters.app import phrases
 from adapters.delivery.channel import Channel
 from adapters.delivery.frames import Assembler
+from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.discord.commands import sync
 from adapters.discord.connection import new_client
 from adapters.discord.platform import Platform
@@ -71,7 +72,7 @@ class AtOnce:
         *,
         reply_to: str | None,
         record: Deliveries,
-    ) -> None:
+    ) -> Outcome:
         assembler = Assembler(channel.limits, channel.measure, phrases())
         async for event in events:
             assembler.apply(event, 0.0)
@@ -81,6 +82,7 @@ class AtOnce:
                 message_id = await channel.send(placed.frame, reply_to=reply_to, nonce=f"{chat}{placed}"[:25])
                 if placed.answer_id:
                     await record.record_delivery(chat, placed.answer_id, placed.position, message_id)
+        return DELIVERED
 
 
 @dataclass

@@ -65,6 +65,7 @@ PHRASES = Phrases(
     empty=lambda ended: "Nothing came",
     interrupted=lambda: "To be continued",
     broken=lambda: "Something broke",
+    unshown=lambda: "Look into the file",
 )
 
 

@@ -233,7 +233,7 @@ def test_forbidden_ends_the_reply(caplog: pytest.LogCaptureFixture) -> None:
     assert "given up" in caplog.text
 
 
-def test_a_cancelled_delivery_leaves_its_last_text() -> None:
+def test_a_cancelled_delivery_leaves_its_message_as_a_kill_does() -> None:
     stream, platform = Stream(), Platform(ONE_A_SECOND)
 
     async def main() -> None:
@@ -250,9 +250,9 @@ def test_a_cancelled_delivery_leaves_its_last_text() -> None:
     run_virtually(main())
     assert stream.closed_at == pytest.approx(2.55)
     shown = platform.chat("c").messages[-1].frames[-1]
-    assert shown.markdown == "".join(f"word{n} " for n in range(26))
-    assert not shown.growing
-    assert shown.footer == "To be continued"
+    assert shown.markdown == "".join(f"word{n} " for n in range(20))
+    assert shown.growing
+    assert shown.actions == (Action.STOP,)
 
 
 def test_a_broken_bot_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
@@ -393,6 +393,7 @@ def test_chats_without_replies_are_forgotten() -> None:
             for n in range(2_100):
                 channel = SimulatedChannel(platform, f"c{n}")
                 await outboxes.deliver(channel, f"c{n}", told([Notice("Hello")]), reply_to=None, record=Records())
+                await asyncio.sleep(0.1)
             return outboxes.remembered
 
     assert run_virtually(main()) < 1_200

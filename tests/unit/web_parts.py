@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from adapters.delivery.channel import Channel, Frame, ThinkingView
+from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.ports import Outboxes
 from adapters.storage.memory import MemoryStorage
@@ -38,6 +39,7 @@ PHRASES = Phrases(
     footer=lambda ended: ended.model,
     empty=lambda ended: "(nothing)",
     interrupted=lambda: "The bot was restarted while it wrote this.",
+    unshown=lambda: "This part cannot be shown.",
     broken=lambda: "Something went wrong; please try again.",
 )
 
@@ -104,7 +106,7 @@ class PlainOutboxes:
         *,
         reply_to: str | None,
         record: Deliveries,
-    ) -> None:
+    ) -> Outcome:
         post_id, frame = None, Frame(status="Starting…", growing=True, actions=(Action.STOP,))
         async for event in events:
             frame = _next(frame, event)
@@ -112,6 +114,7 @@ class PlainOutboxes:
                 post_id = await channel.send(frame, reply_to=reply_to, nonce=uuid.uuid4().hex)
             else:
                 await channel.edit(post_id, frame)
+        return DELIVERED
 
 
 def _next(frame: Frame, event: ReplyEvent) -> Frame:
