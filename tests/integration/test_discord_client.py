@@ -13,9 +13,9 @@ import simcord
 from discord import Permissions
 
 from adapters.app import phrases
-from adapters.delivery.channel import Channel
+from adapters.delivery.channel import Channel, ChannelError
 from adapters.delivery.frames import Assembler
-from adapters.delivery.outcome import DELIVERED, Outcome
+from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from adapters.discord.commands import sync
 from adapters.discord.connection import new_client
 from adapters.discord.platform import Platform
@@ -79,7 +79,10 @@ class AtOnce:
         assembler.close(0.0)
         for part in assembler.parts:
             for placed in part.messages(0.0, 0):
-                message_id = await channel.send(placed.frame, reply_to=reply_to, nonce=f"{chat}{placed}"[:25])
+                try:
+                    message_id = await channel.send(placed.frame, reply_to=reply_to, nonce=f"{chat}{placed}"[:25])
+                except ChannelError as error:
+                    return Outcome(Ending.LOST, str(error))
                 if placed.answer_id:
                     await record.record_delivery(chat, placed.answer_id, placed.position, message_id)
         return DELIVERED
