@@ -1,4 +1,4 @@
-"""The captioner: decodes pictures beside the event loop, batches them, and remembers what it has seen.
+"""The captioner: has pictures decoded in processes, batches them, and remembers what it has seen.
 
 torch is imported with the first picture, or by `preload`. It works in threads of its own, on its own device if it is
 given one, so that a caption never waits for a long answer nor the other way round.
@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Any
 from inference.api import OutOfMemory, Unavailable
 from inference.batches import Batches
 from inference.faults import is_out_of_memory
-from inference.pictures import decode
+from inference.picture_decoder import PictureDecoder
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from inference.blip import Blip
 
 log = logging.getLogger(__name__)
 
 _BATCH = 16
 _WINDOW_S = 0.005
-_DECODERS = 2
+_THREADS = 2
 _REMEMBERED = 1024
 
 Key = tuple[bytes, str]
@@ -51,7 +53,8 @@ class BlipCaptioner:
         self._device = device
         self._slots = batch
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="captioner")
-        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="picture")
+        self._decoder = PictureDecoder()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="picture")
         self._batches: Batches[tuple[Any, str], str] = Batches(
             self._describe, self._worker, size=batch, window_s=_WINDOW_S
         )
@@ -79,11 +82,12 @@ class BlipCaptioner:
         """Raises BadImage, OutOfMemory or Unavailable."""
         loop = asyncio.get_running_loop()
         try:
-            key = await loop.run_in_executor(self._decoders, _key, image, prompt)
+            key = await loop.run_in_executor(self._threads, _key, image, prompt)
             if (known := self._seen.get(key)) is not None:
                 self._seen.move_to_end(key)
                 return known
-            pixels = await loop.run_in_executor(self._decoders, self._pixels, image)
+            picture = await self._decoder.decode(image)  # before a model is loaded for what is no picture
+            pixels = await loop.run_in_executor(self._threads, self._pixels, picture)
             text = await self._batches.put((pixels, prompt))
         except RuntimeError as error:
             raise Unavailable(f"the captioner failed: {error}") from error
@@ -91,7 +95,8 @@ class BlipCaptioner:
         return text
 
     async def close(self) -> None:
-        for threads in (self._decoders, self._worker):
+        await self._decoder.close()
+        for threads in (self._threads, self._worker):
             await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
     def _remember(self, key: Key, text: str) -> None:
@@ -99,8 +104,7 @@ class BlipCaptioner:
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _pixels(self, image: bytes) -> Any:
-        picture = decode(image)  # before a model is loaded for what is no picture
+    def _pixels(self, picture: Image) -> Any:
         return self._load().pixels(picture)
 
     def _describe(self, items: Sequence[tuple[Any, str]]) -> Sequence[str | Exception]:

@@ -4,7 +4,7 @@ The function that it runs maps bytes to bytes and raises `Unusable` for an input
 standard library and the function's module, nothing else.
 
 A request is its length (8 bytes, big-endian) and its bytes. A reply is one byte (`DONE`, `UNUSABLE`, `TOO_LARGE` or
-`FAILED`), a length and bytes. End of input ends the process.
+`FAILED`), a length and bytes. The process ends at the end of its input, and with status 0 when it has been idle.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import signal
 import struct
-import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
+IDLE_S = 60.0
+_PIECE = 2**20
 LENGTH = struct.Struct(">Q")
 DONE, UNUSABLE, TOO_LARGE, FAILED = b"+", b"-", b"m", b"!"
 
@@ -28,14 +30,17 @@ class Unusable(Exception):
 
 def read_exactly(stream: BinaryIO, size: int) -> bytes:
     """Raises EOFError: if the stream ends before `size` bytes."""
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+    data = bytearray()
+    while len(data) < size:
+        piece = stream.read(min(size - len(data), _PIECE))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
 
 
 def _serve(work: Callable[[bytes], bytes], requests: BinaryIO, replies: BinaryIO, cpu_s: float) -> None:
-    while True:
+    while select.select([requests], [], [], IDLE_S)[0]:
         data = read_exactly(requests, *LENGTH.unpack(read_exactly(requests, LENGTH.size)))
         # SIGPROF's default action ends the process, also in the middle of a C function.
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
@@ -84,4 +89,4 @@ def main(target: str, memory_bytes: str, cpu_s: str) -> None:
     work: Callable[[bytes], bytes] = getattr(importlib.import_module(module), name)
     _limit_memory(int(memory_bytes))
     with contextlib.suppress(EOFError, BrokenPipeError):
-        _serve(work, sys.stdin.buffer, replies, float(cpu_s))
+        _serve(work, os.fdopen(0, "rb", buffering=0), replies, float(cpu_s))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from inference import worker
 from inference.worker import LENGTH, Unusable, read_exactly
@@ -28,6 +28,10 @@ _PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT"}
 
 class Overrun(Exception):
     """The input took more than its limits, or broke its worker: it must not be tried again with the same limits."""
+
+    def __init__(self, why: Literal["time", "memory", "broken", "closed"]) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class WorkerPool:
@@ -55,8 +59,8 @@ class WorkerPool:
         memory_bytes: int = 2**30,
         reply_bytes: int = 16 * 2**20,
     ) -> None:
-        self._command = [sys.executable, "-c", _START, target, str(memory_bytes), str(cpu_s)]
-        self._name = target
+        self._target = target
+        self.limit(cpu_s=cpu_s, memory_bytes=memory_bytes)
         self._wall_s = wall_s
         self._reply_bytes = reply_bytes
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"worker-{target.rpartition(':')[2]}")
@@ -64,6 +68,10 @@ class WorkerPool:
         self._busy: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
+
+    def limit(self, *, cpu_s: float, memory_bytes: int) -> None:
+        """Change the limits, for children that are started from now on."""
+        self._command = [sys.executable, "-c", _START, self._target, str(memory_bytes), str(cpu_s)]
 
     async def call(self, data: bytes) -> bytes:
         """Return the function's result for `data`.
@@ -75,7 +83,7 @@ class WorkerPool:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, data)
         except RuntimeError as error:  # the threads are gone
-            raise Overrun("the pool is closed") from error
+            raise Overrun("closed") from error
 
     async def close(self) -> None:
         """End the children; what they work on fails with Overrun."""
@@ -95,19 +103,23 @@ class WorkerPool:
             return [child.pid for child in (*self._idle, *self._busy)]
 
     def _call(self, data: bytes) -> bytes:
-        child = self._taken()
-        deadline = threading.Timer(self._wall_s, child.kill)
-        deadline.start()
-        try:
-            kind, reply = self._asked(child, data)
-        except (OSError, EOFError) as error:
-            child.kill()
-            _reap(child)
-            raise Overrun(self._why(child)) from error
-        finally:
-            deadline.cancel()
-            with self._lock:
-                self._busy.discard(child)
+        while True:
+            child, fresh = self._taken()
+            deadline = threading.Timer(self._wall_s, child.kill)
+            deadline.start()
+            try:
+                kind, reply = self._asked(child, data)
+                break
+            except (OSError, EOFError) as error:
+                child.kill()
+                _reap(child)
+                # An idle child ends itself, and may do so while it is being asked.
+                if fresh or child.returncode != 0:
+                    raise Overrun(self._why(child)) from error
+            finally:
+                deadline.cancel()
+                with self._lock:
+                    self._busy.discard(child)
         self._put_back(child)
         match kind:
             case worker.DONE:
@@ -115,9 +127,9 @@ class WorkerPool:
             case worker.UNUSABLE:
                 raise Unusable(reply.decode())
             case worker.TOO_LARGE:
-                raise Overrun("it takes too much memory")
-        log.warning("%s failed: %s", self._name, reply[:100])
-        raise Overrun("the worker failed")
+                raise Overrun("memory")
+        log.warning("%s failed: %s", self._target, reply[:100])
+        raise Overrun("broken")
 
     def _asked(self, child: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes]:
         requests, replies = _pipes(child)
@@ -129,17 +141,17 @@ class WorkerPool:
         if size > self._reply_bytes:
             child.kill()
             _reap(child)
-            raise Overrun("its result is too long")
+            raise Overrun("memory")
         return kind, read_exactly(replies, size)
 
-    def _taken(self) -> subprocess.Popen[bytes]:
-        """A child that runs; one that somebody else ended in between is replaced."""
+    def _taken(self) -> tuple[subprocess.Popen[bytes], bool]:
+        """A child that runs, and whether it was started now; one that has ended in between is replaced."""
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
                 if child.poll() is None:
                     self._busy.add(child)
-                    return child
+                    return child, False
                 _reap(child)
         child = subprocess.Popen(
             self._command,
@@ -154,7 +166,7 @@ class WorkerPool:
             self._busy.add(child)
         if closed:
             child.kill()
-        return child
+        return child, True
 
     def _put_back(self, child: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -164,11 +176,41 @@ class WorkerPool:
         child.kill()
         _reap(child)
 
-    def _why(self, child: subprocess.Popen[bytes]) -> str:
+    def _why(self, child: subprocess.Popen[bytes]) -> Literal["time", "broken", "closed"]:
+        if self._closed:
+            return "closed"
         if child.returncode in (-signal.SIGPROF, -signal.SIGKILL):
-            return "it takes too much time"
-        log.warning("a worker of %s ended with %s", self._name, child.returncode)
-        return "the worker ended"
+            return "time"
+        log.warning("a worker of %s ended with %s", self._target, child.returncode)
+        return "broken"
+
+
+class TieredPool:
+    """Works on every input within a small time first, and what needs more waits behind its like, not before others.
+
+    Args:
+        target: as `WorkerPool`'s.
+        workers: of the first tier; the second one has one.
+        quick_s: CPU seconds of the first tier.
+        cpu_s: CPU seconds of the second tier.
+    """
+
+    def __init__(self, target: str, *, workers: int, quick_s: float, cpu_s: float, memory_bytes: int) -> None:
+        self.quick = WorkerPool(target, workers=workers, cpu_s=quick_s, memory_bytes=memory_bytes)
+        self.patient = WorkerPool(target, cpu_s=cpu_s, memory_bytes=memory_bytes)
+
+    async def call(self, data: bytes) -> bytes:
+        """As `WorkerPool.call`."""
+        try:
+            return await self.quick.call(data)
+        except Overrun as error:
+            if error.why != "time":
+                raise
+        return await self.patient.call(data)
+
+    async def close(self) -> None:
+        await self.quick.close()
+        await self.patient.close()
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:

@@ -25,9 +25,9 @@ from adapters.web.panel import SettingsPanel
 from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
 from adapters.web.personal import PageData
 from adapters.web.posts import Posts
+from adapters.web.previews import MEDIA_TYPE, Thumbnails
 from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
-from adapters.web.thumbnails import MEDIA_TYPE
 from adapters.web.uploads import MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
 from bots.personal import PersonalData
@@ -91,7 +91,8 @@ class WebServer:
         self._hostnames = hostnames
         self._grace_s = grace_s
         self._keeps = keeps
-        self._uploads = Uploads()
+        self._thumbnails = Thumbnails()
+        self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
         self._code_css = ""
 
@@ -110,6 +111,7 @@ class WebServer:
         self._code_css = await asyncio.to_thread(_code_css)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(colourist.close)
+            stack.push_async_callback(self._thumbnails.close)
             stack.push_async_callback(board.flush)
             tasks = await stack.enter_async_context(Tasks())
             answers = Answers(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from adapters.web.posts import Attachment, StoredFile
-from adapters.web.thumbnails import MEDIA_TYPE, thumbnail
+from adapters.web.previews import MEDIA_TYPE, Thumbnails
 from bots.messages import Picture
 
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
@@ -43,15 +42,16 @@ class Uploads:
     """Everybody's waiting pictures, and those that are arriving, which take room from their first byte on.
 
     Args:
+        thumbnails: makes the previews; somebody else closes it.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, thumbnails: Thumbnails, clock: Callable[[], float] = time.monotonic) -> None:
+        self._thumbnails = thumbnails
         self._waiting: dict[str, Upload] = {}
         self._arriving: dict[str, tuple[str, bytes | bytearray]] = {}
         """By the id that each will have: whose it is, and what of it is here."""
         self._clock = clock
-        self._drawing = asyncio.Semaphore(1)
 
     async def add(self, person: str, name: str, read: Callable[[], Awaitable[bytes]]) -> Upload:
         """Keeps a picture and makes its thumbnail.
@@ -68,8 +68,7 @@ class Uploads:
         try:
             data = await self._arrived(upload_id, person, read)
             self._arriving[upload_id] = person, data
-            async with self._drawing:
-                small = await asyncio.to_thread(thumbnail, data)
+            small = await self._thumbnails.make(data)
         finally:
             del self._arriving[upload_id]
         preview = small and StoredFile(id=secrets.token_urlsafe(12), name=name, media_type=MEDIA_TYPE, data=small)

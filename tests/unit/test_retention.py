@@ -10,6 +10,7 @@ from adapters.delivery.channel import Frame
 from adapters.retention import BATCH, sweep, sweeping
 from adapters.storage.memory import MemoryStorage
 from adapters.web.personal import PageData
+from adapters.web.previews import Thumbnails
 from adapters.web.uploads import Uploads
 from bots.account import Account
 from bots.personal import Retention
@@ -60,7 +61,7 @@ async def test_every_place_expires_by_the_operators_days() -> None:
     storage, now = MemoryStorage(), 100 * DAY_S
     account = Account(storage, now=lambda: now, retention=Retention(days=10))
     desk = Desk()
-    account.privacy.keeps(PageData(desk.board, desk.audience, Uploads()))
+    account.privacy.keeps(PageData(desk.board, desk.audience, Uploads(Thumbnails())))
     for number, age in enumerate((1, 20)):
         created = now - age * DAY_S
         turn = Turn(id=str(number), chat="c", person="p", role="user", text="", created_at=created)
@@ -75,8 +76,10 @@ async def test_every_place_expires_by_the_operators_days() -> None:
 
 async def test_what_is_erased_leaves_the_page_at_once() -> None:
     desk = Desk()
-    uploads = Uploads()
+    thumbnails = Thumbnails()
+    uploads = Uploads(thumbnails)
     upload = await uploads.add("web:ada", "a.png", reading(b"no picture"))
+    await thumbnails.close()
     data = PageData(desk.board, desk.audience, uploads)
     await desk.channel.send(Frame(markdown="to Ada"), reply_to=None, nonce="1")
     await desk.board.add(kind="person", author="web:ada", name="Ada", frame=Frame(markdown="by Ada"))

@@ -6,14 +6,24 @@ import asyncio
 import io
 import struct
 import zlib
+from collections.abc import AsyncIterator
 
 import pytest
 from PIL import Image
 
 from adapters.web import uploads as waiting
+from adapters.web.previews import Thumbnails
 from adapters.web.thumbnails import EDGE_PX, thumbnail
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Uploads
+from inference.worker import Unusable
 from tests.unit.web_parts import reading
+
+
+@pytest.fixture
+async def thumbnails() -> AsyncIterator[Thumbnails]:
+    made = Thumbnails()
+    yield made
+    await made.close()
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -80,11 +90,18 @@ def test_an_animation_shows_its_first_frame() -> None:
     ids=["nothing", "text", "truncated", "bomb", "empty"],
 )
 def test_what_is_no_picture_has_no_thumbnail(data: bytes) -> None:
-    assert thumbnail(data) is None
+    with pytest.raises(Unusable):
+        thumbnail(data)
 
 
-async def test_a_message_takes_its_pictures_in_order_and_once() -> None:
-    uploads = Uploads()
+async def test_previews_are_made_elsewhere(thumbnails: Thumbnails) -> None:
+    small = opened(await thumbnails.make(encoded(Image.new("RGBA", (900, 600)))))
+    assert small.size == (EDGE_PX, EDGE_PX * 2 // 3)
+    assert await thumbnails.make(b"just text") is None
+
+
+async def test_a_message_takes_its_pictures_in_order_and_once(thumbnails: Thumbnails) -> None:
+    uploads = Uploads(thumbnails)
     first = await uploads.add("web:1", "a.png", reading(encoded(Image.new("RGB", (9, 9)))))
     second = await uploads.add("web:1", "b.png", reading(b"broken"))
     assert [each.picture.name for each in uploads.take("web:1", [second.id, first.id])] == ["b.png", "a.png"]
@@ -94,8 +111,8 @@ async def test_a_message_takes_its_pictures_in_order_and_once() -> None:
         uploads.take("web:1", [first.id])
 
 
-async def test_nobody_takes_another_persons_picture() -> None:
-    uploads = Uploads()
+async def test_nobody_takes_another_persons_picture(thumbnails: Thumbnails) -> None:
+    uploads = Uploads(thumbnails)
     upload = await uploads.add("web:1", "a.png", reading(b"x"))
     with pytest.raises(Refused):
         uploads.take("web:2", [upload.id])
@@ -103,9 +120,9 @@ async def test_nobody_takes_another_persons_picture() -> None:
     assert uploads.take("web:1", [upload.id]) == [upload]
 
 
-async def test_pictures_that_wait_are_bounded_and_forgotten() -> None:
+async def test_pictures_that_wait_are_bounded_and_forgotten(thumbnails: Thumbnails) -> None:
     now = 0.0
-    uploads = Uploads(clock=lambda: now)
+    uploads = Uploads(thumbnails, clock=lambda: now)
     kept = [await uploads.add("web:1", "a.png", reading(b"x")) for _ in range(2 * MAX_PICTURES)]
     with pytest.raises(Refused, match="At most 10"):
         await uploads.add("web:1", "a.png", reading(b"x"))
@@ -119,8 +136,8 @@ async def test_pictures_that_wait_are_bounded_and_forgotten() -> None:
     assert uploads.take("web:1", [upload.id]) == [upload]
 
 
-async def test_a_picture_without_end_is_not_read_to_its_end() -> None:
-    uploads, chunk, calls = Uploads(), b"x" * 2**20, 0
+async def test_a_picture_without_end_is_not_read_to_its_end(thumbnails: Thumbnails) -> None:
+    uploads, chunk, calls = Uploads(thumbnails), b"x" * 2**20, 0
 
     async def endless() -> bytes:
         nonlocal calls
@@ -134,9 +151,9 @@ async def test_a_picture_without_end_is_not_read_to_its_end() -> None:
         await uploads.add("web:1", "a.png", reading(b"x"))
 
 
-async def test_what_is_arriving_takes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_arriving_takes_room(thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_MAX_WAITING_BYTES", 10)
-    uploads, halfway, goes_on = Uploads(), asyncio.Event(), asyncio.Event()
+    uploads, halfway, goes_on = Uploads(thumbnails), asyncio.Event(), asyncio.Event()
     chunks = [b"1234", b"12345678"]
 
     async def slowly() -> bytes:
@@ -157,8 +174,8 @@ async def test_what_is_arriving_takes_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert uploads.take("web:1", [slow.result().id]) == [slow.result()]
 
 
-async def test_many_pictures_at_once_are_no_more_than_one_after_the_other() -> None:
-    uploads, goes_on = Uploads(), asyncio.Event()
+async def test_many_pictures_at_once_are_no_more_than_one_after_the_other(thumbnails: Thumbnails) -> None:
+    uploads, goes_on = Uploads(thumbnails), asyncio.Event()
 
     async def read() -> bytes:
         await goes_on.wait()

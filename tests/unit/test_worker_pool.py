@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from inference import worker
 from inference.worker import Unusable
-from inference.worker_pool import Overrun, WorkerPool
+from inference.worker_pool import Overrun, TieredPool, WorkerPool
 
 MB = 2**20
 
@@ -36,12 +37,18 @@ def work(data: bytes) -> bytes:
             os._exit(3)
         case b"pid":
             return str(os.getpid()).encode()
+        case b"idle":
+            worker.IDLE_S = 0.0
+            return str(os.getpid()).encode()
         case b"env":
             return "\n".join(os.environ).encode()
         case b"files":
             return " ".join(os.readlink(f"/proc/self/fd/{name}") for name in _open_files()).encode()
         case b"print":
             print("not a reply", flush=True)
+        case b"count":
+            for _ in range(int(rest)):
+                pass
     return rest
 
 
@@ -85,14 +92,36 @@ async def test_an_input_that_is_refused_says_why() -> None:
         (b"spin", "time"),
         (b"sleep", "time"),
         (b"eat 600000000", "memory"),
-        (b"end", "ended"),
-        (b"eat 50000000", "too long"),
+        (b"end", "broken"),
+        (b"eat 50000000", "memory"),
     ],
 )
 async def test_what_exceeds_a_limit_ends_alone(data: bytes, why: str) -> None:
     async with pool(wall_s=3.0, reply_bytes=40 * MB) as made:
         with pytest.raises(Overrun, match=why):
             await made.call(data)
+        assert await made.call(b"say hi") == b"hi"
+
+
+async def test_what_needs_more_time_has_it_behind_the_others() -> None:
+    made = TieredPool(f"{__name__}:work", workers=1, quick_s=0.2, cpu_s=30.0, memory_bytes=200 * MB)
+    try:
+        slow = asyncio.ensure_future(made.call(b"count 50000000"))
+        assert [await made.call(b"say %d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
+        assert not slow.done()
+        assert await slow == b"50000000"
+        with pytest.raises(Unusable):
+            await made.call(b"refuse it")
+        with pytest.raises(Overrun, match="memory"):
+            await made.call(b"eat 600000000")
+    finally:
+        await made.close()
+
+
+async def test_an_idle_process_ends_and_nobody_notices() -> None:
+    async with pool() as made:
+        first = int(await made.call(b"idle"))
+        await asyncio.to_thread(os.waitid, os.P_PID, first, os.WEXITED | os.WNOWAIT)
         assert await made.call(b"say hi") == b"hi"
 
 
