@@ -7,14 +7,18 @@ becomes a document and back (`adapters.web.posts.encode` and `decode`) and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, or_, select
 
 from adapters.storage.database import Database
 from adapters.storage.errors import Taken
 from adapters.storage.tables import files, names, posts
 from adapters.storage.upsert import upsert
+
+_APPENDING = 7_827_341_190_459
+"""Names PostgreSQL's lock: posts of several processes get their positions one after the other."""
 
 
 class _Identified(Protocol):
@@ -31,6 +35,8 @@ class AnyPost(_Identified, Protocol):
     def nonce(self) -> str: ...
     @property
     def event_id(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
     @property
     def attachments(self) -> Sequence[_Identified]: ...
 
@@ -72,18 +78,42 @@ class SqlPosts(Generic[P, F]):
         documents = await self._database.read(lambda connection: connection.scalars(query).all())
         return [self._decode(document) for document in reversed(documents)]
 
+    async def revisions(self, limit: int) -> Sequence[tuple[str, int]]:
+        query = select(posts.c.id, posts.c.revision).order_by(posts.c.position.desc()).limit(max(limit, 0))
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [(row.id, row.revision) for row in reversed(rows)]
+
     async def post(self, post_id: str) -> P | None:
         return await self._post_where(posts.c.id == post_id)
 
+    async def append(self, post: P) -> P:
+        def write(connection: Connection) -> P:
+            if connection.dialect.name == "postgresql":
+                # SQLite lets one transaction write at a time anyway.
+                connection.execute(select(func.pg_advisory_xact_lock(_APPENDING)))
+            same = [column == value for column, value in _made_by(post) if value]
+            made = connection.scalar(select(posts.c.document).where(or_(*same))) if same else None
+            if made is not None:
+                return self._decode(made)
+            newest = connection.scalar(select(func.max(posts.c.position))) or 0
+            placed = cast(P, replace(cast(Any, post), position=newest + 1))
+            connection.execute(insert(posts), self._row(placed))
+            return placed
+
+        return await self._database.write(write)
+
     async def put(self, post: P) -> None:
-        row = {
+        await self._put(posts, self._row(post))
+
+    def _row(self, post: P) -> dict[str, Any]:
+        return {
             "id": post.id,
             "position": post.position,
             "nonce": post.nonce or None,
             "event_id": post.event_id or None,
+            "revision": post.revision,
             "document": self._encode(post),
         }
-        await self._put(posts, row)
 
     async def delete(self, post_id: str) -> None:
         own = posts.c.id == post_id
@@ -135,3 +165,8 @@ class SqlPosts(Generic[P, F]):
 
     async def _put(self, table: Table, row: dict[str, Any]) -> None:
         await self._database.write(lambda connection: upsert(connection, table, row))
+
+
+def _made_by(post: AnyPost) -> list[tuple[Column[str], str]]:
+    """What makes at most one post."""
+    return [(posts.c.nonce, post.nonce), (posts.c.event_id, post.event_id)]

@@ -99,7 +99,8 @@ deliveries = Table(
 )
 
 # The page's own channel. `document` is the whole post; the other columns are what is asked for. A nonce and an event
-# make at most one post; those without are NULL, which is unique to no one.
+# make at most one post; those without are NULL, which is unique to no one. A process of an older program inserts
+# without a revision.
 posts = Table(
     "posts",
     metadata,
@@ -107,6 +108,7 @@ posts = Table(
     Column("position", BigInteger, nullable=False),
     Column("nonce", AnyText),
     Column("event_id", AnyText),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
     Column("document", AnyText, nullable=False),
     Index("posts_by_position", "position", unique=True),
     Index("posts_by_nonce", "nonce", unique=True),
@@ -137,6 +139,13 @@ names = Table(
 Index("turns_by_age", turns.c.created_at)
 Index("replies_by_age", replies.c.created_at)
 Index("turns_by_person", turns.c.person)
+Index("replies_by_person", replies.c.person)
+Index("heads_by_person", heads.c.person)
+Index("heads_by_turn", heads.c.turn_id)
+Index("inbox_by_age", inbox.c.received_at)
+# Of answered events nobody is known, so the index holds those alone that wait.
+_WAITS = inbox.c.person != ""
+Index("inbox_by_person", inbox.c.person, postgresql_where=_WAITS, sqlite_where=_WAITS)
 
 # A day is a date in UTC, as text.
 usage = Table(
@@ -161,6 +170,23 @@ histograms = Table(
     Column("bucket", Integer, primary_key=True),
     Column("count", BigInteger, nullable=False),
     Index("histograms_by_day", "day"),
+)
+
+# What people who erased themselves had used on a day counts on for their quotas until the day ends. Who they are cannot
+# be told without the day's key, and both go when the day is over.
+quota_keys = Table(
+    "quota_keys",
+    metadata,
+    Column("day", AnyText, primary_key=True),
+    Column("key", AnyText, nullable=False),
+)
+quota_usage = Table(
+    "quota_usage",
+    metadata,
+    Column("digest", AnyText, primary_key=True),
+    Column("day", AnyText, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+    Column("captions", BigInteger, nullable=False),
 )
 
 # `profile` is the id under which the settings of all linked ids are; that id has a row here too.

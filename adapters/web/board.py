@@ -1,7 +1,8 @@
 """The shared channel: its posts, who sees their changes, and when they reach the disk.
 
 New posts and finished ones are kept before the call returns. What grows is kept behind, twice a second and only the
-newest state, because it is edited ten times a second.
+newest state, because it is edited ten times a second. Several processes may have a board over one database: each shows
+what the others post.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 from adapters.delivery.channel import Frame
-from adapters.storage.errors import Taken
 from adapters.web import protocol
 from adapters.web.audience import Audience
+from adapters.web.faults import Faults
 from adapters.web.posts import Post, Posts
+from adapters.web.unwritten import Unwritten
+from bots.ports import StorageError
 
 _log = logging.getLogger(__name__)
 
 SHOWN_POSTS = 200
-_WRITE_INTERVAL_S = 0.5
+LOOK_EVERY_S = 2.0
+"""How often a page looks for what the page of another process has posted."""
 
 
 class Board:
@@ -55,16 +60,18 @@ class Board:
         self._finished = asyncio.Event()
         self._recent: dict[str, Post] = {}
         self._views: dict[str, tuple[int, str]] = {}
-        self._position = 0
-        self._dirty: dict[str, Post] = {}
-        self._dirtied = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self._stored: dict[str, int] = {}
+        """By post: the revision that this board has read from the disk, as far as it looked."""
+        self._faults = Faults(_log)
+        self._unwritten = Unwritten(posts, self._faults)
+        self.flush = self._unwritten.flush
+        self.write_behind = self._unwritten.run
 
     async def open(self) -> None:
         """Loads the newest posts and renders them."""
         for post in await self._posts.load(SHOWN_POSTS):
             self._recent[post.id] = post
-            self._position = post.position
+        self._stored = dict(await self._posts.revisions(SHOWN_POSTS))
         views = await asyncio.to_thread(self._draw_all, list(self._recent.values()))
         self._views.update(views)
         for post in reversed(self._recent.values()):
@@ -83,26 +90,16 @@ class Board:
         return [post for post in self._recent.values() if post.frame.growing and asker in (None, post.asker)]
 
     async def post(self, post_id: str) -> Post | None:
-        return self._recent.get(post_id) or self._dirty.get(post_id) or await self._posts.post(post_id)
+        return self._recent.get(post_id) or self._unwritten.get(post_id) or await self._posts.post(post_id)
 
     async def add(self, **fields: Any) -> Post:
-        """Makes a post of the given fields of `Post`, keeps it and shows it to everybody."""
-        self._position += 1
-        post = Post(id=secrets.token_hex(8), position=self._position, created_at=self._clock(), **fields)
-        async with self._writing:
-            post = await self._put_at_the_end(post)
-        self._remember(post)
-        await self._show(post)
-        return post
-
-    async def _put_at_the_end(self, post: Post) -> Post:
-        try:
-            await self._posts.put(post)
-        except Taken:  # another process's page has put one there
-            newest = await self._posts.load(1)
-            self._position = newest[0].position + 1 if newest else post.position
-            post = replace(post, position=self._position)
-            await self._posts.put(post)
+        """Makes a post of the given fields of `Post`, keeps it at the end of the channel and shows it to everybody."""
+        post = Post(id=secrets.token_hex(8), position=0, created_at=self._clock(), **fields)
+        async with self._unwritten.writing:
+            post = await self._posts.append(post)
+        if post.id not in self._recent:
+            self._remember(post)
+        await self._show(self._recent.get(post.id, post))
         return post
 
     async def change(self, post_id: str, frame: Frame) -> bool:
@@ -113,28 +110,61 @@ class Board:
         post = replace(old, frame=frame, revision=old.revision + 1)
         if post_id in self._recent:
             self._recent[post_id] = post
-        self._dirty[post_id] = post
+        self._unwritten.put(post)
         await self._show(post)
-        if frame.growing or not await self._flushed():
-            self._dirtied.set()
+        if frame.growing:
+            self._unwritten.soon()
+        else:
+            await self._unwritten.try_to_flush()
         return True
 
     async def remove(self, post_id: str) -> None:
+        async with self._unwritten.writing:
+            await self._posts.delete(post_id)
+        self._remove(post_id)
+
+    def _remove(self, post_id: str) -> None:
         self._recent.pop(post_id, None)
         self._forget_view(post_id)
-        self._dirty.pop(post_id, None)
-        async with self._writing:
-            await self._posts.delete(post_id)
+        self._unwritten.drop(post_id)
         self._audience.broadcast(post_id, protocol.remove(post_id))
 
-    async def write_behind(self) -> None:
-        """Keeps what grows, until it is cancelled."""
+    async def follow(self) -> None:
+        """Shows what other processes post, until it is cancelled."""
         while True:
-            await self._dirtied.wait()
-            self._dirtied.clear()
-            if not await self._flushed():
-                self._dirtied.set()
-            await asyncio.sleep(_WRITE_INTERVAL_S)
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.catch_up()
+            except StorageError as error:
+                self._faults.say("posts of other processes are shown later", error)
+            except Exception as error:  # the page goes on without them
+                self._faults.say("posts of other processes are not shown", error)
+
+    async def catch_up(self) -> None:
+        """Shows what other processes have posted, changed and removed. Raises StorageError."""
+        had = list(self._recent)
+        stored = dict(await self._posts.revisions(SHOWN_POSTS))
+        for post_id, revision in stored.items():
+            own = self._recent.get(post_id)
+            if self._stored.get(post_id) != revision and (own is None or own.revision != revision):
+                await self._look_at(post_id, own)
+        self._stored = stored
+        # Posts that are older than all that were looked at are not known to be gone.
+        first = next((n for n, post_id in enumerate(had) if post_id in stored), 0) if len(stored) == SHOWN_POSTS else 0
+        for post_id in had[first:]:
+            if post_id not in stored and post_id in self._recent:
+                self._remove(post_id)
+
+    async def _look_at(self, post_id: str, own: Post | None) -> None:
+        post = await self._posts.post(post_id)
+        if post is None or post_id in self._unwritten or self._recent.get(post_id) is not own:
+            return
+        if own is not None:
+            if own.frame == post.frame:
+                return
+            post = replace(post, revision=max(post.revision, own.revision + 1))
+        self._remember(post)
+        await self._show(post)
 
     async def add_colours(self) -> None:
         """Colours the code of finished posts, one post after the other, until it is cancelled."""
@@ -172,24 +202,6 @@ class Board:
         for kept in (self._views, self._coloured, self._plain):
             kept.pop(post_id, None)
 
-    async def flush(self) -> None:
-        """Everything that was changed until now is on disk when this returns."""
-        async with self._writing:
-            while self._dirty:
-                post_id, post = next(iter(self._dirty.items()))
-                await self._posts.put(post)
-                if self._dirty.get(post_id) is post:
-                    del self._dirty[post_id]
-
-    async def _flushed(self) -> bool:
-        """Flushes; False where it failed, and what is dirty stays so: a full disk must not end the page."""
-        try:
-            await self.flush()
-        except Exception:
-            _log.exception("the posts could not be kept")
-            return False
-        return True
-
     def draw(self, post: Post) -> str:
         """The post's view as JSON. Slow for long posts: run it off the loop."""
         return json.dumps(protocol.view(post, self._html(post)), separators=(",", ":"))
@@ -198,13 +210,21 @@ class Board:
         if post.kind == "person":
             return ""
         markdown, html = self._coloured.get(post.id, ("", ""))
-        return html if html and markdown == post.frame.markdown else self._render(post.frame.markdown)
+        if html and markdown == post.frame.markdown:
+            return html
+        try:
+            return self._render(post.frame.markdown)
+        except Exception as error:  # it costs this post its look, and nobody else anything
+            self._faults.say(f"post {post.id} is shown as it was written", error)
+            return f"<p>{escape(post.frame.markdown)}</p>"
 
     def _draw_all(self, posts: Sequence[Post]) -> dict[str, tuple[int, str]]:
         return {post.id: (post.revision, self.draw(post)) for post in posts}
 
     def _remember(self, post: Post) -> None:
         self._recent[post.id] = post
+        if any(each.position > post.position for each in list(self._recent.values())[-2:]):
+            self._recent = {each.id: each for each in sorted(self._recent.values(), key=lambda each: each.position)}
         while len(self._recent) > SHOWN_POSTS:
             oldest = next(iter(self._recent))
             del self._recent[oldest]

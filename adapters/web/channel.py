@@ -14,6 +14,7 @@ from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.people import BOT_NAME
 from adapters.web.posts import Attachment, Post, Posts, StoredFile
+from bots.ports import StorageError
 
 CHAT = "web:lobby"
 LIMITS = Limits(message_units=16_000, upload_bytes=8 * 1024 * 1024, private_files=True, interval_s=0.05, max_chunks=5)
@@ -61,14 +62,22 @@ class WebChannel:
         private = self._private.get(message_id)
         if private is not None:
             await self._whisper(replace(private, frame=frame, revision=private.revision + 1))
-        elif not await self._board.change(message_id, frame):
+            return
+        try:
+            is_there = await self._board.change(message_id, frame)
+        except StorageError as error:
+            raise Unsent(f"post {message_id} could not be read: {error}") from error
+        if not is_there:
             raise MessageGone(f"post {message_id} is gone")
 
     async def delete(self, message_id: str) -> None:
-        if self._private.pop(message_id, None) is None:
-            await self._board.remove(message_id)
-        else:
+        if self._private.pop(message_id, None) is not None:
             self._audience.tell(self._asker, message_id, protocol.remove(message_id))
+            return
+        try:
+            await self._board.remove(message_id)
+        except StorageError as error:
+            raise Unsent(f"post {message_id} could not be removed: {error}") from error
 
     async def typing(self) -> None:
         self._audience.broadcast("typing", protocol.typing())
@@ -97,7 +106,7 @@ class WebChannel:
             for file in files:
                 await self._posts.put_file(file)
             post = await self._board.add(author="", name=BOT_NAME, asker=self._asker, nonce=nonce, **fields)
-        except Exception as error:
+        except StorageError as error:
             raise Unsent(f"the post could not be kept: {error}") from error
         return post.id
 

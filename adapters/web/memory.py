@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from adapters.web.posts import Post, StoredFile, decode, encode
 
@@ -20,6 +21,18 @@ class MemoryPosts:
 
     async def load(self, limit: int) -> Sequence[Post]:
         return self._all()[-limit:]
+
+    async def revisions(self, limit: int) -> Sequence[tuple[str, int]]:
+        return [(post.id, post.revision) for post in await self.load(limit)]
+
+    async def append(self, post: Post) -> Post:
+        made = await self.with_nonce(post.nonce) or await self.with_event(post.event_id)
+        if made is not None:
+            return made
+        newest = await self.load(1)
+        post = replace(post, position=newest[0].position + 1 if newest else 1)
+        await self.put(post)
+        return post
 
     async def post(self, post_id: str) -> Post | None:
         document = self._documents.get(post_id)

@@ -76,7 +76,18 @@ class Posts(Protocol):
         """The newest `limit` posts by `position`, oldest first."""
         ...
 
+    async def revisions(self, limit: int) -> Sequence[tuple[str, int]]:
+        """The ids and stored revisions of the same posts, which costs little."""
+        ...
+
     async def post(self, post_id: str) -> Post | None: ...
+
+    async def append(self, post: Post) -> Post:
+        """Insert a new post at the end of the channel and return it with its position, which no other post has.
+
+        Where its nonce or its event has made a post already, nothing is changed and that one is returned.
+        """
+        ...
 
     async def put(self, post: Post) -> None:
         """Inserts the post, or replaces the one with its id."""

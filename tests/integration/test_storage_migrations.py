@@ -39,6 +39,10 @@ DATA = {
         "('c', 'old', 'b', 'web:ann', 'done', NULL, 'words', 'words', true, 3.5, 'dead')",
     ),
     "0004": ("INSERT INTO usage VALUES ('web:ann', '2026-11-25', 1, 2, 3, 4.5)",),
+    "0005": (
+        "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered, person) "
+        "VALUES ('telegram:2', 'e', 1, 'c', '{}', 3.5, false, 'web:ann')",
+    ),
 }
 """What a version's tables hold, beside what those before it hold."""
 
@@ -84,4 +88,7 @@ async def test_an_older_database_keeps_everything(
         else:
             used = Used(answers=1, tokens=2, captions=3, seconds=4.5)
             assert await storage.usage(["web:ann"], "2026-11-25") == {"2026-11-25": used}
+        assert await scalars(database, "SELECT revision FROM posts") == [0]
+        if version >= "0005":
+            assert (await storage.export(["web:ann"]))["waiting"] == ["{}"]
         assert await scalars(database, f"SELECT version_num FROM {VERSION_TABLE}") == [HEAD]

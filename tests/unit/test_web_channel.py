@@ -15,6 +15,7 @@ from adapters.web.channel import LIMITS, WebChannel
 from adapters.web.handouts import LIFETIME_S, Handouts
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Post, StoredFile
+from bots.ports import StorageError
 
 
 class Recorder(Listener):
@@ -102,7 +103,7 @@ async def test_a_disk_that_fails_is_tried_again(desk: Desk) -> None:
     put = desk.posts.put
 
     async def full(post: Post) -> None:
-        raise OSError("no space left")
+        raise StorageError("no space left")
 
     desk.posts.put = full  # type: ignore[method-assign]
     with pytest.raises(Unsent):
