@@ -134,6 +134,10 @@ class Inbox(Protocol):
         """
         ...
 
+    async def pending(self, account: str) -> Sequence[Received]:
+        """Return every event of the account that is not answered, oldest first, whichever process has it."""
+        ...
+
     async def orphaned(self, account: str) -> Sequence[Received]:
         """What other processes received and did not live to answer, oldest first; it is this process's from now on."""
         ...

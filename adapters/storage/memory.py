@@ -34,6 +34,9 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def unanswered(self, account: str) -> Sequence[Received]:
         return [e for key, e in self._received.items() if e.account == account and key not in self._answered]
 
+    async def pending(self, account: str) -> Sequence[Received]:
+        return [e for key, e in self._received.items() if e.account == account and key not in self._answered]
+
     async def answered(self, account: str, event_id: str) -> None:
         event = self._received.get((account, event_id))
         if event is not None:

@@ -100,6 +100,11 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         return await self._database.read(lambda connection: _all_received(connection, query))
 
     @lasting
+    async def pending(self, account: str) -> Sequence[Received]:
+        query = select(*_RECEIVED).where(inbox.c.account == account, inbox.c.answered.is_(False))
+        return await self._database.read(lambda connection: _all_received(connection, query))
+
+    @lasting
     async def orphaned(self, account: str) -> Sequence[Received]:
         lost = inbox.c.account == account, inbox.c.answered.is_(False), self._left(inbox.c.process)
         query = select(*_RECEIVED).where(*lost)

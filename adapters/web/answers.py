@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
 from adapters.delivery.channel import Frame
 from adapters.delivery.phrases import Phrases
@@ -17,6 +19,7 @@ from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import CHAT, WebChannel
 from adapters.web.events import ACCOUNT, Event
+from adapters.web.faults import Faults, patiently
 from adapters.web.panel import SettingsPanel
 from adapters.web.posts import Post, Posts
 from adapters.web.protocol import Pressed
@@ -24,7 +27,7 @@ from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
 from bots.ledger import left_behind
 from bots.messages import Action, Incoming, Notice, Person, Picture
-from bots.ports import Deliveries, Inbox, Received, StorageError
+from bots.ports import Deliveries, Inbox, Received
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,9 @@ class Answers:
     posts: Posts
     audience: Audience
     tasks: Tasks
+    faults: Faults = field(default_factory=lambda: Faults(_log))
+    in_hand: set[str] = field(default_factory=set)
+    """The ids of the events that are being answered."""
 
     async def to_post(self, post: Post, uploads: Sequence[Upload]) -> None:
         """The bot answers what a person wrote. When this returns, it will do so whatever happens to the process."""
@@ -64,24 +70,52 @@ class Answers:
     async def take_up(self) -> None:
         """Goes on where an earlier process was killed, and from then on where another one is."""
         batches = left_behind(self.inbox, ACCOUNT)
-        left = [Event.read(received) for received in await anext(batches)]
-        await self._close_interrupted({event.under for event in left})
-        for event in left:
-            self.tasks.begin(self._answer(event, None, new=False))
+        left = await anext(batches)
+        await self._close_interrupted()
+        self._go_on(left)
         self.tasks.begin(self._take_over(batches))
 
     async def _take_over(self, batches: AsyncGenerator[Sequence[Received], None]) -> None:
         async with aclosing(batches):
             async for left in batches:
-                for received in left:
-                    self.tasks.begin(self._answer(Event.read(received), None, new=False))
+                self._go_on(left)
+
+    def _go_on(self, left: Sequence[Received]) -> None:
+        for event in self._readable(left):
+            self._begin(event, None, new=False)
+
+    def _readable(self, left: Sequence[Received]) -> Iterator[Event]:
+        for received in left:
+            try:
+                yield Event.read(received)
+            except (ValueError, LookupError, TypeError, AttributeError):
+                _log.error("event %s cannot be read, and stays unanswered", received.id)
 
     async def _take_on(self, event: Event, pictures: Sequence[Picture] | None) -> None:
-        if await self.inbox.receive([event.received(time.time())]):
-            self.tasks.begin(self._answer(event, pictures, new=True))
+        """Waits for as long as the storage is away."""
+        attempts = count()
 
-    async def _close_interrupted(self, going_on: Collection[str]) -> None:
-        """Marks the answers that were left unfinished and that nothing goes on with, in the same posts."""
+        async def receive() -> tuple[Sequence[Received], bool]:
+            again = next(attempts) > 0
+            return await self.inbox.receive([event.received(time.time())]), again
+
+        new, again = await patiently(receive, f"event {event.id} is stored later", self.faults)
+        if new:
+            self._begin(event, pictures, new=True)
+        elif again:  # an attempt that seemed to fail may have stored it; the ledger knows whether it is answered
+            self._begin(event, pictures, new=False)
+
+    def _begin(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
+        """Answers the event, unless that is being done already."""
+        if event.id not in self.in_hand:
+            self.in_hand.add(event.id)
+            self.tasks.begin(self._answer(event, pictures, new=new))
+
+    async def _close_interrupted(self) -> None:
+        """Marks the answers that were left unfinished and that no process goes on with, in the same posts."""
+        pending = await self.inbox.pending(ACCOUNT)
+        going_on = {event.under for event in self._readable(pending)}
+        await self.board.catch_up()  # what was finished before it was looked up who is at work
         for post in self.board.growing():
             if post.reply_to in going_on:
                 continue
@@ -106,35 +140,47 @@ class Answers:
 
     async def _answer(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""
-        channel = WebChannel(self.board, self.posts, self.audience, asker=event.person)
         try:
-            if pictures is None:
-                pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
-            async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
-                outcome = await self.outboxes.deliver(channel, CHAT, events, reply_to=event.under, record=self.record)
-            if not outcome.is_settled:
-                _log.info("event %s is left for the next start: %s", event.id, outcome.reason)
-                return
-            await self._answered(event)
-            if event.text.startswith("/"):
-                await self._show_settings(event.person)
+            await self._deliver(event, pictures, new=new)
         except Exception:
             _log.exception("event %s failed", event.id)
             sorry = Frame(failure=self.phrases.broken(), notice=True, private=True)
-            await channel.send(sorry, reply_to=event.under, nonce=secrets.token_hex(8))
+            await self._channel(event).send(sorry, reply_to=event.under, nonce=secrets.token_hex(8))
             await self._answered(event)
+        finally:
+            self.in_hand.discard(event.id)
+
+    async def _deliver(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
+        if pictures is None:
+            pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
+        async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
+            outcome = await self.outboxes.deliver(
+                self._channel(event), CHAT, events, reply_to=event.under, record=self.record
+            )
+        if not outcome.is_settled:
+            _log.info("event %s is left for the next start: %s", event.id, outcome.reason)
+            return
+        await self._answered(event)
+        if event.text.startswith("/"):
+            await self._show_settings(event.person)
+
+    def _channel(self, event: Event) -> WebChannel:
+        return WebChannel(self.board, self.posts, self.audience, asker=event.person)
 
     async def _answered(self, event: Event) -> None:
-        """Only once the last state of its post is kept; until then a restart takes the event up again."""
-        try:
-            await self.board.flush()
+        """Only once the last state of its posts is kept, which may take as long as the storage is away."""
+
+        async def settle() -> None:
+            await self.board.flush(event.person)
             await self.inbox.answered(ACCOUNT, event.id)
-        except StorageError as error:
-            _log.warning("event %s will be looked at again: %s", event.id, error)
+
+        await patiently(settle, f"event {event.id} is marked as answered later", self.faults)
 
     async def _preview(self, file_id: str) -> bytes:
         """After a restart the small picture serves: the captioner looks at no more of it anyway."""
-        stored = await self.posts.file(file_id) if file_id else None
+        if not file_id:
+            return b""
+        stored = await patiently(partial(self.posts.file, file_id), "a picture is read later", self.faults)
         return stored.data if stored else b""
 
     async def _show_settings(self, person: str) -> None:

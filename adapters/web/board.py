@@ -66,12 +66,13 @@ class Board:
         self._unwritten = Unwritten(posts, self._faults)
         self.flush = self._unwritten.flush
         self.write_behind = self._unwritten.run
+        self.leave = self._unwritten.try_to_flush
 
     async def open(self) -> None:
         """Loads the newest posts and renders them."""
+        self._stored = dict(await self._posts.revisions(SHOWN_POSTS))
         for post in await self._posts.load(SHOWN_POSTS):
             self._recent[post.id] = post
-        self._stored = dict(await self._posts.revisions(SHOWN_POSTS))
         views = await asyncio.to_thread(self._draw_all, list(self._recent.values()))
         self._views.update(views)
         for post in reversed(self._recent.values()):

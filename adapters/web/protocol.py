@@ -47,12 +47,14 @@ class Pressed:
 class Changed:
     """A setting was moved."""
 
+    client_id: str = ""
     name: str
     value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renamed:
+    client_id: str = ""
     name: str
 
 
@@ -98,9 +100,10 @@ def _read(message: Mapping[str, Any], client_id: str) -> FromPage:
             action = Action(message["action"])
             return Pressed(client_id=client_id, action=action, message_id=_text(message, "message_id"))
         case "setting":
-            return Changed(name=clean(_text(message, "name")), value=clean(_text(message, "value")))
+            name, value = clean(_text(message, "name")), clean(_text(message, "value"))
+            return Changed(client_id=client_id, name=name, value=value)
         case "name":
-            return Renamed(name=clean(_text(message, "name")))
+            return Renamed(client_id=client_id, name=clean(_text(message, "name")))
         case "drop":
             return Dropped(picture=_text(message, "picture"))
         case _:
@@ -195,8 +198,8 @@ def rejected(client_id: str, sentence: str) -> str:
     return _message("rejected", client_id=client_id, sentence=sentence)
 
 
-def error(sentence: str) -> str:
-    return _message("error", sentence=sentence)
+def error(sentence: str, client_id: str = "") -> str:
+    return _message("error", sentence=sentence, client_id=client_id)
 
 
 def said(sentence: str) -> str:

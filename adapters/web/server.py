@@ -21,6 +21,7 @@ from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE
 from adapters.web.colouring import render_coloured
+from adapters.web.inbound import Inbound
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
 from adapters.web.personal import PageData
@@ -112,7 +113,7 @@ class WebServer:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(colourist.close)
             stack.push_async_callback(self._thumbnails.close)
-            stack.push_async_callback(board.flush)
+            stack.push_async_callback(board.leave)
             tasks = await stack.enter_async_context(Tasks())
             answers = Answers(
                 bot=self._bot,
@@ -128,6 +129,7 @@ class WebServer:
             )
             await answers.take_up()
             tasks.begin(board.write_behind())
+            tasks.begin(board.follow())
             tasks.begin(board.add_colours())
             yield await self._listen(stack, self._visits(answers))
 
@@ -142,6 +144,7 @@ class WebServer:
             examples=self._examples,
             commands=self._commands,
             grace_s=self._grace_s,
+            inbound=Inbound(answers.tasks),
         )
 
     async def _listen(self, stack: AsyncExitStack, visits: Visits) -> str:

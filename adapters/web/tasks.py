@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from types import TracebackType
 
+from adapters.web.faults import Faults
+
+_log = logging.getLogger(__name__)
+
 
 class Tasks:
-    """A task group that cancels what still runs when its block ends."""
+    """A task group that cancels what still runs when its block ends. No exception of a task ends the others."""
 
     def __init__(self) -> None:
+        self.faults = Faults(_log)
         self._group = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -29,6 +35,12 @@ class Tasks:
             await self._group.__aexit__(None, None, None)
 
     def begin(self, work: Coroutine[None, None, None]) -> None:
-        task = self._group.create_task(work)
+        task = self._group.create_task(self._to_its_end(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    async def _to_its_end(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # the last edge: it costs this task alone
+            self.faults.say("a task of the page failed", error)

@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,15 +17,19 @@ from adapters.web import protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
+from adapters.web.faults import Faults, patiently
+from adapters.web.inbound import Full, Inbound
 from adapters.web.people import BOT_NAME, name_for, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Upload, Uploads
-from bots.messages import Person
+from bots.messages import Action, Person
 from inference.api import ModelInfo
 
 _log = logging.getLogger(__name__)
 
 _REMEMBERED_EVENTS = 1000
+_TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
+_NOT_SAVED = "I couldn't save that just now. Please try again in a minute."
 _GOODBYES = {WSCloseCode.OK, WSCloseCode.GOING_AWAY}
 
 
@@ -51,10 +56,22 @@ class Visits:
     examples: Sequence[Example]
     commands: Sequence[tuple[str, str]]
     grace_s: float
-    _events: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    inbound: Inbound
+    _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """The newest messages that were accepted: which post each became."""
+    _waiting: set[str] = field(default_factory=set)
+    """Those that are being stored."""
+    _faults: Faults = field(default_factory=lambda: Faults(_log))
 
     async def receive(self, socket: web.WebSocketResponse, person: str) -> None:
-        """Serves one socket until it is closed."""
+        """Serves one socket until it is closed. The edge: whatever fails below costs this socket alone."""
+        try:
+            await self._serve(socket, person)
+        except Exception as error:
+            self._faults.say("a socket of the page is closed, which comes back by itself", error)
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"try again")
+
+    async def _serve(self, socket: web.WebSocketResponse, person: str) -> None:
         listener = Listener(person)
         name = await name_for(self.posts, person)
         settings = await self.answers.panel.describe(person)
@@ -93,58 +110,82 @@ class Visits:
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
+            client_id = ""
             try:
-                await self._do(listener, protocol.parse(message.data))
+                asked = protocol.parse(message.data)
+                client_id = getattr(asked, "client_id", "")
+                self._do(listener.person, asked, size=len(message.data))
             except protocol.BadMessage as error:
                 listener.tell("", protocol.rejected(error.client_id, str(error)))
-            except Exception:
-                _log.exception("a page's message failed")
-                listener.tell("", protocol.error("That did not work just now; please try again."))
+            except Full:
+                listener.tell("", protocol.rejected(client_id, _TOO_MUCH_WAITS))
+            except Exception as error:
+                self._faults.say("a page's message failed", error)
+                listener.tell("", protocol.rejected(client_id, self.answers.phrases.broken()))
 
-    async def _do(self, listener: Listener, asked: protocol.FromPage) -> None:
+    def _do(self, person: str, asked: protocol.FromPage, size: int) -> None:
+        """Raises Full: nothing of it is done."""
         match asked:
             case protocol.Typed():
-                await self._typed(listener, asked)
+                self._typed(person, asked, size)
             case protocol.Pressed():
-                await self._pressed(listener.person, asked)
+                self._pressed(person, asked)
             case protocol.Changed():
-                await self._changed(listener.person, asked)
+                self.inbound.put(person, partial(self._changed, person, asked))
             case protocol.Renamed():
-                await self._renamed(listener, asked)
+                self.inbound.put(person, partial(self._renamed, person, asked))
             case protocol.Dropped():
-                self.uploads.drop(listener.person, asked.picture)
+                self.uploads.drop(person, asked.picture)
 
-    async def _typed(self, listener: Listener, typed: protocol.Typed) -> None:
-        """Posts the message once, however often it is sent, and begins the answer."""
-        event_id = f"{listener.person}/{typed.client_id}"
+    def _typed(self, person: str, typed: protocol.Typed, size: int) -> None:
+        """Posts the message once, however often it is sent. Its one answer comes when it is settled."""
+        event_id = f"{person}/{typed.client_id}"
         if not typed.text.strip() and not typed.pictures:
-            listener.tell("", protocol.rejected(typed.client_id, "There is nothing in this message yet."))
-            return
-        post = await self.posts.with_event(event_id)
-        if self._first_time(event_id):
-            try:
-                post = await self._take_on(listener.person, event_id, typed, post)
-            except Refused as error:
-                self._events.pop(event_id)
-                listener.tell("", protocol.rejected(typed.client_id, str(error)))
-                return
-            except Exception:
-                self._events.pop(event_id)  # it will be sent again
-                raise
-        listener.tell("", protocol.accepted(typed.client_id, post.id if post else ""))
+            self.audience.tell(person, "", protocol.rejected(typed.client_id, "There is nothing in this message yet."))
+        elif kept := self._kept.get(event_id):
+            self.audience.tell(person, "", protocol.accepted(typed.client_id, kept))
+        elif event_id not in self._waiting:
+            self.inbound.put(person, partial(self._keep, person, event_id, typed), size)
+            self._waiting.add(event_id)
 
-    async def _take_on(self, person: str, event_id: str, typed: protocol.Typed, post: Post | None) -> Post:
-        """Posts the message, unless an earlier process died just after it had, and begins the answer.
+    async def _keep(self, person: str, event_id: str, typed: protocol.Typed) -> None:
+        """The edge: the message is accepted when it is kept, refused with a sentence, or waits for the storage."""
+        post = None
+        try:
+            post, uploads = await self._posted(person, event_id, typed)
+            await self.answers.to_post(post, uploads)
+        except Refused as error:
+            said = protocol.rejected(typed.client_id, str(error))
+        except Exception as error:
+            self._faults.say("a message of the page failed", error)
+            said = protocol.rejected(typed.client_id, self.answers.phrases.broken())
+            if post is not None:  # everybody can read it, so it must not be sent again
+                said = protocol.error(self.answers.phrases.broken(), typed.client_id)
+        else:
+            self._remember(event_id, post.id)
+            said = protocol.accepted(typed.client_id, post.id)
+        finally:
+            self._waiting.discard(event_id)
+        self.audience.tell(person, "", said)
+
+    async def _posted(self, person: str, event_id: str, typed: protocol.Typed) -> tuple[Post, Sequence[Upload]]:
+        """The message's post, which an earlier attempt or process may have made, and its pictures.
 
         Raises:
             Refused: a picture is not there.
         """
-        uploads: Sequence[Upload] = ()
-        if post is None:
-            uploads = self.uploads.take(person, typed.pictures)
-            post = await self._put_up(person, event_id, typed.text, uploads)
-        await self.answers.to_post(post, uploads)
-        return post
+        later = "a message of the page is stored later"
+        post = await patiently(partial(self.posts.with_event, event_id), later, self._faults)
+        if post is not None:
+            return post, ()
+        uploads = self.uploads.take(person, typed.pictures)
+        put_up = partial(self._put_up, person, event_id, typed.text, uploads)
+        return await patiently(put_up, later, self._faults), uploads
+
+    def _remember(self, event_id: str, post_id: str) -> None:
+        self._kept[event_id] = post_id
+        if len(self._kept) > _REMEMBERED_EVENTS:
+            self._kept.popitem(last=False)
 
     async def _put_up(self, person: str, event_id: str, text: str, uploads: Sequence[Upload]) -> Post:
         for preview in (each.preview for each in uploads):
@@ -159,9 +200,17 @@ class Visits:
             attachments=tuple(each.attachment for each in uploads),
         )
 
-    async def _pressed(self, person: str, pressed: protocol.Pressed) -> None:
-        if not pressed.client_id or self._first_time(f"{person}/{pressed.client_id}"):
-            await self.answers.to_press(Person(person, self.audience.name_of(person)), pressed)
+    def _pressed(self, person: str, pressed: protocol.Pressed) -> None:
+        event_id = f"{person}/{pressed.client_id}"
+        if pressed.client_id and event_id in self._kept:
+            return
+        press = partial(self.answers.to_press, Person(person, self.audience.name_of(person)), pressed)
+        if pressed.action is Action.STOP:  # waits for nothing, also not for the storage
+            self.answers.tasks.begin(press())
+        else:
+            self.inbound.put(person, press)
+        if pressed.client_id:
+            self._remember(event_id, pressed.message_id)
 
     async def _changed(self, person: str, changed: protocol.Changed) -> None:
         refused = False
@@ -169,25 +218,27 @@ class Visits:
             sentence = await self.answers.panel.change(person, changed.name, changed.value) or ""
         except ValueError as error:
             sentence, refused = str(error), True
+        except Exception as error:
+            self._unsaved(person, changed.client_id, error)
+            return
         views = await self.answers.panel.describe(person)
         self.audience.tell(person, "settings", protocol.settings(views, sentence, changed.name, refused))
 
-    async def _renamed(self, listener: Listener, renamed: protocol.Renamed) -> None:
+    async def _renamed(self, person: str, renamed: protocol.Renamed) -> None:
         try:
-            name = await rename(self.posts, listener.person, renamed.name)
+            name = await rename(self.posts, person, renamed.name)
         except ValueError as error:
-            listener.tell("", protocol.error(str(error)))
-            listener.tell("name", protocol.name(self.audience.name_of(listener.person)))
+            self.audience.tell(person, "", protocol.error(str(error), renamed.client_id))
+        except Exception as error:
+            self._unsaved(person, renamed.client_id, error)
+        else:
+            self.audience.rename(person, name)
             return
-        self.audience.rename(listener.person, name)
+        self.audience.tell(person, "name", protocol.name(self.audience.name_of(person)))
 
-    def _first_time(self, event_id: str) -> bool:
-        if event_id in self._events:
-            return False
-        self._events[event_id] = None
-        if len(self._events) > _REMEMBERED_EVENTS:
-            self._events.popitem(last=False)
-        return True
+    def _unsaved(self, person: str, client_id: str, error: Exception) -> None:
+        self._faults.say("a setting of the page was not saved", error)
+        self.audience.tell(person, "", protocol.error(_NOT_SAVED, client_id))
 
     async def _gone(self, person: Person) -> None:
         """Stops what is written for somebody who closed the page and does not come back."""
