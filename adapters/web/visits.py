@@ -28,6 +28,7 @@ from inference.api import ModelInfo
 _log = logging.getLogger(__name__)
 
 _REMEMBERED_EVENTS = 1000
+_REMEMBERED_ASKING = 20
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
 _NOT_SAVED = "I couldn't save that just now. Please try again in a minute."
 _GOODBYES = {WSCloseCode.OK, WSCloseCode.GOING_AWAY}
@@ -59,8 +60,8 @@ class Visits:
     inbound: Inbound
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
-    _waiting: set[str] = field(default_factory=set)
-    """Those that are being stored."""
+    _waiting: dict[str, list[Listener]] = field(default_factory=dict)
+    """Those that are being stored, and who wants to know."""
     _faults: Faults = field(default_factory=lambda: Faults(_log))
 
     async def receive(self, socket: web.WebSocketResponse, person: str) -> None:
@@ -114,7 +115,7 @@ class Visits:
             try:
                 asked = protocol.parse(message.data)
                 client_id = getattr(asked, "client_id", "")
-                self._do(listener.person, asked, size=len(message.data))
+                self._do(listener, asked, size=len(message.data))
             except protocol.BadMessage as error:
                 listener.tell("", protocol.rejected(error.client_id, str(error)))
             except Full:
@@ -123,11 +124,12 @@ class Visits:
                 self._faults.say("a page's message failed", error)
                 listener.tell("", protocol.rejected(client_id, self.answers.phrases.broken()))
 
-    def _do(self, person: str, asked: protocol.FromPage, size: int) -> None:
+    def _do(self, listener: Listener, asked: protocol.FromPage, size: int) -> None:
         """Raises Full: nothing of it is done."""
+        person = listener.person
         match asked:
             case protocol.Typed():
-                self._typed(person, asked, size)
+                self._typed(listener, asked, size)
             case protocol.Pressed():
                 self._pressed(person, asked)
             case protocol.Changed():
@@ -137,23 +139,27 @@ class Visits:
             case protocol.Dropped():
                 self.uploads.drop(person, asked.picture)
 
-    def _typed(self, person: str, typed: protocol.Typed, size: int) -> None:
-        """Posts the message once, however often it is sent. Its one answer comes when it is settled."""
-        event_id = f"{person}/{typed.client_id}"
+    def _typed(self, listener: Listener, typed: protocol.Typed, size: int) -> None:
+        """Posts the message once, however often it is sent. Each time it is answered when it is settled."""
+        event_id = f"{listener.person}/{typed.client_id}"
         if not typed.text.strip() and not typed.pictures:
-            self.audience.tell(person, "", protocol.rejected(typed.client_id, "There is nothing in this message yet."))
+            listener.tell("", protocol.rejected(typed.client_id, "There is nothing in this message yet."))
         elif kept := self._kept.get(event_id):
-            self.audience.tell(person, "", protocol.accepted(typed.client_id, kept))
+            listener.tell("", protocol.accepted(typed.client_id, kept))
         elif event_id not in self._waiting:
-            self.inbound.put(person, partial(self._keep, person, event_id, typed), size)
-            self._waiting.add(event_id)
+            self.inbound.put(listener.person, partial(self._keep, listener.person, event_id, typed), size)
+            self._waiting[event_id] = [listener]
+        elif len(self._waiting[event_id]) < _REMEMBERED_ASKING:
+            self._waiting[event_id].append(listener)
 
     async def _keep(self, person: str, event_id: str, typed: protocol.Typed) -> None:
         """The edge: the message is accepted when it is kept, refused with a sentence, or waits for the storage."""
-        post = None
+        post, said = None, ""
         try:
             post, uploads = await self._posted(person, event_id, typed)
             await self.answers.to_post(post, uploads)
+            self._remember(event_id, post.id)
+            said = protocol.accepted(typed.client_id, post.id)
         except Refused as error:
             said = protocol.rejected(typed.client_id, str(error))
         except Exception as error:
@@ -161,12 +167,10 @@ class Visits:
             said = protocol.rejected(typed.client_id, self.answers.phrases.broken())
             if post is not None:  # everybody can read it, so it must not be sent again
                 said = protocol.error(self.answers.phrases.broken(), typed.client_id)
-        else:
-            self._remember(event_id, post.id)
-            said = protocol.accepted(typed.client_id, post.id)
         finally:
-            self._waiting.discard(event_id)
-        self.audience.tell(person, "", said)
+            asking = self._waiting.pop(event_id)
+        for listener in asking:
+            listener.tell("", said)
 
     async def _posted(self, person: str, event_id: str, typed: protocol.Typed) -> tuple[Post, Sequence[Upload]]:
         """The message's post, which an earlier attempt or process may have made, and its pictures.
