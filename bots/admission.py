@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from bots import wording
@@ -167,6 +167,14 @@ class Place:
     request_id: str
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
+    pending: asyncio.Task[Any] | None = None
+    """What is done for the answer, and nobody needs when it is stopped."""
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.turn.set()
+        if self.pending is not None:
+            self.pending.cancel()
 
 
 class Lines:

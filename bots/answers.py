@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bots import admission, asking, ledger, wording
 from bots.entry import Entry
@@ -24,6 +24,7 @@ from bots.messages import (
     Thought,
     Waiting,
 )
+from bots.pending import Pending
 from bots.ports import State, Storage, Turn
 from bots.preferences import Profile
 from inference.api import (
@@ -35,6 +36,7 @@ from inference.api import (
     Finished,
     Inference,
     InferenceError,
+    Interrupted,
     Message,
     Queued,
     Reason,
@@ -47,6 +49,7 @@ from inference.api import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _Ending = TypeVar("_Ending", bound=Ended | Failed)
 _ASK_AGAIN_S = 1.0
 """How soon an answer of before a restart is asked for again where the queue was full."""
@@ -113,8 +116,7 @@ class Answers:
                 return None
             places = [place] if place is not None else []
         for place in places:
-            place.stopped = True
-            place.turn.set()
+            place.stop()
             self._inference.cancel(place.request_id)
         return len(places)
 
@@ -188,8 +190,9 @@ class _Answer:
             yield await self._end(self._ended(_stopped()))
             return
         await self._follow()
-        async for caption in self._caption():
-            yield caption
+        async with aclosing(self._caption()) as captions:
+            async for caption in captions:
+                yield caption
         if self._place.stopped or not self._task.asks:
             yield await self._end_with_captions()
             return
@@ -197,13 +200,16 @@ class _Answer:
             async for event in events:
                 yield event
 
+    def _pending(self, work: Coroutine[Any, Any, T]) -> Pending[T]:
+        return Pending(self._inference, self._place, work)
+
     async def _follow(self) -> None:
         question = self._task.question
         if self._task.new and question.parent_id is None and not self._task.begins:
             head = await self._storage.head(question.chat, question.person)
             self._task = replace(self._task, question=replace(question, parent_id=head))
 
-    async def _caption(self) -> AsyncGenerator[Captioned, None]:
+    async def _caption(self) -> AsyncGenerator[Captioned | Waiting, None]:
         pictures = self._task.pictures
         begin = "" if self._task.asks else self._task.question.text
         for index, picture in enumerate(pictures):
@@ -212,9 +218,14 @@ class _Answer:
             request = CaptionRequest(
                 id=self._place.request_id, image=picture.data, prompt=begin, owner=self._profile.owner
             )
+            work = self._pending(self._inference.caption(request))
             try:
-                caption = await self._inference.caption(request)
+                async with aclosing(work.news()) as news:
+                    async for each in news:
+                        yield each
             except Cancelled:
+                return
+            if (caption := work.result) is None:
                 return
             self._captions.append(caption.text)
             yield Captioned(caption.text, index, len(pictures))
@@ -241,7 +252,13 @@ class _Answer:
         opening = "" if task.resumes else asking.opening(question, info)
         sampling = asking.sampling(self._profile, anew=task.anew)
         said = asking.prefix(self._text, self._thinking, cut_off=False)
-        messages = await asking.messages(question, sampling, said, self._storage, self._inference)
+        work = self._pending(asking.messages(question, sampling, said, self._storage, self._inference))
+        async with aclosing(work.news()) as news:
+            async for each in news:
+                yield each
+        if (messages := work.result) is None:
+            yield await (self._end(self._ended(_stopped())) if task.resumes else self._end_with_captions())
+            return
         # Whatever happens to this process, the next one can go on from here.
         asked = ledger.Asked(
             messages=messages,
@@ -262,7 +279,13 @@ class _Answer:
             yield await self._end(Failed(wording.cut_off(), AFTER["stop"]))
             return
         opening = "" if self._text else asked.opening
-        left = await asking.remaining(asked, self._text, self._thinking, self._inference.count_tokens)
+        work = self._pending(asking.remaining(asked, self._text, self._thinking, self._inference.count_tokens))
+        async with aclosing(work.news()) as news:
+            async for each in news:
+                yield each
+        if (left := work.result) is None:
+            yield await self._end(self._ended(_stopped()))
+            return
         async with aclosing(self._answer(self._request(asked.messages, left, opening), opening)) as events:
             async for event in events:
                 yield event
@@ -282,6 +305,7 @@ class _Answer:
             yield await self._end(self._ended(_stopped()))
             return
         ending: Ended | Failed | None = None
+        given_up: State = "failed"
         try:
             async with aclosing(self._stream(request)) as events:
                 async for event in events:
@@ -299,13 +323,16 @@ class _Answer:
                             yield Said(text)
                         case Finished():
                             ending = self._ended(event)
+        except Interrupted:
+            given_up = "streaming"
+            raise
         except InferenceError as error:
             log.warning("request %s: %s", request.id, error)
             ending = Failed(wording.failure(error), self._actions("cancelled" if self._text else "stop"))
         finally:
             if ending is None:
                 # Given up from outside: what was said is kept, and whoever gets the event again goes on from it.
-                self._entry.soon(self._turn("failed"))
+                self._entry.soon(self._turn(given_up))
         if ending is not None:
             yield await self._end(ending)
 

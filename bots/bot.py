@@ -16,7 +16,7 @@ from bots.messages import Attached, Incoming, Notice, ReplyEvent, Started
 from bots.ports import Reply, Storage, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from bots.usage import Asked
-from inference.api import Inference, InferenceError
+from inference.api import Inference, InferenceError, Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,10 @@ class Bot:
 
         What an earlier process began and did not finish goes on, in the messages that show it.
         Every failure ends in one `Failed` event. Close the generator to give the answer up.
+
+        Raises:
+            Interrupted: the program is being stopped. Nothing is marked and nothing said: whoever gets the event after
+                the next start goes on, in the same messages.
         """
         if self._seen.before(incoming):
             return
@@ -86,6 +90,9 @@ class Bot:
             return
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
+        except Interrupted as interruption:
+            log.info("event %s of %s is left for the next start: %s", incoming.event_id, incoming.chat, interruption)
+            raise
         except InferenceError as error:
             log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)
             for event in await entry.fail(wording.failure(error)):

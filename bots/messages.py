@@ -92,7 +92,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The answer waits for its turn: `position` 1 is next; `eta_s` in seconds, None while nothing is known."""
+    """The answer waits for its turn: `position` 1 is next; `eta_s` in seconds, None while nothing is known.
+
+    `position` 0: it waits for the model, which is away for a moment.
+    """
 
     position: int
     eta_s: float | None

@@ -15,6 +15,7 @@ from bots.measures import bucket
 from bots.messages import Captioned, Ended, ReplyEvent, Said, Thought
 from bots.personal import Mark, Personal, Quotas, Used
 from bots.preferences import Refused
+from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +101,17 @@ class Meter:
     async def metered(
         self, person: str, people: Sequence[str], asked: Asked, events: AsyncGenerator[ReplyEvent, None]
     ) -> AsyncGenerator[ReplyEvent, None]:
-        """The events of one answer, counted for this person when they end, however they end.
+        """The events of one answer, counted for this person when they end; those of one that the program's stop
+        interrupts are counted whole by whoever goes on with it.
 
         Args:
             people: all ids of the person.
 
         Raises:
             Refused: the quota is used up; before the first event.
+            Interrupted: from the events.
         """
-        tally = _Tally()
+        tally, goes_on = _Tally(), False
         with self._in_progress(people[0], asked):
             await self._check(people, asked)
             try:
@@ -116,8 +119,12 @@ class Meter:
                     async for event in events:
                         tally.take(event)
                         yield event
+            except Interrupted:
+                goes_on = True
+                raise
             finally:
-                await asyncio.shield(self._count(person, tally))
+                if not goes_on:
+                    await asyncio.shield(self._count(person, tally))
 
     def busy(self, people: Sequence[str]) -> bool:
         """Whether something is being answered for them."""

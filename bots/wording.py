@@ -29,6 +29,8 @@ def _ordinal(number: int) -> str:
 
 
 def waiting(position: int, eta_s: float | None) -> str:
+    if not position:
+        return "The model is away for a moment; this goes on when it is back"
     wait = "" if eta_s is None else f", about {seconds(eta_s)}"
     return f"{_ordinal(position)} in the queue{wait}"
 

@@ -96,7 +96,10 @@ class CaptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The request waits: `position` 1 is next; `eta_s` is the expected wait in seconds, None while nothing is known."""
+    """The request waits: `position` 1 is next; `eta_s` is the expected wait in seconds, None while nothing is known.
+
+    `position` 0: the service is away for a moment, and the request goes on when it is back; possible at any time.
+    """
 
     position: int
     eta_s: float | None
@@ -246,30 +249,41 @@ class Inference(Protocol):
     @property
     def info(self) -> ModelInfo: ...
 
+    @property
+    def is_away(self) -> bool:
+        """Whether what is asked waits for the service itself: it is not reached, or its engine is being replaced."""
+        ...
+
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Yields `Queued`, `Thinking`, `Text` events and ends with exactly one `Finished`.
 
         Close the generator (`contextlib.aclosing`) to give up: the engine stops within one decode step.
 
         Raises:
-            Busy, TooLong, Unavailable: before or instead of `Finished`; text that was yielded until then stands.
+            Busy, TooLong, Unavailable, Interrupted: before or instead of `Finished`; text that was yielded until then
+                stands.
         """
         ...
 
     def cancel(self, request_id: str) -> None:
-        """Ends that request's stream with `Finished("cancelled", …)`; unknown ids are ignored."""
+        """A person wants it no more: ends that request's stream with `Finished("cancelled", …)`, its caption with
+        `Cancelled`. Unknown ids are ignored."""
         ...
 
     async def caption(self, request: CaptionRequest) -> Caption:
         """Describes one picture.
 
         Raises:
-            BadImage, Busy, Unavailable, Cancelled.
+            BadImage, Busy, Unavailable, Cancelled, Interrupted.
         """
         ...
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """The length in tokens of the prompt that the model's chat template makes of `messages`."""
+        """The length in tokens of the prompt that the model's chat template makes of `messages`.
+
+        Raises:
+            Unavailable, Interrupted.
+        """
         ...
 
 
@@ -285,7 +299,7 @@ class Service(Inference, Protocol):
         ...
 
     async def drain(self, deadline_s: float) -> None:
-        """Takes nothing new, lets what runs finish until the deadline, then cancels the rest."""
+        """Takes nothing new, lets what runs finish until the deadline, then gives up the rest: `Interrupted`."""
         ...
 
     async def close(self) -> None: ...

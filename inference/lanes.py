@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from inference.api import Busy, Queued, Unavailable
+from inference.api import Busy, Interrupted, Queued, Unavailable
 from inference.fairness import FairQueue, Full
 from inference.faults import CALM_ANSWERS
 
@@ -32,7 +32,7 @@ class Bounds:
 
 
 class TicketCancelled(Exception):
-    """This request was cancelled by its id."""
+    """A person wants this request no more."""
 
 
 class OutOfTime(Exception):
@@ -40,36 +40,45 @@ class OutOfTime(Exception):
 
 
 class Ticket:
-    """One request's way through a lane; `wait` is how everything on that way can be cancelled."""
+    """One request's way through a lane; `wait` is how everything on that way can be cancelled or given up."""
 
     def __init__(self, deadline_s: float | None = None) -> None:
         self.turn = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._deadline = None if deadline_s is None else self._loop.time() + deadline_s
-        self._cancelled = False
+        self._ended: TicketCancelled | Interrupted | None = None
         self._scope: asyncio.Timeout | None = None
 
     def cancel(self) -> None:
-        self._cancelled = True
+        """A person wants it no more."""
+        self._end(TicketCancelled())
+
+    def interrupt(self, why: str) -> None:
+        """The service gives it up; a cancelled one stays cancelled."""
+        self._end(Interrupted(why))
+
+    def _end(self, error: TicketCancelled | Interrupted) -> None:
+        if self._ended is None:
+            self._ended = error
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(0)
 
     async def wait(self, awaitable: Awaitable[T], timeout_s: float | None = None) -> T:
-        """Awaits; `cancel` interrupts it at once, and the awaitable with it.
+        """Awaits; `cancel` and `interrupt` end it at once, and the awaitable with it.
 
         Raises:
-            TicketCancelled, OutOfTime, TimeoutError.
+            TicketCancelled, Interrupted, OutOfTime, TimeoutError.
         """
-        if self._cancelled:
+        if self._ended is not None:
             if asyncio.iscoroutine(awaitable):
                 awaitable.close()
-            raise TicketCancelled
+            raise self._ended
         try:
             async with asyncio.timeout_at(self._until(timeout_s)) as self._scope:
                 return await awaitable
         except TimeoutError:
-            if self._cancelled:
-                raise TicketCancelled from None
+            if self._ended is not None:
+                raise self._ended from None
             if self._deadline is not None and self._loop.time() >= self._deadline:
                 raise OutOfTime from None
             raise
@@ -132,9 +141,9 @@ class Lane:
         if (ticket := self._tickets.get(request_id)) is not None:
             ticket.cancel()
 
-    def cancel_all(self) -> None:
+    def interrupt_all(self, why: str) -> None:
         for ticket in list(self._tickets.values()):
-            ticket.cancel()
+            ticket.interrupt(why)
 
     def place(self, request_id: str) -> Queued | None:
         position = self._queue.position(request_id)

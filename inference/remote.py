@@ -1,11 +1,15 @@
-"""`inference.api.Inference` over HTTP: what `partyline serve` offers, as if it were in this process."""
+"""`inference.api.Inference` over HTTP: what `partyline serve` offers, as if it were in this process.
+
+A service that is away (restarted, killed, not reached) is like a database that is away: what is asked waits for it,
+and what was under way goes on from its text.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -14,19 +18,25 @@ import aiohttp
 from inference.answers import Meter
 from inference.api import (
     BadImage,
+    Busy,
     Cancelled,
     Caption,
     CaptionRequest,
     ChatRequest,
     Event,
+    Finished,
+    Interrupted,
     Message,
     ModelInfo,
+    Queued,
     Text,
     Thinking,
     Timings,
     Unavailable,
 )
 from inference.lanes import Ticket, TicketCancelled
+from inference.lifecycle import Lifecycle
+from inference.resuming import Resumption
 from inference.wire import ChunkReader, read_error, read_info, write_messages, write_request
 
 log = logging.getLogger(__name__)
@@ -37,69 +47,122 @@ _CONNECT_S = 5.0
 # A stream has a heartbeat every 15 s; a caption may wait for a model that is loaded first.
 _STREAM_SILENCE_S = 60.0
 _SILENCE_S = 300.0
-_POLL_S = 1.0
-_LOADING_NEWS_S = 5
+# A service that is restarted may be back within a second.
+_POLL_S = 0.5
+_PROBE_S = 5.0
+_ABSENCE_NEWS_S = 5.0
+_ASK_AGAIN_S = 1.0
+# A request under which services go away, one after the other, before it has brought anything: it may be the reason.
+_LOSSES = 5
+# What a service says that will answer soon, and what proxies say of one that does not.
+_COMING = frozenset({"loading", "restarting", "draining", "stopped", "failed"})
+_NOT_THERE = frozenset({502, 504})
+
+
+class _Away(Exception):
+    """The service is not there, or has gone: it is waited for. The text is for the log."""
+
+
+class _Lost(_Away):
+    """It has gone under a request, and did not say why."""
 
 
 class RemoteInference:
     """One service at an address (`http://host:8081`), asked with a bearer key.
 
-    Call `start` before anything else: it waits until the service has loaded its model.
+    Call `start` before anything else.
+
+    Args:
+        patience_s: how long a request waits for a service that is away, counted from its arrival.
+        patient: `start` waits for a service that is not there, too, for ever.
     """
 
-    def __init__(self, address: str, key: str, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        address: str,
+        key: str,
+        *,
+        clock: Callable[[], float],
+        patience_s: float = 600.0,
+        patient: bool = False,
+    ) -> None:
         self._address = address.rstrip("/")
         self._key = key
         self._clock = clock
+        self._patience_s = patience_s
+        self._patient = patient
         self._info = ModelInfo(name=self._address, context_tokens=0)
         self._http: aiohttp.ClientSession | None = None
+        self._lifecycle = Lifecycle(clock)
         self._tickets: dict[str, Ticket] = {}
+        self._waiting: set[Ticket] = set()
+        """Those of requests that wait until the service is back."""
+        self._counted = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._draining = False
+        self._looking = asyncio.Lock()
+        """Held by the one request that looks whether the service is back, for all that wait."""
+        self._looks = 0
+        """How often it was found to be back."""
 
     @property
     def info(self) -> ModelInfo:
+        """As it was when the service was last found: after a restart it may have another model."""
         return self._info
 
+    @property
+    def is_away(self) -> bool:
+        return bool(self._waiting)
+
     async def start(self) -> None:
+        """Waits until the service has loaded its model.
+
+        Raises:
+            Unavailable: it refuses the key, or is no such service; or nothing answers there, unless this is patient.
+        """
         headers = {"Authorization": f"Bearer {self._key}"}
         # Nobody else bounds how many people are answered at once: the service does.
         connector = aiohttp.TCPConnector(limit=0)
         self._http = aiohttp.ClientSession(timeout=_timeout(_SILENCE_S), headers=headers, connector=connector)
-        await self._until_ready()
-        self._info = read_info(await self._json("GET", "/v1/models"))
+        try:
+            await self._until_ready(patient=self._patient)
+        except _Away as error:
+            raise Unavailable(str(error)) from error
+        self._lifecycle.become("ready")
 
     async def drain(self, deadline_s: float) -> None:
-        self._draining = True
+        self._lifecycle.become("draining")
+        for ticket in list(self._waiting):
+            ticket.interrupt("the bot is being stopped, and the service is away")
         try:
             async with asyncio.timeout(deadline_s):
                 await self._idle.wait()
         except TimeoutError:
-            for ticket in list(self._tickets.values()):
-                ticket.cancel()
+            self._give_up()
 
     async def close(self) -> None:
-        self._draining = True
+        self._lifecycle.become("stopped")
+        self._give_up()
         if self._http is not None:
             await self._http.close()
+
+    def _give_up(self) -> None:
+        for ticket in list(self._tickets.values()):
+            ticket.interrupt("the bot is being stopped")
 
     def cancel(self, request_id: str) -> None:
         if (ticket := self._tickets.get(request_id)) is not None:
             ticket.cancel()
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        reply = await self._json("POST", "/tokenize", json={"messages": write_messages(messages)})
-        try:
-            return int(reply["count"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable("the service did not count the tokens") from error
+        self._counted += 1
+        return await self._present(f"count {self._counted}", lambda ticket: self._count(ticket, messages))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         ticket = self._enter(request.id)
         meter = Meter(self._clock, arrived=self._clock())
         try:
-            async with aclosing(self._events(request, ticket)) as events:
+            async with aclosing(self._whole(request, ticket, meter)) as events:
                 async for event in events:
                     if isinstance(event, Text | Thinking):
                         meter.token(type(event), 1)
@@ -113,22 +176,14 @@ class RemoteInference:
     async def caption(self, request: CaptionRequest) -> Caption:
         if not request.image:
             raise BadImage("it is empty")
-        ticket = self._enter(request.id)
-        form = aiohttp.FormData({"prompt": request.prompt, "user": request.owner})
-        form.add_field("image", request.image, filename="image", content_type="application/octet-stream")
         try:
-            reply = await ticket.wait(self._json("POST", "/v1/captions", data=form))
-            return Caption(str(reply["text"]), Timings(**reply["timings"]))
+            return await self._present(request.id, lambda ticket: self._caption(ticket, request))
         except TicketCancelled:
             raise Cancelled from None
-        except (KeyError, TypeError) as error:
-            raise Unavailable("the service sent no caption") from error
-        finally:
-            self._leave(request.id)
 
     def _enter(self, request_id: str) -> Ticket:
-        if self._draining:
-            raise Unavailable("the service is shutting down")
+        """Raises Interrupted: nothing new is taken."""
+        self._lifecycle.admit()
         if request_id in self._tickets:
             raise Unavailable(f"request id {request_id} is in use")
         ticket = self._tickets[request_id] = Ticket()
@@ -140,7 +195,86 @@ class RemoteInference:
         if not self._tickets:
             self._idle.set()
 
+    async def _present(self, request_id: str, ask: Callable[[Ticket], Coroutine[Any, Any, T]]) -> T:
+        """What the service says, which is waited for while it is away. Raises InferenceError, TicketCancelled."""
+        ticket, patience = self._enter(request_id), _Patience(self._clock, self._patience_s)
+        try:
+            while True:
+                looks = self._looks
+                try:
+                    return await ask(ticket)
+                except _Away as error:
+                    patience.lose(error)
+                    await self._until_back(ticket, looks, patience, error)
+                except Busy as busy:
+                    await patience.until_less_busy(ticket, busy)
+        finally:
+            self._leave(request_id)
+
+    async def _whole(self, request: ChatRequest, ticket: Ticket, meter: Meter) -> AsyncGenerator[Event, None]:
+        """The events of one answer, however often the service goes away meanwhile."""
+        resumption, patience = Resumption(request), _Patience(self._clock, self._patience_s)
+        while True:
+            looks = self._looks
+            try:
+                rest = await resumption.rest(lambda messages: self._count(ticket, messages))
+                async with aclosing(self._events(rest, ticket)) as events:
+                    async for event in events:
+                        if isinstance(event, Text | Thinking):
+                            patience.losses = 0
+                        if isinstance(event, Finished) and patience.was_needed:
+                            event = resumption.whole(event, meter)
+                        yield resumption.take(event)
+                return
+            except _Away as error:
+                if resumption.is_begun and not self._info.continues:
+                    raise Unavailable(f"the model cannot go on from a text: {error}") from error
+                patience.lose(error)
+                failure = error
+            except Busy as busy:
+                await patience.until_less_busy(ticket, busy)
+                continue
+            yield Queued(0, None)
+            await self._until_back(ticket, looks, patience, failure)
+
+    async def _until_back(self, ticket: Ticket, looks: int, patience: _Patience, why: _Away) -> None:
+        """Raises Interrupted, TicketCancelled; Unavailable: it was away for too long."""
+        log.info("%s is away: %s", self._address, why)
+        if self._lifecycle.is_stopping:
+            raise Interrupted("the bot is being stopped, and the service is away")
+        self._waiting.add(ticket)
+        try:
+            await ticket.wait(self._look(looks), patience.left_s)
+        except TimeoutError:
+            raise Unavailable(f"the service was away for {self._patience_s:.0f} s: {why}") from why
+        finally:
+            self._waiting.discard(ticket)
+
+    async def _look(self, looks: int) -> None:
+        """Returns when the service was found since the look of that number; one of those who wait looks for all."""
+        async with self._looking:
+            if looks == self._looks:
+                await asyncio.sleep(_POLL_S / 5)
+                await self._until_ready(patient=True)
+
+    async def _count(self, ticket: Ticket, messages: Sequence[Message]) -> int:
+        reply = await ticket.wait(self._json("POST", "/tokenize", json={"messages": write_messages(messages)}))
+        try:
+            return int(reply["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unavailable("the service did not count the tokens") from error
+
+    async def _caption(self, ticket: Ticket, request: CaptionRequest) -> Caption:
+        form = aiohttp.FormData({"prompt": request.prompt, "user": request.owner})
+        form.add_field("image", request.image, filename="image", content_type="application/octet-stream")
+        reply = await ticket.wait(self._json("POST", "/v1/captions", data=form))
+        try:
+            return Caption(str(reply["text"]), Timings(**reply["timings"]))
+        except (KeyError, TypeError) as error:
+            raise Unavailable("the service sent no caption") from error
+
     async def _events(self, request: ChatRequest, ticket: Ticket) -> AsyncGenerator[Event, None]:
+        """Raises InferenceError, _Away."""
         reader = ChunkReader()
         body = write_request(request, self._info.name)
         timeout = _timeout(_STREAM_SILENCE_S)
@@ -150,19 +284,21 @@ class RemoteInference:
                     continue
                 try:
                     events = reader.take(json.loads(line[5:]))
+                except Interrupted as error:
+                    raise _Away(error.why) from error
                 except (KeyError, TypeError, ValueError) as error:
                     raise Unavailable(f"the service sent what is no event: {error!r}") from error
                 for event in events:
                     yield event
         if reader.finished is None:
-            raise Unavailable("the service ended the stream before the answer")
+            raise _Lost("the service ended the stream before the answer")
         yield reader.finished
 
     @asynccontextmanager
     async def _asking(
         self, method: str, path: str, wait: Callable[[Awaitable[Any]], Awaitable[Any]], **options: Any
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """A reply with status 200. Raises InferenceError."""
+        """A reply with status 200. Raises InferenceError, _Away."""
         if self._http is None or self._http.closed:
             raise Unavailable("the connection to the service is closed")
         response = await _spoken(wait(self._http.request(method, self._address + path, **options)))
@@ -177,22 +313,74 @@ class RemoteInference:
         async with self._asking(method, path, _as_it_is, **body) as response:
             return await _spoken(response.json())
 
-    async def _until_ready(self) -> None:
-        """Raises Unavailable: nothing listens there, or the model could not be loaded."""
-        seconds = 0
+    async def _until_ready(self, *, patient: bool) -> None:
+        """Returns when the service answers, knowing its model.
+
+        Raises:
+            Unavailable: what waiting cannot mend.
+            _Away: nothing answers there, unless this is patient.
+        """
+        told = float("-inf")
         while True:
-            if self._http is None:
-                raise Unavailable("the connection to the service is closed")
-            async with await _spoken(self._http.get(f"{self._address}/readyz")) as response:
-                if response.status == 200:
+            try:
+                state = await self._readiness()
+                if state is None:
+                    self._info = read_info(await self._json("GET", "/v1/models"))
+                    self._looks += 1
                     return
-                state = await _state(response)
-            if state.get("status") not in ("loading", "restarting"):
-                raise Unavailable(f"{self._address} is not ready: {state.get('status', response.status)}")
-            if seconds % _LOADING_NEWS_S == 0:
-                log.info("%s: %s, %s s", self._address, state.get("detail"), state.get("seconds"))
+            except _Away as error:
+                if not patient:
+                    raise
+                state = str(error)
+            if self._clock() - told >= _ABSENCE_NEWS_S:
+                told = self._clock()
+                log.info("waiting for %s: %s", self._address, state)
             await asyncio.sleep(_POLL_S)
-            seconds += 1
+
+    async def _readiness(self) -> str | None:
+        """What the service says of itself; None when it answers. Raises Unavailable, _Away."""
+        timeout = aiohttp.ClientTimeout(total=_PROBE_S)
+        if self._http is None or self._http.closed:
+            raise Unavailable("the connection to the service is closed")
+        try:
+            response = await _spoken(self._http.get(f"{self._address}/readyz", timeout=timeout))
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise Unavailable(f"{self._address} is no address of a service") from error
+        async with response:
+            if response.status == 200:
+                return None
+            state = await _state(response)
+            status = state.get("status")
+            if status not in _COMING and response.status not in _NOT_THERE:
+                raise Unavailable(f"{self._address} is not ready: {status or response.status}")
+            return f"{status or response.status} {state.get('detail', '')} {state.get('seconds', 0)} s"
+
+
+class _Patience:
+    """How long one request still waits, and how often the service was lost under it."""
+
+    def __init__(self, clock: Callable[[], float], patience_s: float) -> None:
+        self._clock = clock
+        self._until = clock() + patience_s
+        self.was_needed = False
+        self.losses = 0
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._until - self._clock())
+
+    def lose(self, why: _Away) -> None:
+        """Raises Unavailable: it was too often."""
+        self.was_needed = True
+        self.losses += isinstance(why, _Lost)
+        if self.losses >= _LOSSES:
+            raise Unavailable(f"the service went away {self.losses} times under the request: {why}") from why
+
+    async def until_less_busy(self, ticket: Ticket, busy: Busy) -> None:
+        """When it comes back everybody asks at once: who waited for it waits for a place in its queue, too."""
+        if not self.was_needed or not self.left_s:
+            raise busy
+        await ticket.wait(asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S)))
 
 
 def _timeout(silence_s: float) -> aiohttp.ClientTimeout:
@@ -204,18 +392,35 @@ async def _as_it_is(awaitable: Awaitable[T]) -> T:
 
 
 async def _spoken(call: Awaitable[T]) -> T:
-    """Awaits what speaks to the service; no word of the library leaves this module."""
+    """Awaits what speaks to the service; no word of the library leaves this module.
+
+    Raises:
+        _Away: it was not reached; _Lost: it has hung up.
+        Unavailable: it said what is no answer.
+    """
     try:
         return await call
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unavailable(f"the service does not answer: {error!r}") from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise
+    except aiohttp.ClientConnectorError as error:
+        raise _Away(f"the service is not reached: {error}") from error
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ServerTimeoutError, OSError) as error:
+        raise _Lost(f"the service does not answer: {error!r}") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise Unavailable(f"the service does not answer as one: {error!r}") from error
 
 
 async def _failure(response: aiohttp.ClientResponse) -> Exception:
     if response.status == 401:
         return Unavailable("the service refuses the key: set PARTYLINE_INFERENCE__API_KEY to its key")
     body = await _state(response)
-    return read_error(body.get("error", f"status {response.status}"))
+    details = body.get("error", f"status {response.status}")
+    code = details.get("code") if isinstance(details, dict) else None
+    if response.status in _NOT_THERE or code in _COMING or code == "model_not_found":
+        # Another model: the service was started again, and says its name to whoever looks.
+        return _Away(f"the service says: {code or response.status}")
+    error = read_error(details)
+    return _Away(error.why) if isinstance(error, Interrupted) else error
 
 
 async def _state(response: aiohttp.ClientResponse) -> dict[str, Any]:

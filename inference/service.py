@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 from inference.answers import Answer, Meter
 from inference.api import (
@@ -27,6 +27,7 @@ from inference.api import (
 )
 from inference.engines.port import Engine
 from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
+from inference.lifecycle import Lifecycle, State
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,8 @@ _CAPTION_COST = 1.0
 _QUEUE_NEWS_S = 1.0
 # How often the log hears that a model is still loading, in seconds.
 _LOADING_NEWS_S = 5.0
-
-# "restarting": the engine has died and could not be replaced yet.
-State = Literal["loading", "ready", "restarting", "draining", "failed"]
+# How long what was given up may take to end: an engine stops within one decode step.
+_GIVEN_UP_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,7 @@ class LocalInference:
         self._clock = clock
         self._chats = Lane(engine.slots, bounds, clock)
         self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
-        self._state: State = "loading"
-        self._since = clock()
+        self._lifecycle = Lifecycle(clock)
 
     @property
     def info(self) -> ModelInfo:
@@ -110,11 +109,16 @@ class LocalInference:
         return replace(self._engine.info, captioner=self._captioner.name, demo_captioner=self._captioner.demo)
 
     @property
+    def is_away(self) -> bool:
+        return bool(getattr(self._engine, "is_dead", False))
+
+    @property
     def readiness(self) -> Readiness:
-        if self._state in ("ready", "restarting"):
-            self._become("restarting" if self._engine.lost else "ready")
-        detail = self._progress if self._state == "loading" else self._engine.info.name
-        return Readiness(self._state, detail, self._clock() - self._since)
+        life = self._lifecycle
+        if life.state in ("ready", "restarting"):
+            life.become("restarting" if self._engine.lost else "ready")
+        detail = self._progress if life.state == "loading" else self._engine.info.name
+        return Readiness(life.state, detail, life.seconds)
 
     @property
     def load(self) -> Load:
@@ -133,22 +137,31 @@ class LocalInference:
                 failure = error
             finally:
                 reporter.cancel()
-        self._become("ready" if failure is None else "failed")
+        self._lifecycle.become("ready" if failure is None else "failed")
         if failure is not None:
             raise failure
 
     async def drain(self, deadline_s: float) -> None:
-        self._become("draining")
-        try:
-            async with asyncio.timeout(deadline_s):
+        self._lifecycle.become("draining")
+        if await self._idle_within(deadline_s):
+            return
+        for lane in (self._chats, self._pictures):
+            lane.interrupt_all("the service is being stopped")
+        if not await self._idle_within(_GIVEN_UP_WITHIN_S):
+            log.warning("requests that were given up have not ended within %g s", _GIVEN_UP_WITHIN_S)
+
+    async def _idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._chats.idle.wait()
                 await self._pictures.idle.wait()
-        except TimeoutError:
-            self._chats.cancel_all()
-            self._pictures.cancel_all()
+                return True
+        return False
 
     async def close(self) -> None:
-        self._become("draining")
+        self._lifecycle.become("stopped")
+        for lane in (self._chats, self._pictures):
+            lane.interrupt_all("the service is stopped")
         await self._engine.close()
         if self._captioner is not None:
             await self._captioner.close()
@@ -207,8 +220,7 @@ class LocalInference:
         return Caption(text, Timings(queued_s=started - arrived, total_s=self._clock() - arrived))
 
     def _enter(self, lane: Lane, request_id: str, owner: str, cost: float) -> Ticket:
-        if self._state == "draining":
-            raise Unavailable("the service is shutting down")
+        self._lifecycle.admit()
         return lane.enter(request_id, owner, cost)
 
     async def _until_turn(self, request_id: str, ticket: Ticket) -> AsyncGenerator[Queued, None]:
@@ -224,10 +236,6 @@ class LocalInference:
             except TimeoutError:
                 continue
 
-    def _become(self, state: State) -> None:
-        if state != self._state:
-            self._state, self._since = state, self._clock()
-
     @property
     def _progress(self) -> str:
         return self._engine.progress or f"loading {self._engine.info.name}"
@@ -236,7 +244,7 @@ class LocalInference:
         """Long silence at a start looks like a hang."""
         while True:
             await asyncio.sleep(_LOADING_NEWS_S)
-            log.info("%s: %.0f s", self._progress, self._clock() - self._since)
+            log.info("%s: %.0f s", self._progress, self._lifecycle.seconds)
 
 
 def _picture_lane(slots: int, bounds: Bounds, clock: Callable[[], float]) -> Lane:

@@ -83,6 +83,11 @@ class SupervisedEngine:
         return self._engine.steps
 
     @property
+    def is_dead(self) -> bool:
+        """It is being replaced, or is to be."""
+        return self._dead
+
+    @property
     def progress(self) -> str:
         return self._engine.progress
 

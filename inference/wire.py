@@ -1,7 +1,8 @@
 """Requests, events and errors of `inference.api` as OpenAI's JSON, and back: what server and client agree on.
 
 Beyond OpenAI's fields there are vLLM's (`top_k`, `repetition_penalty`, `min_tokens`, `continue_final_message`) and a
-few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, and `error.retry_in_s`.
+few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, and `error.retry_in_s`; the
+code of an error tells them apart, "interrupted" being the one after which the same request goes on from its text.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from inference.api import (
     Event,
     Finished,
     InferenceError,
+    Interrupted,
     Message,
     ModelInfo,
     OutOfMemory,
@@ -55,6 +57,10 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "logit_bias": ({},),
     "response_format": ({"type": "text"},),
 }
+
+
+# When a client may come again whose service is being stopped or loads, in seconds.
+RESTART_RETRY_S = 5.0
 
 
 class WrongRequest(Exception):
@@ -277,6 +283,9 @@ def write_error(error: InferenceError) -> tuple[int, dict[str, Any]]:
             return 503, _error("there is not enough memory for this request", "server_error", "out_of_memory")
         case Cancelled():
             return 499, _error("the request was cancelled", "server_error", "cancelled")
+        case Interrupted():
+            message = "the service is being stopped; ask again in a moment, with the text so far as a prefix"
+            return 503, _error(message, "server_error", "interrupted", retry_in_s=RESTART_RETRY_S)
     return 503, _error("the engine cannot answer now", "server_error", "unavailable")
 
 
@@ -303,6 +312,8 @@ def read_error(error: object) -> InferenceError:
                 return OutOfMemory(str(details["message"]))
             case "cancelled":
                 return Cancelled()
+            case "interrupted":
+                return Interrupted(str(details["message"]))
     except (KeyError, TypeError, ValueError):
         pass
     return Unavailable(f"the service says: {details.get('message', error)}"[:500])

@@ -15,7 +15,7 @@ from bots.bot import Bot
 from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
 from bots.ports import Storage
 from bots.preferences import Bounds
-from inference.api import BadImage
+from inference.api import BadImage, Inference
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds as ServiceBounds
 from inference.remote import RemoteInference
@@ -84,7 +84,7 @@ async def served(local: LocalInference, **bounds: Any) -> AsyncIterator[RemoteIn
 class Chat:
     """People who talk to a bot; each call is one message and returns the events of its answer."""
 
-    def __init__(self, inference: LocalInference, bounds: Bounds | None = None, storage: Storage | None = None) -> None:
+    def __init__(self, inference: Inference, bounds: Bounds | None = None, storage: Storage | None = None) -> None:
         self.inference = inference
         self.storage: Storage = storage or MemoryStorage()
         self.bot = Bot(

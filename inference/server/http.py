@@ -14,18 +14,17 @@ from typing import Any
 
 from aiohttp import web
 
-from inference.api import InferenceError
+from inference.api import InferenceError, Interrupted
 from inference.server import captions, chat
 from inference.server.metrics import CONTENT_TYPE, Metrics
 from inference.service import LocalInference
-from inference.wire import WrongRequest, read_messages, write_error, write_info, wrong_request
+from inference.wire import RESTART_RETRY_S, WrongRequest, read_messages, write_error, write_info, wrong_request
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # These tell nothing of anybody, and what asks them seldom has a key.
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-_LOADING_RETRY_S = 5
 _CLIENT_GONE = 499  # nginx's number; nobody is there to see it but the metrics
 
 
@@ -116,15 +115,18 @@ class InferenceServer:
             return failure(500, _error("something went wrong on the server", "server_error", "internal"))
 
     def _refusal(self, request: web.Request) -> web.Response | None:
+        """Raises Interrupted: the service is being stopped."""
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, b"Bearer " + self._key):
             details = _error("the key is missing or wrong", "invalid_request_error", "invalid_api_key")
             return failure(401, details, {"WWW-Authenticate": "Bearer"})
         readiness = self._inference.readiness
+        if readiness.state in ("draining", "stopped"):
+            raise Interrupted(f"the service is {readiness.state}")
         # Without its engine the service still captions, and whoever asks for text waits for a new one or is told.
         if readiness.state not in ("ready", "restarting"):
             details = _error(f"the service is {readiness.state}", "server_error", readiness.state)
-            return failure(503, details, {"Retry-After": str(_LOADING_RETRY_S)})
+            return failure(503, details, {"Retry-After": f"{RESTART_RETRY_S:.0f}"})
         return None
 
     async def _health(self, request: web.Request) -> web.Response:

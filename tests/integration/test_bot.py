@@ -121,6 +121,7 @@ async def test_old_turns_give_way_in_pairs(chat: Chat, monkeypatch: pytest.Monke
 
 
 async def test_a_long_conversation_leaves_room_to_reason(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(chat.inference, LocalInference)
     engine = chat.inference._engine
     assert isinstance(engine, ScriptedEngine)
     engine._info = replace(engine.info, reasoning=True)

@@ -46,6 +46,7 @@ class Echo:
     """Says the prompt back, all at once: the simulated client has a clock of its own, which no engine follows."""
 
     info = ModelInfo(name="echo", context_tokens=8192, captioner="eyes")
+    is_away = False
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         yield Text(request.messages[-1].content)

@@ -25,7 +25,7 @@ from bots import wording
 from bots.ledger import read_asked
 from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
 from bots.ports import Received, Reply, Storage
-from inference.api import Busy, ChatRequest, ModelInfo
+from inference.api import Busy, ChatRequest, Interrupted, ModelInfo
 from inference.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 from tests.mortal import Life
@@ -267,6 +267,46 @@ async def test_an_engine_that_cannot_go_on_closes_with_a_sentence(
     assert started(after).text
     assert isinstance(after[-1], Failed)
     assert after[-1].actions == (Action.REGENERATE,)
+
+
+async def gather(chat: Chat, incoming: Incoming, to: list[ReplyEvent]) -> None:
+    async with aclosing(chat.events(incoming)) as stream:
+        async for event in stream:
+            to.append(event)  # noqa: PERF401
+
+
+@pytest.mark.parametrize("text", ["long", "think", "/continue"])
+async def test_a_stop_of_the_program_leaves_what_a_crash_leaves(
+    inference: LocalInference, storage: Storage, text: str
+) -> None:
+    first = Chat(inference, storage=storage)
+    if text == "/continue":
+        await first.say("/max_tokens 100")
+        await first.say("long")
+    running, waiting = first.incoming(text), first.incoming("short")
+    events: list[ReplyEvent] = []
+    others: list[ReplyEvent] = []
+
+    async def respond(incoming: Incoming, to: list[ReplyEvent]) -> None:
+        with pytest.raises(Interrupted):
+            await gather(first, incoming, to)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(respond(running, events))
+        while not any(isinstance(event, Said | Thought) for event in events):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        tasks.create_task(respond(waiting, others))
+        while not others:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await inference.drain(0.0)
+    assert not any(isinstance(event, Ended | Failed) for event in [*events, *others])
+    kept = await storage.reply(running.chat, running.event_id)
+    assert kept is not None
+    assert (kept.state, kept.ending) == ("streaming", "")
+    turn = await storage.turn(started(events).answer_id)
+    assert turn is not None
+    assert turn.state == "streaming"
+    assert await storage.usage(["test:ann"], "") == ({} if text != "/continue" else ANY)
 
 
 async def test_a_full_queue_makes_what_goes_on_wait(

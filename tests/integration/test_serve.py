@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ import openai
 import pytest
 from yarl import URL
 
-from inference.api import CaptionRequest, ChatRequest, Message, Sampling, Text, Unavailable
+from inference.api import ChatRequest, Interrupted, Message, Sampling, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Piece
+from inference.engines.scripted import ScriptedEngine
 from inference.remote import RemoteInference
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
+from inference.wire import read_error
 from tests.fakes import script, scripted_inference
 from tests.integration.test_cli import Partyline
 
@@ -238,6 +240,35 @@ async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: 
     assert seen.endswith(b"data: [DONE]\n\n")
 
 
+async def test_a_stop_is_503_before_a_stream_and_an_error_in_one(served: Served) -> None:
+    """Never 200 with nothing in it, and never `length` for what nobody cut."""
+    running = [
+        await served.client.chat.completions.create(**chat("slow", stream=True, user=f"u{number}"))
+        for number in range(2)
+    ]
+    whole = asyncio.ensure_future(served.client.chat.completions.create(**chat("slow", user="whole")))
+    while not served.local.load.waiting["text"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await served.local.drain(0.1)
+    for stream in running:
+        finishes: list[str] = []
+
+        async def read(stream: Any = stream, finishes: list[str] = finishes) -> None:
+            async for chunk in stream:
+                finishes += [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
+
+        with pytest.raises(openai.APIError, match="is being stopped"):
+            await read()
+        assert finishes == []
+    for refused in (whole, served.client.chat.completions.create(**chat("late", stream=True))):
+        with pytest.raises(openai.InternalServerError) as error:
+            await refused
+        assert (error.value.status_code, error.value.code) == (503, "interrupted")
+        assert int(error.value.response.headers["Retry-After"]) >= 1
+    with pytest.raises(Interrupted):
+        raise read_error(error.value.body)
+
+
 async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:
     form = aiohttp.FormData({"prompt": "I see", "user": "ann"})
     form.add_field("image", io.BytesIO(b"1234"), filename="a.png")
@@ -273,8 +304,9 @@ async def test_probes_and_figures_need_no_key(served: Served) -> None:
 
 
 async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
-    async with scripted_inference(script(tmp_path)) as local:
-        local._become("loading")
+    local = LocalInference(ScriptedEngine(script(tmp_path)), clock=time.monotonic)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(local.close)
         async with serve(local) as served:
             async with served.http.get(f"{served.address}/healthz") as response:
                 assert response.status == 200
@@ -287,7 +319,7 @@ async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
                 waiting = tasks.create_task(remote.start())
                 await asyncio.sleep(0.1)
                 assert not waiting.done()
-                local._become("ready")
+                await local.start()
             assert remote.info == local.info
             await remote.close()
 
@@ -305,34 +337,13 @@ async def test_without_its_engine_it_is_not_ready_and_still_captions(tmp_path: P
 
 async def test_what_is_no_service_is_named_at_the_start(served: Served) -> None:
     for address, key, why in (
-        ("http://127.0.0.1:9", KEY, "does not answer"),
+        ("http://127.0.0.1:9", KEY, "is not reached"),
         (served.address, "wrong", "PARTYLINE_INFERENCE__API_KEY"),
         (f"{served.address}/v1", KEY, "not ready"),
     ):
         remote = RemoteInference(address, key, clock=time.monotonic)
         with pytest.raises(Unavailable, match=why):
             await remote.start()
-        await remote.close()
-
-
-async def test_a_service_that_vanishes_keeps_the_text_so_far(tmp_path: Path) -> None:
-    said = ""
-    async with scripted_inference(script(tmp_path, SLOW)) as local:
-        async with serve(local) as served:
-            remote = RemoteInference(served.address, KEY, clock=time.monotonic)
-            await remote.start()
-            asked = ChatRequest(id="r", messages=(Message("user", "slow"),), sampling=Sampling(), owner="ann")
-            stream = remote.stream(asked)
-            while not said:
-                event = await anext(stream)
-                said += event.text if isinstance(event, Text) else ""
-        with pytest.raises(Unavailable):
-            async for _ in stream:
-                pass
-        with pytest.raises(Unavailable):
-            await remote.caption(CaptionRequest(id="c", image=b"1", owner="ann"))
-        with pytest.raises(Unavailable):
-            await remote.count_tokens([Message("user", "x")])
         await remote.close()
 
 

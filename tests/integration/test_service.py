@@ -18,6 +18,7 @@ from inference.api import (
     Event,
     Finished,
     Inference,
+    Interrupted,
     Message,
     OutOfMemory,
     Queued,
@@ -305,10 +306,29 @@ async def test_drain_lets_answers_finish_and_takes_nothing_new(inference: Servic
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(inference.drain(0.5))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable):
+        with pytest.raises(Interrupted):
             await collect(inference, request("late", id="late"))
-        ended = [tasks.create_task(rest(stream)) for stream in (quick, slow)]
-    assert [finished(task.result()).reason for task in ended] == ["stop", "cancelled"]
+        ended = tasks.create_task(rest(quick))
+        with pytest.raises(Interrupted):
+            await rest(slow)
+    assert finished(ended.result()).reason == "stop"
+
+
+async def test_what_a_stop_leaves_is_never_cancelled_and_a_persons_stop_is(inference: Service) -> None:
+    """Running, waiting, and a picture: what nobody stopped is given up by an exception."""
+    streams = [await begun(inference, request("slow", id=f"r{n}", owner=f"o{n}")) for n in range(4)]
+    inference.cancel("r3")
+    assert finished(await rest(streams.pop())).reason == "cancelled"
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(inference.drain(0.1))
+        for stream in streams:
+            with pytest.raises(Interrupted):
+                await rest(stream)
+    with pytest.raises(Interrupted):
+        await inference.caption(CaptionRequest(id="c", image=b"1234", owner="ann"))
+    await inference.close()
+    with pytest.raises(Interrupted):
+        await collect(inference, request("later", id="later"))
 
 
 async def test_count_tokens_is_the_engines(inference: Service) -> None:
