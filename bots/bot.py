@@ -60,8 +60,8 @@ class Bot:
         Every failure ends in one `Failed` event. Close the generator to give the answer up.
 
         Raises:
-            Interrupted: the program is being stopped. Nothing is marked and nothing said: whoever gets the event after
-                the next start goes on, in the same messages.
+            Interrupted: the program is being stopped, or another process has the event now. Nothing is marked and
+                nothing said: whoever gets the event next goes on, in the same messages.
         """
         if self._seen.before(incoming):
             return
@@ -91,7 +91,9 @@ class Bot:
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except Interrupted as interruption:
-            log.info("event %s of %s is left for the next start: %s", incoming.event_id, incoming.chat, interruption)
+            log.info(
+                "event %s of %s is left to whoever takes it up: %s", incoming.event_id, incoming.chat, interruption
+            )
             raise
         except InferenceError as error:
             log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)
