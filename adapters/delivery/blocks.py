@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from adapters.delivery.renderers.commonmark import DEPTH, MARKER
+from adapters.delivery.renderers.commonmark import DEPTH
+from adapters.delivery.renderers.syntax import MARKER, closes_display, opening_of, opens_display
 
 _WORDS = re.compile(r" {0,3}[^\W\d_]")
 """Begins a line that cannot be anything but words, or a row of a table."""
@@ -20,7 +21,7 @@ _FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$", re.DOTALL)
 _RULE = re.compile(r"([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _UNDERLINE = re.compile(r"(?:=+|-+)$")
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
-_DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_DELIMITER = re.compile(r"[ \t]*:?-+:?[ \t]*")
 _BLOCK_START = re.compile(r"[-+*](?:[ \t]|$)|#{1,6}(?:[ \t]|$)|>|`{3}|~{3}|={1,}[ \t]*$|([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _INDENTED_START = re.compile(r"(\d{0,9})(?:[-+*#>=_`~]|(?<=\d)[.)])")
 """The digits of a marker, and what may be the rest of it."""
@@ -32,6 +33,8 @@ _LONGEST_LANGUAGE = 32
 class Cut(IntEnum):
     """How good a place is to end a chunk."""
 
+    FORMULA = -1
+    """Within mathematics on lines of its own."""
     NEVER = 0
     """Between a heading and its text."""
     LINE = 1
@@ -87,6 +90,10 @@ class Blocks:
         self._table = ""
         self._within_line = False
         self._drops = False
+        self._math = ""
+        """What closes the mathematics that is open."""
+        self._continues = False
+        """The line goes on with a paragraph of the chunk before."""
         self._lazy = False
         """The line goes on with a paragraph without the markers of its containers."""
         self._hollow = 0
@@ -103,13 +110,17 @@ class Blocks:
             self.fence = before.fence
             language = before.fence.language if len(before.fence.language) <= room else ""
             self.opened = f"{quotes}{self._fence_line(language)}\n"
+        elif before._math:
+            self._math, self._paragraph = before._math, True
+            self.opened = f"{quotes}{opening_of(before._math)}\n"
         elif len(before._table) in range(1, room) and at_line_start and text.strip(" \t")[:1] not in ("", "\n", "\r"):
             self._table = before._table
             self.opened = "".join(f"{quotes}{row}\n" for row in before._table.split("\n"))
+        self._continues = before._paragraph and at_line_start and not self._math
         if self._within_line:
             self.opened += quotes
             first_line = _LINE_END.split(text, maxsplit=1)[0].lstrip(" \t")
-            if not self.fence and _BLOCK_START.match(first_line):
+            if not (self.fence or self._math) and _BLOCK_START.match(first_line):
                 self.opened += "\\"
 
     @property
@@ -159,13 +170,15 @@ class Blocks:
         return twin
 
     def _quality(self) -> Cut:
+        if self._math:
+            return Cut.FORMULA
         if self._after_heading:
             return Cut.NEVER
         return Cut.LINE if self.fence or self._paragraph or self._table else Cut.BLOCK
 
     def _is_plain(self, text: str) -> bool:
         """Reads a line of words or code outside of containers, as most lines are, in less time than `_line` takes."""
-        if self.containers or self._within_line:
+        if self.containers or self._within_line or self._math:
             return False
         if self.fence:
             return text.lstrip(" ")[:1] != self.fence.marker[0]
@@ -192,11 +205,15 @@ class Blocks:
         if escaped:
             self._paragraph, self._previous = True, ""
         added = self._lose_containers(line[position:], matched)
-        if not (self.fence or self._lazy or escaped):
+        if not (self.fence or self._math or self._lazy or escaped):
             begin = position
             position = self._open_containers(line, position, skipped)
             kept += line[begin:position]
+        continues, self._continues = self._continues, False
         escape = None if escaped else self._leaf(line[position:])
+        if continues and self._paragraph and _indent(line, position) >= 4:
+            # Here it is the first line of a paragraph, where so much indentation would make it code.
+            return f"{added}{kept or line[:position]}{line[position:].lstrip(' ')}"
         if escape is not None:
             rest = line[position:]
             return f"{added}{kept}{rest[:escape]}\\{rest[escape:]}"
@@ -230,7 +247,7 @@ class Blocks:
         if matched == len(self.containers):
             return ""
         if not self.fence and self._paragraph and self._continues_paragraph(rest):
-            self._lazy = True
+            self._lazy, self._math = True, ""
             return ""
         added = ""
         goes_on = self._paragraph
@@ -243,7 +260,7 @@ class Blocks:
             added += f"{self._prefix(matched)}\r\n"
         if not self.fence:
             del self.containers[matched:]
-            self._paragraph, self._table, self._hollow = False, "", 0
+            self._paragraph, self._table, self._hollow, self._math = False, "", 0, ""
         return added
 
     def _close_fence(self) -> None:
@@ -310,6 +327,11 @@ class Blocks:
             self._blank()
             return None
         self._after_heading, self._hollow = False, 0
+        if self._math and not stripped.startswith(("```", "~~~")):
+            self._math = "" if closes_display(stripped, self._math) else self._math
+            self._paragraph = bool(self._math)
+            return None
+        self._math = ""
         if self._lazy:
             self._previous = ""
             return _escape(stripped, indent)
@@ -321,6 +343,10 @@ class Blocks:
             return self._open_fence(fence, indent)
         elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):
             self._paragraph, self._table, self._after_heading = False, "", True
+        elif indent <= 3 and (closing := opens_display(stripped)):
+            self._upgrade(Cut.BLOCK)
+            self._math = "" if closing in stripped[2:] else closing
+            self._paragraph, self._table = bool(self._math), ""
         elif indent <= 3 and (_HEADING.match(stripped) or _RULE.match(stripped)):
             self._upgrade(Cut.BLOCK)
             self._paragraph, self._table, self._after_heading = False, "", stripped[0] == "#"
@@ -332,7 +358,7 @@ class Blocks:
         return None
 
     def _blank(self) -> None:
-        self._paragraph, self._table = False, ""
+        self._paragraph, self._table, self._math = False, "", ""
         if self._hollow:
             self._hollow -= 1
             if not self._hollow and self.containers:
@@ -363,13 +389,15 @@ def _starts_leaf(stripped: str) -> bool:
     fence = _FENCE.match(stripped)
     if fence:
         return len(fence[1] or fence[3]) <= _LONGEST_FENCE
-    return bool(_HEADING.match(stripped) or _RULE.match(stripped))
+    return bool(_HEADING.match(stripped) or _RULE.match(stripped) or opens_display(stripped))
 
 
 def _is_table(header: str, delimiters: str) -> bool:
-    if "|" not in header or "-" not in delimiters or not _DELIMITERS.match(delimiters) or MARKER.match(header):
+    if "|" not in header or "-" not in delimiters or MARKER.match(header):
         return False
-    return len(header.strip("|").replace(r"\|", "").split("|")) == len(delimiters.strip("|").split("|"))
+    cells = delimiters.removeprefix("|").removesuffix("|").split("|")
+    names = header.removeprefix("|").replace(r"\|", "").removesuffix("|").split("|")
+    return len(names) == len(cells) and all(map(_DELIMITER.fullmatch, cells))
 
 
 def _spaced(text: str, expanded: str, columns: int) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_INLINE = re.compile(r"\\.|`+|!?\[|\]\(|\]|\)|\*+|_+|~~|<(?=https?:)|>|[ \t]+", re.DOTALL)
+_INLINE = re.compile(r"\\.|\$+|`+|!?\[|\]\(|\]|\)|\*+|_+|~~|<(?=https?:)|>|[ \t]+", re.DOTALL)
+_FORMULAS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$"}
+_AMOUNT = re.compile(r"\s|\d[\d.,]*(?:[\s)]|$)")
 _JOINS_LEFT = frozenset("\u200d\ufe0e\ufe0f\u20e3")
 _MODIFIERS = range(0x1F3FB, 0x1F400)
 _TAGS = range(0xE0020, 0xE0080)
@@ -50,25 +52,41 @@ def _odd_flags_before(text: str, position: int) -> bool:
 def word_boundary(text: str, lowest: int) -> int | None:
     """The last place after `lowest` where a word begins, in `text`, a part of one line; None where there is none.
 
-    One outside of emphasis, inline code and links is preferred. Takes time linear in the text.
+    One outside of emphasis, inline code and links is preferred. One within a formula is taken only where the formula
+    begins the text; its beginning, which may be below `lowest`, is better. Takes time linear in the text.
     """
     opened: dict[str, int] = {}
     any_word = outside = None
+    before_formula = 0
     for found in _INLINE.finditer(text):
         token, end = found[0], found.end()
         if token[0] in " \t":
+            if not _formula(opened):
+                before_formula = end
             if end > lowest:
                 any_word = end
                 outside = outside if opened else end
         else:
-            _toggle(opened, token, text[found.start() - 1 : found.start()], text[end : end + 1])
+            _toggle(opened, token, text[found.start() - 1 : found.start()], text[end : end + 12])
+    if not outside and before_formula and _formula(opened):
+        return before_formula
     return outside or any_word
+
+
+def _formula(opened: dict[str, int]) -> str:
+    return next((name for name in opened if name in _FORMULAS), "")
 
 
 def _toggle(opened: dict[str, int], token: str, left: str, right: str) -> None:
     """Keeps `opened`, what a reader of the line would take for still open."""
     code = next((name for name in opened if name[0] == "`"), None)
-    if code or token[0] == "`":
+    if formula := _formula(opened):
+        if token == _FORMULAS[formula]:
+            del opened[formula]
+    elif not code and token in _FORMULAS:
+        if token != "$" or (right[:1].strip() and not left.isalnum() and not _AMOUNT.match(right)):
+            opened[token] = 1
+    elif code or token[0] == "`":
         if not code:
             opened[token] = 1
         elif token == code:
@@ -84,5 +102,5 @@ def _toggle(opened: dict[str, int], token: str, left: str, right: str) -> None:
     elif token[0] in "*_~":
         if token in opened and left.strip():
             del opened[token]
-        elif right.strip() and not (token[0] == "_" and left.isalnum()):
+        elif right[:1].strip() and not (token[0] == "_" and left.isalnum()):
             opened[token] = 1

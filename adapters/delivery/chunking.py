@@ -155,14 +155,22 @@ class Chunker:
         return low
 
     def _good_end(self, furthest: int) -> int:
-        """The best place in the second half: after a block, an item, a line, a word; otherwise after a character."""
+        """The best place in the second half: after a block, an item, a line, a word; otherwise after a character.
+
+        Before mathematics, wherever that begins.
+        """
         blocks = self._blocks(len(self._text))
         half = furthest // 2
         for quality in (Cut.BLOCK, Cut.ITEM, Cut.LINE):
             for place, found in reversed(blocks.cuts.items()):
                 if half < place <= furthest and found >= quality:
                     return place
-        line = max((place for place in blocks.cuts if place <= furthest), default=0)
+        lines = [place for place in blocks.cuts if place <= furthest]
+        line = lines[-1] if lines else 0
+        if lines and blocks.cuts[line] == Cut.FORMULA:
+            begin = next((place for place in reversed(lines) if blocks.cuts[place] != Cut.FORMULA), 0)
+            if begin:
+                return begin
         word = word_boundary(self._text[line:furthest], max(0, half - line))
         if word:
             return line + word

@@ -217,7 +217,7 @@ class Board:
             return self._render(post.frame.markdown)
         except Exception as error:  # it costs this post its look, and nobody else anything
             self._faults.say(f"post {post.id} is shown as it was written", error)
-            return f"<p>{escape(post.frame.markdown)}</p>"
+            return f'<p dir="auto">{escape(post.frame.markdown)}</p>'
 
     def _draw_all(self, posts: Sequence[Post]) -> dict[str, tuple[int, str]]:
         return {post.id: (post.revision, self.draw(post)) for post in posts}

@@ -54,6 +54,13 @@ def on_discord(sent: str) -> Shown:
             shown.blocks.append(fence[2].removesuffix("\n"))
             shown.text += f"\n{fence[2]}\n"
             plain = position = fence.end()
+        elif (code := _TICKED.match(sent, position)) and not _is_escaped(sent, position):
+            if "\n" in code[2]:  # code of several lines: what has three backticks in it can be no fence there
+                say(position)
+                shown.blocks.append(code[2].removeprefix("\n").removesuffix("\n"))
+                shown.text += f"\n{code[2]}\n"
+                plain = code.end()
+            position = code.end()
         else:
             position += 1
     say(position)

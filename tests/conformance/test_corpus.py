@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,8 @@ PLATFORMS: dict[str, Callable[[str], Shown]] = {
     "telegram": _on_telegram,
     "terminal": lambda markdown: in_terminal(_printed(markdown)),
 }
+_RECORDS = re.compile(r"^\|(?:.{60,}|.*\]\(https?:.*)\|$", re.MULTILINE)
+"""A row of a table that is too wide for a telephone, or has links: on chats its cells come in another order."""
 MEASURES: dict[str, Callable[[str], int]] = {
     "discord": lambda markdown: len(render_discord(markdown)),
     "telegram": lambda markdown: utf16_units(render_telegram(markdown).text),
@@ -65,8 +69,10 @@ def test_an_answer_is_shown_whole(path: Path, platform: str) -> None:
     prose = without_formulas(markdown)
     if platform == "terminal":
         assert missing(letters(prose), letters(shown.text)) == ""
+    elif platform in MEASURES and _RECORDS.search(prose):
+        assert Counter(_letters(_as_text(prose))) <= Counter(letters(shown.text))
     elif has_raw_html(prose):
-        assert missing(_letters(prose.replace("<", "‹")), letters(shown.text)) == ""
+        assert missing(_letters(_as_text(prose)), letters(shown.text)) == ""
     else:
         assert list(broken(prose, shown)) == []
     if platform != "terminal":
@@ -90,9 +96,18 @@ def test_an_answer_that_is_cut_stays_whole(path: Path, limit: int, platform: str
     assert "".join(chunk.source for chunk in chunks) == markdown
     assert all(MEASURES[platform](chunk.markdown) <= limit for chunk in chunks)
     shown = "\n".join(PLATFORMS[platform](chunk.markdown).text for chunk in chunks)
-    assert missing(_letters(without_formulas(markdown)), letters(shown)) == ""
+    prose = without_formulas(markdown)
+    if _RECORDS.search(prose):
+        assert Counter(_letters(_as_text(prose))) <= Counter(letters(shown))
+    else:
+        assert missing(_letters(prose), letters(shown)) == ""
     assert [formula for formula in formulas(markdown) if not is_shown(formula, shown)] == []
     assert _torn(markdown, chunks, limit) == []
+
+
+def _as_text(prose: str) -> str:
+    """HTML is text, but for a line's end in a table's cell."""
+    return re.sub(r"<br ?/?>", " ", prose).replace("<", "‹")
 
 
 def _letters(markdown: str) -> str:

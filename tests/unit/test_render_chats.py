@@ -22,7 +22,9 @@ def letters(text: str) -> str:
 
 
 def letters_of_html(markdown: str) -> str:
-    html = re.sub(r'<div class="code-bar">.*?</div>', "", render_html(markdown), flags=re.DOTALL)
+    """Without the language of code, which the chats show in their own way or not at all."""
+    html = re.sub(r'<span class="lang">[\w+#.-]{,32}(?=[\s:,;{(<])', "", render_html(markdown))
+    html = re.sub(r"<button.*?</button>", "", html)
     return letters(unescape(re.sub(r"<[^>]*>", "", html)))
 
 
@@ -83,12 +85,33 @@ def test_telegram_blocks() -> None:
         ("![x](https://a.b)", "[x](<https://a.b>)"),
         ("##### five", "**five**"),
         ("1\\. no", r"1\. no"),
+        ("> \\- x", r"> \- x"),
+        ("- a\n  \\- b\n  1\\. c", "- a\n  \\- b\n  1\\. c"),
+        ("> - \\- z\n>   \\# w", "> - \\- z\n>   \\# w"),
+        ("2. a\n3. b\n5. c", "2\\. a\n3\\. b\n5\\. c"),
+        ("2. a\n3. b", "2. a\n3. b"),
+        ("007) a", r"007\) a"),
+        ("0. a\n1. b", "0\\. a\n1\\. b"),
+        ("- [ ] a\n- [x] `b`", "- ☐ a\n- ☑ `b`"),
+        ("**a __b__ c**", "**a b c**"),
+        ("[x](https://a.b 'why')", "[x](<https://a.b>) (why)"),
+        ("[](https://a.b/_c_)", "<https://a.b/_c_>"),
+        ("**https://a.b/c**: www.a.b/_c_/", r"**<https://a.b/c>**: [www.a.b/\_c\_/](<http://www.a.b/_c_/>)"),
+        ("[x](mailto:a_b@c.org)", r"x (a\_b\@c.org)"),
+        ("[https://a.b](https://c.d)", "https://a.b (<https://c.d>)"),
+        ("[x](https://a.b/c)d))", r"[x](<https://a.b/c>)d))"),
+        ("```python:src/a.py\nx\n```", "*src/a.py*\n```python\nx\n```"),
+        ("x[^1]\n\n[^1]: y", "x\\[1\\]\n\n\\[1\\]: y"),
+        (r"\(x^2\,dx\) $a_1*b_2$", r"x² dx a₁\*b₂"),
+        (r"\(e^{i\pi}\)", r"`\(e^{i\pi}\)`"),
+        ("$5 and $6", "$5 and $6"),
         ("\\- no", r"\- no"),
         ("---", "———"),
         ("> a\n> b\n\nc", "> a\n> b\n\nc"),
         ("- a\n  - b\n    c", "- a\n  - b\n    c"),
         ("~~~py\nx_1\n~~~", "```py\nx_1\n```"),
-        ("````\n```\nx\n````", "\\`\\`\\`\nx"),
+        ("````\n```\nx\n````", "``\n```\nx\n``"),
+        ("````md\n# T\n```py\nx\n```\n````", "``\n# T\n```py\nx\n```\n``"),
         ("``a ` b``", "``a ` b``"),
         ("| a | b |\n|---|---|\n| 字 | 2 |", "```\na  | b\n---+--\n字 | 2\n```"),
         ("<think>x</think>", r"\<think\>x\</think\>"),

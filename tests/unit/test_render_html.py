@@ -17,7 +17,19 @@ from tests.unit.test_chunking import markdown_texts
 
 ALLOWED = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "strong", "em", "s", "code",
-    "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td", "a", "bdi",
+    "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td", "a", "bdi", "sup",
+}  # fmt: skip
+
+
+NAMES = {"class", "href", "title", "rel", "target", "type", "aria-label", "start", "value", "dir", "data-marker"}
+MATHEMATICS = {
+    "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot", "mover",
+    "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "menclose",
+}  # fmt: skip
+MATHEMATICAL = {
+    "display", "alttext", "mathvariant", "stretchy", "fence", "form", "linebreak", "width", "notation", "displaystyle",
+    "columnalign", "columnspacing", "columnlines", "rowspacing", "minsize", "maxsize", "lspace", "rspace", "mathcolor",
+    "scriptlevel", "voffset", "height", "depth", "linethickness",
 }  # fmt: skip
 
 
@@ -33,11 +45,15 @@ class Checked(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in ALLOWED
+        assert tag in ALLOWED | MATHEMATICS
         if tag not in ("br", "hr"):
             self.open.append(tag)
         for name, value in attrs:
-            assert name in ("class", "href", "title", "rel", "target", "type", "aria-label", "start")
+            if tag in MATHEMATICS:
+                assert name in MATHEMATICAL
+                assert name == "alttext" or re.fullmatch(r"[\w .%#+-]+", value or "")
+                continue
+            assert name in NAMES
             if name == "href":
                 assert re.match("(https?://|mailto:)", value or "", re.IGNORECASE)
 
@@ -88,7 +104,7 @@ def test_links_and_pictures() -> None:
         "![alt](https://example.org/i.png)"
     )
     assert "<img" not in render_html("[![alt](https://example.org/i.png)](https://example.org)")
-    assert "[1]: https://example.org" in render_html("[1]: https://example.org")
+    assert "[1]: https://example.org" in "".join(Checked(render_html("[1]: https://example.org")).words)
 
 
 def test_direction_controls_cannot_reverse_a_link() -> None:
@@ -106,10 +122,10 @@ def test_code_has_a_bar_and_colours() -> None:
     html = render_html('```python title="a.py"\nx = "<b>"\n```', in_colour)
     assert '<span class="lang">python title=&quot;a.py&quot;</span>' in html
     assert '<button class="copy" type="button" aria-label="Copy code">Copy</button>' in html
-    assert '<pre><code class="language-python"><span class="n">x</span>' in html
+    assert '<pre dir="ltr"><code class="language-python"><span class="n">x</span>' in html
     assert "&lt;b&gt;" in html
-    assert "<span" not in render_html("```nosuchlanguage\nx\n```", in_colour).split("<pre>")[1]
-    assert '<pre><code class="language-python">x = 1\n</code></pre>' in render_html("```python\nx = 1\n```")
+    assert "<span" not in render_html("```nosuchlanguage\nx\n```", in_colour).split("<pre")[1]
+    assert '<pre dir="ltr"><code class="language-python">x = 1\n</code></pre>' in render_html("```python\nx = 1\n```")
     assert ".k" in pygments_css(dark=True)
     assert pygments_css(dark=True) != pygments_css(dark=False)
 
@@ -126,7 +142,7 @@ def test_code_is_never_changed(code: str, language: str) -> None:
 
 def test_a_table_has_no_inline_style() -> None:
     html = render_html("| a | b |\n|---|:-:|\n| 1 | 2 |")
-    assert '<th class="align-center">b</th>' in html
+    assert '<th dir="auto" class="align-center">b</th>' in html
     assert "style" not in html
 
 

@@ -91,7 +91,7 @@ async def test_a_message_is_posted_and_answered_in_one_growing_post(address: str
         answer = await other.answer()
         frames = [m["post"] for m in page.seen if m["type"] == "post" and m["post"]["id"] == answer["id"]]
         assert all(frame["growing"] for frame in frames[:-1])
-    assert "<p>You said: hello &lt;b&gt;there&lt;/b&gt;" in answer["html"]
+    assert '<p dir="auto">You said: hello &lt;b&gt;there&lt;/b&gt;' in answer["html"]
     assert answer["reply_to"] == asked["id"]
     assert answer["asker"] == asked["author"]
     assert answer["actions"] == ["regenerate", "continue"]
@@ -290,7 +290,7 @@ async def test_a_restart_keeps_the_conversation_and_closes_what_grew(parts: Part
     await parts.posts.put(grown)
     async with parts.server().serving() as address, visit(address) as page:
         (post,) = page.seen[1]["posts"] if page.seen[1]["type"] == "hello" else page.seen[0]["posts"]
-        assert (post["growing"], post["html"]) == (False, "<p>Half an</p>\n")
+        assert (post["growing"], post["html"]) == (False, '<p dir="auto">Half an</p>\n')
         assert "restarted" in post["failure"]
         await page.type("next")
         assert (await page.answer())["position"] == 9

@@ -1,4 +1,4 @@
-"""The one parser that all renderers share: CommonMark with tables and strikethrough, safe for text from a model.
+"""The one parser that all renderers share: GitHub's Markdown with mathematics, safe for text from a model.
 
 What an answer says stays readable as written: HTML is text, a link that is not http, https or mailto is text, and
 `[label]: address` definitions, which CommonMark hides, are text too (a later chunk could not see them anyway).
@@ -11,30 +11,34 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adapters.delivery.renderers.syntax import TEXT_END, address, block_math, footnote, inline_math, table
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
-    from markdown_it.utils import OptionsDict
 
 DEPTH = 14
 """Levels of quotes and lists (a list counts two); what is nested deeper is shown as a paragraph, markers included."""
-MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?=[ \t]|$)")
-"""Of a list's item. A line that begins with one is never the header of a table."""
 _BRACKETS = 1000
 """With more opening brackets than this links stay text: the search for their ends takes time quadratic in them."""
 _ALLOWED = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
+_SPACE = re.compile(r"\s")
+_DEFINITION = re.compile(r"^[ >\t]*(\[\^[^\]\s\[^]{1,64}\]:)(?=[ \t])", re.MULTILINE)
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def parse(markdown: str) -> Sequence[Token]:
     """The block tokens of `markdown`; control characters and lone surrogates become U+FFFD (`replace_unsafe`)."""
-    return _parser(markdown.count("[") <= _BRACKETS).parse(replace_unsafe(markdown))
+    env = {"footnotes": frozenset(_DEFINITION.findall(markdown)) if "[^" in markdown else frozenset()}
+    return _parser(markdown.count("[") <= _BRACKETS).parse(replace_unsafe(markdown), env)
 
 
-def parser_options() -> OptionsDict:
-    return _parser(True).options
+def parse_line(markdown: str) -> Sequence[Token]:
+    """The inline tokens of text that is within one block."""
+    [inline] = _parser(markdown.count("[") <= _BRACKETS).parseInline(replace_unsafe(markdown))
+    return inline.children or []
 
 
 def replace_unsafe(text: str) -> str:
@@ -58,26 +62,25 @@ def _parser(links: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
     parser.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
     parser.validateLink = is_allowed_link  # type: ignore[assignment, method-assign]
+    parser.normalizeLink = _kept  # type: ignore[assignment, method-assign]
+    parser.normalizeLinkText = str  # type: ignore[assignment, method-assign]
     if not links:
         parser.disable(["link", "image"])
     parser.block.ruler.before("table", "depth", _too_deep)
+    parser.block.ruler.before("fence", "math", block_math, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     # As GitHub reads it: a fence, quote, list or heading with bars in its line is not a table's header.
     parser.block.ruler.at("table", lambda *_: False)
-    parser.block.ruler.before("lheading", "table_last", _table, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("lheading", "table_last", table, {"alt": ["paragraph", "reference"]})
+    parser.inline.terminator_re = TEXT_END
+    parser.inline.ruler.after("text", "address", address)
+    parser.inline.ruler.before("escape", "math", inline_math)
+    parser.inline.ruler.before("link" if links else "autolink", "footnote", footnote)
     return parser
 
 
-def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    from markdown_it.rules_block import table
-
-    if start_line + 1 >= end_line or MARKER.match(_line(state, start_line)):
-        return False
-    is_underline = not _line(state, start_line + 1).strip("-")
-    return not is_underline and table(state, start_line, end_line, silent)
-
-
-def _line(state: StateBlock, number: int) -> str:
-    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip(" \t")
+def _kept(address: str) -> str:
+    """The address to the character, but for white space, which no platform takes in one."""
+    return _SPACE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), address)
 
 
 def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:

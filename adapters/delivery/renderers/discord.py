@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 
+from adapters.delivery.renderers.tree import Item, Link, List, plain
 from adapters.delivery.renderers.walk import Walker
 
 _SPECIAL = re.compile(r"[\\*_~`|<>@\[\]]|(?<!\w)#|:(?=\w+:)")
 _LINE_START = re.compile(r"(?=[-+#>])|(?<=\d)(?=[.)])")
-_ADDRESS = re.compile(r"https?://[^\s<>]*[^\s<>.,:;!?)'\"\]]")
+_LISTED = re.compile(r"[-+]|\d{1,9}[.)]")
 _MARKS = {"bold": "**", "italic": "*", "strike": "~~"}
-_LANGUAGE = re.compile(r"[\w+#.-]{1,32}$")
+_LANGUAGE = re.compile(r"[\w+#.-]{1,32}$", re.ASCII)
+_TICKS = re.compile(r"`+")
 
 
 def render_discord(markdown: str) -> str:
     """The chunk as Discord Markdown.
 
     Characters that Discord would read as its own markup have a backslash, which it does not show; inside code nothing
-    is changed, so it stays copyable. A block that holds three backticks cannot be a code block there and is plain text.
+    is changed, so it stays copyable.
     """
     walker = _Discord()
     walker.walk(markdown)
@@ -29,66 +31,115 @@ class _Discord(Walker):
 
     def __init__(self) -> None:
         super().__init__()
-        self._address = ""
+        self._open = {"bold": 0, "italic": 0, "strike": 0}
 
     @property
     def rendered(self) -> list[str]:
         return self._pieces
 
     def open(self, kind: str, detail: str = "") -> None:
-        if kind == "heading":
-            self.emit("#" * int(detail) + " " if int(detail) <= 3 else "**")
-        elif kind == "link":
-            self._address = detail
-            self.emit("[")
+        if kind == "heading" and int(detail) <= 3:
+            self.emit("#" * int(detail) + " ")
+        elif kind == "heading":
+            self.open("bold")
         elif kind in _MARKS:
-            self.emit(_MARKS[kind])
+            if not self._open[kind]:
+                self.emit(_MARKS[kind])
+            self._open[kind] += 1
 
     def close(self, kind: str, detail: str = "") -> None:
         if kind == "heading" and int(detail) > 3:
-            self.emit("**")
-        elif kind == "link":
-            self.emit(f"](<{self._address.replace('>', '%3E')}>)")
+            self.close("bold")
         elif kind in _MARKS:
-            self.emit(_MARKS[kind])
+            self._open[kind] -= 1
+            if not self._open[kind]:
+                self.emit(_MARKS[kind])
 
     def text(self, text: str) -> None:
-        if self._links:
-            self.emit(_escaped(text))
-            return
-        start = 0
-        for address in _ADDRESS.finditer(text):
-            self.emit(self._line_escaped(text[start : address.start()]))
-            self.emit(f"<{address[0]}>")
-            start = address.end()
-        self.emit(self._line_escaped(text[start:]))
+        escaped = _escaped(text)
+        if self.at_line_start() and _LISTED.match(escaped):
+            escaped = _LINE_START.sub(r"\\", escaped, count=1)
+        self.emit(escaped)
+
+    def link(self, link: Link) -> None:
+        label, address = plain(link.children), link.address
+        if address.lower().startswith("mailto:"):
+            self.label(link.children)
+            self.text("" if link.bare else f" ({address[len('mailto:') :]})")
+        elif link.bare and label == address:
+            self.emit(f"<{address}>")
+        elif "://" in label:  # Discord makes no link of a label that looks like an address
+            self.label(link.children)
+            self.emit(f" (<{_bracketed(address)}>)")
+        else:
+            self.emit("[")
+            self.label(link.children)
+            self.emit(f"](<{_bracketed(address)}>)")
 
     def code(self, code: str) -> None:
-        if "``" in code or code.strip("`") != code:
-            self.emit(_escaped(code))
+        ticked = _ticked(code)
+        if ticked is None:
+            self.text(code)
         else:
-            ticks = "``" if "`" in code else "`"
-            self.emit(f"{ticks}{code}{ticks}")
+            self.emit(ticked)
 
     def code_block(self, code: str, language: str) -> None:
-        if "```" in code or code.endswith("`"):
-            self.emit("\n".join(_LINE_START.sub(r"\\", _escaped(line), count=1) for line in code.splitlines()))
-            return
-        named = language if _LANGUAGE.match(language) else ""
-        end = "" if code.endswith("\n") else "\n"
+        """Discord ends a block at the first three backticks, whatever opened it. Code with three is in one or two."""
+        if not _LANGUAGE.match(language):
+            language = ""
+        if "```" not in code:
+            end = "" if code.endswith("\n") else "\n"
+            block: str | None = f"```{language}\n{code}{end}```"
+        else:
+            block = _ticked("\n" + code, (2, 1))
         if self._marker:
             self.emit("\n")
         # A list's indentation would become a part of the code.
         prefixes, self._prefixes = self._prefixes, [prefix for prefix in self._prefixes if prefix == self.quote_prefix]
-        self.emit(f"```{named}\n{code}{end}```")
+        if block is None:
+            self._lines(code)
+        else:
+            self.emit(block)
         self._prefixes = prefixes
 
-    def _line_escaped(self, text: str) -> str:
-        escaped = _escaped(text)
-        if self.at_line_start() and re.match(r"[-+]|\d{1,9}[.)]", escaped):
-            return _LINE_START.sub(r"\\", escaped, count=1)
-        return escaped
+    def _lines(self, code: str) -> None:
+        for number, line in enumerate(code.removesuffix("\n").split("\n")):
+            if number:
+                self.emit("\n")
+            self.code(line)
+
+    def marker(self, list_: List, item: Item) -> str:
+        """Discord counts on from the first number by itself; one that it would change is no list's for it."""
+        if not list_.ordered or _is_counted(list_):
+            return super().marker(list_, item)
+        return f"{item.marker[:-1]}\\{item.marker[-1]} "
+
+
+def _is_counted(list_: List) -> bool:
+    first = list_.items[0].marker[:-1]
+    return (
+        first.isdigit()
+        and all(item.marker == f"{number}." for number, item in enumerate(list_.items, int(first)))
+        and first != "0"
+    )
 
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+def _bracketed(address: str) -> str:
+    """The address with percents for what would end it there: brackets without a partner, backslashes."""
+    if address.count("(") != address.count(")"):
+        address = address.replace("(", "%28").replace(")", "%29")
+    return address.replace("<", "%3C").replace(">", "%3E").replace("\\", "%5C")
+
+
+def _ticked(code: str, counts: tuple[int, int] = (1, 2)) -> str | None:
+    """`code` between as many backticks as it has nowhere in a row; three would begin a block."""
+    runs = {len(run) for run in _TICKS.findall(code)}
+    ticks = next(("`" * count for count in counts if count not in runs), None)
+    if ticks is None or not code:
+        return None
+    before, after = " " if code.startswith("`") else "", " " if code.endswith("`") else ""
+    return f"{ticks}{before}{code}{after}{ticks}"

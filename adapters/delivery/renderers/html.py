@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
 from html import escape
-from typing import TYPE_CHECKING
 
-from adapters.delivery.renderers.commonmark import parse, parser_options, replace_unsafe, reveal_bidi
+from adapters.delivery.renderers.commonmark import reveal_bidi
 from adapters.delivery.renderers.highlighting import Highlighter, plain
+from adapters.delivery.renderers.mathml import mathml
+from adapters.delivery.renderers.tree import (
+    Alignment,
+    Block,
+    Break,
+    Code,
+    CodeBlock,
+    Footnote,
+    Heading,
+    Inline,
+    Inlines,
+    Item,
+    Link,
+    List,
+    Math,
+    MathBlock,
+    Paragraph,
+    Quote,
+    Rule,
+    Styled,
+    Table,
+    Text,
+    read,
+)
+from adapters.delivery.renderers.walk import BOXES
 
-if TYPE_CHECKING:
-    from markdown_it.renderer import RendererHTML
-    from markdown_it.token import Token
-    from markdown_it.utils import EnvType, OptionsDict
+_TAGS = {"bold": "strong", "italic": "em", "strike": "s"}
+_MOST_MATH = 20_000
+"""Code points of mathematics in one chunk; what is more stays as it was written."""
 
 
 def render_html(markdown: str, highlighter: Highlighter = plain) -> str:
-    """The chunk as HTML. Code is in `<div class="code">` with a bar (language, copy button).
+    """The chunk as HTML. Code is in `<div class="code">` with a bar (language, copy button); mathematics is MathML.
 
     Args:
         highlighter: makes HTML of the code of a block; called with (code, language), once for each block, in order.
     """
-    html: str = _renderer().render(parse(markdown), parser_options(), {"highlighter": highlighter})
-    return html
+    return _Page(highlighter).blocks(read(markdown))
 
 
 def pygments_css(dark: bool) -> str:
@@ -35,63 +55,123 @@ def pygments_css(dark: bool) -> str:
     return rules
 
 
-@cache
-def _renderer() -> RendererHTML:
-    from markdown_it.renderer import RendererHTML
+class _Page:
+    def __init__(self, highlighter: Highlighter) -> None:
+        self._highlighter = highlighter
+        self._links = 0
+        self._math_left = _MOST_MATH
 
-    class Renderer(RendererHTML):
-        """RendererHTML finds its rules as methods, by the token's type."""
+    def blocks(self, blocks: tuple[Block, ...]) -> str:
+        return "".join(self._block(block) for block in blocks)
 
-        def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            info = tokens[idx].info.strip()
-            return _code(tokens[idx].content, info.split(maxsplit=1)[0] if info else "", info, env["highlighter"])
+    def _block(self, block: Block) -> str:
+        match block:
+            case Paragraph(children, tight):
+                words = self.inlines(children)
+                return f"{words}\n" if tight else f'<p dir="auto">{words}</p>\n'
+            case Heading(level, children):
+                return f'<h{level} dir="auto">{self.inlines(children)}</h{level}>\n'
+            case Quote(inner):
+                return f'<blockquote dir="auto">\n{self.blocks(inner)}</blockquote>\n'
+            case List():
+                return self._list(block)
+            case CodeBlock(code, info):
+                return self._code(code, block.language, info)
+            case MathBlock(math, after):
+                return f'<p class="formula" dir="auto">{self._math(math, display=True)}{escape(after)}</p>\n'
+            case Table():
+                return self._table(block)
+            case Rule():
+                return "<hr>\n"
 
-        def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            return _code(tokens[idx].content, "", "", env["highlighter"])
+    def _list(self, block: List) -> str:
+        tag = "ol" if block.ordered else "ul"
+        begin = _number(block.items[0]) if block.ordered else 1
+        start = f' start="{begin}"' if begin != 1 else ""
+        items = "".join(
+            self._item(item, _numbered(item, expected) if block.ordered else "")
+            for expected, item in enumerate(block.items, begin)
+        )
+        return f'<{tag} dir="auto"{start}>\n{items}</{tag}>\n'
 
-        def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            env["link"] = True
-            _reveal_label(tokens, idx)
-            return _anchor(str(tokens[idx].attrGet("href")), str(tokens[idx].attrGet("title") or ""))
+    def _item(self, item: Item, number: str) -> str:
+        inner = self.blocks(item.children).rstrip("\n")
+        if item.checked is None:
+            return f'<li dir="auto"{number}>{inner}</li>\n'
+        box = f'<span class="box">{BOXES[item.checked]}</span>'
+        opening = '<p dir="auto">'
+        inner = f"{opening}{box}{inner[len(opening) :]}" if inner.startswith(opening) else box + inner
+        return f'<li dir="auto" class="task"{number}>{inner}</li>\n'
 
-        def link_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            env.pop("link", None)
-            return "</bdi></a>"
+    def _code(self, code: str, language: str, info: str) -> str:
+        named = f' class="language-{escape(language)}"' if language else ""
+        return (
+            f'<div class="code"><div class="code-bar"><span class="lang">{escape(info)}</span>'
+            '<button class="copy" type="button" aria-label="Copy code">Copy</button></div>'
+            f'<pre dir="ltr"><code{named}>{self._highlighter(code, language)}</code></pre></div>\n'
+        )
 
-        def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            token = tokens[idx]
-            aligned = str(token.attrGet("style") or "").removeprefix("text-align:")
-            return f'<{token.tag} class="align-{aligned}">' if aligned else f"<{token.tag}>"
+    def _table(self, table: Table) -> str:
+        header, *rows = table.rows
+        body = "".join(self._row(row, "td", table.alignments) for row in rows)
+        head = f"<thead>\n{self._row(header, 'th', table.alignments)}</thead>\n"
+        rest = f"<tbody>\n{body}</tbody>\n" if rows else ""
+        return f'<table dir="auto">\n{head}{rest}</table>\n'
 
-        th_open = td_open
+    def _row(self, row: tuple[Inlines, ...], tag: str, alignments: tuple[Alignment, ...]) -> str:
+        classes = [f' class="align-{alignment}"' if alignment else "" for alignment in alignments]
+        cells = "".join(
+            f'<{tag} dir="auto"{named}>{self.inlines(cell)}</{tag}>\n' for cell, named in zip(row, classes, strict=True)
+        )
+        return f"<tr>\n{cells}</tr>\n"
 
-        def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-            token = tokens[idx]
-            address = str(token.attrGet("src"))
-            label = escape(reveal_bidi(self.renderInlineAsText(token.children, options, env) or address))
-            if "link" in env:  # no link within a link
-                return label
-            return f"{_anchor(address, str(token.attrGet('title') or ''))}{label}</bdi></a>"
+    def inlines(self, children: Inlines) -> str:
+        return "".join(self._inline(child) for child in children)
 
-    return Renderer()
+    def _inline(self, child: Inline) -> str:
+        match child:
+            case Text(text):
+                return self._escaped(text)
+            case Code(code):
+                return f"<code>{self._escaped(code)}</code>"
+            case Break():
+                return "<br>\n"
+            case Math():
+                return self._math(child, display=False)
+            case Footnote(label, defines):
+                return f'<sup class="footnote">[{escape(label)}]</sup>{":" if defines else ""}'
+            case Styled(style, _, inner):
+                return f"<{_TAGS[style]}>{self.inlines(inner)}</{_TAGS[style]}>"
+            case Link():
+                return self._link(child)
+
+    def _escaped(self, text: str) -> str:
+        return escape(reveal_bidi(text) if self._links else text)
+
+    def _link(self, link: Link) -> str:
+        self._links += 1
+        label = self.inlines(link.children)
+        self._links -= 1
+        if self._links:  # no link within a link
+            return label
+        titled = f' title="{escape(link.title)}"' if link.title else ""
+        return (
+            f'<a href="{escape(link.address)}"{titled} rel="noopener noreferrer nofollow" target="_blank">'
+            f"<bdi>{label}</bdi></a>"
+        )
+
+    def _math(self, math: Math, *, display: bool) -> str:
+        self._math_left -= len(math.source)
+        drawn = mathml(math.source, display) if self._math_left >= 0 and math.closed else None
+        return drawn or f'<code class="formula">{escape(math.written)}</code>'
 
 
-def _code(content: str, language: str, info: str, highlighter: Highlighter) -> str:
-    named = f' class="language-{escape(language)}"' if language else ""
-    return (
-        f'<div class="code"><div class="code-bar"><span class="lang">{escape(info)}</span>'
-        '<button class="copy" type="button" aria-label="Copy code">Copy</button></div>'
-        f"<pre><code{named}>{highlighter(replace_unsafe(content), language)}</code></pre></div>\n"
-    )
+def _number(item: Item) -> int:
+    return int(item.marker[:-1])
 
 
-def _anchor(address: str, title: str) -> str:
-    titled = f' title="{escape(title)}"' if title else ""
-    return f'<a href="{escape(address)}"{titled} rel="noopener noreferrer nofollow" target="_blank"><bdi>'
-
-
-def _reveal_label(tokens: Sequence[Token], idx: int) -> None:
-    for token in tokens[idx + 1 :]:
-        if token.type == "link_close":
-            return
-        token.content = reveal_bidi(token.content)
+def _numbered(item: Item, expected: int) -> str:
+    """What makes the page show the number as it was written."""
+    number = _number(item)
+    value = f' value="{number}"' if number != expected else ""
+    return value if item.marker == f"{number}." else f'{value} data-marker="{escape(item.marker)} "'

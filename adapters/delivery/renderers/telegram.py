@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from adapters.delivery.renderers.tree import Link, plain
 from adapters.delivery.renderers.walk import Walker
 
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
+_LIVE = re.compile(
+    r"(?<!\w)@\w{2,}"
+    r"|(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,})?(?![\w/<>])"
+    r"|(?<![\w#])#\w*[^\W\d]\w*"
+    r"|(?<![\w$])\$[A-Z1][A-Z]{0,7}(?![\w$])"
+)
+"""What Telegram makes a mention, a command, a hashtag or a stock of by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,10 @@ class Entity:
     length: int
     url: str = ""
     language: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +52,54 @@ def utf16_units(text: str) -> int:
 
 
 def render_telegram(markdown: str) -> TelegramText:
-    """The chunk as text and entities: nested ones in the order of their beginning, none empty."""
+    """The chunk as text and entities: nested ones in the order of their beginning, none empty.
+
+    Names and commands are code: of what is code, Telegram makes nothing that notifies anyone or can be tapped.
+    """
     walker = _Telegram()
     walker.walk(markdown)
     text = "".join(walker.rendered).rstrip()
-    return TelegramText(text, tuple(_in_units(walker.spans, text)))
+    return TelegramText(text, tuple(_in_units(quietened(text, walker.spans), text)))
+
+
+def quietened(text: str, spans: list[Entity]) -> list[Entity]:
+    """The spans, counted in code points, and code over all that would be live."""
+    covered = sorted(
+        (span for span in spans if span.type in ("code", "pre", "text_link")), key=lambda span: span.offset
+    )
+    found, index = list[Entity](), 0
+    for live in _LIVE.finditer(text):
+        while index < len(covered) and covered[index].end <= live.start():
+            index += 1
+        if index == len(covered) or covered[index].offset >= live.end():
+            found.append(Entity("code", live.start(), live.end() - live.start()))
+    begins = [code.offset for code in found]
+    return [*(_outside(span, found, begins) for span in spans), *found] if found else spans
+
+
+def _outside(span: Entity, codes: Sequence[Entity], begins: Sequence[int]) -> Entity:
+    """The span without what it shares with code that it does not hold whole, and that does not hold it."""
+    index = bisect_right(begins, span.offset) - 1
+    first = codes[index] if index >= 0 else span
+    if first.offset < span.offset < first.end < span.end:
+        span = replace(span, offset=first.end, length=span.end - first.end)
+    index = bisect_left(begins, span.end) - 1
+    last = codes[index] if index >= 0 else span
+    if span.offset < last.offset < span.end < last.end:
+        span = replace(span, length=last.offset - span.offset)
+    return span
 
 
 def _in_units(spans: list[Entity], text: str) -> list[Entity]:
     offsets = [0, *accumulate(1 if ord(char) < 0x10000 else 2 for char in text)]
     entities = []
     for span in sorted(spans, key=lambda span: (span.offset, -span.length)):
-        end = min(span.offset + span.length, len(text))
+        end = min(span.end, len(text))
         while end > span.offset and text[end - 1].isspace():  # Telegram trims them, and counts again
             end -= 1
         if end > span.offset:
             start = offsets[span.offset]
-            entities.append(Entity(span.type, start, offsets[end] - start, span.url, span.language))
+            entities.append(replace(span, offset=start, length=offsets[end] - start))
     return entities
 
 
@@ -63,7 +109,7 @@ class _Telegram(Walker):
         self.spans: list[Entity] = []
         self._length = 0
         self._counted = 0
-        self._opened: list[tuple[str, int, str]] = []
+        self._opened: list[tuple[str, int]] = []
 
     @property
     def rendered(self) -> list[str]:
@@ -76,22 +122,35 @@ class _Telegram(Walker):
 
     def open(self, kind: str, detail: str = "") -> None:
         self.emit("")
-        self._opened.append((kind, self._here(), detail))
+        self._opened.append((kind, self._here()))
 
     def close(self, kind: str, detail: str = "") -> None:
-        for index in range(len(self._opened) - 1, -1, -1):
-            name, start, address = self._opened[index]
-            if name == kind:
-                del self._opened[index]
-                type_ = "text_link" if kind == "link" else _KINDS[kind]
-                self.spans.append(Entity(type_, start, self._here() - start, url=address if kind == "link" else ""))
-                return
+        name, start = self._opened.pop()
+        if name not in (each for each, _ in self._opened):  # bold in bold is bold
+            self.spans.append(Entity(_KINDS[name], start, self._here() - start))
+
+    def link(self, link: Link) -> None:
+        address = link.address
+        if address.lower().startswith("mailto:"):  # no address of a link there
+            if link.bare:
+                self.code(plain(link.children))
+            else:
+                self.label(link.children)
+                self.text(f" ({address[len('mailto:') :]})")
+            return
+        self.emit("")
+        start = self._here()
+        self.label(link.children)
+        self.spans.append(Entity("text_link", start, self._here() - start, url=address))
 
     def text(self, text: str) -> None:
         self.emit(text)
 
     def code(self, code: str) -> None:
-        self._spanned(code, "code", "")
+        if self._links:
+            self.emit(code)  # one or the other
+        else:
+            self._spanned(code, "code", "")
 
     def code_block(self, code: str, language: str) -> None:
         self._spanned(code.removesuffix("\n"), "pre", language)

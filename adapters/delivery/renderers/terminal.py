@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 from adapters.delivery.renderers.commonmark import replace_unsafe
-from adapters.delivery.renderers.walk import columns
+from adapters.delivery.renderers.syntax import Places, closes_display, math_at, opens_display
+from adapters.delivery.renderers.tables import columns
+from adapters.delivery.renderers.unicode_math import unicode_math
 
 _C1 = re.compile("[\x80-\x9f]")
 _FENCE = re.compile(r" {0,3}(?:> ?)*(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
-_INLINE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)|\*\*(?=\S)(.+?)(?<=\S)\*\*")
+_CONTAINERS = re.compile(r"[ \t>]*")
+_TOKEN = re.compile(r"https?://\S+|`+|\*\*|\$|\\.")
+_TICKS = re.compile(r"`+")
 _BOLD, _DIM, _CODE, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
 
 
@@ -23,14 +27,16 @@ class TerminalStream:
     """Turns pieces of an answer into what is to be printed.
 
     Args:
-        colour: with ANSI styles; without, the text passes as it is.
+        colour: with ANSI styles, and mathematics in Unicode where that is exact; without, the text passes as it is.
         width: columns of the terminal; a line that fits is styled anew once it is complete.
     """
 
     def __init__(self, *, colour: bool, width: int = 80) -> None:
         self._colour, self._width = colour, width
-        self._line = ""
+        self._line: list[str] = []
         self._fence = ""
+        self._math = ""
+        """What closes the mathematics on lines of its own that is open."""
 
     def feed(self, piece: str) -> str:
         """What to print for the next piece of text."""
@@ -39,7 +45,8 @@ class TerminalStream:
             return text
         *complete, rest = text.split("\n")
         printed = "".join(f"{self._finished(line)}\n" for line in complete)
-        self._line += rest
+        if rest:
+            self._line.append(rest)
         return printed + rest
 
     def finish(self) -> str:
@@ -47,8 +54,9 @@ class TerminalStream:
         return f"{self._finished('')}\n" if self._colour and self._line else ""
 
     def _finished(self, rest: str) -> str:
-        line, begun = self._line + rest, self._line
-        self._line = ""
+        begun = bool(self._line)
+        line = "".join([*self._line, rest])
+        self._line.clear()
         styled = self._styled(line)
         if not begun:
             return styled
@@ -62,8 +70,59 @@ class TerminalStream:
                 return f"{_DIM}{line}{_PLAIN}"
             return f"{_CODE}{line}{_PLAIN}" if line else ""
         if fence and not (fence[1][0] == "`" and "`" in line[fence.end() :]):
-            self._fence = fence[1]
+            self._fence, self._math = fence[1], ""
             return f"{_DIM}{line}{_PLAIN}"
+        if self._is_display(line):
+            return f"{_CODE}{line}{_PLAIN}"
         if _HEADING.match(line):
-            return f"{_BOLD}{line}{_PLAIN}"
-        return _INLINE.sub(lambda found: f"{_CODE if found[1] else _BOLD}{found[0]}{_PLAIN}", line)
+            return f"{_BOLD}{_inline(line, _BOLD)}{_PLAIN}"
+        return _inline(line, "")
+
+    def _is_display(self, line: str) -> bool:
+        """Whether the line belongs to mathematics of several lines."""
+        inner = line[_CONTAINERS.match(line).end() :]  # type: ignore[union-attr]
+        if self._math:
+            closing, self._math = self._math, "" if not inner or closes_display(inner, self._math) else self._math
+            return bool(inner and closing)
+        closing = opens_display(inner)
+        self._math = "" if closing in inner[2:] else closing
+        return bool(self._math)
+
+
+def _inline(line: str, around: str) -> str:
+    """The line as it is written, with code, mathematics and bold text styled; `around` is the style of the rest."""
+    pieces: list[str] = []
+    position, bold, places = 0, -1, Places()
+    again = _PLAIN + around
+    ticks = _closing_ticks(line)
+    while found := _TOKEN.search(line, position):
+        pieces.append(line[position : found.start()])
+        token, end = found[0], found.end()
+        if token[0] == "`" and found.start() in ticks:
+            end = ticks[found.start()]
+            pieces.append(f"{_CODE}{line[found.start() : end]}{again}")
+        elif token[0] in "\\$" and (math := math_at(line, found.start(), places)):
+            source, opening = math
+            end = found.start() + len(source) + 2 * len(opening)
+            readable = unicode_math(source)
+            pieces.append(readable or f"{_CODE}{line[found.start() : end]}{again}")
+        elif token == "**" and bold >= 0 and not line[found.start() - 1].isspace():
+            pieces[bold] = f"{_BOLD}**"
+            pieces.append(f"**{again}")
+            bold = -1
+        else:
+            if token == "**" and bold < 0 and line[end : end + 1].strip():
+                bold = len(pieces)
+            pieces.append(token)
+        position = end
+    return "".join([*pieces, line[position:]])
+
+
+def _closing_ticks(line: str) -> dict[int, int]:
+    """Where the code ends that each run of backticks begins."""
+    ends, following = dict[int, int](), dict[int, int]()
+    for run in reversed(list(_TICKS.finditer(line))):
+        if (length := len(run[0])) in following:
+            ends[run.start()] = following[length]
+        following[length] = run.end()
+    return ends

@@ -1,18 +1,35 @@
-"""Walks Markdown for platforms that have no paragraphs and lists of their own: everything becomes lines of text."""
+"""Walks the tree for platforms that have no paragraphs and lists of their own: everything becomes lines of text."""
 
 from __future__ import annotations
 
-import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from adapters.delivery.renderers.commonmark import parse, reveal_bidi
+from adapters.delivery.renderers.commonmark import reveal_bidi
+from adapters.delivery.renderers.tables import table_lines
+from adapters.delivery.renderers.tree import (
+    Block,
+    Break,
+    Code,
+    CodeBlock,
+    Footnote,
+    Heading,
+    Inlines,
+    Item,
+    Link,
+    List,
+    Math,
+    MathBlock,
+    Paragraph,
+    Quote,
+    Rule,
+    Styled,
+    Table,
+    Text,
+    read,
+)
+from adapters.delivery.renderers.unicode_math import unicode_math
 
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-INLINE = {"strong": "bold", "em": "italic", "s": "strike"}
+BOXES = {False: "☐ ", True: "☑ "}
 
 
 class Walker(ABC):
@@ -27,20 +44,21 @@ class Walker(ABC):
         self._marker = ""
         """What the very next line has in place of prefix number `_marked`."""
         self._marked = 0
-        self._lists: list[int | None] = []
-        self._tight: list[bool] = []
+        self._lists = 0
         self._breaks = 0
         self._gap = ""
         """What an empty line between two blocks holds."""
         self._links = 0
+        self._fresh = True
+        """Nothing but prefixes is on the line yet."""
 
     def at_line_start(self) -> bool:
         """Whether what is emitted next begins a line, but for its prefixes."""
-        return bool(self._breaks or self._marker or not self._pieces) or self._pieces[-1].endswith("\n")
+        return bool(self._breaks or self._marker) or self._fresh
 
     @abstractmethod
     def open(self, kind: str, detail: str = "") -> None:
-        """Begins bold, italic, strike, heading (detail: the level), quote or link (detail: the address)."""
+        """Begins bold, italic, strike, heading (detail: the level) or quote."""
 
     @abstractmethod
     def close(self, kind: str, detail: str = "") -> None: ...
@@ -56,23 +74,17 @@ class Walker(ABC):
     @abstractmethod
     def code_block(self, code: str, language: str) -> None: ...
 
+    @abstractmethod
+    def link(self, link: Link) -> None:
+        """A link that is not within another one."""
+
+    def marker(self, list_: List, item: Item) -> str:
+        """What an item's first line begins with."""
+        return f"{item.marker} " if list_.ordered else "- "
+
     def walk(self, markdown: str) -> None:
-        tokens = parse(markdown)
-        rows: list[list[str]] | None = None
-        for token in tokens:
-            match token.type:
-                case "table_open":
-                    rows = []
-                case "table_close" if rows is not None:
-                    self.code_block("\n".join(table_lines(rows)) + "\n", "")
-                    self._end_block()
-                    rows = None
-                case "tr_open" if rows is not None:
-                    rows.append([])
-                case "inline" if rows is not None:
-                    rows[-1].append(token.content)
-                case _ if rows is None:
-                    self._block(token)
+        for block in read(markdown):
+            self._block(block)
 
     def emit(self, text: str) -> None:
         """Appends the text; its further lines begin with the prefixes of the open containers."""
@@ -82,115 +94,172 @@ class Walker(ABC):
             self._pieces.append("".join(self._prefixes[: self._marked] if self._marker else self._prefixes))
         if self._marker:
             self._pieces.append(self._marker + "".join(self._prefixes[self._marked + 1 :]))
+        fresh = self.at_line_start()
         self._breaks, self._marker = 0, ""
         self._pieces.append(text.replace("\n", "\n" + "".join(self._prefixes)))
+        self._fresh = text.endswith("\n") if text else fresh
 
-    def _block(self, token: Token) -> None:
-        match token.type:
-            case "inline":
-                self._inline(token.children or [])
-            case "paragraph_close":
-                self._end_block()
-            case "heading_open":
-                self.open("heading", token.tag[1:])
-            case "heading_close":
-                self.close("heading", token.tag[1:])
-                self._end_block()
-            case "bullet_list_open" | "ordered_list_open":
-                ordered = token.type == "ordered_list_open"
-                self._lists.append(int(token.attrGet("start") or 1) if ordered else None)
-            case "bullet_list_close" | "ordered_list_close":
-                self._lists.pop()
-                self._end_block()
-            case "list_item_open":
-                self._open_item()
-            case "list_item_close":
-                self._flush_marker()
-                self._prefixes.pop()
-                self._breaks = max(self._breaks, 1)
-            case "blockquote_open":
+    def label(self, children: Inlines) -> None:
+        """The label of a link, its direction controls spelled out."""
+        self._links += 1
+        self.inlines(children)
+        self._links -= 1
+
+    def inlines(self, children: Inlines) -> None:
+        for child in children:
+            match child:
+                case Text(text):
+                    self.text(reveal_bidi(text) if self._links else text)
+                case Code(code):
+                    self.code(reveal_bidi(code) if self._links else code)
+                case Break():
+                    self.emit("\n")
+                case Math():
+                    self._math(child)
+                case Footnote(label, defines):
+                    self.text(f"[{label}]{':' if defines else ''}")
+                case Styled(style, _, inner):
+                    self.open(style)
+                    self.inlines(inner)
+                    self.close(style)
+                case Link(_, title, inner):
+                    if self._links:
+                        self.inlines(inner)
+                    else:
+                        self.link(child)
+                    if title:
+                        self.text(f" ({title})")
+
+    def _math(self, math: Math) -> None:
+        readable = unicode_math(math.source)
+        if readable is None:
+            self.code(math.written)
+        else:
+            self.text(readable)
+
+    def _block(self, block: Block) -> None:
+        match block:
+            case Paragraph(children):
+                self.inlines(children)
+            case Heading(level, children):
+                self.open("heading", str(level))
+                self.inlines(children)
+                self.close("heading", str(level))
+            case Quote(children):
                 self.open("quote")
                 self._prefixes.append(self.quote_prefix)
-            case "blockquote_close":
-                self._flush_marker()
-                self._prefixes.pop()
+                self._contents(children)
                 self.close("quote")
-                self._end_block()
-            case "fence" | "code_block":
-                self.code_block(token.content, (token.info.split() or [""])[0])
-                self._end_block()
-            case "hr":
+            case List():
+                self._list(block)
+            case CodeBlock():
+                self._captioned_code(block)
+            case MathBlock():
+                self._display(block)
+            case Table():
+                self._table(block)
+            case Rule():
                 self.text("———")
-                self._end_block()
+        self._end_block()
 
-    def _open_item(self) -> None:
-        self._flush_marker()
-        number = self._lists[-1]
-        marker = "- " if number is None else f"{number}. "
-        if number is not None:
-            self._lists[-1] = number + 1
-        self._marked = len(self._prefixes)
-        self._prefixes.append(" " * len(marker))
-        self._marker = marker
-        self._breaks = min(self._breaks, 1)
-
-    def _flush_marker(self) -> None:
-        """An item without content still shows its marker."""
+    def _contents(self, blocks: tuple[Block, ...]) -> None:
+        """What a container holds, which is over then. One without content still shows its marker."""
+        for block in blocks:
+            self._block(block)
         if self._marker:
             self.emit("")
+        self._prefixes.pop()
+
+    def _list(self, block: List) -> None:
+        self._lists += 1
+        for item in block.items:
+            if self._marker:
+                self.emit("")
+            marker = self.marker(block, item)
+            self._marked = len(self._prefixes)
+            self._prefixes.append(" " * len(marker))
+            self._marker = marker + (BOXES[item.checked] if item.checked is not None else "")
+            self._breaks = min(self._breaks, 1)
+            self._contents(item.children)
+            self._breaks = max(self._breaks, 1)
+        self._lists -= 1
+
+    def _captioned_code(self, block: CodeBlock) -> None:
+        """The language is the platform's to show; what else stands after the fence is a line above."""
+        if block.caption:
+            self.open("italic")
+            self.text(block.caption)
+            self.close("italic")
+            self.emit("\n")
+        self.code_block(block.code, block.language)
+
+    def _display(self, block: MathBlock) -> None:
+        readable = unicode_math(block.math.source, display=True) if block.math.closed else None
+        if readable is None:
+            self.code_block(f"{block.math.written}{block.after}\n", "latex")
+            return
+        for number, line in enumerate(readable.split("\n")):
+            if number:
+                self.emit("\n")
+            self.text(line)
+        if block.after:
+            self.text(block.after)
+
+    def _table(self, table: Table) -> None:
+        lines = None
+        if not any(_has_label(cell) for row in table.rows for cell in row):
+            words = [[cell_text(cell) for cell in row] for row in table.rows]
+            if not any("```" in cell for row in words for cell in row):
+                lines = table_lines(words, table.alignments)
+        if lines is not None:
+            self.code_block("\n".join(lines) + "\n", "")
+        else:
+            self._records(table)
+
+    def _records(self, table: Table) -> None:
+        """Each row as lines of "header: value", with an empty line between two rows."""
+        header, *rows = table.rows
+        for number, row in enumerate(rows or [header]):
+            if number:
+                self.emit("\n\n")
+            for column, (name, value) in enumerate(zip(header, row, strict=True)):
+                if column:
+                    self.emit("\n")
+                if name and rows:
+                    self.open("bold")
+                    self.inlines(name)
+                    self.close("bold")
+                    self.text(": " if value else ":")
+                self.inlines(value)
 
     def _end_block(self) -> None:
         self._breaks = 1 if self._lists else 2
         self._gap = "".join(self._prefixes).rstrip()
 
-    def _inline(self, children: Sequence[Token]) -> None:
-        for child in children:
-            name, _, edge = child.type.rpartition("_")
-            match child.type:
-                case "text":
-                    if child.content:
-                        self.text(reveal_bidi(child.content) if self._links else child.content)
-                case "softbreak" | "hardbreak":
-                    self.emit("\n")
-                case "code_inline":
-                    self.code(child.content)
-                case "link_open":
-                    self._links += 1
-                    self.open("link", str(child.attrGet("href")))
-                case "link_close":
-                    self._links -= 1
-                    self.close("link")
-                case "image":
-                    self._image(child)
-                case _ if name in INLINE:
-                    (self.open if edge == "open" else self.close)(INLINE[name])
 
-    def _image(self, token: Token) -> None:
-        """A link: nothing is loaded from another host."""
-        address = str(token.attrGet("src"))
-        label = reveal_bidi("".join(child.content for child in token.children or []) or address)
-        if self._links:
-            self.text(label)
-            return
-        self.open("link", address)
-        self.text(label)
-        self.close("link")
+def cell_text(children: Inlines) -> str:
+    """What a cell says, in one line."""
+    words = []
+    for child in children:
+        match child:
+            case Text(text) | Code(text):
+                words.append(text)
+            case Break():
+                words.append(" ")
+            case Math(source):
+                readable = unicode_math(source)
+                words.append(child.written if readable is None else readable)
+            case Footnote(label):
+                words.append(f"[{label}]")
+            case Styled(_, _, inner) | Link(_, _, inner):
+                words.append(cell_text(inner))
+    return "".join(words).replace("\n", " ")
 
 
-def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows as lines of equal columns, with a rule under the header."""
-    widths = [max(columns(row[n]) for row in rows if n < len(row)) for n in range(max(map(len, rows), default=0))]
-    for number, row in enumerate(rows):
-        cells = [cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=False)]
-        yield " | ".join(cells).rstrip()
-        if not number:
-            yield "-+-".join("-" * width for width in widths)
-
-
-def columns(text: str) -> int:
-    """The width in columns of a monospaced font: wide East Asian characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+def _has_label(children: Inlines) -> bool:
+    """Whether there is an address, or a title, behind other words: lines of a table could not show it."""
+    return any(
+        (isinstance(child, Link) and (not child.bare or bool(child.title)))
+        or (isinstance(child, Styled) and _has_label(child.children))
+        for child in children
     )
