@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inference.adaptive_limit import AdaptiveLimit
 from inference.api import OutOfMemory, Unavailable
 from inference.batches import Batches
 from inference.faults import is_out_of_memory
@@ -55,6 +56,7 @@ class BlipCaptioner:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="captioner")
         self._decoder = PictureDecoder()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="picture")
+        self._limit = AdaptiveLimit(batch)
         self._batches: Batches[tuple[Any, str], str] = Batches(
             self._describe, self._worker, size=batch, window_s=_WINDOW_S
         )
@@ -110,14 +112,20 @@ class BlipCaptioner:
     def _describe(self, items: Sequence[tuple[Any, str]]) -> Sequence[str | Exception]:
         pixels, prompts = zip(*items, strict=True)
         try:
-            return self._load().describe(pixels, prompts)
+            described = self._load().describe(pixels, prompts)
+            self._limit.good()
+            self._batches.size = self._limit.value
+            return described
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             if len(items) == 1:
+                self._limit.restore()
                 return [OutOfMemory(f"one picture is too much: {error}")]
-        self._batches.size = half = max(1, len(items) // 2)
-        log.warning("%d pictures at once are too many for the memory: %d from now on", len(items), half)
+        half = max(1, len(items) // 2)
+        self._limit.shrink(len(items), to=half)
+        self._batches.size = self._limit.value
+        log.warning("%d pictures at once are too many for the memory: for a while at most %d", len(items), half)
         return [*self._describe(items[:half]), *self._describe(items[half:])]
 
     def _load(self) -> Blip:

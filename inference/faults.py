@@ -5,8 +5,6 @@ from __future__ import annotations
 _GB = 1e9
 # As torch says it of GPUs, of CPUs, and of its libraries on GPUs (CUBLAS_STATUS_ALLOC_FAILED).
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
-CALM_ANSWERS = 32
-"""So many answers without a failure, and what was narrowed for want of memory gets a little back."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

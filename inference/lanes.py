@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from inference.adaptive_limit import AdaptiveLimit
 from inference.api import Busy, Interrupted, Queued, Unavailable
 from inference.fairness import FairQueue, Full
-from inference.faults import CALM_ANSWERS
 
 T = TypeVar("T")
 # What somebody is told who finds the queue full before anything was measured, in seconds.
@@ -103,12 +104,15 @@ class Lane:
             max_waiting_per_owner=bounds.max_waiting_per_owner,
             weights=bounds.weights,
         )
-        self._slots = slots
-        self._calm = 0
+        self._limit = AdaptiveLimit(slots)
+        self._epoch = 0
+        """Counts how often the limit shrank: what ran together before that failed of the same lack."""
+        self._alone: dict[str, asyncio.Event] = {}
+        """Running requests that are to be tried alone, one by one; while there are some, nobody is admitted."""
         self._deadline_s = bounds.deadline_s
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
-        self._starts: dict[str, float] = {}
+        self._starts: dict[str, tuple[float, int]] = {}
         self._mean_s: float | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -130,9 +134,10 @@ class Lane:
         if self._tickets.pop(request_id, None) is None:
             return
         if (start := self._starts.pop(request_id, None)) is not None:
-            took = self._clock() - start
+            took = self._clock() - start[0]
             self._mean_s = took if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took
         self._queue.remove(request_id, spent)
+        self._alone.pop(request_id, None)
         self._admit()
         if not self._tickets:
             self.idle.set()
@@ -154,17 +159,38 @@ class Lane:
         """Requests that wait, requests that run, and how many could."""
         return self._queue.waiting, self._queue.running, self._queue.slots
 
-    def narrow(self) -> None:
-        """One slot less than are in use now: together they were too much."""
-        self._queue.slots = max(1, min(self._queue.slots, self._queue.running) - 1)
-        self._calm = 0
+    @asynccontextmanager
+    async def alone(self, request_id: str, within_s: float) -> AsyncGenerator[None, None]:
+        """The body runs while no other request does: the others end first, and none is admitted meanwhile.
+
+        A body that takes longer than `within_s` goes on, and others are admitted beside it.
+
+        Raises:
+            TicketCancelled, OutOfTime; TimeoutError: the others did not end within `within_s`.
+        """
+        turn = self._alone[request_id] = asyncio.Event()
+        self._admit()
+        release = None
+        try:
+            await self._tickets[request_id].wait(turn.wait(), within_s)
+            release = asyncio.get_running_loop().call_later(within_s, self._release, request_id)
+            yield
+        finally:
+            if release is not None:
+                release.cancel()
+            self._release(request_id)
+
+    def narrow(self, request_id: str, together: int) -> None:
+        """One slot less than `together`, which were too much. Once for all that ran at the same time."""
+        if request_id in self._starts and self._starts[request_id][1] == self._epoch:
+            self._epoch += 1
+            self._limit.shrink(together)
+            self._queue.slots = self._limit.value
 
     def calm(self) -> None:
         """A request has ended well."""
-        self._calm += 1
-        if self._calm >= CALM_ANSWERS and self._queue.slots < self._slots:
-            self._queue.slots += 1
-            self._calm = 0
+        self._limit.good()
+        self._queue.slots = self._limit.value
 
     def wait_s(self, position: int | None = None) -> float:
         """When somebody may come again who found no place or no time; never nothing."""
@@ -174,7 +200,15 @@ class Lane:
         """Seconds until the request in this place starts, by what requests took lately."""
         return None if self._mean_s is None else self._mean_s * position / self._queue.slots
 
+    def _release(self, request_id: str) -> None:
+        self._alone.pop(request_id, None)
+        self._admit()
+
     def _admit(self) -> None:
+        if self._alone:
+            if self._queue.running == len(self._alone):
+                next(iter(self._alone.values())).set()
+            return
         for request_id in self._queue.start():
-            self._starts[request_id] = self._clock()
+            self._starts[request_id] = self._clock(), self._epoch
             self._tickets[request_id].turn.set()

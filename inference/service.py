@@ -25,9 +25,10 @@ from inference.api import (
     Timings,
     Unavailable,
 )
-from inference.engines.port import Engine
+from inference.engines.port import Engine, TooLarge
 from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle, State
+from inference.memory_trials import MemoryTrials
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _CAPTION_COST = 1.0
 # How often a waiting request is told its place again, in seconds.
 _QUEUE_NEWS_S = 1.0
+# A request is tried by itself only if the others end within so many seconds.
+_ALONE_S = 15.0
 # How often the log hears that a model is still loading, in seconds.
 _LOADING_NEWS_S = 5.0
 # How long what was given up may take to end: an engine stops within one decode step.
@@ -101,6 +104,7 @@ class LocalInference:
         self._chats = Lane(engine.slots, bounds, clock)
         self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
         self._lifecycle = Lifecycle(clock)
+        self._trials = MemoryTrials()
 
     @property
     def info(self) -> ModelInfo:
@@ -181,23 +185,68 @@ class LocalInference:
                 async for place in places:
                     yield place
             meter.started = self._clock()
-            answer = Answer(self._engine, request, ticket, meter)
-            async with aclosing(answer.events()) as events:
+            async with aclosing(self._answered(request, ticket, meter)) as events:
                 async for event in events:
                     yield event
-            self._chats.calm()
-            yield meter.finished(answer.reason)
         except TicketCancelled:
             yield meter.finished("cancelled")
         except OutOfTime:
             if meter.started is None:
                 raise Busy(self._chats.wait_s()) from None
+            if meter.first is None:
+                raise Unavailable("the engine had nothing for this request before its deadline") from None
             yield meter.finished("length")
-        except OutOfMemory:
-            self._chats.narrow()
-            raise
         finally:
             self._chats.leave(request.id, meter.spent)
+
+    async def _answered(self, request: ChatRequest, ticket: Ticket, meter: Meter) -> AsyncGenerator[Event, None]:
+        """The answer and its end. One that lacked memory beside others is tried once more by itself."""
+        answer = Answer(self._engine, request, ticket, meter)
+        together = 0
+        try:
+            async with aclosing(answer.events()) as events:
+                async for event in events:
+                    yield event
+        except OutOfMemory as error:
+            together = self._chats.load[1]
+            if not self._worth_a_trial(error, request, meter, together):
+                raise
+        if together:
+            answer = Answer(self._engine, request, ticket, meter)
+            async with aclosing(answer.events()) as events:
+                if (first := await self._by_itself(request, events, meter, together)) is not None:
+                    yield first
+                async for event in events:
+                    yield event
+        self._trials.fitted(meter.prompt_tokens)
+        self._chats.calm()
+        yield meter.finished(answer.reason)
+
+    def _worth_a_trial(self, error: OutOfMemory, request: ChatRequest, meter: Meter, together: int) -> bool:
+        """False: this request fails now. Others have fewer slots only where it is certain that it was their number."""
+        if isinstance(error, TooLarge) or together == 1:
+            self._trials.failed(meter.prompt_tokens)
+            return False
+        if meter.first is not None:
+            self._chats.narrow(request.id, together)
+            return False
+        return self._trials.begin(request.owner, meter.prompt_tokens, self._clock())
+
+    async def _by_itself(
+        self, request: ChatRequest, events: AsyncGenerator[Event, None], meter: Meter, together: int
+    ) -> Event | None:
+        """The first event of an answer that nothing else runs beside. Raises OutOfMemory."""
+        try:
+            async with self._chats.alone(request.id, _ALONE_S):
+                first = await anext(events, None)
+        except TimeoutError:
+            self._chats.narrow(request.id, together)
+            raise OutOfMemory("there was no memory for it beside others, who did not end in time") from None
+        except OutOfMemory:
+            self._trials.failed(meter.prompt_tokens)
+            raise
+        self._chats.narrow(request.id, together)
+        return first
 
     async def caption(self, request: CaptionRequest) -> Caption:
         if self._captioner is None:

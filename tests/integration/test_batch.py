@@ -16,9 +16,8 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig
 from transformers.generation.continuous_batching.model_runner import ModelRunner
 
 from inference.api import ChatRequest, Message, Sampling, Unavailable
-from inference.engines.port import Closed, Died, Opened, Output, Piece
+from inference.engines.port import Closed, Died, Opened, Output, Piece, TooLarge
 from inference.engines.transformers import TransformersEngine, TransformersOptions
-from inference.engines.transformers import batch as batch_module
 from inference.engines.transformers.batch import SharedBatch
 from inference.sampling import Row, Sampler
 from tests import checkpoints
@@ -204,10 +203,9 @@ async def test_nan_fails_one_request_only(engine: TransformersEngine) -> None:
     ],
     ids=["GPU", "cuBLAS", "CPU"],
 )
-async def test_out_of_memory_fails_one_request_and_shrinks_the_batch_for_a_while(
+async def test_a_request_that_lacks_memory_by_itself_fails_alone_and_narrows_nothing(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(batch_module, "CALM_ANSWERS", 4)
     loaded = engine._loaded
     assert loaded is not None
     alone = [await text(engine, ask(word, max_new_tokens=12)) for word in ("sea", "word")]
@@ -221,17 +219,58 @@ async def test_out_of_memory_fails_one_request_and_shrinks_the_batch_for_a_while
 
     monkeypatch.setattr(loaded.batch.model, "forward", small_memory)
     running = [asyncio.create_task(text(engine, ask(word, max_new_tokens=12))) for word in ("sea", "word")]
-    with pytest.raises(Unavailable, match="out of memory"):
+    with pytest.raises(TooLarge, match="out of memory"):
         await outputs(engine, ask("}" + " lighthouse keeper" * 20))
     assert [await task for task in running] == alone
     processor = loaded.batch.batch_processor
     assert processor is not None
-    assert processor.scheduler.max_requests_per_batch < 4
-    assert processor.max_batch_tokens < 64
-    for _ in range(12):
-        await text(engine, ask("sea"))
     await until(lambda: not loaded.batch._dropped)
     assert (processor.scheduler.max_requests_per_batch, processor.max_batch_tokens) == (4, 64)
+    assert not loaded.batch._tried
+
+
+async def test_requests_that_are_together_too_much_are_all_answered_in_smaller_batches(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    words = ["sea", "word", "the sea", "a lighthouse keeper"]
+    alone = [await text(engine, ask(word, max_new_tokens=12)) for word in words]
+    forward: Any = loaded.batch.model.forward
+    processor: Any = loaded.batch.batch_processor
+    sizes = []
+
+    def small_memory(**given: Any) -> Any:
+        sizes.append(len(processor.inputs_and_outputs.requests_in_batch))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(**given)
+
+    monkeypatch.setattr(loaded.batch.model, "forward", small_memory)
+    assert await asyncio.gather(*(text(engine, ask(word, max_new_tokens=12)) for word in words)) == alone
+    assert max(sizes) > 2
+    # Memory is there again: so are the places.
+    monkeypatch.setattr(loaded.batch.model, "forward", forward)
+    for _ in range(20):
+        await text(engine, ask("sea", max_new_tokens=1))
+    await until(lambda: not loaded.batch._dropped)
+    assert (processor.scheduler.max_requests_per_batch, processor.max_batch_tokens) == (4, 64)
+
+
+async def test_a_prompt_that_is_too_much_for_large_steps_is_read_in_small_ones(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = engine._loaded
+    assert loaded is not None
+    forward = loaded.batch.model.forward
+
+    def small_memory(**given: Any) -> Any:
+        if given["input_ids"].numel() > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(**given)
+
+    monkeypatch.setattr(loaded.batch.model, "forward", small_memory)
+    assert await text(engine, ask("lighthouse keeper " * 40))
 
 
 async def test_a_batch_that_has_died_says_so(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:

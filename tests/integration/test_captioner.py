@@ -110,6 +110,10 @@ async def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPat
     said = await asyncio.gather(*(captioner.caption(picture(colour), "") for colour in colours))
     assert said[2] == "a green circle on a white background"
     assert captioner._batches.size <= 2
+    monkeypatch.setattr(Blip, "describe", real)
+    for number in range(30):
+        await captioner.caption(picture(), f"a picture {number}")
+    assert captioner._batches.size == 8, "it grows again"
     await captioner.close()
 
 

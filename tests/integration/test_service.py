@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from inference import service as service_module
 from inference.api import (
     BadImage,
     Busy,
@@ -357,22 +358,113 @@ async def test_the_deadline_ends_a_wait_with_busy(tmp_path: Path) -> None:
         await holding.aclose()
 
 
-async def test_what_the_engine_cannot_keep_in_memory_has_its_own_error(where: str, tmp_path: Path) -> None:
-    async with scripted_inference(script(tmp_path, SLOW), slots=4) as local, served(local) as remote:
-        engine = local._engine
-        assert isinstance(engine, ScriptedEngine)
-        running = [await begun(local, request("slow", id=f"r{n}", owner=f"o{n}")) for n in range(3)]
+class Greedy(ScriptedEngine):
+    """Has memory for `most` at once, and for a "huge" request not at all."""
 
-        async def greedy(request: ChatRequest) -> AsyncGenerator[Output, None]:
-            yield Opened(1)
-            raise OutOfMemory("CUDA out of memory")
+    most = 64
+    running = 0
 
-        engine.generate = greedy  # type: ignore[method-assign]
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        self.running += 1
+        try:
+            yield Opened(len(request.messages[0].content))
+            await asyncio.sleep(0)
+            if "huge" in request.messages[0].content or self.running > self.most:
+                raise OutOfMemory("CUDA out of memory")
+            async with aclosing(super().generate(request)) as outputs:
+                async for output in outputs:
+                    if not isinstance(output, Opened):
+                        yield output
+        finally:
+            self.running -= 1
+
+
+@asynccontextmanager
+async def greedy(
+    path: Path, where: str = "local", *, most: int = 64
+) -> AsyncIterator[tuple[LocalInference, Inference]]:
+    engine = Greedy(path, slots=4)
+    engine.most = most
+    local = LocalInference(engine, clock=time.monotonic)
+    await local.start()
+    async with served(local) as remote:
+        yield local, local if where == "local" else remote
+    await local.close()
+
+
+ANSWER = "word " * 20
+BRIEF = {"match": "brief", "answer": ANSWER, "tokens_per_s": 400}
+
+
+async def test_a_request_that_lacks_memory_by_itself_costs_nobody_a_slot(where: str, tmp_path: Path) -> None:
+    async with greedy(script(tmp_path, BRIEF), where) as (local, inference):
+        for number in range(3):
+            brief = [request("brief", id=f"r{number}.{n}", owner=f"o{n}") for n in range(3)]
+            others = [asyncio.create_task(collect(local, each)) for each in brief]
+            await asyncio.sleep(0)
+            with pytest.raises(OutOfMemory):
+                await collect(inference, request("huge", id=f"big{number}", owner="z"))
+            assert local.load.slots["text"] == 4
+            assert [text_of(await other) for other in others] == [ANSWER] * 3
         with pytest.raises(OutOfMemory):
-            await collect(local if where == "local" else remote, request("x", id="big", owner="z"))
+            await collect(inference, request("huge and more", id="alone", owner="z"))
+        assert local.load.slots["text"] == 4
+
+
+async def test_a_size_that_is_known_to_fail_holds_nobody_back(tmp_path: Path) -> None:
+    async with greedy(script(tmp_path, SLOW)) as (local, _):
+        with pytest.raises(OutOfMemory):
+            await collect(local, request("huge", id="1", owner="z"))
+        running = await begun(local, request("slow", id="s"))
+        for number in range(20):
+            with pytest.raises(OutOfMemory):
+                await collect(local, request("huge", id=f"h{number}", owner=f"z{number}"))
+        assert local.load.slots["text"] == 4
+        await running.aclose()
+
+
+async def test_what_is_together_too_much_is_answered_one_by_one_and_the_slots_come_back(tmp_path: Path) -> None:
+    async with greedy(script(tmp_path, BRIEF), most=2) as (local, _):
+        asked = [collect(local, request("brief", id=f"r{n}", owner=f"o{n}")) for n in range(4)]
+        assert [text_of(events) for events in await asyncio.gather(*asked)] == [ANSWER] * 4
+        assert local.load.slots["text"] < 4
+        for number in range(40):
+            await collect(local, request("brief and more", id=f"g{number}"))
+        assert local.load.slots["text"] == 4
+        assert not local._chats._alone
+
+
+async def test_others_that_do_not_end_are_not_waited_for_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "_ALONE_S", 0.05)
+    async with greedy(script(tmp_path, SLOW)) as (local, _):
+        running = [await begun(local, request("slow", id=f"r{n}", owner=f"o{n}")) for n in range(3)]
+        with pytest.raises(OutOfMemory):
+            await collect(local, request("huge", id="big", owner="z"))
         assert local.load.slots["text"] == 3, "a slot less than were in use"
         for stream in running:
             await stream.aclose()
+
+
+async def test_a_person_who_stops_while_others_are_waited_for_frees_the_lane(tmp_path: Path) -> None:
+    async with greedy(script(tmp_path, SLOW)) as (local, _):
+        running = await begun(local, request("slow", id="s"))
+        stopped = asyncio.create_task(collect(local, request("huge", id="big", owner="z")))
+        async with asyncio.timeout(10):
+            while not local._chats._alone:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        local.cancel("big")
+        assert finished(await stopped).reason == "cancelled"
+        assert text_of(await collect(local, request("hello", id="h"))) == "hello"
+        await running.aclose()
+
+
+async def test_a_deadline_without_a_word_is_a_failure(tmp_path: Path) -> None:
+    late = {"match": "late", "answer": "x", "first_token_s": 60}
+    async with scripted_inference(script(tmp_path, late), deadline_s=0.2) as inference:
+        with pytest.raises(Unavailable, match="deadline"):
+            await collect(inference, request("late"))
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,11 @@ from transformers.generation.continuous_batching.model_runner import ModelRunner
 from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState, RequestStatus
 from transformers.generation.continuous_batching.utils import stream_context
 
+from inference.adaptive_limit import AdaptiveLimit
 from inference.api import Unavailable
-from inference.engines.port import Died
+from inference.engines.port import Died, TooLarge
 from inference.engines.transformers import attention
-from inference.faults import CALM_ANSWERS, is_out_of_memory
+from inference.faults import is_out_of_memory
 from inference.sampling import Row, Sampler
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _OUT_OF_MEMORY = "out of memory"
 # A prompt is read in steps of at least so many tokens, however little memory there is.
 _LEAST_TOKENS = 32
+# So many requests end, and a step may have twice as many tokens again.
+_CALM = 8
 
 
 @dataclass(slots=True)
@@ -64,6 +67,10 @@ class SharedBatch(ContinuousBatchingManager):
         self._members: dict[str, Member] = {}
         self._dropped: set[str] = set()
         self._calm = 0
+        self._limit = AdaptiveLimit(config.max_requests_per_batch or 1)
+        self._trial: tuple[str, int] | None = None
+        """The request that is tried alone, and how many were together too much."""
+        self._tried: set[str] = set()
         self.current_batch = 0
         self.died = False
         """The thread of the batch has ended by a failure; that is known before any request hears of it."""
@@ -113,11 +120,14 @@ class SharedBatch(ContinuousBatchingManager):
 
     def failure(self, why: str) -> Unavailable:
         """What a request raises that fails: Died when the batch will answer no other one either."""
-        return Died(why) if self.died else Unavailable(why)
+        if self.died:
+            return Died(why)
+        return TooLarge(why) if _OUT_OF_MEMORY in why else Unavailable(why)
 
     def drop(self, request_id: str) -> None:
         """Takes the request out before the next step, and forgets it."""
         self._members.pop(request_id, None)
+        self._tried.discard(request_id)
         self.cancel_request(request_id)
         self._dropped.add(request_id)
 
@@ -145,28 +155,77 @@ class SharedBatch(ContinuousBatchingManager):
             for request_id in dropped:
                 self.output_router.result_handlers.pop(request_id, None)
             self._dropped -= dropped
-            self._widen(batch_processor, len(dropped))
+            self._recover(batch_processor, len(dropped))
             return goes_on
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        _give_one_up(batch_processor)
-        self._calm = 0
+        self._lacked(batch_processor)
         return True
 
     def _handle_critical_error(self, error: Exception, batch_processor: ContinuousBatchProcessor | None) -> None:
         self.died = True
         super()._handle_critical_error(error, batch_processor)
 
-    def _widen(self, processor: ContinuousBatchProcessor, ended: int) -> None:
-        """Gives back what `_give_one_up` took, at the pace at which the lane before the batch gets its slots back."""
+    def _lacked(self, processor: ContinuousBatchProcessor) -> None:
+        """There was no memory for this step: nobody fails for it who was not tried alone, in the smallest steps.
+
+        The largest request is, before the others go on. They are read again behind it.
+        """
+        ios: Any = processor.inputs_and_outputs
+        states = [request.state for request in ios.requests_in_batch]
+        if not states:
+            raise MemoryError(_OUT_OF_MEMORY)
+        largest = max(states, key=lambda state: len(state.initial_tokens) + len(state.generated_tokens))
+        alone = len(states) == 1
+        if alone and processor.max_batch_tokens <= _LEAST_TOKENS:
+            self._fail(processor, largest)
+        else:
+            _read_again(processor, first=largest)
+            if alone:
+                processor.max_batch_tokens = max(_LEAST_TOKENS, processor.max_batch_tokens // 2)
+                self._calm = 0
+            elif largest.request_id in self._tried:
+                self._limit.shrink(len(states))
+            else:
+                self._tried.add(largest.request_id)
+                self._trial = largest.request_id, len(states)
+        processor.scheduler.max_requests_per_batch = 1 if self._trial else self._limit.value
+        log.warning(
+            "out of memory with %d requests in a step: %d requests and %d tokens may be in the next",
+            len(states),
+            processor.scheduler.max_requests_per_batch,
+            processor.max_batch_tokens,
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _fail(self, processor: ContinuousBatchProcessor, state: RequestState) -> None:
+        """This request is too large by itself: that is what the memory lacked for, so that nobody has less for it."""
+        processor.scheduler.finish_request(state.request_id)
+        processor._handle_request_error(MemoryError(f"{_OUT_OF_MEMORY}, alone"), state)
+        self._trial = None
+        self._limit.restore()
+        processor.max_batch_tokens = processor.cache.max_batch_tokens
+
+    def _recover(self, processor: ContinuousBatchProcessor, ended: int) -> None:
+        """Ends a trial that has its verdict; gives back what was taken as requests end."""
+        scheduler = processor.scheduler
+        if self._trial is not None:
+            request_id, together = self._trial
+            state = scheduler.active_requests.get(request_id)
+            if state is not None and state.generated_tokens:
+                self._trial = None
+                self._limit.shrink(together)
+            elif state is None and request_id not in scheduler.waiting_requests:
+                self._trial = None
+        for _ in range(ended):
+            self._limit.good()
         self._calm += ended
-        if self._calm < CALM_ANSWERS:
-            return
-        self._calm = 0
-        scheduler, most = processor.scheduler, self.continuous_batching_config
-        scheduler.max_requests_per_batch = min(scheduler.max_requests_per_batch + 1, most.max_requests_per_batch or 1)
-        processor.max_batch_tokens = min(processor.max_batch_tokens * 2, processor.cache.max_batch_tokens)
+        if self._calm >= _CALM:
+            self._calm = 0
+            processor.max_batch_tokens = min(processor.max_batch_tokens * 2, processor.cache.max_batch_tokens)
+        scheduler.max_requests_per_batch = 1 if self._trial else self._limit.value
 
 
 class _SamplingRunner(ModelRunner):
@@ -267,28 +326,12 @@ def _reach_from_everywhere(cache: PagedAttentionCache) -> None:
     cache.update = moved
 
 
-def _give_one_up(processor: ContinuousBatchProcessor) -> None:
-    """The largest request of the step fails, the others are read again, and the next batches are smaller."""
-    ios: Any = processor.inputs_and_outputs
-    batch = [request.state for request in ios.requests_in_batch]
-    if not batch:
-        raise MemoryError(_OUT_OF_MEMORY)
+def _read_again(processor: ContinuousBatchProcessor, *, first: RequestState) -> None:
+    """Puts all that is under way back to where those wait that are to be read, `first` before all."""
     scheduler = processor.scheduler
-    largest = max(batch, key=lambda state: len(state.initial_tokens) + len(state.generated_tokens))
-    for state in batch:
+    for state in list(scheduler.active_requests.values()):
         scheduler.finish_request(state.request_id)
-        if state is largest:
-            processor._handle_request_error(MemoryError(_OUT_OF_MEMORY), state)
-        else:
-            scheduler.add_waiting_request(state.create_equivalent_initial_request())
-            state._status = RequestStatus.FINISHED
-    scheduler.max_requests_per_batch = max(1, len(batch) - 1)
-    processor.max_batch_tokens = max(_LEAST_TOKENS, processor.max_batch_tokens // 2)
-    log.warning(
-        "out of memory: one request of %d tokens failed; for a while at most %d requests and %d tokens in a step",
-        len(largest.initial_tokens),
-        scheduler.max_requests_per_batch,
-        processor.max_batch_tokens,
-    )
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        scheduler.add_waiting_request(state.create_equivalent_initial_request())
+        state._status = RequestStatus.FINISHED
+    scheduler.waiting_requests_order.remove(first.request_id)
+    scheduler.waiting_requests_order.appendleft(first.request_id)
