@@ -437,3 +437,67 @@ async def test_the_demo_captioner_is_named_in_small_print(visit: Visit, parts: P
     async with parts.server().serving() as address:
         page = await visit(address)
         await expect(page.get_by_text("demo captioner")).to_be_visible()
+
+
+_TABLE = """
+
+| Name of the thing | What it does in some more words | Another column | Its default value | Documented at | Since |
+|---|---|---|---|---|---|
+| overflow-wrap | breaks words that are too long for the line | inherited | normal | CSS Text Module Level 3 | 2009 |
+"""
+_MIXED = r"""
+
+The root is \(x = \frac{-b \pm \sqrt{d}}{2a}\) here.
+
+\[
+\int_0^1 x^2\,dx = \frac{1}{3}
+\]
+
+שלום עולם!
+
+3) three
+7) seven
+"""
+
+_LINES_OF_WORDS = """() => [...document.querySelectorAll("article.bot :is(th, td)")].flatMap((cell) => {
+    const broken = [];
+    const text = cell.firstChild;
+    for (const word of text.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+        const range = document.createRange();
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size > 1) broken.push(word[0]);
+    }
+    return broken;
+})"""
+
+_COPIED = """() => {
+    const paragraph = document.querySelector("article.bot math[display=inline]").closest("p");
+    document.getSelection().selectAllChildren(paragraph);
+    const data = new DataTransfer();
+    paragraph.dispatchEvent(new ClipboardEvent("copy", { clipboardData: data, bubbles: true, cancelable: true }));
+    return data.getData("text/plain");
+}"""
+
+
+async def test_tables_mathematics_and_directions(address: str, visit: Visit, parts: Parts) -> None:
+    page = await visit(address)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await send(page, _TABLE)
+    await expect(answers(page)).to_have_attribute("aria-busy", "false")
+    assert await page.evaluate(_LINES_OF_WORDS) == []
+    await send(page, _MIXED)
+    await expect(answers(page)).to_have_count(2)
+    answer = answers(page).last
+    await expect(answer).to_have_attribute("aria-busy", "false")
+    formula = await answer.locator("math[display=block]").bounding_box()
+    assert formula is not None
+    assert formula["height"] > 20, "drawn, and not a line of text"
+    copied = await page.evaluate(_COPIED)
+    assert copied.strip() == r"The root is \(x = \frac{-b \pm \sqrt{d}}{2a}\) here."
+    paragraph = answer.get_by_text("שלום")
+    assert await paragraph.evaluate("node => getComputedStyle(node).direction") == "rtl"
+    seven = answer.locator("li").nth(1)
+    assert await seven.evaluate("node => getComputedStyle(node, '::marker').content") == '"7) "'
+    for labelled in ("Message", "Your name"):
+        assert await page.get_by_label(labelled, exact=True).get_attribute("dir") == "auto"

@@ -16,17 +16,17 @@ const BUTTONS = {
 export class Article {
   constructor(post, log) {
     this.log = log;
-    const author = element("span", { class: "author", id: `author-${post.id}` });
+    const author = element("span", { class: "author", dir: "auto", id: `author-${post.id}` });
     this.parts = {
       author,
       avatar: element("span", { class: "avatar", "aria-hidden": "true" }),
       aside: element("span", { class: "aside" }),
       time: element("time"),
       thinking: element("div", { class: "thinking", hidden: true }),
-      body: element("div", { class: "body" }),
+      body: element("div", { class: "body", dir: "auto" }),
       files: element("ul", { class: "files", "aria-label": "Attachments", hidden: true }),
       status: element("p", { class: "status", hidden: true }),
-      failure: element("p", { class: "failure", hidden: true }),
+      failure: element("p", { class: "failure", dir: "auto", hidden: true }),
       footer: element("p", { class: "footer", hidden: true }),
       actions: element("div", { class: "actions", hidden: true }),
     };
@@ -83,7 +83,7 @@ export class Article {
     const wanted = thinking.text ? "DETAILS" : "P";
     if (part.firstElementChild?.tagName !== wanted) {
       part.replaceChildren(
-        thinking.text ? element("details", {}, [element("summary"), element("div", { class: "thoughts" })]) : element("p"),
+        thinking.text ? element("details", {}, [element("summary"), element("div", { class: "thoughts", dir: "auto" })]) : element("p"),
       );
     }
     (part.querySelector("summary") ?? part.firstElementChild).textContent = words;
@@ -168,7 +168,7 @@ function plain(text) {
   if (text.length <= LONG_TEXT) return [text];
   const rest = element("details", { class: "rest" }, [
     element("summary", {}, [`Show all ${text.length.toLocaleString()} characters`]),
-    element("div", {}, [text.slice(LONG_TEXT)]),
+    element("div", { dir: "auto" }, [text.slice(LONG_TEXT)]),
   ]);
   return [text.slice(0, LONG_TEXT), rest];
 }

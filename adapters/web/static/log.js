@@ -2,6 +2,7 @@
 
 import { announce, byId, newId } from "./dom.js";
 import { Article } from "./article.js";
+import { copyFormulas } from "./formulas.js";
 
 const NEAR_PX = 48;
 const TYPING_MS = 6000;
@@ -22,6 +23,7 @@ export class Log {
     new ResizeObserver(() => this.follow()).observe(this.view);
     byId("latest").addEventListener("click", () => this.jump());
     this.list.addEventListener("click", (event) => this.clicked(event));
+    this.list.addEventListener("copy", copyFormulas);
     document.addEventListener("visibilitychange", () => this.read());
   }
 

@@ -124,7 +124,7 @@ export class Settings {
 const makers = {
   range: ({ low, high, step }) => element("input", { type: "range", min: low, max: high, step: step < 1 ? 0.01 : 1 }),
   choice: (view) => element("select", {}, options(view)),
-  text: ({ default: usual }) => element("input", { type: "text", placeholder: usual || "off", spellcheck: "false" }),
+  text: ({ default: usual }) => element("input", { type: "text", dir: "auto", placeholder: usual || "off", spellcheck: "false" }),
 };
 
 const options = ({ choices }) => choices.map((choice) => element("option", { value: choice }, [choice]));
