@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,11 +12,16 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from adapters.telegram.intake import Intake
+from inference.bounded_json import loads
+from inference.connections import check_body
+from inference.connections import listening as bounded_listening
 
 log = logging.getLogger(__name__)
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 _LONGEST_BODY = 2**20
+_BODY_S = 30.0
+_MAX_VALUES = 20_000
 
 
 @asynccontextmanager
@@ -25,14 +30,8 @@ async def listening(intake: Intake, url: str, host: str, port: int, secret: str)
     hook = _Webhook(intake, secret)
     app = web.Application(client_max_size=_LONGEST_BODY)
     app.router.add_post(urlsplit(url).path or "/", hook.receive)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with bounded_listening(app, host, port) as bound:
+        yield bound
 
 
 class _Webhook:
@@ -44,8 +43,13 @@ class _Webhook:
         """200 when the update is kept; Telegram repeats what gets any other answer than 2xx."""
         if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret):
             return web.Response(status=403)
+        check_body(request, _LONGEST_BODY)
         try:
-            update = json.loads(await request.text())
+            async with asyncio.timeout(_BODY_S):
+                body = await request.read()
+            update = loads(body, values=_MAX_VALUES)
+        except TimeoutError:
+            return web.Response(status=408)
         except ValueError:
             return web.Response(status=400)
         if not isinstance(update, dict) or not isinstance(update.get("update_id"), int):

@@ -10,11 +10,14 @@ from typing import Any
 from adapters.web.panel import SettingView
 from adapters.web.posts import Post
 from bots.messages import Action
+from inference.bounded_json import loads
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 """Longer messages are answered with a sentence; the socket itself breaks only at `MAX_FRAME_BYTES`."""
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 2 * 1024 * 1024
+"""A message of `MAX_MESSAGE_BYTES` whose every character is escaped still fits."""
+_MAX_VALUES = 200
 
 
 class BadMessage(Exception):
@@ -75,8 +78,8 @@ def parse(raw: str) -> FromPage:
         BadMessage: it is too long or makes no sense.
     """
     try:
-        message = json.loads(raw)
-    except (ValueError, RecursionError):
+        message = loads(raw, values=_MAX_VALUES)
+    except ValueError:
         raise BadMessage("The page sent something that is not JSON; please reload it.") from None
     if not isinstance(message, dict):
         raise BadMessage("The page sent something unknown; please reload it.")

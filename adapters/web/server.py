@@ -29,17 +29,20 @@ from adapters.web.posts import Posts
 from adapters.web.previews import MEDIA_TYPE, Thumbnails
 from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
-from adapters.web.uploads import MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
+from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
 from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox
 from inference.api import ModelInfo
+from inference.connections import check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"})
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 _CHUNK_BYTES = 64 * 1024
+_FORM_S = 300.0
+_MAX_FORM_BYTES = MAX_PICTURES * MAX_PICTURE_BYTES + 2**20
 
 
 class WebServer:
@@ -148,12 +151,8 @@ class WebServer:
         )
 
     async def _listen(self, stack: AsyncExitStack, visits: Visits) -> str:
-        runner = web.AppRunner(self._application(visits), access_log=None, shutdown_timeout=_CLOSING_S)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self._host, self._port)
-        await site.start()
-        port = runner.addresses[0][1]
+        app = self._application(visits)
+        port = await stack.enter_async_context(listening(app, self._host, self._port, shutdown_timeout=_CLOSING_S))
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}/"
 
@@ -195,9 +194,13 @@ class WebServer:
             await socket.close(code=1012, message=b"restarting")
 
     async def _upload(self, request: web.Request) -> web.Response:
+        check_body(request, _MAX_FORM_BYTES)
         secret = _secret(request)
         try:
-            pictures = await self._received(request, person_id(secret))
+            async with asyncio.timeout(_FORM_S):
+                pictures = await self._received(request, person_id(secret))
+        except TimeoutError:
+            return web.json_response({"sentence": "The pictures took too long to arrive."}, status=408)
         except Refused as error:
             return web.json_response({"sentence": str(error)}, status=413)
         found = [{"id": each.id, "name": each.picture.name, "picture": each.preview is not None} for each in pictures]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from inference.api import InferenceError, Interrupted
+from inference.bounded_json import TooManyValues, loads
+from inference.connections import check_body, listening
 from inference.server import captions, chat
 from inference.server.metrics import CONTENT_TYPE, Metrics
 from inference.service import LocalInference
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # These tell nothing of anybody, and what asks them seldom has a key.
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+# Of a request's JSON; a conversation of ten thousand messages has a tenth of it.
+_MAX_VALUES = 300_000
 _CLIENT_GONE = 499  # nginx's number; nobody is there to see it but the metrics
 
 
@@ -68,15 +72,12 @@ class InferenceServer:
                 web.post("/tokenize", self._tokenize),
             ]
         )
+        host = f"[{self._bounds.host}]" if ":" in self._bounds.host else self._bounds.host
         # A client that goes away cancels its handler, and with it the generation.
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._bounds.host, self._bounds.port).start()
-            host = f"[{self._bounds.host}]" if ":" in self._bounds.host else self._bounds.host
-            yield f"http://{host}:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        async with listening(
+            app, self._bounds.host, self._bounds.port, handler_cancellation=True, shutdown_timeout=1.0
+        ) as port:
+            yield f"http://{host}:{port}"
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -96,6 +97,7 @@ class InferenceServer:
         try:
             if request.path not in _OPEN and (refusal := self._refusal(request)) is not None:
                 return refusal
+            check_body(request, self._bounds.request_bytes)
             return await handler(request)
         except InferenceError as error:
             log.info("%s: %s", request.path, error)
@@ -169,10 +171,13 @@ class InferenceServer:
     async def _json(self, request: web.Request) -> Any:
         async with asyncio.timeout(self._bounds.read_s):
             data = await request.read()
+        parse = partial(loads, values=_MAX_VALUES)
         try:
             # A picture in base64 would hold up everybody's tokens while it is parsed.
-            return json.loads(data) if len(data) < 2**16 else await asyncio.to_thread(json.loads, data)
-        except (ValueError, RecursionError) as error:
+            return parse(data) if len(data) < 2**16 else await asyncio.to_thread(parse, data)
+        except TooManyValues as error:
+            raise WrongRequest("", f"the body has {error}") from error
+        except ValueError as error:
             raise WrongRequest("", "the body is not valid JSON") from error
 
 

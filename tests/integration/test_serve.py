@@ -211,6 +211,28 @@ async def test_a_request_that_is_too_large_or_too_slow_is_refused(tmp_path: Path
             assert response.status == 408
 
 
+async def test_a_body_is_refused_from_its_head(served: Served) -> None:
+    url = URL(served.address)
+    key = f"Authorization: Bearer {KEY}\r\n"
+    # Nothing of the body is sent, so nothing of it can have been waited for or unpacked.
+    for more, status in (
+        ("Content-Length: 2000000\r\nContent-Encoding: gzip\r\n", 401),
+        (f"{key}Content-Length: 2000000\r\nContent-Encoding: gzip\r\n", 415),
+        (f"{key}Content-Length: 99000000\r\n", 413),
+    ):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+        assert str(status) in (await reader.readline()).decode()
+        writer.close()
+
+
+async def test_a_body_of_too_many_values_is_refused(served: Served) -> None:
+    body = b'{"messages":' + b"[" * 400_000 + b"]" * 400_000 + b"}"
+    async with served.http.post(served.address + "/v1/chat/completions", data=body) as response:
+        assert response.status == 400
+        assert "values" in (await response.json())["error"]["message"]
+
+
 async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> None:
     line = {"match": "long", "answer": "x" * 16_000_000, "tokens_per_s": 1e9}
     limits: dict[str, Any] = {"slots": 1, "context_tokens": 10_000_000}

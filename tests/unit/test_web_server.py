@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 
 import aiohttp
@@ -165,6 +166,34 @@ async def test_hostile_text_does_not_end_the_socket(address: str, parts: Parts) 
         await page.socket.send_bytes(b"\0")
         await page.type("alive", client_id="last")
         await page.answer()
+
+
+async def test_a_frame_that_no_person_types_closes_the_socket_or_is_refused(address: str) -> None:
+    async with visit(address) as page:
+        await page.socket.send_str("[" * 900_000 + "]" * 900_000)
+        await page.next("rejected")
+        await page.type("x" * 100_000, client_id="long")
+        await page.answer()
+    async with visit(address) as page:
+        # The server goes as soon as it has read the length.
+        with suppress(ConnectionError):
+            await page.socket.send_str("[]" * 7_500_000)
+        async for _ in page.socket:
+            pass
+        assert page.socket.closed
+
+
+async def test_a_form_is_refused_from_its_head(address: str) -> None:
+    async with browser_session() as session:
+        url = address + "upload"
+        headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}
+        async with session.post(url, data=b"x", headers=headers) as response:
+            assert response.status == 415
+    port = int(address.rsplit(":", 1)[1].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000000\r\n\r\n")
+    assert b"413" in await reader.readline()
+    writer.close()
 
 
 async def test_pictures_go_to_the_bot_and_thumbnails_stay(address: str, parts: Parts) -> None:

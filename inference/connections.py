@@ -1,0 +1,227 @@
+"""Listens for HTTP, and bounds what connections cost that send nothing, send slowly, or are many.
+
+A connection that has not sent a whole request head in time is closed. Of those that have sent none yet only the newest
+are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Bodies are never
+unpacked: a compressed one is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_KEEPALIVE_S = 75.0
+_LINGERING_S = 2.0
+_BACKLOG = 512
+_WARNING_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionBounds:
+    """Limits of one listening port.
+
+    Args:
+        head_s: seconds for a request's line and headers, from the connection or from their first byte on.
+        without_request: connections that have not sent a whole request head; the oldest makes room for a new one.
+        total: connections; further ones are closed at once.
+        per_address: connections from one address that is not this machine's own.
+    """
+
+    head_s: float = 10.0
+    without_request: int = 64
+    total: int = 400
+    per_address: int = 200
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, host: str, port: int, *, bounds: ConnectionBounds | None = None, **options: Any
+) -> AsyncIterator[int]:
+    """Serve `app` while the context is open; yields the port.
+
+    Args:
+        port: 0 takes a free one.
+        options: for `web.AppRunner`.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    gate = _Gate(bounds or ConnectionBounds())
+    app.middlewares.insert(0, gate.noticed)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=_KEEPALIVE_S,
+        lingering_time=_LINGERING_S,
+        **options,
+    )
+    await runner.setup()
+    try:
+        make = runner.server
+        if make is None:
+            raise RuntimeError("a runner without a server")
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Connection(make(), gate), host, port, backlog=_BACKLOG)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+
+
+def check_body(request: web.Request, limit: int) -> None:
+    """Refuse a body from its headers alone.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: if its declared length is over `limit` bytes.
+        web.HTTPUnsupportedMediaType: if it is compressed.
+    """
+    if (request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise web.HTTPUnsupportedMediaType(text="Send the body without Content-Encoding.\n")
+
+
+class _Gate:
+    """All connections of a port, by transport."""
+
+    def __init__(self, bounds: ConnectionBounds) -> None:
+        self.bounds = bounds
+        self._open: dict[asyncio.BaseTransport, _Connection] = {}
+        self._addresses: Counter[str] = Counter()
+        self._without_request: dict[_Connection, None] = {}
+        """Oldest first."""
+        self._warned_at = float("-inf")
+
+    @web.middleware
+    async def noticed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = self._open.get(request.transport) if request.transport else None
+        if connection is None:
+            return await handler(request)
+        connection.request_begins()
+        try:
+            return await handler(request)
+        finally:
+            connection.request_ends()
+
+    def admit(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> bool:
+        full = len(self._open) >= self.bounds.total
+        if self._addresses[address] >= self.bounds.per_address or (full and not self._without_request):
+            self._warn(address)
+            return False
+        if full or len(self._without_request) >= self.bounds.without_request:
+            next(iter(self._without_request)).abort()
+        self._open[transport] = connection
+        if address:
+            self._addresses[address] += 1
+        return True
+
+    def waits(self, connection: _Connection) -> None:
+        self._without_request[connection] = None
+
+    def works(self, connection: _Connection) -> None:
+        self._without_request.pop(connection, None)
+
+    def leave(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> None:
+        self.works(connection)
+        if self._open.pop(transport, None) is not None and address:
+            self._addresses -= Counter({address: 1})
+
+    def _warn(self, address: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at >= _WARNING_EVERY_S:
+            self._warned_at = now
+            log.warning("connections are refused, now one from %s: %d are open", address or "here", len(self._open))
+
+
+class _Connection(asyncio.Protocol):
+    """Stands before aiohttp's protocol, which does the work."""
+
+    def __init__(self, inner: asyncio.Protocol, gate: _Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+        self._transport: asyncio.Transport | None = None
+        self._address = ""
+        self._admitted = False
+        self._requests = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._address = _foreign(transport.get_extra_info("peername"))
+        self._admitted = self._gate.admit(self, transport, self._address)
+        if not self._admitted:
+            transport.abort()
+            return
+        self._await_head()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._admitted:
+            if not self._requests and self._deadline is None:
+                self._await_head()
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._admitted else None
+
+    def pause_writing(self) -> None:
+        if self._admitted:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._admitted:
+            self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._has_head()
+        if self._admitted and self._transport is not None:
+            self._gate.leave(self, self._transport, self._address)
+            self._inner.connection_lost(error)
+
+    def request_begins(self) -> None:
+        self._requests += 1
+        self._has_head()
+
+    def request_ends(self) -> None:
+        self._requests -= 1
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is dropped."""
+        self._has_head()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _await_head(self) -> None:
+        self._gate.waits(self)
+        self._deadline = asyncio.get_running_loop().call_later(self._gate.bounds.head_s, self.abort)
+
+    def _has_head(self) -> None:
+        self._gate.works(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _foreign(peer: object) -> str:
+    """The peer's address, "" for this machine: everybody behind a proxy here comes from there."""
+    address = str(peer[0]) if isinstance(peer, tuple) else ""
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(address).is_loopback:
+            return ""
+    return address

@@ -1,0 +1,148 @@
+"""Connections that send nothing, send slowly, or are many cost the others nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import ClientSession, web
+
+from inference import connections
+from inference.connections import ConnectionBounds, check_body, listening
+
+PATIENT = ConnectionBounds(head_s=600.0)
+
+
+async def _echo(request: web.Request) -> web.Response:
+    check_body(request, 1000)
+    return web.Response(body=await request.read())
+
+
+@asynccontextmanager
+async def served(bounds: ConnectionBounds) -> AsyncIterator[int]:
+    app = web.Application()
+    app.router.add_get("/", _echo)
+    app.router.add_post("/", _echo)
+    async with listening(app, "127.0.0.1", 0, bounds=bounds, shutdown_timeout=0.1) as port:
+        yield port
+
+
+async def answer(port: int) -> int:
+    async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as response:
+        return response.status
+
+
+@asynccontextmanager
+async def opened(port: int, sent: bytes = b"") -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def test_a_head_that_does_not_come_closes_its_connection() -> None:
+    async with served(ConnectionBounds(head_s=0.2)) as port:
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost:"):
+            async with opened(port, sent) as (reader, _):
+                assert await _rest(reader) == b""
+        # Also the second request of a connection has to come; between the two it may be idle.
+        async with opened(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") as (reader, writer):
+            assert b"200 OK" in await reader.readline()
+            await asyncio.sleep(0.4)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"Content-Length: 0" in await reader.readuntil(b"HTTP/1.1 200 OK")
+            writer.write(b"GET / HT")
+            await _rest(reader)
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def test_a_request_that_is_handled_has_its_time() -> None:
+    goes_on = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await goes_on.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.router.add_get("/", slow)
+    app_bounds = ConnectionBounds(head_s=0.1)
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with (
+        listening(app, "127.0.0.1", 0, bounds=app_bounds, shutdown_timeout=0.1) as port,
+        opened(port, head) as (reader, _),
+    ):
+        await asyncio.sleep(0.3)
+        goes_on.set()
+        assert (await reader.read()).endswith(b"done")
+
+
+async def test_nine_hundred_that_say_nothing_lock_nobody_out() -> None:
+    async with served(PATIENT) as port:
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(900)]
+        assert await answer(port) == 200
+        # Only the newest are still there.
+        ends = [asyncio.ensure_future(_rest(reader)) for reader, _ in streams]
+        for end in ends[: 900 - PATIENT.without_request]:
+            await end
+        assert not ends[-1].done()
+        for _, writer in streams:
+            writer.close()
+        await asyncio.gather(*ends)
+
+
+async def _closed(reader: asyncio.StreamReader) -> None:
+    assert await _rest(reader) == b""
+
+
+async def test_one_that_waits_makes_room_where_all_are_taken() -> None:
+    async with served(ConnectionBounds(head_s=600.0, total=3)) as port:
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/"):
+            streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            assert await answer(port) == 200
+            await _closed(streams[0][0])
+        for _, writer in streams:
+            writer.close()
+
+
+async def test_connections_of_one_foreign_address_are_bounded() -> None:
+    gate = connections._Gate(ConnectionBounds(per_address=2))
+    made = [connections._Connection(asyncio.Protocol(), gate) for _ in range(3)]
+    transports = [asyncio.Transport() for _ in made]
+    admitted = [gate.admit(each, transport, "10.0.0.7") for each, transport in zip(made, transports, strict=True)]
+    assert admitted == [True, True, False]
+    assert gate.admit(made[2], transports[2], "10.0.0.8")
+    gate.leave(made[0], transports[0], "10.0.0.7")
+    assert gate.admit(made[0], transports[0], "10.0.0.7")
+
+
+def test_this_machine_has_no_address_of_its_own() -> None:
+    assert connections._foreign(("127.0.0.1", 5)) == connections._foreign(("::1", 5, 0, 0)) == ""
+    assert connections._foreign("") == connections._foreign(None) == ""
+    assert connections._foreign(("10.0.0.7", 5)) == "10.0.0.7"
+
+
+async def test_a_declared_length_over_the_limit_is_answered_before_it_comes() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n"
+    async with served(PATIENT) as port, opened(port, head) as (reader, _):
+        assert b"413" in await reader.readline()
+
+
+async def test_a_compressed_body_is_refused_and_never_unpacked() -> None:
+    async with served(PATIENT) as port, ClientSession() as session:
+        url = f"http://127.0.0.1:{port}/"
+        for encoding in ("gzip", "deflate", "br", "gzip, gzip"):
+            headers = {"Content-Encoding": encoding}
+            async with session.post(url, data=gzip.compress(bytes(10**6))[:900], headers=headers) as response:
+                assert response.status == 415
+        async with session.post(url, data=b"plain", headers={"Content-Encoding": "identity"}) as response:
+            assert await response.read() == b"plain"
