@@ -16,19 +16,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
-from inference.engines.openai_server import Elsewhere, Refused, Server, ServerOptions
+from inference.engines.openai_server import Elsewhere, Server, ServerOptions
 from inference.engines.openai_wire import (
-    Attempt,
+    Asking,
     Dialect,
     Malformed,
     Reader,
-    attempts,
     context_of,
     dialect_of,
     estimate,
     seems_to_reason,
 )
-from inference.engines.port import Output
+from inference.engines.port import Output, Rejected
+from inference.engines.refusals import Refusal
 from inference.engines.replicas import Replica, choose
 from inference.engines.stops import Cut
 
@@ -123,7 +123,8 @@ class OpenAIEngine:
                 return
             except Elsewhere as elsewhere:
                 failure = elsewhere.error
-                self._mark_failed(replica, failure)
+                if not elsewhere.alone:
+                    self._mark_failed(replica, failure)
                 if begun:
                     break
         raise failure
@@ -146,7 +147,7 @@ class OpenAIEngine:
         try:
             async with asyncio.timeout(_COUNT_S):
                 count, _ = await replica.client.tokenize(self._dialect, self._model, messages)
-        except (Elsewhere, Refused, TimeoutError) as error:
+        except (Elsewhere, Refusal, TimeoutError) as error:
             log.debug("%s does not count tokens: %s", replica.address, error)
             return estimate(messages), False
         self._counts[key] = count
@@ -194,20 +195,23 @@ class OpenAIEngine:
         self, replica: Replica[Server], request: ChatRequest, prompt_tokens: int, room: int | None
     ) -> AsyncGenerator[Output, None]:
         """Asks in every way that there is until the server takes one."""
-        refusal = Refused("there is no way to ask")
-        for attempt in attempts(request, self._dialect, self._model, room, replica.plain):
+        asking = Asking(request, self._dialect, self._model, room, replica.refuses.at(self._clock()))
+        while True:
+            body = asking.body()
             try:
                 reader = Reader(
                     prompt_tokens,
                     counted=room is not None,
                     inside=self._opens_thinking and not request.prefix,
-                    drop_reasoning=attempt.emulated,
+                    drop_reasoning=asking.emulated,
                 )
-                async with aclosing(self._stream(replica.client, request, attempt, reader)) as outputs:
+                async with aclosing(self._stream(replica.client, request, body, reader)) as outputs:
                     async for output in outputs:
                         yield output
-            except Refused as error:
-                refusal = error
+            except Refusal as refusal:
+                if not asking.after(refusal):
+                    raise Rejected(f"{replica.address} refuses the request: {refusal}") from refusal
+                log.info("server %s refuses a request, it is asked otherwise: %s", replica.address, refusal)
                 continue
             except TooLong as long:
                 left = long.limit - long.tokens
@@ -218,19 +222,27 @@ class OpenAIEngine:
                 async with aclosing(rest) as outputs:
                     async for output in outputs:
                         yield output
-            if attempt.plain and not attempt.emulated and not replica.plain:
-                log.warning("server %s refuses some sampling fields, they are left out: %s", replica.address, refusal)
-                replica.plain = True
+            self._remember(replica, request, asking, body)
             return
-        raise Unavailable(f"{replica.address} refuses the request: {refusal}")
+
+    def _remember(self, replica: Replica[Server], request: ChatRequest, asking: Asking, body: dict[str, Any]) -> None:
+        """What a server that has answered has said of the fields on the way there."""
+        now = self._clock()
+        if asking.plain:
+            replica.refuses.plain_helped(request.owner, asking.plain, now)
+        elif not asking.emulated:
+            replica.refuses.taken(body)
+        if asking.unknown:
+            replica.refuses.refused(asking.unknown, now)
+            log.warning("server %s does not know %s: left out for a while", replica.address, sorted(asking.unknown))
 
     async def _stream(
-        self, server: Server, request: ChatRequest, attempt: Attempt, reader: Reader
+        self, server: Server, request: ChatRequest, body: dict[str, Any], reader: Reader
     ) -> AsyncGenerator[Output, None]:
         # Some servers end at a stop string and send it all the same.
         stops = Cut(request.sampling.stop)
         try:
-            async with aclosing(server.chunks(attempt.body)) as chunks:
+            async with aclosing(server.chunks(body)) as chunks:
                 async for chunk in chunks:
                     for output in stops.take(reader.take(chunk)):
                         yield output
@@ -254,7 +266,7 @@ class OpenAIEngine:
             try:
                 probe = [Message("user", "x")]
                 _, self._opens_thinking = await replica.client.tokenize(self._dialect, self._model, probe)
-            except (Elsewhere, Refused):
+            except (Elsewhere, Refusal):
                 self._dialect = replace(self._dialect, counting="none")
         name = self._model.rstrip("/").rpartition("/")[2]
         self._info = ModelInfo(

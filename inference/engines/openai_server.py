@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar
 
-from inference.api import Busy, InferenceError, Message, Unavailable
+from inference.api import Busy, InferenceError, Message, OutOfMemory, Unavailable
 from inference.engines.openai_wire import Dialect, too_long, turns
+from inference.engines.refusals import Refusal
 from inference.thinking import OPEN, opened_by
 
 T = TypeVar("T")
@@ -39,24 +42,25 @@ class ServerOptions:
 
 
 class Elsewhere(Exception):
-    """This server cannot answer, another one might; `error` is what to say when there is none."""
+    """This server cannot answer, another one might; `error` is what to say when there is none.
 
-    def __init__(self, error: InferenceError) -> None:
+    `alone`: it has spoken to others meanwhile, so that nothing is wrong with it.
+    """
+
+    def __init__(self, error: InferenceError, *, alone: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-class Refused(Exception):
-    """The server does not take the request in this form."""
+        self.alone = alone
 
 
 class Server:
-    """Speaks to one address. Every call raises Elsewhere, Refused, TooLong or Unavailable, and nothing else."""
+    """Speaks to one address. Every call raises Elsewhere, Refusal, TooLong or Unavailable, and nothing else."""
 
     def __init__(self, address: str, options: ServerOptions) -> None:
         self.address = address
         self.heard = 0
         """Parts of streams that have come, heartbeats and comments among them."""
+        self._heard_at = -math.inf
         self._options = options
         self._library: Any = None
         self._client: Any = None
@@ -78,7 +82,7 @@ class Server:
         wanted = self._options.model
         try:
             listed = await self._ask(lambda: self._client.get("/models", cast_to=object))
-        except Refused:
+        except Refusal:
             listed = None  # some have no such list
         entries = listed.get("data") if isinstance(listed, dict) else None
         models = [entry for entry in entries or [] if isinstance(entry, dict) and entry.get("id")]
@@ -112,6 +116,7 @@ class Server:
         async def counted() -> AsyncIterator[bytes]:
             async for data in read():
                 self.heard += 1
+                self._heard_at = time.monotonic()
                 yield data
 
         return counted
@@ -128,7 +133,7 @@ class Server:
             ending = "".join(str(token) for token in (reply.get("token_strs") or [])[-4:]).strip("Ċ\n")
             return int(reply["count"]), ending.endswith(OPEN)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Refused(f"{self.address} has another /tokenize: {error!r}") from error
+            raise Refusal(f"{self.address} has another /tokenize: {error!r}") from error
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """These paths are beside the common protocol's `/v1`, not under it."""
@@ -153,7 +158,8 @@ class Server:
             raise self._status_failure(error) from error
         except library.APITimeoutError as error:
             silence = f"{self.address} has been silent for {self._options.silence_s:g} s"
-            raise Elsewhere(Unavailable(silence)) from error
+            spoke_to_others = time.monotonic() - self._heard_at < self._options.silence_s
+            raise Elsewhere(Unavailable(silence), alone=spoke_to_others) from error
         except library.APIConnectionError as error:
             raise Elsewhere(Unavailable(f"{self.address} cannot be reached: {error.__cause__ or error}")) from error
         except library.APIError as error:
@@ -173,9 +179,11 @@ class Server:
             return long
         if error.status_code in (401, 403):
             return Elsewhere(Unavailable(f"{self.address} refuses the key: set PARTYLINE_INFERENCE__API_KEY"))
-        message = str(details.get("message") or f"status {error.status_code}")[:300]
+        message = str(details.get("message") or details.get("detail") or f"status {error.status_code}")[:300]
+        if details.get("code") == "out_of_memory":
+            return OutOfMemory(f"{self.address}: {message}")
         if error.status_code in _REFUSED:
-            return Refused(message)
+            return Refusal(message, details)
         return Elsewhere(Unavailable(f"{self.address}: {message}"))
 
 

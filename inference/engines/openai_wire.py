@@ -6,12 +6,13 @@ Servers differ in what they offer beyond the common part; a `Dialect` says how, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from inference.api import ChatRequest, Message, TooLong
 from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.refusals import Refusal
 from inference.thinking import CLOSE, OPEN, Splitter
 
 # Written by a person they would be read as the model's own marks: a space of no width makes them text.
@@ -23,6 +24,8 @@ _REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|think|reason", 
 # English prose has about four bytes a token; other scripts and code have fewer, and to count too many is the safe side.
 _BYTES_A_TOKEN = 3
 _TOKENS_A_MESSAGE = 8
+# vLLM's word for the counts in every chunk, inside of the common protocol's `stream_options`.
+_CONTINUOUS = "continuous_usage_stats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +103,67 @@ def estimate(messages: Sequence[Message]) -> int:
     return sum(sizes) + _TOKENS_A_MESSAGE * len(messages)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One way of asking; `emulated` when the server is merely told to go on, because it cannot be made to."""
-
-    body: dict[str, Any]
-    plain: bool
-    emulated: bool
-
-
-def attempts(request: ChatRequest, dialect: Dialect, model: str, room: int | None, plain: bool) -> Iterator[Attempt]:
-    """Ways of asking, the fullest first; the next one is for a server that refuses the one before.
+class Asking:
+    """The ways of asking one server for one answer, the fullest first; each refusal leads to the next.
 
     Args:
         room: the most tokens that the answer can have in the context; None where that is not known.
-        plain: leave out what goes beyond the common protocol from the start.
+        without: fields that this server is known to refuse.
     """
-    continues = dialect.continues if request.prefix else None
-    for bare in (True,) if plain else (False, True):
-        if not request.prefix or continues is not None:
-            body = _body(request, dialect, model, room, bare) | dict(continues or {})
-            if request.prefix:
-                body["messages"].append({"role": "assistant", "content": _prefix(request.prefix)})
-            yield Attempt(body, bare, emulated=False)
-    if request.prefix:
-        body = _body(request, dialect, model, room, bare=True)
-        body["messages"] += _told_to_go_on(request.prefix)
-        yield Attempt(body, plain=True, emulated=True)
+
+    def __init__(
+        self, request: ChatRequest, dialect: Dialect, model: str, room: int | None, without: Collection[str]
+    ) -> None:
+        self._request, self._dialect, self._model, self._room = request, dialect, model, room
+        self._without = set(without)
+        self._continues = dialect.continues if request.prefix else None
+        self.emulated = bool(request.prefix) and self._continues is None
+        """The server is merely told to go on, because it cannot be made to."""
+        self.unknown: set[str] = set()
+        """Fields that the server has said not to know."""
+        self.plain: frozenset[str] = frozenset()
+        """The further fields that were all left out, because the server named none."""
+
+    def body(self) -> dict[str, Any]:
+        request = self._request
+        body = _body(request, self._dialect, self._model, self._room)
+        if "max_tokens" in self._without and "max_tokens" in body:
+            # The newer name of the same thing, which some models insist on.
+            body["max_completion_tokens"] = body["max_tokens"]
+        if self.emulated:
+            body["messages"] += _told_to_go_on(request.prefix)
+        elif request.prefix:
+            body |= dict(self._continues or {})
+            body["messages"].append({"role": "assistant", "content": _prefix(request.prefix)})
+        if _CONTINUOUS in self._without:
+            body["stream_options"] = {"include_usage": True}
+        return {name: value for name, value in body.items() if name not in self._without}
+
+    def after(self, refusal: Refusal) -> bool:
+        """Whether there is another way to ask."""
+        body = self.body()
+        further = {_CONTINUOUS} & set(body.get("stream_options", ()))
+        named = refusal.fields({*body, *further})
+        extras = frozenset({*_extras(self._request, self._dialect)} & {*body} | further)
+        if further and "stream_options" in named:
+            named = named - {"stream_options"} | further
+        if named & frozenset(self._continues or ()) and not self.emulated:
+            self.emulated = True
+        elif named:
+            self._without |= named
+            if refusal.unknown:
+                self.unknown |= named
+        elif extras:
+            self.plain = extras
+            self._without |= extras
+        elif self._request.prefix and not self.emulated:
+            self.emulated = True
+        else:
+            return False
+        return True
 
 
-def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, bare: bool) -> dict[str, Any]:
+def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None) -> dict[str, Any]:
     sampling = request.sampling
     limit = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
     body: dict[str, Any] = {
@@ -139,7 +173,7 @@ def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, 
         "top_p": sampling.top_p,
         "presence_penalty": sampling.presence_penalty,
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True, _CONTINUOUS: True},
     }
     if limit < 2**31 - 1:
         body["max_tokens"] = limit
@@ -147,7 +181,7 @@ def _body(request: ChatRequest, dialect: Dialect, model: str, room: int | None, 
         body["seed"] = sampling.seed
     if sampling.stop:
         body["stop"] = list(sampling.stop)
-    return body if bare else body | _extras(request, dialect)
+    return body | _extras(request, dialect)
 
 
 def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
@@ -158,7 +192,6 @@ def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         "min_p": 0.0,
         dialect.repetition: sampling.repetition_penalty,
         "min_tokens": sampling.min_new_tokens,
-        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         **({"user": request.owner} if dialect.names_owner else {}),
         **dialect.extras,
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from zlib import crc32
+
+from inference.engines.refusals import RefusedFields
 
 C = TypeVar("C")
 
@@ -24,7 +26,7 @@ class Replica(Generic[C]):
         failures: how often it has failed in a row; before it is used again it must pass a health check.
         rests_until: it is not asked before that.
         penalised: it rests because it said so (429), so that asking it all the same would only make it worse.
-        plain: it has refused a request for fields that it does not know.
+        refuses: fields that it does not know.
     """
 
     address: str
@@ -33,7 +35,7 @@ class Replica(Generic[C]):
     failures: int = 0
     rests_until: float = 0.0
     penalised: bool = False
-    plain: bool = False
+    refuses: RefusedFields = field(default_factory=RefusedFields)
 
     @contextmanager
     def working(self) -> Iterator[None]:

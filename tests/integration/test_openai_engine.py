@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 
 from bots.messages import Failed
-from inference.api import Busy, ChatRequest, InferenceError, Message, Sampling, TooLong, Unavailable
+from inference.api import Busy, ChatRequest, InferenceError, Message, OutOfMemory, Sampling, TooLong, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.openai_wire import guarded
-from inference.engines.port import Closed, Opened, Output, Piece
+from inference.engines.port import Closed, Opened, Output, Piece, Rejected
 from inference.models import engine_for
 from inference.service import LocalInference
 from tests.fakes import Chat, said
@@ -237,6 +237,151 @@ async def test_further_sampling_fields_are_left_out_for_a_server_that_refuses_th
             assert text_of(await answer(engine, ask(top_k=5, seed=3))) == "Hello"
     assert ["top_k" in body for body in server.bodies] == [True, False, False]
     assert server.bodies[-1]["seed"] == 3
+
+
+def refusing_fields(*names: str, say: str = "", **details: Any) -> OpenAIServer:
+    """A server that refuses requests with any of these fields, one after the other."""
+
+    async def strict(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        for name in names:
+            if name in body or name in body.get("stream_options", {}):
+                error = {"message": say.format(name)} | {key: value.format(name) for key, value in details.items()}
+                return await refusing(400, error)(request, body)
+        return await HELLO(request, body)
+
+    return OpenAIServer(strict)
+
+
+SAMPLING: dict[str, Any] = {
+    "top_k": 5,
+    "min_new_tokens": 2,
+    "repetition_penalty": 1.2,
+    "presence_penalty": 0.5,
+    "seed": 3,
+}
+
+
+async def test_an_unknown_field_is_left_out_and_all_others_stay() -> None:
+    server = refusing_fields("min_tokens", "min_p", say="Extra inputs are not permitted", param="body.{}")
+    async with engine_over(server) as engine:
+        for _ in range(2):
+            assert text_of(await answer(engine, ask(**SAMPLING))) == "Hello"
+    assert [("min_tokens" in body, "min_p" in body) for body in server.bodies] == [
+        (True, True),
+        (False, True),
+        (False, False),
+        (False, False),
+    ]
+    last = server.bodies[-1]
+    assert (last["top_k"], last["repetition_penalty"], last["seed"]) == (5, 1.2, 3)
+    assert last["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+
+
+async def test_a_refused_value_costs_one_request_its_field_and_nobody_else() -> None:
+    async def strict(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body.get("min_tokens", 0) > 10:
+            error = {"message": "min_tokens must be less than or equal to max_tokens=10, got 15."}
+            return await refusing(400, error)(request, body)
+        return await HELLO(request, body)
+
+    server = OpenAIServer(strict)
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine, ask(min_new_tokens=15, top_k=5))) == "Hello"
+        assert "min_tokens" not in server.bodies[-1]
+        assert server.bodies[-1]["top_k"] == 5
+        await answer(engine, ask(min_new_tokens=5))
+        assert server.bodies[-1]["min_tokens"] == 5
+
+
+async def test_a_field_that_was_not_known_is_tried_again_after_a_while() -> None:
+    now = [0.0]
+    server = refusing_fields("min_tokens", say="Unrecognized request argument supplied: {}")
+    async with server.serving() as address:
+        engine = OpenAIEngine([address], ServerOptions(silence_s=0.5), clock=lambda: now[0])
+        await engine.start()
+        for now[0] in (0.0, 500.0, 700.0, 1300.0, 2000.0):
+            await answer(engine, ask())
+        await engine.close()
+    # Refused at 0, left out until 600, refused again at 700, left out until 1900, refused at 2000.
+    sent = ["min_tokens" in body for body in server.bodies]
+    assert sent == [True, False, False, True, False, False, True, False]
+
+
+async def test_a_refusal_that_names_nothing_costs_one_request_until_it_happens_to_two_people() -> None:
+    """All further fields go together: which one it was cannot be known."""
+    server = refusing_fields("top_k", say="bad request")
+    async with engine_over(server) as engine:
+        for owner in ("ann", "ann", "bob", "cy"):
+            request = ChatRequest(id="r", messages=(Message("user", "hi"),), sampling=Sampling(seed=3), owner=owner)
+            assert text_of(await answer(engine, request)) == "Hello"
+    sent = ["top_k" in body for body in server.bodies]
+    assert sent == [True, False, True, False, True, False, False]
+    assert server.bodies[-1]["seed"] == 3
+    assert server.bodies[-1]["stream_options"] == {"include_usage": True}
+
+
+async def test_counts_in_every_chunk_are_given_up_before_all_counts() -> None:
+    server = refusing_fields("continuous_usage_stats", say="Unknown parameter: 'stream_options.{}'.")
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine)) == "Hello"
+    assert server.bodies[-1]["stream_options"] == {"include_usage": True}
+
+
+async def test_a_model_that_wants_the_newer_name_of_the_limit_gets_it() -> None:
+    say = "Unsupported parameter: '{}' is not supported with this model. Use 'max_completion_tokens' instead."
+    server = refusing_fields("max_tokens", say=say, param="{}")
+    async with engine_over(server) as engine:
+        for _ in range(2):
+            assert text_of(await answer(engine)) == "Hello"
+    assert [body.get("max_completion_tokens") for body in server.bodies] == [None, 20, 20]
+
+
+async def test_fields_in_the_details_of_a_422_are_found() -> None:
+    async def fastapi(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if "min_p" in body:
+            detail = [{"type": "extra_forbidden", "loc": ["body", "min_p"], "msg": "Extra inputs are not permitted"}]
+            return web.json_response({"detail": detail}, status=422)
+        return await HELLO(request, body)
+
+    server = OpenAIServer(fastapi)
+    async with engine_over(server) as engine:
+        for _ in range(2):
+            assert text_of(await answer(engine, ask(top_k=5))) == "Hello"
+    assert ["min_p" in body for body in server.bodies] == [True, False, False]
+    assert server.bodies[-1]["top_k"] == 5
+
+
+async def test_a_request_that_is_refused_in_every_form_fails_alone() -> None:
+    server = OpenAIServer(refusing(400, {"message": "no"}))
+    async with engine_over(server) as engine:
+        with pytest.raises(Rejected, match="refuses the request"):
+            await answer(engine)
+        server.answer = HELLO
+        await answer(engine)
+        assert "top_k" in server.bodies[-1]
+
+
+async def test_one_silent_stream_does_not_make_its_server_rest() -> None:
+    async def moody(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["messages"][0]["content"] == "quiet":
+            return await streaming(hangs=True)(request, body)
+        return await HELLO(request, body)
+
+    async with engine_over(OpenAIServer(moody)) as engine:
+        quiet = asyncio.ensure_future(answer(engine, ask("quiet")))
+        while not quiet.done():
+            await answer(engine)
+        with pytest.raises(Unavailable, match="silent"):
+            await quiet
+        assert engine._replicas[0].failures == 0
+
+
+async def test_a_lack_of_memory_at_a_service_is_that_and_no_failure_of_the_server() -> None:
+    error = {"message": "there is not enough memory for this request", "code": "out_of_memory"}
+    async with engine_over(OpenAIServer(refusing(503, error))) as engine:
+        with pytest.raises(OutOfMemory):
+            await answer(engine)
+        assert engine._replicas[0].failures == 0
 
 
 @pytest.mark.parametrize("events", [["one EN", "D two"], ["one ", "END"], ["one", " END two"]])
