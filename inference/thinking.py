@@ -95,18 +95,16 @@ class Splitter:
         return "answer", ""
 
     def _think(self) -> Part | None:
-        at = self._held.find("<")
-        if at < 0:
-            return self._take(len(self._held))
+        at = self._held.find(CLOSE)
+        if at < 0:  # what may become the tag stays
+            return self._take(len(self._held) - _beginning_at_the_end(self._held))
         if at > 0:
             return self._take(at)
-        if self._held.startswith(CLOSE):
-            if self._in_code():
-                return self._take(len(CLOSE))
-            self._held = self._held[len(CLOSE) :]
-            self._state = "after"
-            return "thinking", ""
-        return None if CLOSE.startswith(self._held) else self._take(1)
+        if self._in_code():
+            return self._take(len(CLOSE))
+        self._held = self._held[len(CLOSE) :]
+        self._state = "after"
+        return "thinking", ""
 
     def _take(self, count: int) -> Part | None:
         text, self._held = self._held[:count], self._held[count:]
@@ -129,6 +127,11 @@ class Splitter:
         if not self._line.strip():
             return False
         return bool(self._fence) or self._line.count("`") % 2 == 1
+
+
+def _beginning_at_the_end(text: str) -> int:
+    """How many of the last characters of `text` begin the closing tag."""
+    return next((size for size in range(len(CLOSE) - 1, 0, -1) if text.endswith(CLOSE[:size])), 0)
 
 
 def _merged(parts: list[Part]) -> list[Part]:
