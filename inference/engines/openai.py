@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,7 +57,8 @@ class OpenAIEngine:
         self._dialect = Dialect()
         self._model = self._options.model
         self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
-        self._counts: OrderedDict[tuple[Message, ...], int] = OrderedDict()
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+        """By digest: what was said must not stay here when it is erased."""
         self._opens_thinking = False
         """The model's template begins the reasoning, and the server does not take it apart."""
         self._closed = False
@@ -137,7 +139,7 @@ class OpenAIEngine:
         """The tokens of the prompt, and whether they were counted and not estimated."""
         if self._closed:
             raise Unavailable("the engine is closed")
-        key = tuple(messages)
+        key = _digest(messages)
         if (known := self._counts.get(key)) is not None:
             self._counts.move_to_end(key)
             return known, True
@@ -290,3 +292,12 @@ def addresses_of(reference: str) -> list[str]:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unavailable(f"{address!r} is no address of a server: write http://host:8000/v1")
     return found
+
+
+def _digest(messages: Sequence[Message]) -> bytes:
+    digest = sha256()
+    for message in messages:
+        content = message.content.encode("utf-8", "surrogatepass")
+        digest.update(f"{message.role} {len(content)} ".encode())
+        digest.update(content)
+    return digest.digest()

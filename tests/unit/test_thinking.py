@@ -90,3 +90,10 @@ def test_a_prefix_fits_a_template_that_opened_the_reasoning(prompt: str) -> None
 
 def test_a_prefix_after_an_ordinary_template_is_itself() -> None:
     assert open_prefix("<|im_start|>assistant\n", "<think>a</think>b") == "<think>a</think>b"
+
+
+def test_many_brackets_are_split_at_once() -> None:
+    """Each was taken by itself before, with a copy of all that followed; a million of them take minutes like that."""
+    splitter = Splitter(inside=True)
+    parts = splitter.feed("<" * 1_000_000 + "</think>done") + splitter.close()
+    assert [(kind, len(text)) for kind, text in parts] == [("thinking", 1_000_000), ("answer", 4)]
