@@ -87,10 +87,10 @@ class Blocks:
         self._paragraph = False
         self._previous = ""
         self._after_heading = False
-        self._table = ""
+        self.table = ""
         self._within_line = False
         self._drops = False
-        self._math = ""
+        self.formula = ""
         """What closes the mathematics that is open."""
         self._continues = False
         """The line goes on with a paragraph of the chunk before."""
@@ -110,17 +110,17 @@ class Blocks:
             self.fence = before.fence
             language = before.fence.language if len(before.fence.language) <= room else ""
             self.opened = f"{quotes}{self._fence_line(language)}\n"
-        elif before._math:
-            self._math, self._paragraph = before._math, True
-            self.opened = f"{quotes}{opening_of(before._math)}\n"
-        elif len(before._table) in range(1, room) and at_line_start and text.strip(" \t")[:1] not in ("", "\n", "\r"):
-            self._table = before._table
-            self.opened = "".join(f"{quotes}{row}\n" for row in before._table.split("\n"))
-        self._continues = before._paragraph and at_line_start and not self._math
+        elif before.formula:
+            self.formula, self._paragraph = before.formula, True
+            self.opened = f"{quotes}{opening_of(before.formula)}\n"
+        elif len(before.table) in range(1, room) and at_line_start and text.strip(" \t")[:1] not in ("", "\n", "\r"):
+            self.table = before.table
+            self.opened = "".join(f"{quotes}{row}\n" for row in before.table.split("\n"))
+        self._continues = before._paragraph and not self.formula
         if self._within_line:
             self.opened += quotes
             first_line = _LINE_END.split(text, maxsplit=1)[0].lstrip(" \t")
-            if not (self.fence or self._math) and _BLOCK_START.match(first_line):
+            if not (self.fence or self.formula) and _BLOCK_START.match(first_line):
                 self.opened += "\\"
 
     @property
@@ -170,27 +170,29 @@ class Blocks:
         return twin
 
     def _quality(self) -> Cut:
-        if self._math:
+        if self.formula:
             return Cut.FORMULA
         if self._after_heading:
             return Cut.NEVER
-        return Cut.LINE if self.fence or self._paragraph or self._table else Cut.BLOCK
+        return Cut.LINE if self.fence or self._paragraph or self.table else Cut.BLOCK
 
     def _is_plain(self, text: str) -> bool:
         """Reads a line of words or code outside of containers, as most lines are, in less time than `_line` takes."""
-        if self.containers or self._within_line or self._math:
+        if self.containers or self._within_line or self.formula:
             return False
         if self.fence:
             return text.lstrip(" ")[:1] != self.fence.marker[0]
         if not _WORDS.match(text):
             return False
-        self._paragraph, self._previous, self._after_heading = not self._table, text.strip(" \t"), False
+        self._paragraph, self._previous, self._after_heading = not self.table, text.strip(" \t"), False
+        self._continues = False
         return True
 
     def _line(self, text: str) -> str:
         line = text.expandtabs(4) if "\t" in text else text
         fence = self.fence
         escaped = self._within_line and self.opened.endswith("\\")
+        within = self._within_line
         if self._within_line:
             self._within_line = False
             position, matched, kept = 0, len(self.containers), ""
@@ -205,21 +207,29 @@ class Blocks:
         if escaped:
             self._paragraph, self._previous = True, ""
         added = self._lose_containers(line[position:], matched)
-        if not (self.fence or self._math or self._lazy or escaped):
+        if not (self.fence or self.formula or self._lazy or escaped):
             begin = position
             position = self._open_containers(line, position, skipped)
             kept += line[begin:position]
-        continues, self._continues = self._continues, False
+        continues, self._continues = self._continues and not within, self._continues and within and not line.strip()
+        if continues and not self.fence and _indent(line, position) >= 4:
+            return f"{added}{kept if dropping else line[:position]}{self._continuation(line[position:].lstrip(' '))}"
         escape = None if escaped else self._leaf(line[position:])
-        if continues and self._paragraph and _indent(line, position) >= 4:
-            # Here it is the first line of a paragraph, where so much indentation would make it code.
-            return f"{added}{kept or line[:position]}{line[position:].lstrip(' ')}"
         if escape is not None:
             rest = line[position:]
             return f"{added}{kept}{rest[:escape]}\\{rest[escape:]}"
         if line is not text and self.containers and not (fence and fence is self.fence):
             text = _spaced(text, line, position + _indent(line, position))
         return f"{added}{kept}{line[position:]}" if dropping else f"{added}{text}"
+
+    def _continuation(self, words: str) -> str:
+        """A line of a paragraph that began in the chunk before, where its indentation would make it code here."""
+        begin = _INDENTED_START.match(words)
+        if begin is None:
+            self._leaf(words)
+            return words
+        self._paragraph, self._previous = True, ""
+        return f"{begin[1]}\\{words[len(begin[1]) :]}"
 
     def _walk(self, line: str) -> tuple[int, int, str]:
         """How far the open containers reach into the line, how many they are, and what of them is shown."""
@@ -246,8 +256,8 @@ class Blocks:
         """Closes the containers that the line does not continue; returns the line that closes a fence in them."""
         if matched == len(self.containers):
             return ""
-        if not self.fence and self._paragraph and self._continues_paragraph(rest):
-            self._lazy, self._math = True, ""
+        if not (self.fence or self.formula) and self._paragraph and self._continues_paragraph(rest):
+            self._lazy = True
             return ""
         added = ""
         goes_on = self._paragraph
@@ -260,7 +270,7 @@ class Blocks:
             added += f"{self._prefix(matched)}\r\n"
         if not self.fence:
             del self.containers[matched:]
-            self._paragraph, self._table, self._hollow, self._math = False, "", 0, ""
+            self._paragraph, self.table, self._hollow, self.formula = False, "", 0, ""
         return added
 
     def _close_fence(self) -> None:
@@ -301,7 +311,7 @@ class Blocks:
 
     def _open(self, container: Container) -> None:
         self.containers.append(container)
-        self._paragraph, self._table = False, ""
+        self._paragraph, self.table = False, ""
         self._upgrade(Cut.ITEM)
 
     def _level(self) -> int:
@@ -327,38 +337,38 @@ class Blocks:
             self._blank()
             return None
         self._after_heading, self._hollow = False, 0
-        if self._math and not stripped.startswith(("```", "~~~")):
-            self._math = "" if closes_display(stripped, self._math) else self._math
-            self._paragraph = bool(self._math)
+        if self.formula and not stripped.startswith(("```", "~~~")):
+            self.formula = "" if closes_display(stripped, self.formula) else self.formula
+            self._paragraph = bool(self.formula)
             return None
-        self._math = ""
+        self.formula = ""
         if self._lazy:
             self._previous = ""
             return _escape(stripped, indent)
         if self._level() >= DEPTH:
             self._paragraph = True
         elif indent >= 4 and not self._paragraph:
-            self._table = ""  # code, which ends a table
+            self.table = ""  # code, which ends a table
         elif indent <= 3 and (fence := _FENCE.match(stripped)):
             return self._open_fence(fence, indent)
         elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):
-            self._paragraph, self._table, self._after_heading = False, "", True
+            self._paragraph, self.table, self._after_heading = False, "", True
         elif indent <= 3 and (closing := opens_display(stripped)):
             self._upgrade(Cut.BLOCK)
-            self._math = "" if closing in stripped[2:] else closing
-            self._paragraph, self._table = bool(self._math), ""
+            self.formula = "" if closing in stripped[2:] else closing
+            self._paragraph, self.table = bool(self.formula), ""
         elif indent <= 3 and (_HEADING.match(stripped) or _RULE.match(stripped)):
             self._upgrade(Cut.BLOCK)
-            self._paragraph, self._table, self._after_heading = False, "", stripped[0] == "#"
+            self._paragraph, self.table, self._after_heading = False, "", stripped[0] == "#"
         elif self._paragraph and _is_table(previous, stripped):
-            self._table = f"{previous}\n{stripped}"
+            self.table = f"{previous}\n{stripped}"
             self._paragraph = False
         else:
-            self._paragraph = not self._table
+            self._paragraph = not self.table
         return None
 
     def _blank(self) -> None:
-        self._paragraph, self._table, self._math = False, "", ""
+        self._paragraph, self.table, self.formula = False, "", ""
         if self._hollow:
             self._hollow -= 1
             if not self._hollow and self.containers:
@@ -367,9 +377,9 @@ class Blocks:
     def _open_fence(self, found: re.Match[str], indent: int) -> int | None:
         marker, info = found[1] or found[3], found[2] or found[4] or ""
         if len(marker) > _LONGEST_FENCE:
-            self._paragraph = not self._table
+            self._paragraph = not self.table
             return indent
-        self._table = ""
+        self.table = ""
         words = info.split(maxsplit=1)
         language = words[0] if words and len(words[0]) <= _LONGEST_LANGUAGE else ""
         self._upgrade(Cut.BLOCK)

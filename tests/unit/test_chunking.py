@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.delivery.blocks import Blocks
 from adapters.delivery.boundaries import grapheme_boundary, word_boundary
 from adapters.delivery.chunking import Chunk, Chunker
 from adapters.delivery.renderers.commonmark import parse
@@ -27,6 +28,9 @@ PIECES = [
     "    ", "> - > \t", "> > > > - ", ">> > \t~~~\n", "2) ", "           ",
     "\r\n", "\r", "\x00", "\ud800", "\u202e", "\u200b", "👩\u200d👩\u200d👧", "🇩🇪",
     "👍🏽", "e\u0301", "\u0300" * 5, "שלום ", "한국어 ", "字" * 7,
+    "\\[\n", "\\]\n", "$$\n", "\\[ x_1 \\]\n", "\\(a*b\\) ", "$x^2 + y$ ", "a + b &= c \\\\\n", "$5 ",
+    "\\begin{align}\n",
+    "\\end{align}\n", "https://example.org/__a__ ", "www.a.b/*c* ", "[^1]: note\n", "- [ ] task\n",
     "def f(x):\n    return x\n", "x" * 40, "`" * 20 + "\n", "~" * 40,
 ]  # fmt: skip
 NESTED = [
@@ -161,6 +165,76 @@ def test_fences_in_what_readers_take_differently(text: str, limit: int) -> None:
         assert not visible_differences(chunk)
 
 
+READINGS = [
+    "text\n", "words and more\n", "\n", "```py\n", "```\n", "~~~\n", "\\[\n", "\\]\n", "\\[ x \\]\n", "$$\n",
+    "$$ x $$\n", "$$ x $$ y\n", "a | b\n", "|---|---|\n", "---|---\n", "| 1 | 2 |\n", "- item\n", "  more\n",
+    "1. one\n", "> quote\n", "# h\n", "---\n", "===\n", "    code\n", "\\begin{align}\n", "\\end{align}\n", "x \\]\n",
+    "\\[a](b)\n", "> \\[\n", "> \\]\n", "- $$\n", "  $$\n", "a + b\n", "- b\n", "[^1]: note\n", "text \\[\n", "|a|\n",
+    "|-|\n", "\\\\[\n", "- \n",
+]  # fmt: skip
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(st.lists(st.sampled_from(READINGS), max_size=10))
+def test_the_chunker_and_the_parser_read_every_document_alike(lines: list[str]) -> None:
+    blocks, read = Blocks(), []
+    for line in lines:
+        blocks.read(line)
+        read.append("fence" if blocks.fence else "formula" if blocks.formula else "table" if blocks.table else "")
+    assert read == open_after_each(lines)
+
+
+def open_after_each(lines: list[str]) -> list[str]:
+    """What the parser says is open after each line."""
+    found = [""] * len(lines)
+    for token in parse("".join(lines)):
+        if not token.map:
+            continue
+        begin, end = token.map
+        if token.type == "fence":
+            last = lines[end - 1].strip(" >-\n") if begin < end - 1 < len(lines) else ""
+            closed = bool(last) and set(last) == {token.markup[0]} and len(last) >= len(token.markup)
+            found[begin : end - closed] = ["fence"] * (min(end, len(lines)) - closed - begin)
+        elif token.type == "math_open":
+            found[begin:end] = ["formula"] * (end - begin)
+        elif token.type == "math_block" or token.meta.get("display"):
+            found[begin : end - 1] = ["formula"] * (end - 1 - begin)
+        elif token.type == "table_open":
+            found[begin + 1 : end] = ["table"] * (end - begin - 1)
+    return found
+
+
+@pytest.mark.parametrize("formula", ["\\[\n{}\\]\n", "$$\n{}$$\n", "\\begin{{align}}\n{}\\end{{align}}\n"])
+def test_a_formula_that_fits_is_not_cut(formula: str) -> None:
+    block = formula.format("a_1 &= b * c \\\\\n" * 4)
+    for filler in range(0, 120, 7):
+        chunks = chunks_of("w" * filler + "\n\n" + block + "\nand words after it, " * 9, 160)
+        assert any(block in chunk.source for chunk in chunks), filler
+
+
+@pytest.mark.parametrize("formula", [r"\(a + b = c_1 + c_2\)", "$x + y = z + w$", "$$a + b = c_1 + c_2$$"])
+def test_a_formula_within_a_line_that_fits_is_not_cut(formula: str) -> None:
+    for filler in range(0, 90, 5):
+        chunks = chunks_of("word " * (filler // 5) + f"so {formula} is " + "more words " * 20, 60)
+        assert any(formula in chunk.source for chunk in chunks), filler
+
+
+def test_a_formula_that_does_not_fit_is_opened_again() -> None:
+    chunks = chunks_of("\\[\n" + "a_1 + b * c \\\\\n" * 40 + "\\]\n\nafter", 160)
+    assert len(chunks) > 3
+    kinds = [next(token.type for token in parse(chunk.markdown)) for chunk in chunks]
+    assert set(kinds[:-1]) == {"math_open"}
+    assert kinds[-1] == "math_block"
+
+
+def test_an_indented_line_of_a_paragraph_is_no_code_in_the_next_message() -> None:
+    text = "word " * 20 + "\n" + "        indented words go on here\n" * 6
+    for chunk in chunks_of(text, 100):
+        assert next(token.type for token in parse(chunk.markdown)) == "paragraph_open"
+    code = chunks_of("word " * 19 + "\nwords\n" * 3 + "\n    code\n", 100)[-1]
+    assert parse(code.markdown)[-1].type == "code_block"
+
+
 @settings(derandomize=True)
 @given(markdown_texts, limits, st.data())
 def test_the_pieces_in_which_text_arrives_do_not_matter(text: str, limit: int, data: st.DataObject) -> None:
@@ -273,7 +347,9 @@ def test_boundaries() -> None:
         "", "   ", "\n" * 5_000, "```\n" * 2_000, "```", "~~~~", "`" * 50_000, "~" * 50_000, ">" * 100_000,
         "> " * 50_000, "*" * 100_000, "- " * 50_000, "[" * 50_000, "x" * 1_000_000, "字" * 100_000, "\u0301" * 50_000,
         " " * 100_000, "\t" * 50_000, "\x00" * 10_000, "\ud800" * 10_000, "\u200b\u202e" * 20_000, "# " * 50_000,
-        "|" * 50_000, "\r" * 5_000, "\\" * 50_000, "a`" * 50_000, "```" + "x" * 10_000, "1. " * 30_000,
+        "|" * 50_000, "a|b\n" + "-" * 50_000 + " " * 50_000 + "x", "|" + "-|" * 40_000 + "\n", "\\[\n" * 20_000,
+        "\\[\n" + "a\n" * 20_000, "$$\n" + "a b " * 20_000, "$x " * 30_000, "\\(a " * 30_000,
+        "\r" * 5_000, "\\" * 50_000, "a`" * 50_000, "```" + "x" * 10_000, "1. " * 30_000,
     ],
     ids=lambda text: f"{text[:3]!r}x{len(text)}",
 )  # fmt: skip

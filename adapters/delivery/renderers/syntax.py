@@ -238,7 +238,8 @@ def block_math(state: StateBlock, start_line: int, end_line: int, silent: bool) 
         token.content = source[2:end] if token.markup else source[: end + len(closing)]
         token.map = [start_line, number + 1]
         return True
-    state.push("paragraph_open", "p", 1).map = [start_line, number + 1]
+    opening_token = state.push("paragraph_open", "p", 1)
+    opening_token.map, opening_token.meta = [start_line, number + 1], {"display": True}
     inline = state.push("inline", "", 0)
     inline.content, inline.map, inline.children = source, [start_line, number + 1], []
     state.push("paragraph_close", "p", -1)
