@@ -69,7 +69,8 @@ class Task:
         question: the user's turn; its `prompt` is filled in here when pictures come first.
         new: the question is new; without a parent it follows whatever was said last when its turn has come.
         begins: it does not, but begins a conversation.
-        pictures: captioned first; alone, without a question about them, the captions are the answer.
+        pictures: captioned first; where nothing is asked about them, the captions are the answer.
+        caption_begins: the first words of each caption.
         asks: whether the language model is asked at all.
         resumes: the answer that goes on growing, in the messages `message_ids`.
         anew: another answer is wanted to a question that has one, so a fixed seed would only repeat it.
@@ -78,6 +79,7 @@ class Task:
 
     question: Turn
     pictures: tuple[Picture, ...] = ()
+    caption_begins: str = ""
     asks: bool = True
     new: bool = False
     begins: bool = False
@@ -211,12 +213,14 @@ class _Answer:
 
     async def _caption(self) -> AsyncGenerator[Captioned | Waiting, None]:
         pictures = self._task.pictures
-        begin = "" if self._task.asks else self._task.question.text
         for index, picture in enumerate(pictures):
             if self._place.stopped:
                 return
             request = CaptionRequest(
-                id=self._place.request_id, image=picture.data, prompt=begin, owner=self._profile.owner
+                id=self._place.request_id,
+                image=picture.data,
+                prompt=self._task.caption_begins,
+                owner=self._profile.owner,
             )
             work = self._pending(self._inference.caption(request))
             try:

@@ -33,10 +33,11 @@ def opening(question: Turn, info: ModelInfo) -> str:
 
 
 def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
-    """What was said, as the model wrote it; reasoning that was `cut_off` by a crash goes on."""
+    """What was said, in the form of `ChatRequest.prefix`; reasoning that was `cut_off` by a crash goes on."""
     if not thinking:
         return text
-    return f"<think>{thinking}" if cut_off and not text else f"<think>{thinking}</think>\n\n{text}"
+    # On a line of its own it is a tag, whatever code the reasoning left open.
+    return f"<think>{thinking}" if cut_off and not text else f"<think>{thinking.rstrip()}\n</think>\n\n{text}"
 
 
 async def messages(

@@ -13,6 +13,7 @@ from bots.answers import Answers, Task
 from bots.commands import Called, read
 from bots.entry import Entry
 from bots.messages import Attached, Incoming, Notice, ReplyEvent, Started
+from bots.picture_words import wants_description
 from bots.ports import Reply, Storage, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from bots.usage import Asked
@@ -236,7 +237,10 @@ class Bot:
         if called.name == "caption":
             if not incoming.pictures:
                 raise Refused(wording.needs_picture())
-            return await self._plain(incoming, called.argument)
+            task = await self._plain(incoming, called.argument)
+            asks = prompt.is_question(called.argument) and task.asks
+            begins = "" if asks or wants_description(called.argument) else task.question.text
+            return replace(task, asks=asks, caption_begins=begins)
         if not called.argument and not incoming.pictures:
             raise Refused(wording.needs_argument(called.name))
         task = await self._plain(incoming, called.argument)
@@ -261,7 +265,7 @@ class Bot:
             parent_id=earlier.parent_id if earlier else await self._branched_from(incoming),
             created_at=self._now(),
         )
-        asks = not incoming.pictures or prompt.is_question(text)
+        asks = not incoming.pictures or not wants_description(text)
         begins = earlier is not None and earlier.parent_id is None
         return Task(question=question, pictures=incoming.pictures, asks=asks, new=True, begins=begins)
 

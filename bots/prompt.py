@@ -21,11 +21,9 @@ _QUESTION_WORDS = re.compile(
 )
 _ARITHMETIC = re.compile(
     r"\d\s*[-+*/×÷^=]\s*\(?\d|√|\b(square root|solve|equation|integral|derivative|calculate|compute|sum of|"
-    r"product of|percent of|probability)\b",
-    re.IGNORECASE,
+    r"product of|percent of|probability)\b|\b(how many|how much)\b.*\d|\d.*\b(how many|how much)\b",
+    re.IGNORECASE | re.DOTALL,
 )
-# Two searches: one pattern with anything between them would begin anew at every digit.
-_AMOUNT, _NUMBER = re.compile(r"\b(how many|how much)\b", re.IGNORECASE), re.compile(r"\d")
 # Names as people write them, and as a fence does. Those that are also words count only after "in".
 _LANGUAGES = {
     "python": "python", "javascript": "javascript", "typescript": "typescript", "java": "java", "c++": "cpp",
@@ -42,14 +40,13 @@ _LOOKED_AT = 2000
 
 
 def is_question(text: str) -> bool:
-    """Whether words beside a picture ask something, rather than begin its caption."""
+    """Whether the words after `/caption` ask something, rather than begin the caption."""
     text = text.strip()
     return text.endswith(("?", "？", "؟")) or bool(_QUESTION_WORDS.match(text))
 
 
 def is_mathematics(text: str) -> bool:
-    head = text[:_LOOKED_AT]
-    return bool(_ARITHMETIC.search(head) or (_AMOUNT.search(head) and _NUMBER.search(head)))
+    return bool(_ARITHMETIC.search(text[:_LOOKED_AT]))
 
 
 def language(text: str) -> str | None:

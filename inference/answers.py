@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, TooLong, Usage
 from inference.engines.port import Closed, Engine, Opened, Output, Progress
 from inference.lanes import Ticket
-from inference.thinking import CLOSE, OPEN, Part, Splitter
+from inference.reasoning.prefix import handed_on
+from inference.reasoning.splitter import Part, Splitter
 
 # Of the room that a prompt leaves in the context, the reasoning leaves at least this share to the answer, if it may
 # be as long.
@@ -75,13 +76,15 @@ class Answer:
         self._request = request
         self._ticket = ticket
         self._meter = meter
-        self._splitter = Splitter()
-        parts = self._splitter.feed(request.prefix)
         self._prefix = request.prefix
-        self._thought = "".join(text for kind, text in parts if kind == "thinking") if self._splitter.thinking else ""
+        self._thought = self._said = ""
+        self._splitter = Splitter()
+        self._prime()
+        self._apart = False
+        """The newest text is reasoning that a server keeps apart."""
         self._widened = False
         """The engine may write more than the answer may have, because it may reason first."""
-        self._closed_thinking = CLOSE in request.prefix
+        self._closed_thinking = bool(self._thought) and not self._splitter.thinking
         self._budget = request.sampling.thinking_budget
         self._again = False
         """This is the second run, whose prompt holds the reasoning of the first."""
@@ -94,9 +97,8 @@ class Answer:
         if not self._must_close_thinking():
             return
         self._closed_thinking = self._again = True
-        self._prefix = f"{OPEN}{self._thought.rstrip()}\n{CLOSE}\n\n"
-        self._splitter = Splitter()
-        self._splitter.feed(self._prefix)
+        self._prefix = handed_on(self._thought, self._said)
+        self._apart = False
         try:
             async with aclosing(self._run()) as events:
                 async for event in events:
@@ -105,6 +107,21 @@ class Answer:
             # Not the prompt, which the engine has taken: the reasoning has filled the context.
             self.reason = "length"
 
+    def _prime(self, opened: Opened | None = None) -> None:
+        """Begins to split behind what was said already."""
+        if opened is None:
+            self._splitter = Splitter()
+        else:
+            self._splitter = Splitter(opened.format, inside=opened.thinking)
+        parts = [*self._splitter.feed(self._prefix), *(self._splitter.settle() if self._prefix else ())]
+        self._thought = "".join(text for kind, text in parts if kind == "thinking")
+        self._said = "".join(text for kind, text in parts if kind == "answer")
+
+    @property
+    def _thinking(self) -> bool:
+        """Whether the newest text is reasoning."""
+        return self._apart or self._splitter.thinking
+
     async def _run(self) -> AsyncGenerator[Event, None]:
         request = replace(self._request, prefix=self._prefix, sampling=self._limits())
         async with aclosing(self._engine.generate(request)) as outputs:
@@ -112,8 +129,8 @@ class Answer:
                 for event in self._take(output):
                     yield event
                 if self._over_budget():
-                    return
-        for event in self._events(self._splitter.close(), 0):
+                    break
+        for event in self._events(self._splitter.close(cut=self.reason == "length"), 0):
             yield event
 
     def _limits(self) -> Sampling:
@@ -133,14 +150,17 @@ class Answer:
             self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
             if output.counted:
                 self._budget = self._within_context(output.prompt_tokens)
-            if output.thinking:
-                self._splitter = Splitter(inside=True)
+            self._prime(output)
             return []
         if isinstance(output, Closed):
             self.reason = output.reason
             self._count_prompt(output)
             return []
-        return self._events(self._splitter.feed(output.text), output.tokens)
+        if not output.thinking:
+            self._apart = self._apart and not output.text.strip()
+            return self._events(self._splitter.feed(output.text), output.tokens)
+        self._apart = self._apart or bool(output.text)
+        return self._events([*self._splitter.enter(), ("thinking", output.text)], output.tokens)
 
     def _within_context(self, prompt_tokens: int) -> int | None:
         """The tokens that the reasoning may have, so that the answer keeps some of the context."""
@@ -162,34 +182,44 @@ class Answer:
         self._count(parts, count)
         events: list[Event] = []
         for name, text in parts:
-            if name == "thinking":
+            if name == "thinking" and text:
                 self._thought += text
                 events.append(Thinking(text))
-            else:
+            elif name == "answer":
+                self._said += text
                 events.append(Text(text))
         return events
 
     def _count(self, parts: Sequence[Part], count: int) -> None:
         """A token counts to what the text is in when it ends; of several, which a busy server sends at once, to each
         kind as many as its share of the text."""
-        ending, earlier = (Thinking, Text) if self._splitter.thinking else (Text, Thinking)
+        ending, earlier = (Thinking, Text) if self._thinking else (Text, Thinking)
         lengths = {Thinking: 0, Text: 0}
         for name, text in parts:
-            lengths[Thinking if name == "thinking" else Text] += len(text)
-        share = count * lengths[earlier] // sum(lengths.values()) if count > 1 and parts else 0
+            if name != "mark":
+                lengths[Thinking if name == "thinking" else Text] += len(text)
+        share = count * lengths[earlier] // max(1, sum(lengths.values())) if count > 1 else 0
         for kind, tokens in ((earlier, share), (ending, count - share)):
             if tokens:
                 self._meter.token(kind, tokens)
 
     def _over_budget(self) -> bool:
         sampling = self._request.sampling
-        if self._splitter.thinking:
-            return self._budget is not None and self._meter.tokens[Thinking] >= self._budget
+        if self._thinking:
+            over = self._budget is not None and self._meter.tokens[Thinking] >= self._budget
+            if over:
+                self.reason = "length"
+            return over
         if self._meter.tokens[Text] >= sampling.max_new_tokens and (self._widened or self._thought):
             self.reason = "length"
             return True
         return False
 
     def _must_close_thinking(self) -> bool:
-        """Only once: a model that goes back to reasoning after all is taken at its word."""
-        return self._splitter.thinking and not self._closed_thinking
+        """Only once: a model that goes back to reasoning after all is taken at its word. One that ends by itself in
+        further reasoning has answered before.
+        """
+        if not self._thinking or self._closed_thinking:
+            return False
+        room = self._meter.tokens[Text] < self._request.sampling.max_new_tokens
+        return (self.reason == "length" and room) or not self._said.strip()

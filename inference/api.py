@@ -74,7 +74,8 @@ class ChatRequest:
     """One answer that somebody asked for.
 
     `id` is unique and names the request in logs and in `Inference.cancel`; `owner` is the fairness key (a person,
-    whatever the platform); `prefix` is assistant text (thinking included, as the model wrote it) to continue from.
+    whatever the platform); `prefix` is assistant text to continue from, its reasoning between `<think>` and
+    `</think>` whatever the model's own marks are: `<think>reasoning` goes on with the reasoning.
     """
 
     id: str

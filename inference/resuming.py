@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from inference.answers import Meter
 from inference.api import ChatRequest, Event, Finished, Message, Text, Thinking, Usage
-from inference.thinking import CLOSE, OPEN, Splitter
+from inference.reasoning.formats import CLOSE, OPEN
+from inference.reasoning.splitter import Splitter
 
 Count = Callable[[Sequence[Message]], Awaitable[int]]
 
@@ -40,7 +41,8 @@ class Resumption:
             if thinks and not self._inside:
                 self._written += OPEN
             elif self._inside and not thinks:
-                self._written += f"{CLOSE}\n\n"
+                # On a line of its own it is a mark, whatever code the reasoning left open.
+                self._written += f"\n{CLOSE}\n\n"
             self._inside = thinks
             self._written += event.text
             self._said[type(event)] += event.text

@@ -14,7 +14,7 @@ from inference.api import ChatRequest, InferenceError, Message, ModelInfo, OutOf
 from inference.engines.port import Died, Engine, Opened, Output, Piece, Progress, Rejected
 from inference.faults import is_out_of_memory
 from inference.liveness import Liveness
-from inference.thinking import OPEN
+from inference.reasoning.formats import CLOSE, OPEN
 
 log = logging.getLogger(__name__)
 
@@ -272,9 +272,14 @@ class _Done:
     """What one request has got already, over several engines."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self._thought = self._said = ""
         self._tokens = 0
         self._opened: Opened | None = None
+
+    @property
+    def text(self) -> str:
+        """All that was written, without order."""
+        return self._thought + self._said
 
     def take(self, output: Output) -> list[Output]:
         """The output as the caller should see it: one answer, whatever was behind it."""
@@ -284,7 +289,10 @@ class _Done:
         if isinstance(output, Progress):
             return []
         if isinstance(output, Piece):
-            self.text += output.text
+            if output.thinking:
+                self._thought += output.text
+            else:
+                self._said += output.text
             self._tokens += output.tokens
             return [output]
         return [replace(output, completion_tokens=max(output.completion_tokens, self._tokens))]
@@ -297,5 +305,8 @@ class _Done:
             request.sampling, max_new_tokens=room, min_new_tokens=min(room, request.sampling.min_new_tokens)
         )
         # A template that begins the reasoning has written the tag that must stand before what was said.
-        inside = self._opened is not None and self._opened.thinking
-        return replace(request, prefix=request.prefix + (OPEN if inside else "") + self.text, sampling=sampling)
+        inside = (self._opened is not None and self._opened.thinking) or (self._thought and not request.prefix)
+        said = f"{OPEN if inside else ''}{self._thought}"
+        if self._thought and self._said.strip():
+            said += f"\n{CLOSE}\n\n"
+        return replace(request, prefix=request.prefix + said + self._said, sampling=sampling)

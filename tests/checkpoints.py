@@ -10,6 +10,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from inference.reasoning.formats import Format
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -41,6 +43,16 @@ def r1(folder: Path) -> Path:
     """A Qwen2 with the chat template of DeepSeek-R1's distilled models."""
     tokenizer = _tokenizer(_R1_SPECIAL, _R1_TAGS, R1, bos_token=_R1_SPECIAL[0], eos_token=_R1_SPECIAL[1])
     return _saved(folder, Qwen2ForCausalLM(Qwen2Config(**_sizes(tokenizer))), tokenizer)
+
+
+def reasoning(folder: Path, format: Format, *, opened: bool) -> Path:
+    """A Llama of that family; `opened`: its template begins the reasoning."""
+    end = "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    template = f"{{# {' '.join(format.tokens)} #}}" + CHATML.replace(end, end + (format.opening if opened else ""))
+    special = (*_CHATML_SPECIAL, *(format.tokens if format.control else ()))
+    tags = () if format.control else format.tokens
+    tokenizer = _tokenizer(special, tags, template, eos_token="<|im_end|>", additional_special_tokens=list(special))
+    return _saved(folder, LlamaForCausalLM(LlamaConfig(**_sizes(tokenizer))), tokenizer)
 
 
 def rewrite(folder: Path, *, ends: Sequence[int] | None = None, likely: int | None = None) -> None:
@@ -84,7 +96,7 @@ def _saved(folder: Path, model: Any, tokenizer: Any) -> Path:
     return folder
 
 
-def _tokenizer(special: Sequence[str], tags: Sequence[str], template: str, **named: str) -> Any:
+def _tokenizer(special: Sequence[str], tags: Sequence[str], template: str, **named: Any) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

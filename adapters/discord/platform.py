@@ -18,7 +18,6 @@ from adapters.discord.answers import Answers
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
-from adapters.discord.content import RenderedFrames
 from adapters.discord.listening import Listener
 from adapters.discord.missed import Missed
 from adapters.discord.patience import in_the_end
@@ -134,7 +133,6 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
     quiet_library()
     try:
         async with asyncio.TaskGroup() as tasks:
-            bot.account.privacy.keeps(RenderedFrames())
             platform = Platform(bot, outboxes, storage, settings, tasks)
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())

@@ -27,7 +27,8 @@ from inference.engines.presence import Presence
 from inference.engines.revisions import of_file
 from inference.engines.spinning import Spinning
 from inference.faults import missing_memory
-from inference.thinking import OPEN, open_prefix, opened_by
+from inference.reasoning.formats import FORMATS, OPEN, Format, format_of
+from inference.reasoning.prefix import resume
 
 _BATCH_TOKENS = 256
 # Of the machine's memory, for conversations whose slot somebody else has taken; never more than the library would take.
@@ -71,6 +72,9 @@ class LlamaCppEngine:
         # One more for the check, which must not wait in vain behind calls that hang.
         self._threads = ThreadPoolExecutor(self._options.slots + 1, thread_name_prefix="llama")
         self._steps = 0
+        self._format: Format | None = None
+        self._marks: list[str] = []
+        """Control tokens that are marks of reasoning."""
         self._closing = threading.Event()
 
     @property
@@ -158,16 +162,20 @@ class LlamaCppEngine:
         prompts = self._running()
         template, messages = await prompts.template(request.messages)
         prompt = await prompts.encode(template, messages)
-        said = await prompts.plain(open_prefix("".join(template), request.prefix))
+        rendered = "".join(template)
+        said = await prompts.said(resume(rendered, request.prefix, self._format))
         size = len(prompt) + len(said)
         room = self._info.context_tokens - size
         if room < 1:
             raise TooLong(self._info.context_tokens, size)
-        yield Opened(size, thinking=not request.prefix and opened_by("".join(template)))
+        opened = self._format is not None and self._format.opened_by(rendered)
+        yield Opened(size, thinking=not request.prefix and opened, format=self._format)
         body = {"prompt": prompt + said, **_sampling(request.sampling), "stream": True, "return_progress": True}
         body["n_predict"] = most = min(request.sampling.max_new_tokens, room)
         body["repeat_last_n"] = self._info.context_tokens
         body["ignore_eos"] = not ends
+        # Control tokens are left out of the text, but for these.
+        body["preserved_tokens"] = self._marks
         stop = threading.Event()
         if request.sampling.presence_penalty:
             steps = self._present(body, stop, Presence(request.sampling, prompt, said, most=most))
@@ -235,12 +243,17 @@ class LlamaCppEngine:
         properties = await prompts.get("/props")
         trained = int(models["data"][0]["meta"]["n_ctx_train"])
         context = min(trained, int(properties["default_generation_settings"]["n_ctx"]))
-        template, _ = await prompts.template([Message("user", "x")])
+        probe = "".join((await prompts.template([Message("user", "x")]))[0])
+        marks = {mark for format in FORMATS for mark in format.tokens}
+        tokens = {mark for mark in marks if len(await prompts.control(mark)) == 1}
+        self._format, reasoning = format_of(str(properties.get("chat_template", "")), probe, tokens.__contains__)
+        formats = FORMATS if self._format is None else (self._format,)
+        self._marks = sorted({mark for format in formats for mark in format.tokens} & tokens)
         self._info = ModelInfo(
             name=self._info.name,
             context_tokens=context,
             holds_prefix=True,
-            reasoning=opened_by("".join(template)) or "<think>" in str(properties.get("chat_template", "")),
+            reasoning=reasoning,
             reference=self._path.name,
             revision=await asyncio.to_thread(of_file, self._path),
         )

@@ -10,6 +10,7 @@ import aiohttp
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
 from inference.engines.port import Rejected
+from inference.reasoning.prefix import Said
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
@@ -41,6 +42,14 @@ class LlamaPrompts:
             ids += await self.plain(message.content)
             ids += await self._ids(after, special=True)
         return ids
+
+    async def said(self, said: Sequence[Said]) -> list[int]:
+        """Token ids of what the model wrote: its own marks are control tokens again."""
+        return [id for piece in said for id in await self._ids(piece.text, special=piece.mark)]
+
+    async def control(self, text: str) -> list[int]:
+        """Token ids of text in which control tokens count."""
+        return await self._ids(text, special=True)
 
     async def plain(self, text: str) -> list[int]:
         """Token ids of text in which no control token counts."""

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +31,7 @@ from inference.engines.port import Output, Rejected
 from inference.engines.refusals import Refusal
 from inference.engines.replicas import Replica, choose
 from inference.engines.stops import Cut
+from inference.reasoning.formats import Format, named, opened_by
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,12 @@ class OpenAIEngine:
         self._dialect = Dialect()
         self._model = self._options.model
         self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
-        self._counts: OrderedDict[bytes, int] = OrderedDict()
-        """By digest: what was said must not stay here when it is erased."""
-        self._opens_thinking = False
-        """The model's template begins the reasoning, and the server does not take it apart."""
+        self._counts: OrderedDict[tuple[Message, ...], int] = OrderedDict()
+        self._format: Format | None = None
+        self._opens: bool | None = False
+        """The model's template begins the reasoning, and the server does not take it apart; None: nobody can tell."""
+        self._told = False
+        """The server has shown how its prompts end."""
         self._closed = False
 
     @property
@@ -139,7 +141,7 @@ class OpenAIEngine:
         """The tokens of the prompt, and whether they were counted and not estimated."""
         if self._closed:
             raise Unavailable("the engine is closed")
-        key = _digest(messages)
+        key = tuple(messages)
         if (known := self._counts.get(key)) is not None:
             self._counts.move_to_end(key)
             return known, True
@@ -197,15 +199,16 @@ class OpenAIEngine:
         self, replica: Replica[Server], request: ChatRequest, prompt_tokens: int, room: int | None
     ) -> AsyncGenerator[Output, None]:
         """Asks in every way that there is until the server takes one."""
-        asking = Asking(request, self._dialect, self._model, room, replica.refuses.at(self._clock()))
+        asking = Asking(request, self._dialect, self._model, room, replica.refuses.at(self._clock()), self._format)
         while True:
             body = asking.body()
             try:
                 reader = Reader(
                     prompt_tokens,
                     counted=room is not None,
-                    inside=self._opens_thinking and not request.prefix,
+                    inside=False if request.prefix else self._opens,
                     drop_reasoning=asking.emulated,
+                    format=self._format,
                 )
                 async with aclosing(self._stream(replica.client, request, body, reader)) as outputs:
                     async for output in outputs:
@@ -255,26 +258,44 @@ class OpenAIEngine:
         except Malformed as error:
             raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error
         finally:
-            if reader.reasoned:
-                self._opens_thinking = False
-                self._info = replace(self._info, reasoning=True)
+            if not request.prefix:
+                self._heed(reader)
+
+    def _heed(self, reader: Reader) -> None:
+        """What an answer has told of how the server hands on reasoning."""
+        if reader.reasoned:
+            self._opens = False
+            self._info = replace(self._info, reasoning=True)
+        elif self._told or reader.opens is None:
+            return
+        elif reader.opens:
+            # An answer that only speaks of the mark looks the same: of other models it proves nothing.
+            self._opens = True if self._info.reasoning else None
+        else:
+            self._opens = None if self._opens else False
 
     async def _learn(self, model: dict[str, Any]) -> None:
         """What the server's own description of the model tells."""
         self._model = str(model["id"])
         self._dialect = dialect_of(model)
+        name = self._model.rstrip("/").rpartition("/")[2]
+        opened: Format | None = None
         replica = await self._choose("", [])
         if replica is not None and self._dialect.counting != "none":
             try:
                 probe = [Message("user", "x")]
-                _, self._opens_thinking = await replica.client.tokenize(self._dialect, self._model, probe)
+                _, ending = await replica.client.tokenize(self._dialect, self._model, probe)
+                self._told = bool(ending)
+                opened = opened_by(ending)
             except (Elsewhere, Refusal):
                 self._dialect = replace(self._dialect, counting="none")
-        name = self._model.rstrip("/").rpartition("/")[2]
+        self._format = opened or named(name)
+        doubtful = not self._told and seems_to_reason(name) and (self._format is None or self._format.in_template)
+        self._opens = None if doubtful else opened is not None
         self._info = ModelInfo(
             name=name.removesuffix(".gguf"),
             context_tokens=context_of(model) or self._options.context_tokens,
-            reasoning=self._opens_thinking or seems_to_reason(name),
+            reasoning=bool(opened) or seems_to_reason(name),
             holds_prefix=self._dialect.continues is not None,
             reference=self._model,
         )
@@ -292,12 +313,3 @@ def addresses_of(reference: str) -> list[str]:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unavailable(f"{address!r} is no address of a server: write http://host:8000/v1")
     return found
-
-
-def _digest(messages: Sequence[Message]) -> bytes:
-    digest = sha256()
-    for message in messages:
-        content = message.content.encode("utf-8", "surrogatepass")
-        digest.update(f"{message.role} {len(content)} ".encode())
-        digest.update(content)
-    return digest.digest()

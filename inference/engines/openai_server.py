@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from inference.api import Busy, InferenceError, Message, OutOfMemory, Unavailable
 from inference.engines.openai_wire import Dialect, too_long, turns
 from inference.engines.refusals import Refusal
-from inference.thinking import OPEN, opened_by
 
 T = TypeVar("T")
 _CONNECT_S = 5.0
+# In tokens, with a line's end: a mark of reasoning that is no single token.
+_LONGEST_MARK = 8
 _RETRY_LATER_S = 5.0
 _LONGEST_RETRY_S = 3600.0
 # A request that the server will not take in this form; every other failure may be the server's own.
@@ -121,17 +122,18 @@ class Server:
 
         return counted
 
-    async def tokenize(self, dialect: Dialect, model: str, messages: Sequence[Message]) -> tuple[int, bool]:
-        """The length of the prompt in tokens, and whether it ends inside the reasoning."""
+    async def tokenize(self, dialect: Dialect, model: str, messages: Sequence[Message]) -> tuple[int, str]:
+        """The length of the prompt in tokens, and how it ends; empty where the server does not show that."""
         try:
             if dialect.counting == "template":
                 prompt = str((await self._post("/apply-template", {"messages": turns(messages)}))["prompt"])
                 body = {"content": prompt, "add_special": True, "parse_special": True}
-                return len((await self._post("/tokenize", body))["tokens"]), opened_by(prompt)
+                return len((await self._post("/tokenize", body))["tokens"]), prompt
             body = {"model": model, "messages": turns(messages), "return_token_strs": True}
             reply = await self._post("/tokenize", body)
-            ending = "".join(str(token) for token in (reply.get("token_strs") or [])[-4:]).strip("Ċ\n")
-            return int(reply["count"]), ending.endswith(OPEN)
+            ending = "".join(str(token) for token in (reply.get("token_strs") or [])[-_LONGEST_MARK:])
+            # As byte-level tokenizers spell the end of a line.
+            return int(reply["count"]), ending.replace("Ċ", "\n")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refusal(f"{self.address} has another /tokenize: {error!r}") from error
 

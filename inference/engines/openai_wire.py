@@ -13,14 +13,19 @@ from typing import Any, Literal
 from inference.api import ChatRequest, Message, TooLong
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.refusals import Refusal
-from inference.thinking import CLOSE, OPEN, Splitter
+from inference.reasoning.formats import Format
+from inference.reasoning.prefix import resume
+from inference.reasoning.splitter import Part, Splitter
 
 # Written by a person they would be read as the model's own marks: a space of no width makes them text.
-_CONTROL = re.compile(r"<(?=[|｜]|/?think>|/?s>|(?:start|end)_of_turn>|<SYS>>|</SYS>>)|\[(?=/?INST\])")
+_CONTROL = re.compile(
+    r"<(?=[|｜]|(?i:/?(?:seed:)?think>)|/?s>|(?:start|end)_of_turn>|(?:channel|turn)\|>|<SYS>>|</SYS>>)"
+    r"|\[(?=/?(?:INST|THINK)\])|◁(?=/?think▷)"
+)
 _TURN_MARK = re.compile(r"<(?=[|｜])")
 _GO_ON = "Continue exactly where your last message stopped. Write only what comes next."
 _ANSWER_NOW = "Stop thinking now and give your final answer."
-_REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|think|reason", re.IGNORECASE)
+_REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|seed-oss|exaone-deep|think|reason", re.IGNORECASE)
 # English prose has about four bytes a token; other scripts and code have fewer, and to count too many is the safe side.
 _BYTES_A_TOKEN = 3
 _TOKENS_A_MESSAGE = 8
@@ -88,8 +93,13 @@ def guarded(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0] + "\u200b", encodable(text))
 
 
-def _prefix(text: str) -> str:
-    """What the model wrote itself: its thinking tags stay tags."""
+def _prefix(text: str, format: Format | None = None) -> str:
+    """What the model wrote itself: its marks of reasoning stay marks, in the form of its family."""
+    pieces = resume("", text, format)
+    return "".join(piece.text if piece.mark else _without_turns(piece.text) for piece in pieces)
+
+
+def _without_turns(text: str) -> str:
     return _TURN_MARK.sub(lambda found: found[0] + "\u200b", encodable(text))
 
 
@@ -109,13 +119,21 @@ class Asking:
     Args:
         room: the most tokens that the answer can have in the context; None where that is not known.
         without: fields that this server is known to refuse.
+        format: of the model's reasoning, where it is known.
     """
 
     def __init__(
-        self, request: ChatRequest, dialect: Dialect, model: str, room: int | None, without: Collection[str]
+        self,
+        request: ChatRequest,
+        dialect: Dialect,
+        model: str,
+        room: int | None,
+        without: Collection[str],
+        format: Format | None = None,
     ) -> None:
         self._request, self._dialect, self._model, self._room = request, dialect, model, room
         self._without = set(without)
+        self._format = format
         self._continues = dialect.continues if request.prefix else None
         self.emulated = bool(request.prefix) and self._continues is None
         """The server is merely told to go on, because it cannot be made to."""
@@ -134,7 +152,7 @@ class Asking:
             body["messages"] += _told_to_go_on(request.prefix)
         elif request.prefix:
             body |= dict(self._continues or {})
-            body["messages"].append({"role": "assistant", "content": _prefix(request.prefix)})
+            body["messages"].append({"role": "assistant", "content": _prefix(request.prefix, self._format)})
         if _CONTINUOUS in self._without:
             body["stream_options"] = {"include_usage": True}
         return {name: value for name, value in body.items() if name not in self._without}
@@ -198,12 +216,11 @@ def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
 
 
 def _told_to_go_on(prefix: str) -> list[dict[str, str]]:
-    thought, _, said = prefix.rpartition(CLOSE)
-    if said.strip():
-        words, order = said.strip(), _GO_ON
-    else:
-        words, order = thought.replace(OPEN, "").strip(), _ANSWER_NOW
-    return [{"role": "assistant", "content": _prefix(words)}, {"role": "user", "content": order}]
+    splitter = Splitter()
+    parts = splitter.feed(prefix) + splitter.close()
+    thought, said = ("".join(text for kind, text in parts if kind == wanted) for wanted in ("thinking", "answer"))
+    words, order = (said, _GO_ON) if said.strip() else (thought, _ANSWER_NOW)
+    return [{"role": "assistant", "content": _without_turns(words.strip())}, {"role": "user", "content": order}]
 
 
 class Malformed(Exception):
@@ -213,18 +230,33 @@ class Malformed(Exception):
 class Reader:
     """Makes outputs of a server's chunks, whatever they hold.
 
-    Reasoning that the server keeps apart is put between the tags in which models write it, so that all that follows
-    knows one form only.
+    Args:
+        inside: the text begins inside the reasoning; None where nobody can tell.
+        format: how the model writes its reasoning, where that is known.
+        drop_reasoning: reasoning is counted and not told.
     """
 
-    def __init__(self, prompt_tokens: int, *, counted: bool, inside: bool, drop_reasoning: bool) -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        *,
+        counted: bool,
+        inside: bool | None,
+        drop_reasoning: bool,
+        format: Format | None = None,
+    ) -> None:
         self.reasoned = False
         """The server has sent reasoning in a field of its own."""
+        self.opens: bool | None = None
+        """Whether the text began inside the reasoning, as far as its marks have told."""
         self._prompt_tokens, self._counted = prompt_tokens, counted
-        self._inside = inside
+        self._inside, self._format = inside, format
         self._opened = False
-        self._in_reasoning = False
-        self._dropping = Splitter() if drop_reasoning else None
+        # Servers leave marks in the field, too: the template's opening one again, or the closing one.
+        self._field = Splitter(format, inside=True)
+        # It reasons once more where its template begins that, and nobody shows how this prompt ends.
+        self._dropping = Splitter(format, inside=None) if drop_reasoning else None
+        self._content = Splitter(format, inside=None)
         self._count = 0
         self._usage: dict[str, Any] = {}
         self._reason: Literal["stop", "length"] | None = None
@@ -246,9 +278,12 @@ class Reader:
         """Raises Malformed: the stream ended before the answer did."""
         if self._reason is None:
             raise Malformed("the stream ended before the answer did")
-        yield from self._open(inside=False)
+        yield from self._open()
+        yield from self._reasoning(self._field.close(), 0)
         if self._dropping is not None:
-            yield from self._answer_parts(self._dropping.close(), 0)
+            yield from self._answer_parts(self._dropping.close(cut=self._reason == "length"), 0)
+        if self.opens is None and self._reason == "stop" and not self.reasoned:
+            self.opens = False
         # What a server counted and did not show, such as the end-of-text token, was decoded all the same.
         total = max(self._count, self._number("completion_tokens"))
         if total > self._count:
@@ -258,47 +293,46 @@ class Reader:
         yield Closed(self._reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Output]:
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(reasoning, str) and reasoning:
-            yield from self._reasoning(reasoning)
-        content = delta.get("content")
-        if isinstance(content, str) and content:
-            yield from self._content(content)
-
-    def _reasoning(self, text: str) -> Iterator[Output]:
-        self.reasoned = True
-        tokens = self._new_tokens()
-        if self._dropping is not None:
-            yield from self._open(inside=False)
-            yield Piece("", tokens)
+        reasoning, content = _reasoning_of(delta), _content_of(delta)
+        if not reasoning and not content:
             return
-        if not self._in_reasoning:
-            yield from self._open(inside=True)
-            self._in_reasoning = True
-        yield Piece(text, tokens)
-
-    def _content(self, text: str) -> Iterator[Output]:
-        yield from self._open(inside=self._inside)
-        if self._in_reasoning:
-            # On a line of its own it is a tag, whatever code the reasoning left open.
-            self._in_reasoning = False
-            yield Piece(f"\n{CLOSE}\n\n", 0)
+        yield from self._open()
         tokens = self._new_tokens()
+        share = tokens * len(reasoning) // len(reasoning + content)
+        if reasoning:
+            self.reasoned = True
+            # One token with both is the reasoning's: it was there first.
+            share = max(share, min(tokens, 1))
+            yield from self._reasoning(self._field.feed(reasoning), share)
+        if content:
+            yield from self._text(content, tokens - share)
+
+    def _reasoning(self, parts: Sequence[Part], tokens: int) -> Iterator[Output]:
+        text = "" if self._dropping is not None else "".join(text for kind, text in parts if kind != "mark")
+        if text or tokens:
+            yield Piece(text, tokens, thinking=True)
+
+    def _text(self, text: str, tokens: int) -> Iterator[Output]:
+        self._content.feed(text)
+        if self._content.closed_unopened:
+            self.opens = True
         if self._dropping is None:
             yield Piece(text, tokens)
         else:
             yield from self._answer_parts(self._dropping.feed(text), tokens)
 
-    def _answer_parts(self, parts: Sequence[tuple[str, str]], tokens: int) -> Iterator[Output]:
+    def _answer_parts(self, parts: Sequence[Part], tokens: int) -> Iterator[Output]:
         text = "".join(text for kind, text in parts if kind == "answer")
         if text or tokens:
             yield Piece(text, tokens)
 
-    def _open(self, *, inside: bool) -> Iterator[Output]:
+    def _open(self) -> Iterator[Output]:
         if not self._opened:
             self._opened = True
             said = self._number("prompt_tokens")
-            yield Opened(said or self._prompt_tokens, inside, counted=self._counted or said > 0)
+            counted = self._counted or said > 0
+            inside = self._inside if self._dropping is None else False
+            yield Opened(said or self._prompt_tokens, inside, counted=counted, format=self._format)
 
     def _new_tokens(self) -> int:
         """A chunk is a token, unless the server tells more exactly."""
@@ -310,6 +344,30 @@ class Reader:
     def _number(self, name: str) -> int:
         value = self._usage.get(name)
         return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _reasoning_of(delta: Mapping[str, Any]) -> str:
+    """What a delta says of reasoning, by whichever name the server has for it."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(text := delta.get(name), str) and text:
+            return text
+    return _parts_of(delta.get("content"), reasoning=True)
+
+
+def _content_of(delta: Mapping[str, Any]) -> str:
+    content = delta.get("content")
+    return content if isinstance(content, str) else _parts_of(content, reasoning=False)
+
+
+def _parts_of(content: object, *, reasoning: bool) -> str:
+    """The text of those parts of a content that are reasoning, or that are not, which are nested at one vendor."""
+    said = ""
+    for part in _dicts(content):
+        kind = str(part.get("type", "text"))
+        if (kind in ("thinking", "reasoning")) is reasoning:
+            text = part.get(kind, part.get("text"))
+            said += text if isinstance(text, str) else _parts_of(text, reasoning=False)
+    return said
 
 
 def _dicts(values: object) -> list[dict[str, Any]]:

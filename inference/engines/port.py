@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from inference.api import ChatRequest, Message, ModelInfo, OutOfMemory, Sampling, Unavailable
+from inference.reasoning.formats import Format
 
 
 class Died(Unavailable):
@@ -27,13 +28,15 @@ class Opened:
     """First of all: the engine has the prompt.
 
     Args:
-        thinking: the text starts inside the reasoning.
+        thinking: the text starts inside the reasoning; None if nobody can tell before it ends.
         counted: `prompt_tokens` is no estimate.
+        format: how the model writes its reasoning, where that is known.
     """
 
     prompt_tokens: int
-    thinking: bool = False
+    thinking: bool | None = False
     counted: bool = True
+    format: Format | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More text, made of `tokens` tokens (0 while half a character waits for its rest)."""
+    """More text, made of `tokens` tokens (0 while half a character waits for its rest).
+
+    `thinking`: a server has said that it is reasoning, whose marks are not in the text.
+    """
 
     text: str
     tokens: int
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,8 @@ class Engine(Protocol):
         `Progress` may come anywhere before `Closed`.
 
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
+        Reasoning in the prefix stands between `<think>` and `</think>`, or as the model wrote it; the engine writes it
+        into the prompt in the marks of the model's family.
 
         Raises:
             TooLong, Rejected: this request fails, and no other. OutOfMemory: there was no memory for it; TooLarge if it

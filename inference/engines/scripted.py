@@ -18,7 +18,8 @@ from pathlib import Path
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.revisions import of_file
-from inference.thinking import CLOSE
+from inference.reasoning.formats import FORMATS, Format
+from inference.reasoning.splitter import Splitter
 
 # A token is at most eight characters of a word with the blanks before it: about what real tokenizers make of prose.
 _TOKEN = re.compile(r"\s*\S{1,8}|\s+")
@@ -67,7 +68,29 @@ def _rest(answer: str, prefix: str) -> str:
     """What of `answer` is still to be said after `prefix`."""
     if answer.startswith(prefix):
         return answer.removeprefix(prefix)
-    return answer.partition(CLOSE)[2].lstrip() if CLOSE in prefix and CLOSE in answer else answer
+    # Reasoning was cut, or closed before its end, and is handed on in other marks than the script's.
+    thought, said, inside = _apart(prefix)
+    thoughts, whole, _ = _apart(answer)
+    if not thoughts:
+        return answer
+    if inside:
+        begun = thoughts.lstrip().startswith(thought.lstrip())
+        told = len(thoughts) - len(thoughts.lstrip()) + len(thought.lstrip()) if begun else len(thoughts)
+        return answer[answer.index(thoughts) + told :]
+    return whole.removeprefix(said)
+
+
+def _format(answer: str) -> Format | None:
+    """The family in whose marks the script's answer is written."""
+    return next((format for format in FORMATS if answer.lstrip().startswith(format.opening)), None)
+
+
+def _apart(text: str) -> tuple[str, str, bool]:
+    """Reasoning, answer, and whether the text ends inside the reasoning."""
+    splitter = Splitter()
+    parts = splitter.feed(text) + splitter.close()
+    thought, said = ("".join(words for kind, words in parts if kind == wanted) for wanted in ("thinking", "answer"))
+    return thought, said, splitter.thinking
 
 
 async def _clock(line: Line, count: int) -> AsyncGenerator[int, None]:
@@ -125,7 +148,7 @@ class ScriptedEngine:
         line = self._line_for(request.messages)
         answer = tokens(_rest(line.answer, request.prefix))
         limit = min(request.sampling.max_new_tokens, self._info.context_tokens - prompt_tokens)
-        yield Opened(prompt_tokens)
+        yield Opened(prompt_tokens, format=_format(line.answer))
         sent = 0
         async with aclosing(_clock(line, min(len(answer), limit))) as counts:
             async for ready in counts:

@@ -53,6 +53,10 @@ class Cut:
                 yield output
                 continue
             self._count += output.tokens
+            if output.thinking:
+                # What a server keeps apart is no place for the end of an answer.
+                yield output
+                continue
             yield Piece(self._stops.feed(output.text), output.tokens)
             if self._stops.met:
                 yield Closed("stop", self._count)

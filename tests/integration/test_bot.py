@@ -361,8 +361,25 @@ async def test_a_picture_is_captioned(chat: Chat) -> None:
     assert ended(events).model == "fake captioner"
 
 
-async def test_words_beside_a_picture_begin_its_caption(chat: Chat) -> None:
-    events = await chat.say("a drawing of", pictures=[b"1234", b"12"])
+@pytest.mark.parametrize("words", ["Describe this picture.", "Please describe what you see", "What's in this photo?"])
+@pytest.mark.parametrize("command", ["", "/caption "])
+async def test_a_request_to_describe_a_picture_is_no_part_of_its_caption(chat: Chat, command: str, words: str) -> None:
+    events = await chat.say(command + words, pictures=[b"1234"])
+    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert ended(events).model == "fake captioner"
+
+
+async def test_other_words_beside_a_picture_are_answered_from_its_caption(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say("Write a poem about this", pictures=[b"1234"])
+    assert Captioned("a picture of 4 bytes") in events
+    assert spy.contents == ["A picture shows this: a picture of 4 bytes.\n\nWrite a poem about this"]
+
+
+async def test_words_after_the_command_begin_the_caption(chat: Chat) -> None:
+    events = await chat.say("/caption a drawing of", pictures=[b"1234", b"12"])
     captions = [event for event in events if isinstance(event, Captioned)]
     assert captions == [Captioned("a drawing of 4 bytes", 0, 2), Captioned("a drawing of 2 bytes", 1, 2)]
     assert not said(events)

@@ -15,6 +15,7 @@ from inference.engines.openai_server import ServerOptions
 from inference.engines.openai_wire import guarded
 from inference.engines.port import Closed, Opened, Output, Piece, Rejected
 from inference.models import engine_for
+from inference.reasoning.formats import THINK
 from inference.service import LocalInference
 from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
@@ -172,9 +173,10 @@ async def test_reasoning_fields_become_thinking() -> None:
             assert engine.info.reasoning
         opened = outputs[0]
         assert isinstance(opened, Opened)
-        assert opened.thinking
+        assert not opened.thinking, "it is kept apart"
         assert not opened.counted, "this server tells no numbers"
-        assert text_of(outputs) == "hm `x\n</think>\n\n42"
+        found = [(output.text, output.thinking) for output in outputs if isinstance(output, Piece)]
+        assert found == [("hm", True), (" `x", True), ("42", False)]
 
 
 async def test_a_broken_server_is_passed_over_and_left_alone() -> None:
@@ -419,7 +421,7 @@ async def test_vllm_counts_the_prompt_and_shows_that_the_template_began_the_reas
     async with engine_over(server) as engine:
         assert engine.info.reasoning
         assert await engine.count_tokens([Message("user", "hi")]) == 5
-        assert (await answer(engine))[0] == Opened(5, thinking=True)
+        assert (await answer(engine))[0] == Opened(5, thinking=True, format=THINK)
     assert server.bodies[-1]["max_tokens"] == 20
 
 
@@ -478,7 +480,7 @@ async def test_an_answer_goes_through_the_service_with_its_reasoning_apart() -> 
         service = LocalInference(engine, clock=lambda: 0.0)
         async with aclosing(service.stream(ask())) as stream:
             said = [(type(event).__name__, getattr(event, "text", "")) async for event in stream]
-    assert said[:-1] == [("Thinking", "hm"), ("Thinking", "\n"), ("Text", "42")]
+    assert said[:-1] == [("Thinking", "hm"), ("Text", "42")]
 
 
 async def test_what_is_no_openai_server_is_named_at_the_start() -> None:

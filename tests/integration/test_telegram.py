@@ -98,12 +98,14 @@ async def test_a_long_answer_is_whole_in_several_messages(server: TelegramServer
     assert len(texts) > 2
 
 
-async def test_a_photo_is_described_and_a_caption_begins_the_words(server: TelegramServer, tmp_path: Path) -> None:
+async def test_a_photo_is_described_in_words_that_the_command_may_begin(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     async with party(server, tmp_path):
         assert (await answer_to(ann.shows(b"12345"), ann.private)).text.startswith("a picture of 5 bytes")
-        assert (await answer_to(ann.shows(b"123", "a drawing of"), ann.private)).text.startswith("a drawing of 3 bytes")
-        asked = await answer_to(ann.shows(b"1234", "What is this?"), ann.private)
+        assert (await answer_to(ann.shows(b"123", "/caption a drawing of"), ann.private)).text.startswith(
+            "a drawing of 3 bytes"
+        )
+        asked = await answer_to(ann.shows(b"1234", "What is it worth?"), ann.private)
         assert "a picture of 4 bytes" in asked.text
         document = {"file_id": "photo0", "file_unique_id": "d", "mime_type": "image/png", "file_name": "../x.png"}
         assert "5 bytes" in (await answer_to(ann.says(document=document), ann.private)).text

@@ -24,7 +24,6 @@ from inference.engines.transformers import attention
 from inference.engines.transformers.batch import Member, SharedBatch
 from inference.engines.transformers.prompts import Prompt, Prompts
 from inference.sampling import Row, Sampler
-from inference.thinking import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from inference.engines.transformers.engine import TransformersOptions
@@ -99,7 +98,7 @@ def load(reference: str, options: TransformersOptions, say: Callable[[str], None
         # The other one is used in another thread.
         tokenizer=copy.deepcopy(tokenizer),
         end_ids=end_ids,
-        hidden=frozenset(tokenizer.all_special_ids) - set(tokenizer.convert_tokens_to_ids([OPEN, CLOSE])),
+        hidden=frozenset(tokenizer.all_special_ids) - prompts.marks,
         vocabulary=config.vocab_size,
         context_tokens=context,
         reference=reference if folder.parent.name == SNAPSHOTS else folder.name,

@@ -11,7 +11,8 @@ from typing import Any
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
 from inference.engines.port import Rejected
-from inference.thinking import OPEN, open_prefix, opened_by
+from inference.reasoning.formats import FORMATS, format_of
+from inference.reasoning.prefix import Said, resume
 
 # Written in the templates of DeepSeek-R1 and its distilled models, whose makers ask for no system prompt.
 _R1_USER = "<｜User｜>"
@@ -44,7 +45,10 @@ class Prompts:
         self._template = _template(tokenizer)
         self._system_is_text = _R1_USER in self._template
         probe = "".join(self._render([Message("user", "x")])[0])
-        self.reasoning = OPEN in self._template or opened_by(probe)
+        self.format, self.reasoning = format_of(self._template, probe, added.__contains__)
+        marks = FORMATS if self.format is None else (self.format,)
+        self.marks = frozenset(added[mark] for format in marks for mark in format.tokens if mark in added)
+        """Ids of the marks of reasoning, some of which the library counts among the tokens that are never shown."""
 
     def encode(self, messages: Sequence[Message], prefix: str) -> Prompt:
         """Control tokens count in the template alone; in people's text and in what the model said they are text."""
@@ -54,9 +58,10 @@ class Prompts:
         ids = self._ids(template[0])
         for message, after in zip(messages, template[1:], strict=True):
             ids += self._plain(message.content) + self._ids(after)
-        # The model's own tags, which it wrote as control tokens, are those again.
-        said = self._said(open_prefix(rendered, prefix))
-        return Prompt(ids + said, len(said), thinking=not prefix and opened_by(rendered))
+        # The model's own marks, which it wrote as control tokens, are those again.
+        said = self._said(resume(rendered, prefix, self.format))
+        opened = self.format is not None and self.format.opened_by(rendered)
+        return Prompt(ids + said, len(said), thinking=not prefix and opened)
 
     def _render(self, messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
         """The template's own text around the messages, and these in its order: see `Marks.apart`."""
@@ -76,14 +81,9 @@ class Prompts:
         cuts = [0, *cuts, len(text)]
         return [token for start, end in pairwise(cuts) for token in self._ids(text[start:end])]
 
-    def _said(self, text: str) -> list[int]:
-        """Ids of what the model wrote: its first tags of reasoning are its own, anything else is plain."""
-        ids: list[int] = []
-        head, close, tail = text.partition("</think>")
-        opening = OPEN if head.startswith(OPEN) else ""
-        for part, own in ((opening, True), (head.removeprefix(opening), False), (close, True), (tail, False)):
-            ids += self._ids(part) if own else self._plain(part)
-        return ids
+    def _said(self, said: Sequence[Said]) -> list[int]:
+        """Ids of what the model wrote: its marks of reasoning are its own, anything else is plain."""
+        return [token for piece in said for token in (self._ids if piece.mark else self._plain)(piece.text)]
 
     def _ids(self, text: str) -> list[int]:
         if not text:

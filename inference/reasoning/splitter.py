@@ -1,0 +1,333 @@
+"""Splits a model's text into reasoning and answer while it is being written. Pure: no clock, no asyncio.
+
+A mark is a mark only where a model would put it: an opening one at the beginning of an answer, and later only if the
+model reasons; a closing one outside of code. Anywhere else it is text and stays as it was written. All parts
+concatenated are the text, and how it is cut into deltas changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Literal
+
+import regex
+
+from inference.reasoning.formats import FORMATS, THINK, Format
+
+Kind = Literal["thinking", "answer", "mark"]
+Part = tuple[Kind, str]
+"""A "mark" is shown nowhere: tags, and the blank lines between reasoning and answer."""
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_MOST_OF_A_LINE = 200
+
+
+class Splitter:
+    """Feed it deltas, it returns the parts; text that may yet become a mark is held back until the next delta.
+
+    Args:
+        format: the model's family, where it is known. Every family's opening is read at the beginning of an answer;
+            marks in the middle of one count only in a known family, or after reasoning.
+        inside: the text begins inside the reasoning; None where nobody can tell. Then all is held back until a mark
+            tells, or the end.
+    """
+
+    def __init__(self, format: Format | None = None, *, inside: bool | None = False) -> None:
+        self._known = format
+        self._format = format or THINK
+        self._state: Literal["start", "thinking", "after", "answer"] = "thinking" if inside else "start"
+        self._held, self._at = "", 0
+        self._leading: list[str] = []
+        """Blanks before the answer, or before its reasoning."""
+        self._parts: list[Part] = []
+        self._code = _Code()
+        self._bare = True
+        """The reasoning has only blanks so far: another opening mark would be the same once more."""
+        self._depth = 0 if inside is False else 1
+        self._unsure = inside is None
+        self._pending: list[Part] | None = [] if self._unsure else None
+        """The answer as it seems, which a further closing mark would make reasoning."""
+        self._reasons = bool(inside)
+        """There was reasoning, so there may be more."""
+        self.closed_unopened = False
+        """Where nobody could tell, it was reasoning: its end came without a beginning."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends inside the reasoning, as far as that can be said."""
+        return self._state == "thinking" or self._unsure
+
+    def feed(self, delta: str) -> list[Part]:
+        """Returns what is certain now, in order, without empty parts."""
+        self._held += delta
+        while self._at < len(self._held) and self._step():
+            pass
+        self._held, self._at = self._held[self._at :], 0
+        return self._take_parts()
+
+    def close(self, *, cut: bool = False) -> list[Part]:
+        """Returns what was held back: the text is over. `cut`: it was ended by a limit."""
+        self._put_leading("answer")
+        self._put("thinking" if self._state == "thinking" else "answer", len(self._held))
+        self._held, self._at = "", 0
+        if self._unsure and cut:
+            self._was_reasoning()
+            self._state = "thinking"
+        return self.settle()
+
+    def settle(self) -> list[Part]:
+        """Returns what waits for a further closing mark: as far as the caller goes on, none will come."""
+        self._settle()
+        return self._take_parts()
+
+    def enter(self) -> list[Part]:
+        """Reasoning came by another way, so that what is held of blanks is no answer. Returns what was held."""
+        self._settle()
+        self._reasons = True
+        if self._state != "answer":
+            self._put_leading("mark")
+            self._put("thinking" if self._state == "thinking" else "mark", len(self._held))
+            self._held, self._at, self._state = "", 0, "after"
+        return self._take_parts()
+
+    def _step(self) -> bool:
+        """Takes some of what is held; False: more text must come first."""
+        blank = _BLANK.match(self._held, self._at).end() if self._state in ("start", "after") else self._at
+        if blank > self._at:
+            self._take_blank(blank - self._at)
+            return True
+        return self._begin() if self._state in ("start", "after") else self._go_on()
+
+    def _begin(self) -> bool:
+        """At the first word of the answer, or the first after reasoning."""
+        after = self._state == "after"
+        marks = _marks(self._known, self._format if after else None, closing=after or self._unsure)
+        found = marks.match(self._held, self._at, partial=True)
+        if found is not None and found.partial:
+            return False
+        if found is None or not self._act_at_beginning(*_meaning(found), found.end() - self._at):
+            self._put_leading("answer")
+            self._state = "answer"
+        return True
+
+    def _act_at_beginning(self, kind: str, format: Format, length: int) -> bool:
+        if self._pending is not None and kind in ("opens", "closes") and not (self._unsure and kind == "opens"):
+            return self._in_doubt(kind, format, length)
+        self._put_leading("mark")
+        if kind in ("opens", "answers"):
+            self._settle()
+        self._put("mark", length)
+        if kind == "opens":
+            self._think(format)
+        elif kind == "answers":
+            self._format, self._reasons, self._state = format, True, "after"
+        return True
+
+    def _go_on(self) -> bool:
+        """Inside reasoning or answer: text up to the next mark."""
+        kind: Kind = "thinking" if self._state == "thinking" else "answer"
+        marks = self._marks_here()
+        found = marks.search(self._held, self._at, partial=True) if marks is not None else None
+        self._put(kind, (len(self._held) if found is None else found.start()) - self._at)
+        if found is None or found.partial:
+            return False
+        if not self._act(*_meaning(found), found.end() - self._at):
+            self._put(kind, found.end() - self._at)
+        return True
+
+    def _marks_here(self) -> Any:
+        """Pattern of the marks that count here; None: there are none."""
+        if self._unsure:
+            return _marks(self._known, None, closing=True)
+        if self._state == "thinking" or self._pending is not None or self._known is not None or self._reasons:
+            return _marks(self._known, self._format, closing=True)
+        return None
+
+    def _act(self, kind: str, format: Format, length: int) -> bool:
+        """What a mark does; False: here it is text."""
+        if self._state == "thinking":
+            return self._in_reasoning(kind, format, length)
+        if self._pending is not None and kind in ("opens", "closes"):
+            return self._in_doubt(kind, format, length)
+        return self._in_answer(kind, format, length)
+
+    def _in_reasoning(self, kind: str, format: Format, length: int) -> bool:
+        if kind == "opens" and self._code.inside:
+            return False
+        if kind == "opens" and not self._bare and not format.control:
+            # One more end is to come, if this is no mere word.
+            self._depth += 1
+            return False
+        if self._code.covers_mark:
+            return False
+        if kind in ("opens", "noise"):
+            self._put("mark", length)
+            return True
+        self._depth = 0 if format.control or kind == "answers" else self._depth - 1
+        self._end_reasoning(length)
+        return True
+
+    def _in_doubt(self, kind: str, format: Format, length: int) -> bool:
+        if kind == "opens":
+            self._depth += not self._code.inside
+            return False
+        if self._code.covers_mark:
+            return False
+        self.closed_unopened |= self._unsure
+        self._put_leading("thinking")
+        self._was_reasoning()
+        self._depth -= 1
+        self._end_reasoning(length)
+        return True
+
+    def _in_answer(self, kind: str, format: Format, length: int) -> bool:
+        if kind == "opens" and not self._code.inside and (format.control or self._code.begins_line):
+            self._put("mark", length)
+            self._think(format)
+            return True
+        shown = kind == "closes" and not format.control
+        if kind != "opens" and not shown and not self._code.covers_mark:
+            self._put("mark", length)
+            return True
+        return False
+
+    def _think(self, format: Format) -> None:
+        self._state, self._format, self._depth = "thinking", format, 1
+        self._bare, self._reasons = True, True
+        self._code = _Code()
+
+    def _end_reasoning(self, length: int) -> None:
+        self._pending = [] if self._depth > 0 else None
+        self._state = "after"
+        self._put("mark", length)
+        self._code = _Code()
+
+    def _was_reasoning(self) -> None:
+        """What is pending was reasoning after all."""
+        self._parts += [("thinking", text) for _, text in self._pending or []]
+        self._pending, self._unsure, self._reasons = None, False, True
+
+    def _settle(self) -> None:
+        """What is pending is what it seems."""
+        self._parts += self._pending or []
+        self._pending, self._unsure, self._depth = None, False, min(self._depth, 1)
+
+    def _take_blank(self, length: int) -> None:
+        """The blank lines between reasoning and answer belong to neither."""
+        if self._state == "after":
+            self._put("mark", length)
+            return
+        self._leading.append(self._held[self._at : self._at + length])
+        self._at += length
+
+    def _put_leading(self, kind: Kind) -> None:
+        blanks, self._leading = "".join(self._leading), []
+        self._add(kind, blanks)
+
+    def _put(self, kind: Kind, length: int) -> None:
+        """The next `length` characters are of this kind."""
+        text = self._held[self._at : self._at + length]
+        self._at += length
+        self._add(kind, text)
+
+    def _add(self, kind: Kind, text: str) -> None:
+        if not text:
+            return
+        (self._parts if self._pending is None else self._pending).append((kind, text))
+        if kind != "mark":
+            self._code.take(text)
+            self._bare = self._bare and not text.strip()
+
+    def _take_parts(self) -> list[Part]:
+        parts, self._parts = self._parts, []
+        return merged(parts)
+
+
+class _Code:
+    """Whether the place that a text has reached is in Markdown's code."""
+
+    def __init__(self) -> None:
+        self._head = ""
+        self._blank = True
+        self._ticks = 0
+        self._fence = ""
+
+    @property
+    def inside(self) -> bool:
+        return bool(self._fence) or self._ticks % 2 == 1
+
+    @property
+    def covers_mark(self) -> bool:
+        """A mark alone on its line ends reasoning even in an unclosed fence: otherwise the answer would be hidden."""
+        return self.inside and not self._blank
+
+    @property
+    def begins_line(self) -> bool:
+        return self._blank and len(self._head) < 4 and "\t" not in self._head
+
+    def take(self, text: str) -> None:
+        first, *others = text.split("\n")
+        self._grow(first)
+        for line in others:
+            self._end_line()
+            self._grow(line)
+
+    def _grow(self, text: str) -> None:
+        self._head += text[: _MOST_OF_A_LINE - len(self._head)]
+        self._blank = self._blank and not text.strip()
+        self._ticks += text.count("`")
+
+    def _end_line(self) -> None:
+        match = _FENCE.match(self._head)
+        if match and not self._fence:
+            self._fence = match[1]
+        elif match and match[1].startswith(self._fence) and not self._head[match.end() :].strip():
+            self._fence = ""
+        self._head, self._blank, self._ticks = "", True, 0
+
+
+_BLANK: Any = regex.compile(r"\s*")
+_KINDS = ("opens", "answers", "closes", "noise")
+
+
+@lru_cache
+def _marks(known: Format | None, used: Format | None, *, closing: bool) -> Any:
+    """Pattern of the marks that count: of the known family and the one in use, and without one in use of all.
+
+    Args:
+        closing: closing marks count, too.
+    """
+    # Earlier reasoning is handed on between the tags of THINK, whatever the model's own are.
+    formats = [format for format in FORMATS if format.certain] if used is None else [THINK, used]
+    formats += [known] if known is not None else []
+    kinds = _KINDS if closing else ("opens", "answers", "noise")
+    found = {
+        f"{kind}_{FORMATS.index(format)}": pattern
+        for kind in kinds
+        for format in formats
+        if (pattern := _pattern(format, kind))
+    }
+    return regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in found.items()))
+
+
+def _pattern(format: Format, kind: str) -> str:
+    literals = {"opens": format.opening, "closes": format.closing, "answers": format.answer}
+    return getattr(format, kind) or re.escape(literals.get(kind, ""))
+
+
+def _meaning(found: Any) -> tuple[str, Format]:
+    kind, _, index = found.lastgroup.partition("_")
+    return kind, FORMATS[int(index)]
+
+
+def merged(parts: Iterable[Part]) -> list[Part]:
+    """Neighbours of one kind as one part."""
+    runs: list[tuple[Kind, list[str]]] = []
+    for kind, text in parts:
+        if runs and runs[-1][0] == kind:
+            runs[-1][1].append(text)
+        else:
+            runs.append((kind, [text]))
+    return [(kind, "".join(texts)) for kind, texts in runs]
