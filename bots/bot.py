@@ -55,7 +55,7 @@ class Bot:
         self.account = own or account.Account(storage, now=now)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
-        """Answers one message, command or pressed button; nothing at all for an event that was answered before.
+        """Answers one message, command or pressed button; nothing at all for an event whose answer is shown.
 
         What an earlier process began and did not finish goes on, in the messages that show it.
         Every failure ends in one `Failed` event. Close the generator to give the answer up.
@@ -65,7 +65,7 @@ class Bot:
                 nothing said: whoever gets the event next goes on, in the same messages.
         """
         if self._seen.before(incoming):
-            return
+            raise Interrupted(f"event {incoming.event_id} is in other hands")
         whole = False
         try:
             async with aclosing(self._once(incoming)) as events:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from bots import ledger
 from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Started
 from bots.ports import Reply, Storage, StorageError, Turn, taken_over
+from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,15 @@ class Entry:
         """The row is still to be made."""
 
     async def claim(self) -> bool:
-        """Whether there is something to do for this event, and it is for this process to do."""
+        """Whether there is something left to do for this event.
+
+        Raises:
+            Interrupted: it is another process's, which lives.
+        """
         kept = await self._storage.claim(self.reply)
-        if kept is None or kept.shown:
+        if kept is None:
+            raise Interrupted(f"event {self.reply.event_id} is another process's")
+        if kept.shown:
             return False
         self.reply = kept
         return True

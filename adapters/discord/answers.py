@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.delivery.channel import ChannelError
+from adapters.delivery.inhand import InHand
 from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.ports import Outboxes
 from adapters.discord.attachments import Contents, Fetch, read
@@ -24,6 +25,7 @@ from bots.commands import read as parsed
 from bots.ledger import left_behind
 from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent, Started
 from bots.ports import Received, Storage, StorageError
+from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +64,9 @@ class Answers:
     _writing: dict[str, Event] = field(default_factory=dict)
     """By the id of a message that is being written: what it answers."""
 
-    _mine: set[str] = field(default_factory=set)
-    """The events that this process has recorded or taken up and not answered yet."""
-    _taken: set[str] = field(default_factory=set)
-    """Those of them that it has taken up."""
-    _recording: dict[str, asyncio.Event] = field(default_factory=dict)
-    """Set when it is known whether the event of that id is new."""
+    _in_hand: InHand = field(default_factory=InHand)
+    _left: set[str] = field(default_factory=set)
+    """Those that a process has left which died."""
     tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,18 +75,11 @@ class Answers:
 
     async def record(self, event: Event) -> bool:
         """Keeps the event, to be answered by this process; False for one that was here before."""
-        if event.id in self._mine or event.id in self._recording:
+        if event.id in self._in_hand:
             return False
-        recorded = self._recording[event.id] = asyncio.Event()
-        try:
+        with self._in_hand.recording([event.id]):
             rows = self.tokens.apart(event, event.received(self.account, self.now()))
-            new = bool(events_of(await self.storage.receive(rows)))
-        finally:
-            del self._recording[event.id]
-            recorded.set()
-        if new:
-            self._mine.add(event.id)
-        return new
+            return bool(events_of(await self.storage.receive(rows))) and self._in_hand.take(event.id)
 
     def answer(self, events: Sequence[Event]) -> None:
         """Begins the answer to what one person has written, in one message or in several back to back."""
@@ -101,13 +93,24 @@ class Answers:
         """Answers what processes that died have recorded and left, until it is cancelled."""
         async with aclosing(left_behind(self.storage, self.account)) as batches:
             async for batch in batches:
-                for recorded in [self._recording[each.id] for each in batch if each.id in self._recording]:
-                    await recorded.wait()
-                found = {received.id: received for received in batch if received.id not in self._mine}
-                await self.tokens.take_up(found, self._mine)
-                events = [await self._taken_up(received, found) for received in events_of(list(found.values()))]
-                for burst in bursts([event for event in events if event is not None]):
+                for burst in bursts(await self._taken(batch)):
                     self.answer(burst)
+
+    async def _taken(self, batch: Sequence[Received]) -> list[Event]:
+        """Those of the batch that this process answers from now on."""
+        found = {received.id: received for received in batch}
+        others = {each.id for each in events_of(batch) if not await self._in_hand.take_found(each.id)}
+        for event_id in others:
+            del found[event_id]
+        left = events_of(list(found.values()))
+        try:
+            await self.tokens.take_up(found, others)
+            events = [await self._taken_up(received, found) for received in left]
+        except BaseException:
+            for received in left:
+                self._in_hand.give_back(received.id)
+            raise
+        return [event for event in events if event is not None]
 
     async def _taken_up(self, received: Received, found: Mapping[str, Received]) -> Event | None:
         """The event, which is this process's from now on; None where it is not answered any more."""
@@ -116,9 +119,9 @@ class Answers:
                 await self.storage.answered(self.account, received.id)
             except StorageError as error:
                 log.warning("event %s is looked at again after the next start: %s", received.id, error)
+            self._in_hand.done(received.id)
             return None
-        self._mine.add(received.id)
-        self._taken.add(received.id)
+        self._left.add(received.id)
         return self.tokens.joined(event, found)
 
     async def gone(self, message_id: str) -> None:
@@ -145,8 +148,9 @@ class Answers:
                 await self.storage.answered(self.account, event_id)
             await self.tokens.forget(event.id)
         finally:
-            for mine in (self._mine, self._taken):
-                mine.difference_update((*event.also, event.id))
+            for event_id in (*event.also, event.id):
+                self._in_hand.done(event_id)
+                self._left.discard(event_id)
             self.busy -= 1
             if not self.busy:
                 self.idle.set()
@@ -164,7 +168,7 @@ class Answers:
             reply_to=event.replies_to,
             places=event.places,
             direct=not event.guild,
-            new=self._taken.isdisjoint((*event.also, event.id)),
+            new=self._left.isdisjoint((*event.also, event.id)),
         )
         contents = Contents()
         if event.files and not self.bot.is_stranger(incoming):
@@ -253,9 +257,10 @@ class Answers:
             text=Action.STOP.command,
             reply_to=message_id,
         )
-        async with aclosing(self.bot.respond(stop)) as events:
-            async for _ in events:
-                pass
+        with suppress(Interrupted):  # it is stopped already
+            async with aclosing(self.bot.respond(stop)) as events:
+                async for _ in events:
+                    pass
 
     async def _ping(self, event: Event) -> None:
         body = {

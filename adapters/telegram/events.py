@@ -78,7 +78,7 @@ class Events:
             outcome = Outcome(Ending.LEFT, error.why)
         except Exception:
             log.exception("update %s failed", event.id)
-            outcome = await self._apologise(asked) if isinstance(asked, Asked) else Outcome(Ending.LOST, "it failed")
+            outcome = await self._apologise(asked)
         if not outcome.is_settled:
             log.info("update %s is left for the next start: %s", event.id, outcome.reason)
             return
@@ -99,8 +99,13 @@ class Events:
         if message is not None and update.callback_query is None:
             self._post.sightings.saw(message.chat.id, message.message_id)
 
-    async def _apologise(self, asked: Asked) -> Outcome:
+    async def _apologise(self, asked: Asked | Pressed | None) -> Outcome:
+        """Nobody is waiting for an update that could not even be read."""
+        if asked is None:
+            return Outcome(Ending.LOST, "it cannot be read")
         try:
+            if isinstance(asked, Pressed):
+                return await self._presses.apologise(asked)
             words = Notice(wording.broken(), private=True)
             return await self._post.say(asked.destination, words, reply_to=asked.message_id)
         except Exception:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
+from adapters.delivery.inhand import InHand
 from adapters.telegram.addresses import Destination, person_id
 from bots.ledger import left_behind
 from bots.ports import Inbox, Received
 
+log = logging.getLogger(__name__)
+
 KINDS = ("message", "edited_message", "channel_post", "edited_channel_post", "callback_query")
 _AT_ONCE = 1_000
 """Updates in work; with more, the next batch is not asked for until some are answered."""
+_LARGEST = 2**63 - 1
+_LONGEST_STAMP = 64
+"""The id of a callback query is a number of up to 20 digits, as text."""
 
 
 class Handle(Protocol):
@@ -42,11 +49,23 @@ class Intake:
         self._tasks = tasks
         self._now = now
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._in_hand = InHand()
 
     async def take(self, updates: Sequence[Mapping[str, Any]]) -> None:
-        """Returns when the updates are recorded, so that they may be confirmed. Raises StorageError."""
-        events = [received(update, self._bot_id, self._now()) for update in updates]
-        for event in await self._inbox.receive(events):
+        """Returns when the updates are recorded, so that they may be confirmed; one that cannot be read is left out.
+
+        Raises:
+            StorageError: none of them is recorded.
+        """
+        found = [event for update in updates if (event := self._readable(update)) is not None]
+        fresh = {event.id: event for event in found if event.id not in self._in_hand}
+        if not fresh:
+            return
+        with self._in_hand.recording(fresh):
+            new = await self._inbox.receive(list(fresh.values()))
+            # Those that are not new were answered, or are about to be taken up.
+            mine = [event for event in new if self._in_hand.take(event.id)]
+        for event in mine:
             await self._begin(event, new=True)
 
     async def take_up(self) -> None:
@@ -54,7 +73,8 @@ class Intake:
         async with aclosing(left_behind(self._inbox, Destination(self._bot_id, 0).account)) as batches:
             async for batch in batches:
                 for event in batch:
-                    await self._begin(event, new=False)
+                    if await self._in_hand.take_found(event.id):
+                        await self._begin(event, new=False)
 
     async def _begin(self, event: Received, *, new: bool) -> None:
         await self._places.acquire()
@@ -63,8 +83,18 @@ class Intake:
     async def _handled(self, event: Received, new: bool) -> None:
         try:
             await self._handle(event, new=new)
+        except Exception:
+            log.exception("update %s failed; it is looked at again after the next start", event.id)
         finally:
+            self._in_hand.done(event.id)
             self._places.release()
+
+    def _readable(self, update: Mapping[str, Any]) -> Received | None:
+        try:
+            return received(update, self._bot_id, self._now())
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            log.warning("update %.50r is left out, it cannot be read: %r", update.get("update_id"), error)
+            return None
 
 
 def received(update: Mapping[str, Any], bot_id: int, now: float) -> Received:
@@ -73,17 +103,35 @@ def received(update: Mapping[str, Any], bot_id: int, now: float) -> Received:
     Telegram begins anew with its numbers after a quiet week, so the id holds more than the number.
     """
     body: Mapping[str, Any] = next((update[kind] for kind in KINDS if isinstance(update.get(kind), dict)), {})
-    message = body.get("message") or body
-    chat, thread = message.get("chat") or {}, message.get("message_thread_id")
-    topic = thread if message.get("is_topic_message") else None
-    destination = Destination(bot_id, int(chat.get("id", 0)), topic)
-    author = body.get("sender_chat") or body.get("from") or chat
+    message = _mapping(body.get("message")) or body
+    chat, thread = _mapping(message.get("chat")), message.get("message_thread_id")
+    topic = _number(thread) if message.get("is_topic_message") else None
+    destination = Destination(bot_id, _number(chat.get("id", 0)), topic)
+    author = _mapping(body.get("sender_chat")) or _mapping(body.get("from")) or chat
     stamp = body.get("edit_date") or body.get("date") or body.get("id") or 0
+    if not is_number(stamp) and not (isinstance(stamp, str) and len(stamp) <= _LONGEST_STAMP):
+        raise ValueError(f"{stamp!r:.50} is no date and no name")
     return Received(
         account=destination.account,
-        id=f"{update['update_id']}-{stamp}",
+        id=f"{_number(update['update_id'])}-{stamp}",
         chat=destination.chat,
         payload=json.dumps(update, ensure_ascii=False),
         received_at=now,
-        person=person_id(int(author.get("id", 0))),
+        person=person_id(_number(author.get("id", 0))),
     )
+
+
+def is_number(value: object) -> TypeGuard[int]:
+    """Whether it can be an id: Telegram's have at most 52 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
+def _number(value: object) -> int:
+    """Raises ValueError where it is no id."""
+    if not is_number(value):
+        raise ValueError(f"{value!r:.50} is no number of Telegram's")
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

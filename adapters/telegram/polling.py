@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from telegram import Bot as Api
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
+from adapters.storage.errors import Away, Locked
 from adapters.telegram.failures import retry_after_s
-from adapters.telegram.intake import KINDS, Intake
+from adapters.telegram.intake import KINDS, Intake, is_number
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +22,7 @@ _WAIT_S = 25
 _ANSWER_WITHIN_S = 15.0
 _FIRST_PAUSE_S = 0.5
 _LAST_PAUSE_S = 30.0
+_MOST_REFUSALS = 5
 # The library would warn of its own method under the usual name; that one fails whole batches for one odd update.
 _ENDPOINT = "get_Updates"
 
@@ -27,12 +31,13 @@ async def poll(api: Api, intake: Intake) -> NoReturn:
     """Takes updates for ever; whatever fails is tried again."""
     offset: int | None = None
     failures = 0
+    refusals: Counter[int] = Counter()
     now = asyncio.get_running_loop().time
     while True:
         asked_at = now()
         try:
             updates = await _batch(api, offset)
-            await intake.take(updates)
+            confirmed = await _taken(intake, updates, refusals)
         except Exception as error:
             failures += 1
             pause = _pause_s(error, failures)
@@ -40,17 +45,64 @@ async def poll(api: Api, intake: Intake) -> NoReturn:
             await asyncio.sleep(pause)
         else:
             failures = 0
-            if updates:
-                offset = int(updates[-1]["update_id"]) + 1
-            elif now() < asked_at + _FIRST_PAUSE_S:
-                await asyncio.sleep(_FIRST_PAUSE_S)  # a server that holds no polls must not be asked without end
+            if confirmed is not None:
+                offset = confirmed + 1
+            # A server that holds no polls, or repeats what cannot be confirmed, must not be asked without end.
+            if refusals or (confirmed is None and now() < asked_at + _FIRST_PAUSE_S):
+                await asyncio.sleep(_FIRST_PAUSE_S)
 
 
 async def _batch(api: Api, offset: int | None) -> list[dict[str, Any]]:
     wanted = {"offset": offset, "timeout": _WAIT_S, "allowed_updates": list(KINDS)}
     result: Any = await api.do_api_request(_ENDPOINT, api_kwargs=wanted, read_timeout=_WAIT_S + _ANSWER_WITHIN_S)
-    updates = [update for update in result if isinstance(update, dict) and isinstance(update.get("update_id"), int)]
-    return sorted(updates, key=lambda update: int(update["update_id"]))
+    updates = [update for update in result if isinstance(update, dict)] if isinstance(result, list) else []
+    if odd := [update for update in updates if not is_number(update.get("update_id"))]:
+        log.warning("%d updates without a number are left out", len(odd))
+    numbered = [update for update in updates if is_number(update.get("update_id"))]
+    return sorted(numbered, key=lambda update: int(update["update_id"]))
+
+
+async def _taken(intake: Intake, updates: Sequence[dict[str, Any]], refusals: Counter[int]) -> int | None:
+    """The number up to which everything is recorded, so that it may be confirmed.
+
+    Args:
+        refusals: how often an update could not be recorded that is alone with that.
+
+    Raises:
+        Exception: none of them can be recorded.
+    """
+    try:
+        await intake.take(updates)
+    except (Away, Locked):
+        raise
+    except Exception:
+        if len(updates) < 2:
+            raise
+    else:
+        refusals.clear()
+        return int(updates[-1]["update_id"]) if updates else None
+    return await _taken_alone(intake, updates, refusals)
+
+
+async def _taken_alone(intake: Intake, updates: Sequence[dict[str, Any]], refusals: Counter[int]) -> int | None:
+    """The same one by one: what fails where others succeed is tried a few times, and then left out."""
+    failed: dict[int, Exception] = {}
+    for update in updates:
+        try:
+            await intake.take([update])
+        except (Away, Locked):
+            raise
+        except Exception as error:
+            failed[int(update["update_id"])] = error
+    if len(failed) == len(updates):
+        raise next(iter(failed.values()))
+    for number, failure in failed.items():
+        refusals[number] += 1
+        if refusals[number] < _MOST_REFUSALS:
+            return number - 1
+        log.error("update %d is left out, it cannot be recorded: %s", number, _reason(failure))
+    refusals.clear()
+    return int(updates[-1]["update_id"])
 
 
 def _pause_s(error: Exception, failures: int) -> float:

@@ -46,6 +46,11 @@ class Presses:
         await self._toast(pressed, "")
         return NOTHING
 
+    async def apologise(self, pressed: Pressed) -> Outcome:
+        """What the button says could not be done."""
+        await self._toast(pressed, wording.broken(), alert=True)
+        return NOTHING
+
     async def _in_the_name_of(self, owner: str | None, pressed: Pressed) -> Pressed:
         """Who writes as the whole chat still presses buttons under their own name: all admins may, then."""
         chat = pressed.destination.chat_id

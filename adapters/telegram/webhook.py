@@ -7,11 +7,12 @@ import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from adapters.telegram.intake import Intake
+from adapters.telegram.intake import Intake, is_number
 from inference.bounded_json import loads
 from inference.connections import check_body
 from inference.connections import listening as bounded_listening
@@ -40,23 +41,35 @@ class _Webhook:
         self._secret = secret.encode()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """200 when the update is kept; Telegram repeats what gets any other answer than 2xx."""
+        """200 when the update is kept; Telegram repeats what gets any other answer than 2xx, so what can never be read
+        gets it too.
+        """
         if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret):
             return web.Response(status=403)
-        check_body(request, _LONGEST_BODY)
         try:
             async with asyncio.timeout(_BODY_S):
-                body = await request.read()
-            update = loads(body, values=_MAX_VALUES)
+                update = await _update(request)
         except TimeoutError:
             return web.Response(status=408)
-        except ValueError:
-            return web.Response(status=400)
-        if not isinstance(update, dict) or not isinstance(update.get("update_id"), int):
-            return web.Response(status=400)
+        if update is None:
+            return web.Response()
         try:
             await self._intake.take([update])
         except Exception:
             log.exception("update %s could not be kept; Telegram will bring it again", update["update_id"])
             return web.Response(status=503)
         return web.Response()
+
+
+async def _update(request: web.Request) -> dict[str, Any] | None:
+    """The update; None where the body holds none, or one that is too long."""
+    try:
+        check_body(request, _LONGEST_BODY)
+        update = loads(await request.read(), values=_MAX_VALUES)
+    except (ValueError, web.HTTPException) as error:
+        log.warning("an update is left out, it cannot be read: %r", error)
+        return None
+    if not isinstance(update, dict) or not is_number(update.get("update_id")):
+        log.warning("an update without a number is left out")
+        return None
+    return update

@@ -28,6 +28,7 @@ from adapters.web.uploads import Upload
 from bots.ledger import left_behind
 from bots.messages import Action, Incoming, Notice, Person, Picture
 from bots.ports import Deliveries, Inbox, Received
+from inference.api import Interrupted
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +135,8 @@ class Answers:
                 async for event in events:
                     if isinstance(event, Notice):
                         self.audience.tell(incoming.author.id, "", protocol.said(event.text))
+        except Interrupted:
+            return  # the same press once more
         except Exception:
             _log.exception("event %s failed", incoming.event_id)
             self.audience.tell(incoming.author.id, "", protocol.error(self.phrases.broken()))

@@ -53,7 +53,7 @@ async def test_private_words_and_failures_pass_the_delivery(parts: Parts) -> Non
         assert all(message["type"] != "notice" for message in other.seen)
 
 
-async def test_the_end_of_the_server_leaves_the_text_and_says_so(parts: Parts) -> None:
+async def test_the_end_of_the_server_leaves_the_answer_to_the_next_one(parts: Parts) -> None:
     async with parts.server().serving() as address, visit(address) as page:
         await page.type("hold")
         await page.post(lambda post: "Holding" in post["html"])
@@ -61,8 +61,9 @@ async def test_the_end_of_the_server_leaves_the_text_and_says_so(parts: Parts) -
         hello = next(message for message in page.seen if message["type"] == "hello")
     post = hello["posts"][-1]
     assert "Holding" in post["html"]
-    assert not post["growing"]
-    assert "restarted" in post["footer"]
+    assert post["growing"]
+    assert post["actions"] == ["stop"]
+    assert await parts.inbox.unanswered("web") != []
 
 
 async def test_fifty_people_at_once_are_all_answered(parts: Parts) -> None:
