@@ -108,14 +108,15 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
     outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
     app = App(bot, inference, storage)
     await stack.enter_async_context(sweeping(bot.account.privacy.expire))
-    lines = []
+    lines, stopping = [], asyncio.Event()
     if settings.web.enabled:
         lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
     if settings.discord.token.get_secret_value():
-        lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes)))
+        lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes, stopping)))
     if settings.telegram.token.get_secret_value():
-        lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes)))
+        lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes, stopping)))
     stack.push_async_callback(inference.drain, settings.inference.drain_s)
+    stack.callback(stopping.set)
     return lines
 
 
@@ -173,11 +174,13 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
     return server.serving()
 
 
-def _discord(app: App, settings: DiscordSettings, outboxes: Outboxes) -> AbstractAsyncContextManager[str]:
+def _discord(
+    app: App, settings: DiscordSettings, outboxes: Outboxes, stopping: asyncio.Event
+) -> AbstractAsyncContextManager[str]:
     """Discord, served while the context is open; a line about it."""
     from adapters.discord.platform import serving as serving_discord
 
-    return serving_discord(app.bot, outboxes, app.storage, settings)
+    return serving_discord(app.bot, outboxes, app.storage, settings, stopping)
 
 
 async def sync_discord(settings: Settings, guild: int) -> list[str]:
@@ -191,11 +194,13 @@ async def sync_discord(settings: Settings, guild: int) -> list[str]:
     return await sync_commands(bot, Outboxes(phrases=phrases()), storage, settings.discord, guild)
 
 
-def _telegram(app: App, settings: TelegramSettings, outboxes: Outboxes) -> AbstractAsyncContextManager[str]:
+def _telegram(
+    app: App, settings: TelegramSettings, outboxes: Outboxes, stopping: asyncio.Event
+) -> AbstractAsyncContextManager[str]:
     """The Telegram bot, serving while the context is open; its name."""
     from adapters.telegram.platform import serving
 
-    return serving(settings, app.bot, app.storage, outboxes)
+    return serving(settings, app.bot, app.storage, outboxes, stopping)
 
 
 def phrases() -> Phrases:

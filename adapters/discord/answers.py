@@ -61,6 +61,8 @@ class Answers:
     """How many events are being answered."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """None is."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing is begun any more but what stops an answer."""
     _writing: dict[str, Event] = field(default_factory=dict)
     """By the id of a message that is being written: what it answers."""
 
@@ -83,7 +85,9 @@ class Answers:
 
     def answer(self, events: Sequence[Event]) -> None:
         """Begins the answer to what one person has written, in one message or in several back to back."""
-        self.begin(self._handle(together(events)))
+        event = together(events)
+        if not self.stopping.is_set() or event.text == Action.STOP.command:
+            self.begin(self._handle(event))
 
     def apologise(self, event: Event) -> None:
         """Begins to say that the event could not be kept, and is not going to be answered."""

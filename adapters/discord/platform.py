@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _START_S = 20.0
 """How long the start waits for Discord before the program says that it is ready without it."""
-_FINISH_S = 2.0
+_FINISH_S = 0.5
 """How long answers that have come to their end may take to be shown and recorded."""
 
 
@@ -124,8 +124,17 @@ class Platform:
 
 
 @asynccontextmanager
-async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings) -> AsyncIterator[str]:
+async def serving(
+    bot: Bot,
+    outboxes: Outboxes,
+    storage: Storage,
+    settings: DiscordSettings,
+    stopping: asyncio.Event | None = None,
+) -> AsyncIterator[str]:
     """Serves Discord while the context is open; yields a line about it.
+
+    Args:
+        stopping: once it is set, what comes is recorded for the next start and not begun; what has begun goes on.
 
     Raises:
         Unavailable: Discord does not accept the token.
@@ -134,6 +143,7 @@ async def serving(bot: Bot, outboxes: Outboxes, storage: Storage, settings: Disc
     try:
         async with asyncio.TaskGroup() as tasks:
             platform = Platform(bot, outboxes, storage, settings, tasks)
+            platform.answers.stopping = stopping or asyncio.Event()
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
             tasks.create_task(_alone(platform.take_up()))

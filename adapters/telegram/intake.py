@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeGuard
 
 from adapters.delivery.inhand import InHand
 from adapters.telegram.addresses import Destination, person_id
-from bots.ledger import left_behind
-from bots.ports import Inbox, Received
+from bots.ledger import LOOK_EVERY_S, left_behind
+from bots.ports import Inbox, Received, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,14 @@ class Intake:
 
     async def take_up(self) -> None:
         """Begins what processes that died have recorded and not answered, until it is cancelled."""
+        while True:
+            try:
+                await self._take_up()
+            except StorageError as error:
+                log.warning("what was left is looked for again: %s", error)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _take_up(self) -> None:
         async with aclosing(left_behind(self._inbox, Destination(self._bot_id, 0).account)) as batches:
             async for batch in batches:
                 for event in batch:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from telegram import Bot as Api
 from telegram import User
@@ -40,11 +40,24 @@ log = logging.getLogger(__name__)
 _POOL_S, _CONNECT_S, _READ_S, _WRITE_S, _UPLOAD_S = 5.0, 10.0, 30.0, 20.0, 50.0
 """Below the minute after which the delivery gives a call up."""
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
+_FINISH_S, _CLOSE_S = 0.5, 0.3
+"""How long what has come to its end may take to be shown and recorded, and connections to be closed."""
 
 
 @asynccontextmanager
-async def serving(settings: TelegramSettings, bot: Bot, storage: Storage, outboxes: Outboxes) -> AsyncIterator[str]:
+async def serving(
+    settings: TelegramSettings,
+    bot: Bot,
+    storage: Storage,
+    outboxes: Outboxes,
+    stopping: asyncio.Event | None = None,
+) -> AsyncIterator[str]:
     """Answers while the context is open; yields a line about it. A server that cannot be reached is tried again.
+
+    What is not answered when the context is left is left as it is, for the next start.
+
+    Args:
+        stopping: once it is set nothing new is taken; what has begun goes on.
 
     Raises:
         ConfigError: the server does not know the token.
@@ -55,13 +68,18 @@ async def serving(settings: TelegramSettings, bot: Bot, storage: Storage, outbox
         try:
             me = await _introduced(api)
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(_run(api, me, settings, bot, storage, outboxes))
+                work = _run(api, me, settings, bot, storage, outboxes, stopping or asyncio.Event())
+                running = tasks.create_task(work)
                 try:
                     yield f"Telegram as {me.name}" if me else "Telegram (not reachable yet)"
                 finally:
+                    if stopping is not None and stopping.is_set():
+                        await asyncio.wait([running], timeout=_FINISH_S)
                     running.cancel()
         finally:
-            await api.shutdown()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await api.shutdown()
 
 
 def bot_api(settings: TelegramSettings) -> Api:
@@ -101,8 +119,15 @@ async def _introduced(api: Api) -> User | None:
 
 
 async def _run(
-    api: Api, me: User | None, settings: TelegramSettings, bot: Bot, storage: Storage, outboxes: Outboxes
+    api: Api,
+    me: User | None,
+    settings: TelegramSettings,
+    bot: Bot,
+    storage: Storage,
+    outboxes: Outboxes,
+    stopping: asyncio.Event,
 ) -> None:
+    """Returns when everything that had begun before `stopping` is over."""
     retry_s = _FIRST_RETRY_S
     while me is None:
         await asyncio.sleep(retry_s)
@@ -120,9 +145,12 @@ async def _run(
     events = Events(me, storage, post, answering, presses, Gathering(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)
-        tasks.create_task(intake.take_up())
-        tasks.create_task(offer(api))
-        await _take_updates(api, intake, settings)
+        sources = [
+            tasks.create_task(each) for each in (intake.take_up(), offer(api), _take_updates(api, intake, settings))
+        ]
+        await stopping.wait()
+        for source in sources:
+            source.cancel()
 
 
 async def _take_updates(api: Api, intake: Intake, settings: TelegramSettings) -> None:
