@@ -13,6 +13,7 @@ from adapters.delivery.channel import ChannelError
 from adapters.delivery.inhand import InHand
 from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.ports import Outboxes
+from adapters.delivery.recording import RecordedIn
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
@@ -204,7 +205,8 @@ class Answers:
         private = event.token is not None and event.token.deferred == "private"
         chat = f"{event.chat}/{event.id}" if private else event.chat
         try:
-            outcome = await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=self.storage)
+            record = RecordedIn(self.storage, event.chat)
+            outcome = await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=record)
         finally:
             for message_id in sent:
                 self._writing.pop(message_id, None)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -23,6 +24,8 @@ _NOT_AUTHENTICATED = 4004
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 60.0
 _LASTED_S = 60.0
 """A connection that lasted so long was a good one: the next pause is short again."""
+_CLOSE_S = 0.3
+"""How long a gateway may take to say goodbye."""
 _NEEDED = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
 
 
@@ -67,7 +70,7 @@ class Connection:
     async def _connect(self) -> None:
         shards, gateway = await self._asked()
         bind(self.api, self.gateway or gateway)
-        async with new_client(shards, contents=self._contents) as client:
+        async with _closed_soon(new_client(shards, contents=self._contents)) as client:
             self.equip(client)
             await client.start(self.token)
 
@@ -85,6 +88,20 @@ class Connection:
                 return max(1, int(said.get("shards", 1))), str(said.get("url", ""))
             except (aiohttp.ContentTypeError, ValueError, AttributeError, TypeError):
                 return 1, ""
+
+
+@asynccontextmanager
+async def _closed_soon(client: discord.Client) -> AsyncIterator[discord.Client]:
+    """The client; it says goodbye to a gateway only if that listens."""
+    await client.__aenter__()
+    try:
+        yield client
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await client.close()
+        except TimeoutError:
+            await client.http.close()
 
 
 def _is_refusal(error: Exception) -> bool:

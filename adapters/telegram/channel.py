@@ -134,7 +134,8 @@ class TelegramChannel:
 
         So the few ids after the newest known message are tried: what can be edited there is the message whose send
         was not answered, for only one call is in flight in a chat. After a restart more may have happened, so there
-        only a message counts that replies to the one that is answered.
+        only a message counts that replies to the one that is answered. Of one without buttons nothing is told but that
+        it is the bot's; in a private chat that will do, since everything else of the bot's there is recorded.
         """
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:
@@ -233,7 +234,8 @@ class TelegramChannel:
         try:
             message = await self._call(self._bot.edit_message_reply_markup, message_id=message_id)
         except (MessageGone, Rejected) as error:
-            return replies_to is None and is_not_modified(error.__cause__)
+            is_alone = replies_to is None or self._here.is_private
+            return is_alone and is_not_modified(error.__cause__)
         if not isinstance(message, Message) or message.chat.id != self._here.chat_id:
             return False
         question = message.reply_to_message

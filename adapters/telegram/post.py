@@ -10,13 +10,14 @@ from telegram import Bot as Api
 from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import Outcome
+from adapters.delivery.recording import RecordedIn
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.drafts import DraftChannel, Switch
 from adapters.telegram.moves import Move, Moves
 from adapters.telegram.pictures import FileRef, fetch
 from bots.messages import Notice, Picture, ReplyEvent
-from bots.ports import Delivered, Deliveries
+from bots.ports import Deliveries
 from config.settings import TelegramSettings
 
 
@@ -69,7 +70,7 @@ class Post:
             destination.group,
             events,
             reply_to=reply_to,
-            record=_InTopic(self._record, destination.chat),
+            record=RecordedIn(self._record, destination.chat),
         )
 
     async def say(
@@ -82,26 +83,6 @@ class Post:
     ) -> Outcome:
         """The bot's own words."""
         return await self.deliver(destination, _only(words), reply_to=reply_to, channel=channel)
-
-
-class _InTopic(Deliveries):
-    """Records under the topic's name what went out by its group's outbox."""
-
-    def __init__(self, record: Deliveries, chat: str) -> None:
-        self._record = record
-        self._chat = chat
-
-    async def delivered(self, chat: str, answer_id: str) -> Delivered:
-        return await self._record.delivered(self._chat, answer_id)
-
-    async def answer_at(self, chat: str, message_id: str) -> str | None:
-        return await self._record.answer_at(self._chat, message_id)
-
-    async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
-        await self._record.record_delivery(self._chat, answer_id, position, message_id)
-
-    async def record_shown(self, chat: str, answer_id: str) -> None:
-        await self._record.record_shown(self._chat, answer_id)
 
 
 async def _only(event: ReplyEvent) -> AsyncGenerator[ReplyEvent, None]:
