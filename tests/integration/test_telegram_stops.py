@@ -1,0 +1,135 @@
+"""Telegram: a stop or a death at any moment says no notice twice, opens no panel twice, and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.storage.database import open_database
+from adapters.storage.memory import MemoryStorage
+from adapters.storage.sql import SqlStorage
+from bots.ports import Storage
+from tests.integration.telegram_parts import answer_to, party
+from tests.servers.telegram import TelegramServer, telegram, until
+from tests.servers.telegram_world import Chat
+
+pytestmark = pytest.mark.timeout(60)
+SLOW: dict[str, Any] = {"private_interval_s": 30.0}
+"""What waits for the chat to be free again is not over when the program is stopped."""
+COMMANDS = ["/help", "/temperature 0.4", "/settings"]
+MOMENTS = ["end", "record_delivery", "record_shown", "answered"]
+
+
+class Dying(MemoryStorage):
+    """From the first call of that name on nothing is kept any more, and nothing returns: before it, or after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment, self.before = "", True
+        self.dead = asyncio.Event()
+
+    def live(self) -> None:
+        self.moment = ""
+        self.dead.clear()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        if name not in MOMENTS:
+            return found
+
+        async def mortal(*args: Any, **kwargs: Any) -> Any:
+            if name == self.moment and self.before:
+                self.dead.set()
+            if self.dead.is_set():
+                await asyncio.Event().wait()
+            result = await found(*args, **kwargs)
+            if name == self.moment:
+                self.dead.set()
+                await asyncio.Event().wait()
+            return result
+
+        return mortal
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[TelegramServer]:
+    async with telegram() as running:
+        yield running
+
+
+def texts(chat: Chat) -> list[str]:
+    return [answer.text for answer in chat.answers]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_whenever_it_dies_a_notice_comes_once(
+    server: TelegramServer, tmp_path: Path, command: str, moment: str, before: bool
+) -> None:
+    storage, ann = Dying(), server.person()
+    storage.moment, storage.before = moment, before
+    async with party(server, tmp_path, storage=storage, **SLOW):
+        ann.says(command)
+        async with asyncio.timeout(20):
+            await storage.dead.wait()
+    storage.live()
+    async with party(server, tmp_path, storage=storage, **SLOW):
+        await until(lambda: len(ann.private.answers) == 1)
+        await answer_to(ann.says("/help"), ann.private)
+        await settled(storage)
+    assert len(texts(ann.private)) == 2, texts(ann.private)
+
+
+async def settled(storage: Storage) -> None:
+    async with asyncio.timeout(20):
+        while await storage.unanswered("telegram:4711"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def on_disk(folder: Path) -> AsyncIterator[SqlStorage]:
+    async with open_database(str(folder / "partyline.sqlite3")) as database:
+        storage = SqlStorage(database, "one")
+        async with storage.behind.running():
+            yield storage
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_stop_right_behind_a_notice_does_not_say_it_again(
+    server: TelegramServer, tmp_path: Path, command: str
+) -> None:
+    ann = server.person()
+    async with on_disk(tmp_path) as storage:
+        async with party(server, tmp_path, storage=storage, **SLOW):
+            ann.says(command)
+            await until(lambda: ann.private.answers)
+            await settled(storage)  # long before the chat may be written to again
+        async with party(server, tmp_path, storage=storage, **SLOW):
+            await answer_to(ann.says("/help"), ann.private)
+    assert len(texts(ann.private)) == 2
+
+
+async def test_what_is_picked_up_at_the_start_is_answered_once(server: TelegramServer, tmp_path: Path) -> None:
+    """Four people write while it is down; it is stopped while it answers them, again and again."""
+    slow = {"match": "slow", "answer": "word " * 100, "tokens_per_s": 100}
+    asked = []
+    async with on_disk(tmp_path) as storage:
+        for round_ in range(6):
+            people = [server.person(f"Person {number}", 10 * round_ + number) for number in range(1, 5)]
+            asked += [(person.says("slow"), person.private) for person in people]
+            async with party(server, tmp_path, slow, storage=storage):
+                await until(
+                    lambda people=people: any("word" in text for each in people for text in texts(each.private))
+                )  # type: ignore[misc]
+        async with party(server, tmp_path, slow, storage=storage):
+            for question, chat in asked:
+                answer = await answer_to(question, chat)
+                assert answer.text.count("word") == 100
+            await settled(storage)
+    assert [len(chat.answers) for _, chat in asked] == [1] * len(asked)
