@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from adapters.storage.sql import SqlStorage
 from bots.ports import Storage
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
+from tests.servers.telegram_people import Person
 from tests.servers.telegram_world import Chat
 
 pytestmark = pytest.mark.timeout(60)
@@ -115,6 +117,10 @@ async def test_a_stop_right_behind_a_notice_does_not_say_it_again(
     assert len(texts(ann.private)) == 2
 
 
+def is_begun(people: Sequence[Person]) -> bool:
+    return any("word" in text for person in people for text in texts(person.private))
+
+
 async def test_what_is_picked_up_at_the_start_is_answered_once(server: TelegramServer, tmp_path: Path) -> None:
     """Four people write while it is down; it is stopped while it answers them, again and again."""
     slow = {"match": "slow", "answer": "word " * 100, "tokens_per_s": 100}
@@ -124,9 +130,7 @@ async def test_what_is_picked_up_at_the_start_is_answered_once(server: TelegramS
             people = [server.person(f"Person {number}", 10 * round_ + number) for number in range(1, 5)]
             asked += [(person.says("slow"), person.private) for person in people]
             async with party(server, tmp_path, slow, storage=storage):
-                await until(
-                    lambda people=people: any("word" in text for each in people for text in texts(each.private))
-                )  # type: ignore[misc]
+                await until(partial(is_begun, people))
         async with party(server, tmp_path, slow, storage=storage):
             for question, chat in asked:
                 answer = await answer_to(question, chat)
