@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from adapters.storage.database import Database
 
 
+_SHOWN_WITHIN_S = 1.0
+"""How long the last frames of answers that have ended may take; the rest is shown after the next start."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """The running program, without its platforms."""
@@ -115,6 +119,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
         lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes, stopping)))
     if settings.telegram.token.get_secret_value():
         lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes, stopping)))
+    stack.push_async_callback(outboxes.drained, _SHOWN_WITHIN_S)
     stack.push_async_callback(inference.drain, settings.inference.drain_s)
     stack.callback(stopping.set)
     return lines

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+from sqlalchemy import func, select
 
 from adapters.storage.database import open_database
 from adapters.storage.posts import SqlPosts
 from adapters.storage.sql import SqlStorage
+from adapters.storage.tables import inbox
 from adapters.web.channel import CHAT
 from adapters.web.posts import Post, StoredFile, decode, encode
 
@@ -129,10 +131,19 @@ async def survives(
         async with program.running() as process:
             async with asyncio.timeout(SETTLED_WITHIN_S):
                 await people
+                await _nothing_is_left(database)  # nobody waits for what was pressed last
             process.terminate()
             await process.wait()
             assert process.returncode == 0
     await wire.check(database)
+
+
+async def _nothing_is_left(database: str) -> None:
+    """Returns when every event is answered."""
+    async with open_database(database) as opened:
+        unanswered = select(func.count()).select_from(inbox).where(inbox.c.answered.is_(False))
+        while await opened.read(lambda connection: connection.scalar(unanswered)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 @dataclass

@@ -206,6 +206,9 @@ class Outboxes:
         self._outboxes: dict[tuple[str, str], Outbox] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._numbers = count()
         self._run_id = f"{self._dice.getrandbits(64):x}"
 
@@ -221,6 +224,10 @@ class Outboxes:
         for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(kind, error, trace)
+
+    async def drained(self, within_s: float) -> None:
+        """Returns when no reply is on its way, or after so long: what has come to its end is shown to its end."""
+        await _wait(self._idle, asyncio.get_running_loop().time() + within_s)
 
     @property
     def remembered(self) -> int:
@@ -252,6 +259,8 @@ class Outboxes:
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
         self._run(outbox)
+        self._under_way += 1
+        self._idle.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(events, reply, outbox))
@@ -264,6 +273,9 @@ class Outboxes:
             raise
         finally:
             outbox.remove(reply)
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
         outcome = reply.outcome or Outcome(Ending.LEFT)
         if outcome.reason:
             log.info("%s: %s is %s: %s", chat, reply.name, outcome.ending.value, outcome.reason)
