@@ -141,7 +141,7 @@ async def _run(
     post = Post(api, outboxes, storage, moves, settings)
     panels = Panels(bot, post, settings.token.get_secret_value())
     questions = Questions(storage)
-    answering, presses = Answering(bot, post, questions, panels), Presses(bot, post, questions, panels)
+    answering, presses = Answering(bot, post, questions, panels), Presses(bot, storage, post, questions, panels)
     events = Events(me, storage, post, answering, presses, Gathering(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time)

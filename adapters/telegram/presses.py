@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
@@ -19,7 +20,9 @@ from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Pressed
 from bots import wording
 from bots.bot import Bot
+from bots.ledger import answer_id, written
 from bots.messages import Action, Incoming, Notice, Person
+from bots.ports import Reply, Storage, taken_over
 from bots.preferences import Refused
 
 _TOAST_CHARACTERS = 200
@@ -28,8 +31,9 @@ _TOAST_CHARACTERS = 200
 class Presses:
     """Does what buttons say."""
 
-    def __init__(self, bot: Bot, post: Post, questions: Questions, panels: Panels) -> None:
+    def __init__(self, bot: Bot, storage: Storage, post: Post, questions: Questions, panels: Panels) -> None:
         self._bot = bot
+        self._storage = storage
         self._post = post
         self._questions = questions
         self._panels = panels
@@ -42,7 +46,7 @@ class Presses:
             owner = await self._questions.owner_of(pressed)
             return await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
         if panel is not None:
-            return await self._adjust(await self._in_the_name_of(panel.owner, pressed), panel)
+            return await self._adjust(event_id, await self._in_the_name_of(panel.owner, pressed), panel)
         await self._toast(pressed, "")
         return NOTHING
 
@@ -86,7 +90,7 @@ class Presses:
                 replying = beginning_with(first, events)
                 return await self._post.deliver(pressed.destination, replying, reply_to=pressed.asked_by)
 
-    async def _adjust(self, pressed: Pressed, panel: PanelPress) -> Outcome:
+    async def _adjust(self, event_id: str, pressed: Pressed, panel: PanelPress) -> Outcome:
         if pressed.author.id != panel.owner:
             await self._toast(pressed, wording.not_your_panel(), alert=True)
             return NOTHING
@@ -96,7 +100,7 @@ class Presses:
                 await self._post.channel(pressed.destination).delete(pressed.message_id)
             return NOTHING
         try:
-            said = await self._change(panel)
+            said = await self._changed_once(event_id, pressed, panel)
         except Refused as refusal:
             await self._toast(pressed, str(refusal), alert=True)
             return NOTHING
@@ -104,6 +108,27 @@ class Presses:
         if panel.value == SHOW:
             return NOTHING
         return await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
+
+    async def _changed_once(self, event_id: str, pressed: Pressed, panel: PanelPress) -> str:
+        """A step up is not made again by whoever finds that the panel does not show it yet.
+
+        Raises:
+            Refused, Interrupted.
+        """
+        if panel.value == SHOW:
+            return await self._change(panel)
+        chat = pressed.destination.chat
+        name, now = answer_id(chat, event_id), time.time()
+        reply = Reply(chat=chat, event_id=event_id, answer_id=name, person=panel.owner, created_at=now)
+        kept = await self._storage.claim(reply)
+        if kept is None:
+            raise taken_over(reply)
+        if kept.ending:
+            return ""
+        said = await self._change(panel)
+        await self._storage.end(replace(kept, state="done", ending=written(Notice(said, private=True))), None)
+        await self._storage.record_shown(chat, name)
+        return said
 
     async def _change(self, panel: PanelPress) -> str:
         """Raises Refused."""

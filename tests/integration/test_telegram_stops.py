@@ -137,3 +137,22 @@ async def test_what_is_picked_up_at_the_start_is_answered_once(server: TelegramS
                 assert answer.text.count("word") == 100
             await settled(storage)
     assert [len(chat.answers) for _, chat in asked] == [1] * len(asked)
+
+
+@pytest.mark.parametrize("moment", ["record_shown", "answered"])
+async def test_a_step_of_the_panel_is_made_once(server: TelegramServer, tmp_path: Path, moment: str) -> None:
+    storage, ann = Dying(), server.person()
+    async with party(server, tmp_path, storage=storage):
+        panel = await answer_to(ann.says("/settings"), ann.private)
+        await settled(storage)
+        storage.moment = moment
+        warmer = panel.content["reply_markup"]["inline_keyboard"][0][2]["callback_data"]
+        ann.presses(panel, "+", data=warmer)
+        async with asyncio.timeout(20):
+            await storage.dead.wait()
+    storage.live()
+    async with party(server, tmp_path, storage=storage):
+        await until(lambda: "Temperature 0.75" in panel.buttons)
+        await settled(storage)
+    assert await storage.preferences(f"telegram:{ann.private.id}") == {"temperature": "0.75"}
+    assert len(ann.private.answers) == 1
