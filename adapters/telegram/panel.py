@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from telegram import Bot as Api
@@ -66,8 +67,10 @@ class PanelChannel(TelegramChannel):
         sightings: Sightings,
         buttons: InlineKeyboardMarkup | None,
         replaces: str | None = None,
+        asked: str | None = None,
+        is_recorded: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
-        super().__init__(api, destination, limits, sightings)
+        super().__init__(api, destination, limits, sightings, asked, is_recorded)
         self._buttons = buttons
         self._replaces = replaces
 
@@ -115,6 +118,8 @@ class Panels:
             self._post.sightings,
             panel_keyboard(settings, profile, owner, self._data),
             replaces,
+            reply_to,
+            self._post.is_recorded_in(destination),
         )
         text = wording.settings_list(settings, {name: profile[name] for name in settings})
         panel = replace(words or Notice("", private=True), text=text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from telegram import Bot as Api
@@ -42,16 +42,21 @@ class Post:
         """Raises PictureLost."""
         return await fetch(self.api, file, self._settings.files_dir)
 
-    def channel(self, destination: Destination, asked: str | None = None) -> TelegramChannel:
-        """`asked`: the message that is answered through it."""
+    def is_recorded_in(self, destination: Destination) -> Callable[[str], Awaitable[bool]]:
+        """Tells of a message there whether it is known to be part of an answer, or to be the bot's own words."""
 
         async def is_recorded(message_id: str) -> bool:
             return await self._record.answer_at(destination.chat, message_id) is not None
 
+        return is_recorded
+
+    def channel(self, destination: Destination, asked: str | None = None) -> TelegramChannel:
+        """`asked`: the message that is answered through it."""
+
         async def has_moved(now: int) -> None:
             await self._moves.record(Move(destination.chat_id, now))
 
-        limits = self.limits(destination)
+        limits, is_recorded = self.limits(destination), self.is_recorded_in(destination)
         if self._settings.drafts and destination.is_private:
             return DraftChannel(self.api, destination, limits, self.sightings, asked, is_recorded, self._switch)
         return TelegramChannel(self.api, destination, limits, self.sightings, asked, is_recorded, has_moved)
