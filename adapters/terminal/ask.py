@@ -31,6 +31,7 @@ from bots.messages import (
 )
 from bots.preferences import Refused
 from config.settings import Settings
+from inference.api import Interrupted
 
 Ready = Callable[[str], None]
 
@@ -64,12 +65,15 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
         text = question.text if question.text.strip() else "/caption"
         incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures, new=True)
         show = _Lines() if question.json else _Prose()
-        async with aclosing(app.bot.respond(incoming)) as events:
-            async for event in events:
-                if isinstance(event, Attached):
-                    path = await asyncio.to_thread(save, Path(), event.name, event.data)
-                    event = replace(event, name=str(path))
-                show(event)
+        try:
+            async with aclosing(app.bot.respond(incoming)) as events:
+                async for event in events:
+                    if isinstance(event, Attached):
+                        path = await asyncio.to_thread(save, Path(), event.name, event.data)
+                        event = replace(event, name=str(path))
+                    show(event)
+        except Interrupted:  # nobody goes on with it after another start
+            show(Failed(wording.unavailable()))
         return show.exit_code
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapters.app import App, on_disk, phrases
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.outcome import Ending
 from adapters.terminal.ask import Ready, picture
 from adapters.terminal.channel import TerminalChannel
 from bots import wording
@@ -82,9 +83,11 @@ class _Conversation:
         events = self._app.bot.respond(self._incoming(text, pictures))
         self._answering = True
         try:
-            await self._outboxes.deliver(self._channel, CHAT, events, reply_to=None, record=self._app.storage)
+            outcome = await self._outboxes.deliver(self._channel, CHAT, events, reply_to=None, record=self._app.storage)
         finally:
             self._answering = False
+        if outcome.ending is not Ending.DELIVERED:
+            _write(f"\n{wording.unavailable()}\n")
 
     def _incoming(self, text: str, pictures: tuple[Picture, ...] = ()) -> Incoming:
         event_id = f"{self._run_id}-{next(self._numbers)}"
