@@ -275,10 +275,11 @@ class Bot:
         return await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
 
     async def _branched_from(self, incoming: Incoming) -> str | None:
-        """A reply to an older answer branches the conversation there."""
+        """A reply to an older answer branches the conversation there; one to the bot's own words does not."""
         if incoming.reply_to is None:
             return None
-        return await self._storage.answer_at(incoming.chat, incoming.reply_to)
+        answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
+        return answer_id if answer_id and await self._storage.turn(answer_id) else None
 
     async def _regenerate(self, incoming: Incoming) -> Task:
         answer = await self._answer(incoming)

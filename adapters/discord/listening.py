@@ -119,7 +119,8 @@ class Listener:
         if message.reference is None or message.reference.message_id is None or reading.is_forward(message):
             return event
         replied = str(message.reference.message_id)
-        if await self.answers.storage.answer_at(f"discord:{message.channel.id}", replied):
+        answer_id = await self.answers.storage.answer_at(f"discord:{message.channel.id}", replied)
+        if answer_id and await self.answers.storage.turn(answer_id):
             return replace(event, replies_to=replied)
         text, files = event.text, event.files
         if read(text) is not None:

@@ -311,6 +311,18 @@ async def test_an_event_that_comes_twice_is_answered_once(chat: Chat) -> None:
         await anext(chat.events(incoming))
 
 
+async def test_a_reply_to_the_bots_own_words_goes_on_with_the_conversation(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await chat.say("hello")
+    own = await chat.say("/help")
+    assert isinstance(own[0], Notice)
+    await chat.storage.record_delivery(chat.incoming("").chat, own[0].id, 0, "m1")
+    spy = Spy(chat.bot, monkeypatch)
+    await chat.say("and now", reply_to="m1")
+    assert [message.content for message in spy.requests[0].messages][-3:] == ["hello", "hello", "and now"]
+
+
 async def test_settings_are_one_persons_own(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(chat.bot, monkeypatch)
     assert notice(await chat.say("/temperature 0,3")) == "Temperature is 0.3 for you from now on."
