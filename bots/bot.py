@@ -193,6 +193,7 @@ class Bot:
         elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
             task = await self._task(incoming, called)
         elif called.name in account.COMMANDS:
+            await entry.claimed()  # what is erased includes this reply
             yield await self.account.do(incoming.author.id, called)
         else:
             yield Notice(await self._say(incoming, called), private=True)

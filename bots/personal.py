@@ -74,6 +74,10 @@ class UsageRecord(Protocol):
         """The sums of each day from `since` on that has any."""
         ...
 
+    async def used_on(self, people: Sequence[str], day: str) -> Used:
+        """Return what counts for the quotas of that day, with what these people had used before they were erased."""
+        ...
+
     async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
         """By day and kind, from the day `since` on."""
         ...
@@ -109,8 +113,12 @@ class PersonalData(Protocol):
         """What is kept of them, ready for JSON."""
         ...
 
-    async def erase(self, people: Sequence[str]) -> None:
-        """Leaves nothing of them. Nothing of theirs may be going on meanwhile."""
+    async def erase(self, people: Sequence[str], today: str) -> None:
+        """Leaves nothing of them. Nothing of theirs may be going on meanwhile. Safe to repeat if it was interrupted.
+
+        Args:
+            today: the date in UTC. What they used on it counts on for their quotas, and says nothing of them.
+        """
         ...
 
     async def expire(self, retention: Retention, now: float, limit: int) -> int:

@@ -11,7 +11,7 @@ from bots import wording
 from bots.messages import Attached, Notice
 from bots.personal import PersonalData, Retention
 from bots.preferences import Refused
-from bots.usage import Meter
+from bots.usage import Meter, day_of
 
 FILE_NAME = "partyline-data.json"
 
@@ -67,8 +67,9 @@ class Privacy:
         return await asyncio.to_thread(_written, kept)
 
     async def erase(self, people: Sequence[str]) -> None:
+        today = day_of(self._meter.now())
         for place in self._places:
-            await place.erase(people)
+            await place.erase(people, today)
 
     async def expire(self, limit: int) -> int:
         """Deletes what is older than it may be, at most `limit` things of each sort; returns how many."""

@@ -131,8 +131,7 @@ class Meter:
         return any(owner in people for owner in self._begun.values())
 
     async def used_today(self, people: Sequence[str]) -> Used:
-        day = day_of(self.now())
-        return (await self.record.usage(people, day)).get(day, Used())
+        return await self.record.used_on(people, day_of(self.now()))
 
     def limits(self, people: Sequence[str]) -> Quotas:
         """The quotas that hold for them."""

@@ -14,6 +14,7 @@ from adapters.storage.database import open_database
 from adapters.storage.errors import StorageError
 from adapters.storage.sql import SqlStorage
 from bots.account import Account
+from bots.usage import day_of
 
 
 async def export(database: str, person: str, tick: Tick) -> bytes:
@@ -24,13 +25,14 @@ async def export(database: str, person: str, tick: Tick) -> bytes:
 
 
 async def erase(database: str, person: str, tick: Tick) -> Sequence[str]:
-    """Erases the person in one transaction; returns the ids that were theirs.
+    """Erases the person; returns the ids that were theirs. One that was interrupted can be repeated.
 
     Raises StorageError, also where nothing is kept: who mistypes an id must not believe that somebody is erased.
     """
     async with _kept_of(database, person) as (storage, people):
         tick(0.3)
-        await storage.erase(people)
+        await storage.erase(people, day_of(time.time()))
+        await storage.erase_in_hand(people)
         return people
 
 

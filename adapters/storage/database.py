@@ -47,6 +47,10 @@ class Database(Protocol):
         """
         ...
 
+    async def wipe(self) -> None:
+        """Take what was deleted out of files that are only kept for a while, if nobody is using them."""
+        ...
+
     async def beat(self, work: Callable[[Connection], T]) -> T:
         """Run the work by a connection and a thread that nothing else uses. Each statement is its own transaction.
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from adapters.storage import sqlite
 from adapters.storage.errors import in_one_sentence
@@ -43,6 +44,12 @@ class LocalDatabase:
     async def beat(self, work: Callable[[Connection], T]) -> T:
         return await self._beats.ask(work)
 
+    async def wipe(self) -> None:
+        # The first one copies beside everybody; the second one, which others wait for, has nothing left to copy.
+        for mode in ("PASSIVE", "TRUNCATE"):
+            checkpoint = text(f"PRAGMA wal_checkpoint({mode})")
+            await self._reads.ask(partial(_made, statement=checkpoint))
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
@@ -64,3 +71,7 @@ class LocalDatabase:
     def _beat(self, works: Sequence[Work]) -> list[Any]:
         with in_one_sentence(self._where), self._beating.connect() as connection:
             return [work.do(connection) for work in works]
+
+
+def _made(connection: Connection, statement: TextClause) -> None:
+    connection.execute(statement).all()

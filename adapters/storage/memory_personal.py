@@ -26,6 +26,7 @@ class MemoryPersonal(Personal):
 
     def __init__(self) -> None:
         self._usage: dict[tuple[str, str], Used] = {}
+        self._erased: dict[tuple[str, str], Used] = {}
         self._marks: dict[tuple[str, str], Counter[Mark]] = {}
         self._profiles: dict[str, str] = {}
         self._codes: dict[str, tuple[str, float]] = {}
@@ -102,7 +103,17 @@ class MemoryPersonal(Personal):
             "conversations": conversations,
         }
 
-    async def erase(self, people: Sequence[str]) -> None:
+    async def used_on(self, people: Sequence[str], day: str) -> Used:
+        return sum((self._erased.get((person, day), Used()) for person in people), Used()) + (
+            await self.usage(people, day)
+        ).get(day, Used())
+
+    async def erase(self, people: Sequence[str], today: str) -> None:
+        self._erased = {key: used for key, used in self._erased.items() if key[1] >= today}
+        for person in people:
+            self._erased[person, today] = self._erased.get((person, today), Used()) + self._usage.get(
+                (person, today), Used()
+            )
         for key in [key for key, reply in self._replies.items() if reply.person in people]:
             self._forget_messages(key[0], self._replies.pop(key).answer_id)
         self._forget_turns([turn for turn in self._turns.values() if turn.person in people])

@@ -6,12 +6,30 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, exists, or_, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from adapters.storage.database import Database
+from adapters.storage.lasting import lasting
+from adapters.storage.quotas import carry_over, forget_before
+from adapters.storage.sqlite import overwriting
 from adapters.storage.tables import (
+    WAITS,
     deliveries,
     files,
     heads,
@@ -32,12 +50,16 @@ from bots.personal import PersonalData, Retention
 DAY_S = 86_400.0
 _BY_PERSON = (preferences, replies, turns, heads, usage, histograms, links, link_codes, names)
 _MOST_VARIABLES = 500
+BATCH = 500
+"""Rows that are deleted in one transaction."""
+READ_MARKS = "read:"
+"""How the rows of `preferences` begin that say how far each channel was read."""
 ANSWERED = {"answered": True, "payload": "", "chat": "", "person": ""}
 """What is kept of an event that has been answered: that it was."""
 _BEGUN_WITHIN_S = 3_600.0
 """Until then what is being asked has been kept, or it never will be."""
 _MOST_UNKEPT = 10_000
-_UNKEPT = (
+UNKEPT = (
     ~exists().where(turns.c.id == deliveries.c.answer_id),
     ~exists().where(replies.c.chat == deliveries.c.chat, replies.c.answer_id == deliveries.c.answer_id),
 )
@@ -60,17 +82,89 @@ class SqlPersonalData(PersonalData):
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return await self._database.read(lambda connection: _export(connection, people))
 
-    async def erase(self, people: Sequence[str]) -> None:
+    @lasting
+    async def erase(self, people: Sequence[str], today: str) -> None:
+        """In many small transactions, so that others need not wait; what tells who is linked goes last."""
+        alone = await self._database.read(lambda connection: _chats_of_nobody_else(connection, people))
+        await self._erase_posts(people)
+        for own in ((turns, turns.c.id, turns.c.id), (replies, replies.c.event_id, replies.c.answer_id)):
+            while await self._erase_some(*own, people):
+                pass
+        for chat in alone:
+            while await self._delete_some(deliveries, deliveries.c.chat == chat, BATCH):
+                pass
+        while await self._delete_some(histograms, histograms.c.person.in_(people), BATCH):
+            pass
+        await self._erase_events(people)
+        channels = [chat.rpartition(":")[2] for chat in alone]
+
         def write(connection: Connection) -> None:
-            connection.execute(delete(deliveries).where(_shows_what_is_of(people)))
-            # What a living process has in hand, the wish to be erased among it, is answered in a moment.
-            waiting = inbox.c.person.in_(people), self._left(inbox.c.process)
-            connection.execute(update(inbox).where(*waiting).values(ANSWERED))
-            _delete_posts(connection, select(posts.c.id, posts.c.document).where(_about(people)))
-            for table in _BY_PERSON:
-                connection.execute(delete(table).where(table.c.person.in_(people)))
+            carry_over(connection, people, today)
+            # How far a channel was read is kept under its id.
+            marks = preferences.c.person.startswith(READ_MARKS), preferences.c.name.in_(channels)
+            with overwriting(connection):
+                connection.execute(delete(preferences).where(*marks))
+                for table in _BY_PERSON:
+                    connection.execute(delete(table).where(table.c.person.in_(people)))
 
         await self._database.write(write)
+        await self._database.wipe()
+
+    async def _erase_some(self, table: Table, name: Column[str], answer: Column[str], people: Sequence[str]) -> bool:
+        """Deletes some turns or replies with the messages that show them; whether there were any.
+
+        Args:
+            name: of a row, within its chat.
+            answer: what its messages show.
+        """
+        query = select(table.c.chat, name.label("name"), answer.label("answer")).where(table.c.person.in_(people))
+        rows = await self._database.read(lambda connection: connection.execute(query.limit(BATCH)).all())
+        # By chat: SQLite looks pairs of values up in whole tables.
+        chats = defaultdict(list)
+        for row in rows:
+            chats[row.chat].append(row)
+
+        def write(connection: Connection) -> None:
+            with overwriting(connection):
+                for chat, some in chats.items():
+                    shown = deliveries.c.chat == chat, deliveries.c.answer_id.in_([row.answer for row in some])
+                    connection.execute(delete(deliveries).where(*shown))
+                    connection.execute(delete(heads).where(heads.c.turn_id.in_([row.answer for row in some])))
+                    own = table.c.chat == chat, name.in_([row.name for row in some])
+                    connection.execute(delete(table).where(*own))
+
+        if rows:
+            await self._database.write(write)
+        return bool(rows)
+
+    async def _erase_posts(self, people: Sequence[str]) -> None:
+        about = select(posts.c.id).where(_about(people))
+        ids = await self._database.read(lambda connection: connection.scalars(about).all())
+        for start in range(0, len(ids), BATCH):
+            some = select(posts.c.id, posts.c.document).where(posts.c.id.in_(ids[start : start + BATCH]))
+            await self._database.write(partial(_delete_posts, which=some))
+
+    @lasting
+    async def erase_in_hand(self, people: Sequence[str]) -> None:
+        """Close also the events of these people that running processes have in hand, for who is none of them."""
+        await self._close_events(inbox.c.person.in_(people))
+
+    async def _close_events(self, *which: ColumnElement[bool]) -> None:
+        closed = update(inbox).where(*which, WAITS).values(ANSWERED)
+
+        def write(connection: Connection) -> None:
+            with overwriting(connection):
+                connection.execute(closed)
+
+        await self._database.write(write)
+
+    async def _erase_events(self, people: Sequence[str]) -> None:
+        """Marks what waits as answered. Older programs kept people's ids in the ids of answered events."""
+        # What a running process has in hand, the wish to be erased among it, is answered in a moment.
+        await self._close_events(inbox.c.person.in_(people), self._left(inbox.c.process))
+        named = or_(*(inbox.c.id.startswith(f"{person}/", autoescape=True) for person in people))
+        while await self._delete_some(inbox, named & inbox.c.answered, BATCH):
+            pass
 
     async def expire(self, retention: Retention, now: float, limit: int) -> int:
         def old(days: int) -> float:
@@ -84,6 +178,7 @@ class SqlPersonalData(PersonalData):
         days = min(retention.days or retention.event_days, retention.event_days)
         count += await self._delete_some(replies, replies.c.created_at < old(days), limit)
         count += await self._expire_unkept(now)
+        await self._database.write(partial(forget_before, day=_date(now)))
         return count + await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
 
     async def _expire_turns(self, before: float, limit: int) -> int:
@@ -110,12 +205,12 @@ class SqlPersonalData(PersonalData):
         due = [key for key, found_at in self._unkept.items() if found_at <= now - _BEGUN_WITHIN_S]
         if due := due[: _MOST_VARIABLES // 2]:
             here = tuple_(deliveries.c.chat, deliveries.c.message_id).in_(due)
-            await self._database.write(lambda connection: connection.execute(delete(deliveries).where(here, *_UNKEPT)))
+            await self._database.write(lambda connection: connection.execute(delete(deliveries).where(here, *UNKEPT)))
             for key in due:
                 del self._unkept[key]
         elif not self._looked_at <= now < self._looked_at + _BEGUN_WITHIN_S / 2:
             self._looked_at = now
-            query = select(deliveries.c.chat, deliveries.c.message_id).where(*_UNKEPT).limit(_MOST_UNKEPT)
+            query = select(deliveries.c.chat, deliveries.c.message_id).where(*UNKEPT).limit(_MOST_UNKEPT)
             rows = await self._database.read(lambda connection: connection.execute(query).all())
             found = [(row.chat, row.message_id) for row in rows]
             self._unkept = {key: self._unkept.get(key, now) for key in found}
@@ -178,6 +273,25 @@ def _about(people: Sequence[str]) -> ColumnElement[bool]:
     return or_(*(posts.c.document.contains(needle, autoescape=True) for needle in needles))
 
 
+def _chats_of_nobody_else(connection: Connection, people: Sequence[str]) -> list[str]:
+    """Chats in which nobody else has spoken to the bot: direct ones, whose ids are these people's own."""
+    tables = heads, replies, turns
+    own = {
+        chat
+        for table in tables
+        for chat in connection.scalars(select(table.c.chat).distinct().where(_is_of(table, people)))
+    }
+    others = (
+        exists().where(table.c.chat == bindparam("in_chat"), ~_is_of(table, people)) for table in (heads, replies)
+    )
+    by_somebody_else = select(or_(*others))
+    return [chat for chat in own if not connection.scalar(by_somebody_else, {"in_chat": chat})]
+
+
+def _is_of(table: Table, people: Sequence[str]) -> ColumnElement[bool]:
+    return table.c.person.in_(people)
+
+
 def _rows(connection: Connection, table: Table, people: Sequence[str]) -> list[dict[str, Any]]:
     rows = connection.execute(select(table).where(table.c.person.in_(people)))
     return [dict(row._mapping) for row in rows]
@@ -188,9 +302,10 @@ def _delete_posts(connection: Connection, which: Select[Any]) -> None:
     found = connection.execute(which).all()
     shown = [each["id"] for row in found for each in json.loads(row.document).get("attachments", ())]
     ids = [row.id for row in found]
-    for column, values in ((files.c.id, shown), (posts.c.id, ids)):
-        for start in range(0, len(values), _MOST_VARIABLES):
-            connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
+    with overwriting(connection):
+        for column, values in ((files.c.id, shown), (posts.c.id, ids)):
+            for start in range(0, len(values), _MOST_VARIABLES):
+                connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
 
 
 def _date(time: float) -> str:

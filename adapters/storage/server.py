@@ -73,6 +73,9 @@ class ServerDatabase:
     async def beat(self, work: Callable[[Connection], T]) -> T:
         return await self._beats.ask(work)
 
+    async def wipe(self) -> None:
+        """The server overwrites by itself what nobody needs any more."""
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 

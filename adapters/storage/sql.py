@@ -27,7 +27,7 @@ from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
 from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
-from adapters.storage.personal import ANSWERED, SqlPersonalData
+from adapters.storage.personal import ANSWERED, UNKEPT, SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
@@ -286,7 +286,14 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         over = replies.c.chat == chat, replies.c.answer_id == answer_id, replies.c.ending != ""
         # What was asked and said is in the conversation, for as long as that is kept.
         shown = update(replies).where(*over).values(shown=True, request="", ending="{}")
-        await self.behind.soon(lambda connection: connection.execute(shown))
+        # An answer that was erased meanwhile, such as the one that says so, leaves no trace of its chat.
+        erased = delete(deliveries).where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id, *UNKEPT)
+
+        def write(connection: Connection) -> None:
+            if not connection.execute(shown).rowcount:
+                connection.execute(erased)
+
+        await self.behind.soon(write)
 
 
 @cache

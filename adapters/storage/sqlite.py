@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
@@ -83,3 +84,16 @@ def _begin(connection: Connection) -> None:
     # single queries need no transaction.
     if connection.get_execution_options().get("begin_immediate"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def overwriting(connection: Connection) -> Iterator[None]:
+    """What is deleted inside is overwritten in an SQLite file. PostgreSQL does that by itself, in time."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA secure_delete = OFF").all()

@@ -5,7 +5,7 @@ All ids are text: platforms have 64-bit numbers, and several platforms share one
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, literal_column
 
 from adapters.storage.text import AnyText, Texts
 
@@ -143,9 +143,9 @@ Index("replies_by_person", replies.c.person)
 Index("heads_by_person", heads.c.person)
 Index("heads_by_turn", heads.c.turn_id)
 Index("inbox_by_age", inbox.c.received_at)
-# Of answered events nobody is known, so the index holds those alone that wait.
-_WAITS = inbox.c.person != ""
-Index("inbox_by_person", inbox.c.person, postgresql_where=_WAITS, sqlite_where=_WAITS)
+# Of answered events nobody is known, so the index holds those alone that wait; who looks there must say so, too.
+WAITS = inbox.c.person != literal_column("''")
+Index("inbox_by_person", inbox.c.person, postgresql_where=WAITS, sqlite_where=WAITS)
 
 # A day is a date in UTC, as text.
 usage = Table(

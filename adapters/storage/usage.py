@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from adapters.storage.database import Database
+from adapters.storage.quotas import carried_over
 from adapters.storage.tables import histograms, usage
 from adapters.storage.upsert import add
 from bots.personal import Histogram, Kind, Mark, UsageRecord, Used
@@ -42,6 +43,17 @@ class SqlUsage(UsageRecord):
             )
             for row in rows
         }
+
+    async def used_on(self, people: Sequence[str], day: str) -> Used:
+        sums = select(func.sum(usage.c.tokens), func.sum(usage.c.captions)).where(
+            usage.c.person.in_(people), usage.c.day == day
+        )
+
+        def read(connection: Connection) -> Used:
+            tokens, captions = connection.execute(sums).one()
+            return Used(tokens=int(tokens or 0), captions=int(captions or 0)) + carried_over(connection, people, day)
+
+        return await self._database.read(read)
 
     async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
         keys = (histograms.c.day, histograms.c.kind, histograms.c.bucket)

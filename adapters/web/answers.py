@@ -175,7 +175,7 @@ class Answers:
 
         async def settle() -> None:
             await self.board.flush(event.person)
-            await self.inbox.answered(ACCOUNT, event.id)
+            await self.inbox.answered(ACCOUNT, event.inbox_id)
 
         await patiently(settle, f"event {event.id} is marked as answered later", self.faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ class Event:
     Args:
         under: the post that the answer replies to.
         message_id: the post whose button was pressed.
+        kept_as: its id in the inbox, where that has it already.
         pictures: (file id, name) of the previews that are kept; the pictures themselves are in memory only.
     """
 
@@ -32,6 +34,7 @@ class Event:
     under: str
     message_id: str | None = None
     pictures: tuple[tuple[str, str], ...] = ()
+    kept_as: str = ""
 
     @classmethod
     def of_post(cls, post: Post) -> Event:
@@ -58,17 +61,25 @@ class Event:
 
     @classmethod
     def read(cls, received: Received) -> Event:
-        """The inverse of `received`."""
+        """The inverse of `received`. Raises ValueError, LookupError or TypeError: it is none."""
         raw = json.loads(received.payload)
         raw["pictures"] = tuple((file_id, name) for file_id, name in raw["pictures"])
-        return cls(id=received.id, **raw)
+        # Older programs had the id in the inbox alone.
+        return cls(**{"id": received.id} | raw | {"kept_as": received.id})
+
+    @property
+    def inbox_id(self) -> str:
+        """The event's name in the inbox, where it outlives the person's data: it does not tell whose it is."""
+        return self.kept_as or hashlib.blake2b(self.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def received(self, now: float) -> Received:
         """What the inbox keeps; `now` in seconds since the epoch."""
         payload = asdict(self)
-        del payload["id"]
+        del payload["kept_as"]
         words = json.dumps(payload)
-        return Received(account=ACCOUNT, id=self.id, chat=CHAT, payload=words, received_at=now, person=self.person)
+        return Received(
+            account=ACCOUNT, id=self.inbox_id, chat=CHAT, payload=words, received_at=now, person=self.person
+        )
 
     def incoming(self, pictures: Sequence[Picture], *, new: bool) -> Incoming:
         return Incoming(

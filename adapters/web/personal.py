@@ -25,7 +25,7 @@ class PageData(PersonalData):
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return {}
 
-    async def erase(self, people: Sequence[str]) -> None:
+    async def erase(self, people: Sequence[str], today: str) -> None:
         for person in people:
             self._audience.forget(person)
             self._uploads.forget(person)

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
+from adapters.web.posts import Post
+from bots.ports import StorageError
 from tests.e2e.conftest import Visit
 from tests.unit.web_parts import TEMPERATURE, FakePanel, Parts, Prompt
 
@@ -296,6 +298,92 @@ async def test_a_lost_connection_comes_back_with_the_finished_text(visit: Visit,
         await expect(page.locator("article.pending")).to_have_count(0)
         assert await page.locator("article.bot").first.evaluate("article => article.marked")
     assert [incoming.text for incoming in parts.bot.incoming] == ["before", "meanwhile"]
+
+
+async def test_what_is_typed_and_attached_survives_a_reload(
+    address: str, visit: Visit, parts: Parts, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    page = await visit(address)
+    tray = page.get_by_role("list", name="Pictures to send").get_by_role("listitem")
+    async with page.expect_response("**/upload"):
+        await page.set_input_files("input[type=file]", tmp_path / "red.png")
+    await box(page).fill("what is this?")
+    await page.reload()
+    await expect(box(page)).to_have_value("what is this?")
+    await expect(tray).to_have_count(1)
+    await page.get_by_role("button", name="Send").click()
+    await expect(answers(page)).to_contain_text("You said: what is this?")
+    await page.reload()
+    await expect(box(page)).to_have_value("")
+    await expect(tray).to_have_count(0)
+    assert [[each.name for each in incoming.pictures] for incoming in parts.bot.incoming] == [["red.png"]]
+
+
+async def test_a_reload_during_an_upload_loses_nothing(
+    address: str, visit: Visit, parts: Parts, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    page = await visit(address)
+    await page.route("**/upload", lambda route: None)  # it never ends
+    await page.set_input_files("input[type=file]", tmp_path / "red.png")
+    await send(page, "first, with a picture")
+    await send(page, "second")
+    await expect(page.locator("article.pending")).to_have_count(2)
+    assert parts.bot.incoming == []
+    await page.unroute("**/upload")
+    await page.reload()
+    await expect(answers(page)).to_have_count(2)
+    await expect(page.locator("article.pending")).to_have_count(0)
+    own = page.get_by_role("article", name="Guest 1")
+    await expect(own).to_have_count(2)
+    await expect(own.first.get_by_role("img", name="red.png")).to_have_attribute("src", re.compile("^/files/"))
+    assert [incoming.text for incoming in parts.bot.incoming] == ["first, with a picture", "second"]
+    assert [len(incoming.pictures) for incoming in parts.bot.incoming] == [1, 0]
+
+
+async def test_what_waits_for_the_storage_says_so_and_goes_on_by_itself(
+    address: str, visit: Visit, parts: Parts
+) -> None:
+    page = await visit(address)
+    append, away = parts.posts.append, True
+
+    async def fragile(post: Post) -> Post:
+        if away:
+            raise StorageError("The server is away.")
+        return await append(post)
+
+    parts.posts.append = fragile  # type: ignore[method-assign]
+    await send(page, "first")
+    await send(page, "second")
+    await expect(page.locator("article.pending").first).to_contain_text("Sending…")
+    await page.reload()
+    await expect(page.locator("article.pending")).to_have_count(2)
+    away = False
+    await expect(page.locator("article.pending")).to_have_count(0)
+    await expect(answers(page)).to_have_count(2)
+    assert [incoming.text for incoming in parts.bot.incoming] == ["first", "second"]
+    await expect(page.get_by_text("The connection is lost")).to_be_hidden()
+
+
+async def test_a_refused_message_is_there_after_a_reload(address: str, visit: Visit, parts: Parts) -> None:
+    page = await visit(address)
+    append = parts.posts.append
+
+    async def odd(post: Post) -> Post:
+        raise RuntimeError("an odd post")
+
+    parts.posts.append = odd  # type: ignore[method-assign]
+    await send(page, "once")
+    await expect(page.locator("article.refused")).to_contain_text("went wrong")
+    parts.posts.append = append  # type: ignore[method-assign]
+    await page.reload()
+    await page.locator("article.refused").get_by_role("button", name="Edit").click()
+    await expect(box(page)).to_have_value("once")
+    await page.reload()
+    await expect(page.locator("article.refused")).to_have_count(0)
+    await expect(box(page)).to_have_value("once")
+    assert parts.bot.incoming == []
 
 
 async def test_the_view_follows_unless_somebody_reads_above(address: str, visit: Visit, parts: Parts) -> None:

@@ -176,7 +176,7 @@ async def test_what_is_erased_is_gone_and_others_stay(storage: Storage) -> None:
         await storage.set_head("c", person, f"t{person}")
         await storage.record_delivery("c", f"t{person}", 0, f"m{person}")
     await link(storage, ANN, CAT)
-    await storage.erase([ANN, CAT])
+    await storage.erase([ANN, CAT], "2026-11-25")
     assert (await storage.preferences(ANN), await storage.preferences(BOB)) == ({}, {"seed": "1"})
     assert await storage.usage(None, "2026-11-25") == {"2026-11-25": Used(tokens=5)}
     assert (await storage.turn(f"t{ANN}"), await storage.head("c", ANN)) == (None, None)
@@ -190,7 +190,7 @@ async def test_what_was_refused_is_erased_too(storage: Storage) -> None:
         reply = Reply(chat="c", event_id=f"e{person}", answer_id=f"a{person}", person=person, created_at=0.0)
         assert await storage.claim(reply)
         await storage.record_delivery("c", f"a{person}", 0, f"m{person}")
-    await storage.erase([ANN])
+    await storage.erase([ANN], "2026-11-25")
     assert await storage.answer_at("c", f"m{ANN}") is None
     assert await storage.answer_at("c", f"m{BOB}") == f"a{BOB}"
 

@@ -6,29 +6,37 @@ import asyncio
 import itertools
 import json
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
+from adapters.data.people import erase as erase_from_outside
 from adapters.delivery.channel import Frame
+from adapters.discord.places import Places
 from adapters.storage.database import Database, open_database
+from adapters.storage.local import LocalDatabase
+from adapters.storage.personal import BATCH
 from adapters.storage.posts import SqlPosts
+from adapters.storage.processes import living
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import metadata
 from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
 from bots.account import Account
 from bots.bot import Bot
 from bots.messages import Attached, Incoming, Notice, Person, Picture, ReplyEvent
-from bots.personal import Quotas, Retention
-from bots.ports import Received
+from bots.personal import Quotas, Retention, Used
+from bots.ports import Received, Turn
 from bots.preferences import Bounds
 from bots.stats import Panel
 from inference.api import Inference
 from tests.fakes import said, script, scripted_inference
+from tests.servers.postgresql import Server
 
 ANN, BOB = Person("web:5eed5eed", "Ann Marker"), Person("telegram:4711", "Bob")
 NOON = 1_795_608_000.0  # 2026-11-25 12:00 UTC
@@ -61,18 +69,21 @@ class World:
             own=own,
         )
 
-    async def say(self, text: str, who: Person = ANN, *pictures: bytes, chat: str = "web:lobby") -> list[ReplyEvent]:
+    async def say(
+        self, text: str, who: Person = ANN, *pictures: bytes, chat: str = "web:lobby", new: bool = True
+    ) -> list[ReplyEvent]:
         incoming = Incoming(
             event_id=f"e{next(self._numbers)}",
             chat=chat,
             author=who,
             text=text,
             pictures=tuple(map(Picture, pictures)),
+            new=new,
         )
         return [event async for event in self.bot.respond(incoming)]
 
-    async def words(self, text: str, who: Person = ANN) -> str:
-        (notice,) = await self.say(text, who)
+    async def words(self, text: str, who: Person = ANN, *pictures: bytes) -> str:
+        (notice,) = await self.say(text, who, *pictures)
         assert isinstance(notice, Notice)
         assert notice.private
         return notice.text
@@ -99,39 +110,130 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def world(stack: AsyncExitStack, tmp_path: Path, **account: object) -> World:
+async def world(stack: AsyncExitStack, tmp_path: Path, address: str = "", **account: object) -> World:
     path = script(tmp_path, {"match": ".", "answer": "An answer."})
     inference = await stack.enter_async_context(scripted_inference(path))
-    database = await stack.enter_async_context(open_database(str(tmp_path / "partyline.sqlite3")))
+    database = await stack.enter_async_context(open_database(address or str(tmp_path / "partyline.sqlite3")))
     return World(inference, database, **account)
 
 
-async def test_erasing_leaves_nothing_of_the_person_in_any_table(stack: AsyncExitStack, tmp_path: Path) -> None:
-    here = await world(stack, tmp_path)
-    markers = (ANN.id, ANN.name, "marker", "4b1d")
+DIRECT = "discord:9:777001"
+"""A chat of Ann's alone, whose channel has an id."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_erasing_leaves_nothing_of_the_person_in_any_table(
+    stack: AsyncExitStack, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    address = ""
+    if kind == "postgresql":
+        server: Server = request.getfixturevalue("postgresql")
+        address = await asyncio.to_thread(server.new_database)
+    here = await world(stack, tmp_path, address)
+    markers = (ANN.id, ANN.name, "marker", "4b1d", "777001")
     await here.say("/temperature 0.3")
     assert "An answer" in said(await here.say("A question with a marker"))
+    assert "An answer" in said(await here.say("Between us", chat=DIRECT))
+    await Places(here.storage).saw("discord:9", "777001", "1")
+    await here.storage.record_delivery(DIRECT, "refused and never kept", 0, "4b1d2")
     await here.say("/caption marker", ANN, b"1234")
     answer = await here.storage.head("web:lobby", ANN.id)
     assert answer is not None
     await here.storage.record_delivery("web:lobby", answer, 0, "4b1d")
-    event = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again", person=ANN.id)
-    await SqlStorage(here.database, "dead").receive([event])
+    left = Received(account="web", id="e1", chat=f"web:{ANN.id}", payload="the marker again", person=ANN.id)
+    await SqlStorage(here.database, "dead").receive([left])
+    of_an_older_program = Received(account="web", id=f"{ANN.id}/c", chat="web:lobby", payload="", person=ANN.id)
+    await here.storage.receive([of_an_older_program])
+    await here.storage.answered("web", of_an_older_program.id)
     await _posted(here)
     code = (await here.words("/link")).split("**")[1]
     assert "Linked" in await here.words(f"/link {code}", BOB)
     code = (await here.words("/link")).split("**")[1]
     before = await here.tables()
     assert not any(code in rows or code.replace("-", "") in rows for rows in before.values())
-    assert [name for name, rows in before.items() if not any(marker in rows for marker in markers)] == []
+    named = {name for name, rows in before.items() if any(marker in rows for marker in markers)}
+    # The quotas' tables are filled by erasing, and must never name anybody.
+    assert named == before.keys() - {"quota_keys", "quota_usage"}
     await here.say("I stay", replace(BOB, id="telegram:1"))
+    await here.storage.record_delivery("web:lobby", "refused, of somebody else", 0, "stays")
 
     assert "on all 2 accounts" in await here.words("/privacy erase")
-    assert "is erased" in await here.words("/privacy erase now")
+    (erased,) = await here.say("/privacy erase now", chat=DIRECT)
+    assert isinstance(erased, Notice)
+    assert "is erased" in erased.text
+    await here.storage.record_delivery(DIRECT, erased.id, 0, "the notice")
+    await here.storage.record_shown(DIRECT, erased.id)
     after = await here.tables()
     assert [name for name, rows in after.items() if any(marker in rows for marker in (*markers, BOB.id))] == []
+    assert all(after[name] != "[]" for name in ("quota_keys", "quota_usage"))
     assert "I stay" in after["turns"]
+    assert await here.storage.answer_at("web:lobby", "stays")
     assert await here.storage.preferences(ANN.id) == {}
+    await here.storage.expire(Retention(), NOON + 86_400, 500)
+    after = await here.tables()
+    assert after["quota_keys"] == after["quota_usage"] == "[]"
+
+
+async def test_what_is_erased_is_not_in_the_file_either(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await here.say("A long marker4711 " * 1000)
+
+    def found() -> bool:
+        return any(b"marker4711" in file.read_bytes() for file in tmp_path.glob("partyline.sqlite3*"))
+
+    assert await asyncio.to_thread(found)
+    await here.words("/privacy erase now")
+    assert not await asyncio.to_thread(found)
+
+
+async def test_erasing_resets_no_quota(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path, quotas=Quotas(tokens=2, captions=1))
+    assert said(await here.say("hello"))
+    await here.say("/caption", ANN, b"1234")
+    for _ in range(2):
+        assert "is erased" in await here.words("/privacy erase now")
+        assert "in 12 h" in await here.words("hello")
+        assert "1 caption" in (await here.words("/caption", ANN, b"1234"))
+    assert "Nothing yet" in await here.words("/stats")
+    assert await here.storage.used_on([ANN.id], "2026-11-26") == Used()
+
+
+async def test_an_erasure_is_many_short_transactions_that_look_nothing_up_in_whole_tables(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    here = await world(stack, tmp_path)
+    assert isinstance(here.database, LocalDatabase)
+    for number in range(3 * BATCH):
+        await here.storage.put_turn(Turn(id=f"t{number}", chat="c", person=ANN.id, role="user", text="x"))
+    writes: list[tuple[str, object]] = []
+    deleted: list[int] = []
+
+    def executed(_: object, cursor: Any, statement: str, parameters: object, *__: object) -> None:
+        if statement.startswith(("DELETE", "UPDATE")):
+            writes.append((statement, parameters))
+            deleted.append(cursor.rowcount)
+
+    event.listen(here.database.engine, "after_cursor_execute", executed)
+    await here.storage.erase([ANN.id], "2026-11-25")
+    assert max(deleted) == BATCH
+    assert sum(deleted) >= 3 * BATCH
+    with closing(sqlite3.connect(tmp_path / "partyline.sqlite3")) as connection:
+        for statement, parameters in writes:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]  # type: ignore[arg-type]
+            large = [step for step in plan if step.startswith("SCAN") and step.split()[1] in _LARGE]
+            assert large == [], statement
+
+
+_LARGE = {"turns", "replies", "heads", "deliveries", "inbox", "usage", "histograms"}
+
+
+async def test_data_erase_closes_also_what_a_running_process_has_in_hand(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    storage = SqlStorage(here.database, "running")
+    async with living(here.database, "running"):
+        await storage.receive([Received(account="a", id="e", chat="c", payload="the marker", person=ANN.id)])
+        await erase_from_outside(str(tmp_path / "partyline.sqlite3"), ANN.id, lambda share: None)
+        assert "marker" not in (await here.tables())["inbox"]
 
 
 async def test_what_waits_is_erased_but_not_the_wish_itself(stack: AsyncExitStack, tmp_path: Path) -> None:
@@ -144,7 +246,7 @@ async def test_what_waits_is_erased_but_not_the_wish_itself(stack: AsyncExitStac
     await SqlStorage(here.database, "dead").receive(events[:2])
     await here.storage.receive(events[2:])
     assert "words of Bob" in json.dumps(await here.storage.export([BOB.id]))
-    await here.storage.erase([ANN.id])
+    await here.storage.erase([ANN.id], "2026-11-25")
     assert sorted(event.id for event in await here.storage.unanswered("a")) == sorted(
         event.id for event in (events[1], *events[2:])
     )
@@ -182,9 +284,9 @@ async def _posted(here: World) -> None:
 async def test_a_post_that_only_quotes_is_somebody_elses(stack: AsyncExitStack, tmp_path: Path) -> None:
     here = await world(stack, tmp_path)
     await _posted(here)
-    await here.storage.erase(["telegram:1", "web:5eed", "%", "web:5eed_eed"])
+    await here.storage.erase(["telegram:1", "web:5eed", "%", "web:5eed_eed"], "2026-11-25")
     assert [post.id for post in await here.posts.load(9)] == ["p1", "p2", "p3"]
-    await here.storage.erase([ANN.id])
+    await here.storage.erase([ANN.id], "2026-11-25")
     assert [post.id for post in await here.posts.load(9)] == ["p3"]
 
 

@@ -86,7 +86,7 @@ async def test_what_is_erased_leaves_the_page_at_once() -> None:
     await desk.board.add(kind="person", author="web:bob", name="Bob", frame=Frame(markdown="by Bob"))
     await desk.channel.upload("data.json", b"{}", reply_to=None, nonce="2", private=True)
     (handed_out,) = [message["post"] for message in desk.ada.told if message["type"] == "notice"]
-    await data.erase(["telegram:1", "web:ada"])
+    await data.erase(["telegram:1", "web:ada"], "2026-11-25")
     assert [post.frame.markdown for post in desk.board.posts()] == ["by Bob"]
     assert await desk.posts.load(9) == desk.board.posts()
     assert desk.audience.handouts.get("web:ada", handed_out["attachments"][0]["id"]) is None

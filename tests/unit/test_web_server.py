@@ -349,7 +349,7 @@ async def test_a_restart_answers_what_was_accepted_and_not_answered(parts: Parts
     for post in posts:
         await parts.posts.put(post)
         await parts.inbox.receive([Event.of_post(post).received(0.0)])
-    await parts.inbox.answered("web", "web:ada/0")
+    await parts.inbox.answered("web", Event.of_post(posts[0]).inbox_id)
     async with parts.server().serving() as address, visit(address):
         pass
     assert [incoming.text for incoming in parts.bot.incoming] == ["asked", "pictured"]

@@ -142,6 +142,7 @@ export class Article {
   refuse(sentence, edit) {
     this.node.classList.add("refused");
     this.line("failure", sentence);
+    this.line("status", "");
     const button = element("button", { type: "button", class: "action" }, ["Edit"]);
     button.addEventListener("click", edit);
     this.parts.actions.replaceChildren(button);

@@ -2,9 +2,11 @@
 
 import { byId, newId } from "./dom.js";
 import { Completion } from "./completion.js";
+import * as pictures from "./pictures.js";
 import { Tray } from "./tray.js";
 
 const DRAFT = "draft";
+const ATTACHED = "attached";
 const UNSENT = "unsent";
 
 export class Composer {
@@ -14,7 +16,13 @@ export class Composer {
     this.log = log;
     this.box = byId("message");
     this.completion = new Completion(this.box, () => this.changed());
-    this.tray = new Tray(state, link, (sentence) => this.remark(sentence));
+    /** By client_id, in order: what the server has not taken yet, and what it refused. A reload loses none of it. */
+    this.outgoing = new Map();
+    this.sending = Promise.resolve();
+    const attached = read(ATTACHED);
+    this.tray = new Tray(state, link, (sentence) => this.remark(sentence), (ids) => keep(ATTACHED, JSON.stringify(ids)));
+    this.tray.restore(attached);
+    pictures.forgetOld();
     this.box.addEventListener("input", () => this.changed());
     this.box.addEventListener("keydown", (event) => this.key(event));
     byId("composer").addEventListener("submit", (event) => {
@@ -24,7 +32,6 @@ export class Composer {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) this.log.stopNewest();
     });
-    addEventListener("pagehide", () => keep(UNSENT, JSON.stringify([...link.unsettled.values()])));
     new ResizeObserver(([dock]) => {
       document.documentElement.style.setProperty("--dock", `${dock.target.offsetHeight}px`);
     }).observe(document.querySelector(".dock"));
@@ -32,13 +39,20 @@ export class Composer {
   }
 
   /** Sends again what a reload of the page interrupted. */
-  resume() {
-    const unsent = JSON.parse(sessionStorage.getItem(UNSENT) ?? "[]");
-    sessionStorage.removeItem(UNSENT);
-    for (const message of unsent) {
-      this.log.addPending(message.client_id, message.text, []);
-      this.link.sendSurely(message);
+  async resume() {
+    if (this.resumed) return;
+    this.resumed = true;
+    for (const entry of read(UNSENT)) {
+      this.outgoing.set(entry.client_id, entry);
+      this.sending = this.sending.then(() => this.resumeOne(entry));
     }
+  }
+
+  async resumeOne(entry) {
+    const shown = await Promise.all(entry.attached.map((id) => pictures.resume(id)));
+    this.log.addPending(entry.client_id, entry.text, shown.filter(Boolean));
+    if (entry.refused) return this.log.reject(entry.client_id, entry.refused, this);
+    return this.deliver(entry, shown);
   }
 
   offer(commands) {
@@ -78,22 +92,70 @@ export class Composer {
     if (bytes + 2000 > this.state.limits.message_bytes) {
       return this.refuse(`This message is too long: at most ${Math.floor(this.state.limits.message_bytes / 1024)} kB fit.`);
     }
-    const clientId = newId();
-    const { pictures, uploaded } = this.tray.take();
+    const taken = this.tray.take();
+    const entry = { client_id: newId(), text, attached: taken.map(({ id }) => id) };
+    this.outgoing.set(entry.client_id, entry);
+    this.keepOutgoing();
     this.fill("");
-    this.log.addPending(clientId, text, pictures);
-    try {
-      this.link.sendSurely({ type: "message", client_id: clientId, text, pictures: await uploaded });
-    } catch (error) {
-      this.log.reject(clientId, error.message, this);
-    }
+    this.log.addPending(entry.client_id, text, taken);
+    // One after the other: a message does not overtake one whose pictures are still being uploaded.
+    this.sending = this.sending.then(() => this.deliver(entry, taken));
     return undefined;
+  }
+
+  async deliver(entry, shown) {
+    try {
+      if (!entry.pictures && shown.includes(undefined)) throw new Error("A picture was lost on the way. Please attach it again.");
+      entry.pictures ??= await Promise.all(shown.map((each) => each.uploaded));
+      this.keepOutgoing();
+      this.link.sendSurely({ type: "message", client_id: entry.client_id, text: entry.text, pictures: entry.pictures });
+    } catch (error) {
+      this.rejected(entry.client_id, error.message);
+    }
+  }
+
+  /** The server has taken the message. */
+  accepted(clientId) {
+    this.link.settle(clientId);
+    this.log.settle(clientId);
+    this.forget(clientId);
+  }
+
+  /** The message was refused: its text stays, also over a reload, until it is edited. */
+  rejected(clientId, sentence) {
+    this.link.settle(clientId);
+    const entry = this.outgoing.get(clientId);
+    if (entry) entry.refused = sentence;
+    this.keepOutgoing();
+    if (!clientId || !this.log.reject(clientId, sentence, this)) this.remark(sentence);
+  }
+
+  /** A refused message is written once more. */
+  edit(clientId, text) {
+    this.forget(clientId);
+    this.fill(text);
+  }
+
+  forget(clientId) {
+    const entry = this.outgoing.get(clientId);
+    if (!entry) return;
+    for (const id of entry.attached) pictures.forget(id);
+    this.outgoing.delete(clientId);
+    this.keepOutgoing();
+  }
+
+  keepOutgoing() {
+    keep(UNSENT, JSON.stringify([...this.outgoing.values()]));
   }
 
   refuse(sentence) {
     this.remark(sentence);
     this.box.focus();
   }
+}
+
+function read(name) {
+  return JSON.parse(sessionStorage.getItem(name) ?? "[]");
 }
 
 function keep(name, value) {

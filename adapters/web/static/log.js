@@ -108,6 +108,7 @@ export class Log {
     const post = {
       id: clientId, client_id: clientId, position: Infinity, revision: -1, kind: "person", author: this.state.person,
       name: this.state.name, text, created_at: Date.now() / 1000, actions: [], attachments: [], pictures, pending: true,
+      status: "Sending…",
     };
     const article = new Article(post, this);
     this.pending.set(clientId, article);
@@ -127,6 +128,12 @@ export class Log {
     return article;
   }
 
+  /** The server has the message. After a reload its post may have been there before the pending one. */
+  settle(clientId) {
+    this.pending.get(clientId)?.node.remove();
+    this.pending.delete(clientId);
+  }
+
   /** The server refused a message: its text stays, with the sentence and a way to edit it. */
   reject(clientId, sentence, composer) {
     const article = this.pending.get(clientId);
@@ -134,7 +141,7 @@ export class Log {
     article.refuse(sentence, () => {
       this.pending.delete(clientId);
       article.node.remove();
-      composer.fill(article.post.text);
+      composer.edit(clientId, article.post.text);
     });
     announce(sentence);
     this.follow();

@@ -32,13 +32,11 @@ const receivers = {
   people: (message) => people.show(message.people),
   name: (message) => people.rename(message.name),
   typing: () => log.showTyping(),
-  accepted: (message) => link.settle(message.client_id),
-  rejected(message) {
-    link.settle(message.client_id);
-    if (!message.client_id || !log.reject(message.client_id, message.sentence, composer)) composer.remark(message.sentence);
-  },
+  accepted: (message) => composer.accepted(message.client_id),
+  rejected: (message) => composer.rejected(message.client_id, message.sentence),
   said: (message) => announce(message.sentence),
   error(message) {
+    if (message.client_id) composer.accepted(message.client_id);
     composer.remark(message.sentence);
     settings.say(message.sentence, true);
   },

@@ -1,12 +1,15 @@
 // The pictures of the next message: by button, paste and drop; uploaded at once, shown until they are sent.
 
 import { byId, element, icon } from "./dom.js";
+import * as pictures from "./pictures.js";
 
 export class Tray {
-  constructor(state, link, remark) {
+  /** `keep(ids)` is told which pictures wait, whenever that changes. */
+  constructor(state, link, remark, keep) {
     this.state = state;
     this.link = link;
     this.remark = remark;
+    this.keep = keep;
     this.pictures = [];
     const files = byId("files");
     byId("attach").addEventListener("click", () => files.click());
@@ -60,14 +63,24 @@ export class Tray {
     byId("message").focus();
   }
 
+  /** Brings back what waited before the page was reloaded. */
+  async restore(ids) {
+    for (const id of ids) {
+      const picture = await pictures.resume(id);
+      if (picture) this.show(picture);
+    }
+    this.draw();
+  }
+
   addOne(file) {
-    const picture = { name: file.name || "picture", url: URL.createObjectURL(file) };
-    picture.uploaded = upload(file).catch((error) => {
-      this.remark(error.message);
+    this.show(pictures.begin(file));
+  }
+
+  show(picture) {
+    picture.uploaded.catch((error) => {
+      if (!picture.dropped) this.remark(error.message);
       this.drop(picture);
-      throw error;
     });
-    picture.uploaded.catch(() => undefined);
     this.pictures.push(picture);
   }
 
@@ -78,17 +91,19 @@ export class Tray {
 
   discard(picture) {
     this.drop(picture);
+    picture.dropped = true;
+    pictures.forget(picture.id);
     URL.revokeObjectURL(picture.url);
     picture.uploaded.then((id) => this.link.send(`drop ${id}`, { type: "drop", picture: id }), () => undefined);
     byId("message").focus();
   }
 
-  /** Hands the pictures over to a message; `uploaded` is a promise of their ids, in order. */
+  /** Hands the pictures over to a message. */
   take() {
-    const pictures = this.pictures;
+    const taken = this.pictures;
     this.pictures = [];
     this.draw();
-    return { pictures, uploaded: Promise.all(pictures.map((each) => each.uploaded)) };
+    return taken;
   }
 
   draw() {
@@ -101,24 +116,11 @@ export class Tray {
     });
     byId("tray").replaceChildren(...items);
     byId("tray").hidden = items.length === 0;
+    this.keep(this.pictures.map((each) => each.id));
   }
 }
 
 /** Whether it is text of an office program, which puts a picture of it beside it. */
 function isFormatted({ types }) {
   return types.includes("text/plain") && (types.includes("text/html") || types.includes("text/rtf"));
-}
-
-async function upload(file) {
-  const form = new FormData();
-  form.append("picture", file, file.name || "picture");
-  let response;
-  try {
-    response = await fetch("/upload", { method: "POST", body: form });
-  } catch {
-    throw new Error("The picture could not be sent: there is no connection. Please attach it again.");
-  }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.sentence ?? "The picture could not be sent; please attach it again.");
-  return answer.pictures[0].id;
 }
