@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
@@ -119,6 +120,81 @@ def test_telegram_blocks() -> None:
 )
 def test_discord(markdown: str, discord: str) -> None:
     assert render_discord(markdown) == discord
+
+
+LIVE = re.compile(r"(?<!\w)@\w|(?<![\w/<>])/\w+(?![\w/<>])|(?<![\w#])#\w*[^\W\d]|(?<![\w$])\$[A-Z]{1,8}(?![\w$])")
+"""What Telegram's servers find in a text: mentions, commands, hashtags, stocks."""
+NAMED = [
+    "@somebody", "/start", "#topic", "$AAPL", "**@bold_name**", "/st**art**", "@some`body`", "(/help)",
+    "> /stop\n", "- @item\n", "*a /x_1 b*", "[@label](https://a.b)", "`@code`", "a@b.org", "\n", " ", "word",
+    "/usr/bin", ".", ",",
+]  # fmt: skip
+
+
+@settings(derandomize=True)
+@given(st.lists(st.sampled_from(NAMED), max_size=12).map("".join))
+def test_telegram_makes_nothing_live_of_what_the_model_wrote(markdown: str) -> None:
+    rendered = render_telegram(markdown)
+    dead = [entity for entity in rendered.entities if entity.type in ("code", "pre", "text_link")]
+    for live in LIVE.finditer(rendered.text):
+        start, end = utf16_units(rendered.text[: live.start()]), utf16_units(rendered.text[: live.end()])
+        assert any(entity.offset < end and start < entity.offset + entity.length for entity in dead), live[0]
+    for one in rendered.entities:
+        for other in rendered.entities:
+            assert not one.offset < other.offset < one.offset + one.length < other.offset + other.length
+
+
+def test_names_keep_every_letter() -> None:
+    rendered = render_telegram("Ask **@somebody now**, or /he**lp** (#a1, $AAPL, a_b@c.org).")
+    assert rendered.text == "Ask @somebody now, or /help (#a1, $AAPL, a_b@c.org)."
+    code = [rendered.text[each.offset : each.end] for each in rendered.entities if each.type == "code"]
+    assert code == ["@somebody", "/help", "#a1", "$AAPL", "a_b@c.org"]
+
+
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        ("| **x** | n |\n|---|--:|\n| \\*y\\* | 1 |\n| &lt; | 22 |", "x   |  n\n----+---\n*y* |  1\n<   | 22"),
+        ("| a | b |\n|---|---|\n| `x | y` | z | w |", "a     | b\n------+------\nx | y | z | w"),
+        ("| a | b |\n|---|:-:|\n| c<br>d | `<br>` |", "a   |  b\n----+-----\nc d | <br>"),
+        (
+            "| ไทย | हिन्दी |\n|---|---|\n| 👩\u200d👩\u200d👧 | x |",
+            "ไทย | हिन्दी\n----+-----\n👩\u200d👩\u200d👧  | x",
+        ),
+        (
+            "| $x^2$ | b |\n|---|---|\n| \\(e^{i\\pi}\\) | c |",
+            "x²           | b\n-------------+--\n\\(e^{i\\pi}\\) | c",
+        ),
+    ],
+)
+def test_tables_of_lines(table: str, shown: str) -> None:
+    assert render_telegram(table).text == shown
+    assert render_discord(table) == f"```\n{shown}\n```"
+
+
+def test_a_table_that_lines_cannot_show_is_a_list_of_records() -> None:
+    wide = "| Name | What it does |\n|---|---|\n| **a** | " + "words " * 12 + "|\n| b | c |"
+    assert render_discord(wide) == f"**Name**: **a**\n**What it does**: {'words ' * 12}".strip() + (
+        "\n\n**Name**: b\n**What it does**: c"
+    )
+    assert render_discord("| a | b |\n|---|---|\n| [x](https://a.b) | ``` |") == (
+        "**a**: [x](<https://a.b>)\n**b**: \\`\\`\\`"
+    )
+
+
+def test_mathematics_in_a_terminal() -> None:
+    stream = TerminalStream(colour=True)
+    printed = stream.feed("so \\(x^2\\) and \\(e^{i\\pi}\\) for $5 and $6\n\\[\n\\int_0^1 **x**\n\\]\n**b**\n")
+    assert "so x² and \x1b[36m\\(e^{i\\pi}\\)\x1b[0m for $5 and $6\n" in printed
+    assert "\x1b[36m\\int_0^1 **x**\x1b[0m\n\x1b[36m\\]\x1b[0m\n\x1b[1m**b**\x1b[0m\n" in printed
+
+
+@pytest.mark.parametrize("line", ["**a " * 20_000, "`a``b" * 20_000, "**" * 50_000, "\\(a " * 20_000, "$a " * 20_000])
+def test_a_hostile_line_takes_linear_time_in_a_terminal(line: str) -> None:
+    began = time.process_time()
+    stream = TerminalStream(colour=True)
+    assert "a" in stream.feed(f"{line}\n") + stream.finish() or line == "**" * 50_000
+    assert time.process_time() - began < 6
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -146,6 +147,127 @@ def test_a_table_has_no_inline_style() -> None:
     assert "style" not in html
 
 
+@pytest.mark.parametrize(
+    ("markdown", "address"),
+    [
+        ("https://docs.python.org/3/library/__future__.html.", "https://docs.python.org/3/library/__future__.html"),
+        ("**https://a.b/a*b*c**: x", "https://a.b/a*b*c"),
+        ("_www.a.b/_c_/_", "http://www.a.b/_c_/"),
+        ("(https://en.wikipedia.org/wiki/Mercury_(planet)).", "https://en.wikipedia.org/wiki/Mercury_(planet)"),
+        ('"https://a.b/x?y=1&z=%20#k_l_m"!', "https://a.b/x?y=1&z=%20#k_l_m"),
+        ("| a |\n|---|\n| https://a.b/_c_ |", "https://a.b/_c_"),
+        ("- see https://münchen.example/ä_b_c, or not", "https://münchen.example/ä_b_c"),
+        ("看https://a.b/c_d_e，然后", "https://a.b/c_d_e"),
+        ("[x](https://a.b/_c_d)", "https://a.b/_c_d"),
+        ("https://a.b/snake\\_case", "https://a.b/snake_case"),
+        ("HTTPS://A.B/_c_", "HTTPS://A.B/_c_"),
+        ("[](https://a.b/_c_)", "https://a.b/_c_"),
+        ("http://localhost:8080/__x__", "http://localhost:8080/__x__"),
+        ("me_and_you@a-b.org", "mailto:me_and_you@a-b.org"),
+        ("https://a.b/" + "_c" * 50_000, "https://a.b/" + "_c" * 50_000),
+    ],
+)
+def test_bare_addresses_are_links_to_the_character(markdown: str, address: str) -> None:
+    html = render_html(markdown)
+    assert [unescape(found) for found in re.findall(r'href="([^"]*)"', html)] == [address]
+    assert "<em>h" not in html.lower()
+
+
+@pytest.mark.parametrize(
+    "text", ["README.md", "ftp://a.b/c", "x.https", "https://", "www.", "www..", "a@b", "@name", "node.js"]
+)
+def test_what_is_no_address_stays_text(text: str) -> None:
+    assert "href" not in render_html(f"see {text} here")
+
+
+@pytest.mark.parametrize(
+    ("markdown", "source"),
+    [
+        (r"so \(x^2\,dx\) is", r"x^2\,dx"),
+        (r"$a_1*b_2*c_3$-axis", "a_1*b_2*c_3"),
+        (r"\[ \{1,2\} \\ a*b \]", r" \{1,2\} \\ a*b "),
+        ("text\n$$\nx_1\n= y\n- z\n$$.", "\nx_1\n= y\n- z\n"),
+        (r"\boxed{a_1*b_1*c}", r"\boxed{a_1*b_1*c}"),
+        ("> - \\[\n>   x\n>   \\]", "\nx\n"),
+        ("\\begin{align}\na &= b \\\\\n&= c\n\\end{align}", "\\begin{align}\na &= b \\\\\n&= c\n\\end{align}"),
+        ("| $|x|$ |\n|---|\n| \\(y\\) | z |", r"y"),
+        (r"the $n$th, and **$x*y*z$**", "n"),
+    ],
+)
+def test_mathematics_is_drawn_and_keeps_its_source(markdown: str, source: str) -> None:
+    html = render_html(markdown)
+    Checked(html)
+    assert source in [unescape(found) for found in re.findall('<math[^>]*alttext="([^"]*)"', html)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["$5 and $6", "US$5 or 10$", "$HOME/$USER", "it costs $5, or 10$ there", r"\$x\$", "$ x $", "$$", "`$x$`", "$5-$6"],
+)
+def test_money_is_no_mathematics(text: str) -> None:
+    assert "<math" not in render_html(text)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"\text{<script>alert(1)</script>}", r"\href{javascript:alert(1)}{x}", r"\style{color:red}{x}", r"\class{a}{x}",
+        r'\color{red" onload="x}{y}', r"\unknown{x}", r"x^", "{" * 400, r"\def\a{\a\a}\a", "x+" * 3_000,
+        r"\frac{1}{" * 200,
+        r"\ce{H2O}", "100% of x", "a & b", r'\mathmakebox["]{x}', r"\text{\x00\ud800}", r"\sqrt" * 5_000,
+    ],
+)  # fmt: skip
+def test_a_formula_brings_nothing_of_its_own_into_the_page(formula: str) -> None:
+    for written in (f"\\({formula}\\)", f"\\[\n{formula}\n\\]"):
+        html = render_html(written)
+        html.encode()
+        shown = "".join(Checked(html).words)
+        source = "".join(re.findall('alttext="([^"]*)"', html))
+        assert "<math" in html or formula.split("\x00")[0][:50] in shown, "as it was written"
+        assert not source or formula in unescape(source)
+
+
+def test_a_formula_that_never_closes_is_shown_whole() -> None:
+    text = "\\[\n\\int_0^1 a*b*c \\, dx\n"
+    assert text.strip() in "".join(Checked(render_html(text)).words)
+    assert "a*b*c" in "".join(Checked(render_html("$$\n" + "a*b*c " * 20_000)).words)
+
+
+def test_numbers_of_lists_are_those_that_were_written() -> None:
+    assert re.findall(r"<ol[^>]*>|<li[^>]*>", render_html("2. a\n3. b\n5. c").replace(' dir="auto"', "")) == [
+        '<ol start="2">', "<li>", "<li>", '<li value="5">'
+    ]  # fmt: skip
+    assert 'data-marker="007) "' in render_html("007) a")
+    assert '<ol dir="auto" start="0">' in render_html("0. a")
+    assert render_html("1. a\n1. b").count('value="1"') == 1
+
+
+def test_tasks_and_footnotes() -> None:
+    html = render_html("- [ ] a\n- [x] **b**\n\nword[^1] [^a-z]\n\n[^1]: the *note*")
+    assert '<span class="box">☐ </span>a' in html
+    assert '<span class="box">☑ </span><strong>b' in html
+    assert 'word<sup class="footnote">[1]</sup> [^a-z]' in html
+    assert '<sup class="footnote">[1]</sup>: the <em>note</em>' in html
+
+
+def test_every_block_finds_its_direction() -> None:
+    html = render_html("# a\n\nb\n\n> c\n\n- d\n\n1. e\n\n| f |\n|---|\n| g |\n\n\\[x\\]")
+    blocks = re.findall(r"<(?:p|h\d|blockquote|ul|ol|li|table|th|td)\b[^>]*>", html)
+    assert len(blocks) > 9
+    assert all(' dir="auto"' in block for block in blocks)
+    assert '<pre dir="ltr">' in render_html("    code")
+
+
+def test_direction_controls_in_code_in_a_label_are_spelled_out() -> None:
+    assert "[U+202E]" in render_html("[`a\u202eb`](https://example.org)")
+
+
+def test_a_row_with_more_cells_than_the_header_keeps_them() -> None:
+    words = "".join(Checked(render_html("| a | b |\n|---|---|\n| `x | y` | z | and | more |")).words)
+    assert "x | y" in words
+    assert "z | and | more" in words
+
+
 HOSTILE = {
     "quotes": ">" * 100_000, "spaced quotes": "> " * 50_000, "asterisks": "*" * 100_000, "emphasis": "*a " * 30_000,
     "brackets": "[" * 50_000, "nested": "[" * 30_000 + "a" + "]" * 30_000, "images": "![[]()" * 30_000,
@@ -153,6 +275,13 @@ HOSTILE = {
     "entities": "&#1" * 30_000, "autolinks": "<http://a" * 30_000, "NUL": "\x00" * 50_000,
     "surrogates": "\ud800" * 50_000,
     "table": "a|" * 2_000 + "\n" + "-|" * 2_000 + "\n" + "|\n" * 2_000, "backslashes": "\\" * 50_000,
+    "marks": "*" * 50_000 + "a" + "*" * 50_000, "nested marks": "*a **b " * 15_000 + "** *" * 15_000,
+    "formulas": "\\(a" * 30_000, "dollars": "$a " * 30_000, "display": "\\[\n" * 20_000,
+    "braces": "$$" + "{" * 50_000 + "$$",
+    "boxes": "\\boxed{" * 12_000, "address": "https://a.b/" + "(" * 100_000, "addresses": "www.a<" * 20_000,
+    "emails": "a.b" * 30_000 + "@", "columns": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|b" * 1_000 + "|\n",
+    "delimiters": "a|b\n" + "-" * 50_000 + " " * 50_000 + "x", "cells": "|a|b|\n|-|-|\n|" + "`a|" * 30_000,
+    "controls": "\x00\x1b\u202e" * 30_000, "footnotes": "[^1]" * 20_000, "names": "@aa /bb " * 10_000,
 }  # fmt: skip
 
 

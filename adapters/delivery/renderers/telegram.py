@@ -71,8 +71,9 @@ def quietened(text: str, spans: list[Entity]) -> list[Entity]:
     for live in _LIVE.finditer(text):
         while index < len(covered) and covered[index].end <= live.start():
             index += 1
-        if index == len(covered) or covered[index].offset >= live.end():
-            found.append(Entity("code", live.start(), live.end() - live.start()))
+        end = min(live.end(), covered[index].offset) if index < len(covered) else live.end()
+        if end > live.start():
+            found.append(Entity("code", live.start(), end - live.start()))
     begins = [code.offset for code in found]
     return [*(_outside(span, found, begins) for span in spans), *found] if found else spans
 
