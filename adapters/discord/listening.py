@@ -49,7 +49,22 @@ class Listener:
         Raises:
             StorageError: it is not known whether it was.
         """
+        if self.settings.roles and self.me is not None and self._is_addressed(message, self.me):
+            await self._look_up_roles(message)
         await self._heard(message, missed=True)
+
+    def unheard(self) -> list[int]:
+        """The ids of the messages that are still to be looked at, or to be stored."""
+        return [message.id for message in self._unheard]
+
+    @staticmethod
+    async def _look_up_roles(message: discord.Message) -> None:
+        """A channel's history says who wrote a message, but not what roles they have."""
+        if message.guild is not None and not isinstance(message.author, discord.Member):
+            try:
+                message.author = await message.guild.fetch_member(message.author.id)
+            except discord.HTTPException as error:
+                log.info("message %s: its author's roles are not known: %s", message.id, type(error).__name__)
 
     async def _heard(self, message: discord.Message, *, missed: bool) -> None:
         if self.me is None:
@@ -107,10 +122,12 @@ class Listener:
             await self.answers.gone(str(message_id))
 
     def _is_said_to(self, message: discord.Message, me: discord.ClientUser) -> bool:
-        here = reading.where(message)
-        return is_allowed(self.settings, here) and (
+        return is_allowed(self.settings, reading.where(message)) and self._is_addressed(message, me)
+
+    def _is_addressed(self, message: discord.Message, me: discord.ClientUser) -> bool:
+        return reading.is_said_by_a_person(message) and (
             reading.addresses(message, me)
-            or listens(self.settings, here)
+            or listens(self.settings, reading.where(message))
             or self._gathering.goes_on(str(message.channel.id), str(message.author.id), str(message.id))
         )
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from adapters.discord.access import CHANNELS, Where, channels_of, is_answered_in
 from adapters.discord.events import place
 from bots.ports import Preferences
+
+_UNTIL = "until"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far messages have been read.
+
+    Args:
+        until: a message id; all messages of servers with smaller ones were heard. 0 if that is not known.
+        newest: by channel, the newest message that was for the bot.
+    """
+
+    until: int = 0
+    newest: Mapping[str, str] = field(default_factory=dict)
 
 
 class Places:
@@ -46,9 +62,14 @@ class Places:
         if not self.looking.locked():
             await self._storage.set_preferences(_reading(account), {channel: message})
 
-    async def last_seen(self, account: str) -> Mapping[str, str]:
-        """By channel: the newest message that was for the bot."""
-        return await self._storage.preferences(_reading(account))
+    async def heard(self, account: str, until: int) -> None:
+        """Store that all messages of servers with ids up to this one were heard."""
+        if not self.looking.locked():
+            await self._storage.set_preferences(_reading(account), {_UNTIL: str(until)})
+
+    async def last_seen(self, account: str) -> Seen:
+        newest = dict(await self._storage.preferences(_reading(account)))
+        return Seen(int(newest.pop(_UNTIL, 0)), newest)
 
     async def forget(self, account: str, channel: str) -> None:
         await self._storage.set_preferences(_reading(account), {channel: None})

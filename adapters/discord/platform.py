@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,13 +15,14 @@ from adapters.delivery.ports import Outboxes
 from adapters.discord.acknowledging import Desk
 from adapters.discord.addresses import api_address, bind, invitation, user_installation
 from adapters.discord.answers import Answers
+from adapters.discord.attendance import Attendance
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
 from adapters.discord.listening import Listener
 from adapters.discord.missed import Missed
 from adapters.discord.patience import in_the_end
-from adapters.discord.places import Places
+from adapters.discord.places import Places, Seen
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
 from bots.bot import Bot
@@ -50,7 +51,10 @@ class Platform:
         self._bot, self._tasks = bot, tasks
         self.client: discord.Client | None = None
         self.ready = asyncio.Event()
-        self._seen: Mapping[str, str] = {}
+        self._settings = settings
+        self._seen = Seen()
+        self._waiting: set[int] = set()
+        """Shards with a new session that is not ready yet: their servers are still being told of."""
         self.answers = Answers(
             bot=bot,
             outboxes=outboxes,
@@ -65,13 +69,18 @@ class Platform:
         places = Places(storage)
         self.listener = Listener(answers=self.answers, places=places, settings=settings)
         self.desk = Desk(answers=self.answers, places=places, settings=settings)
+        self.attendance = Attendance(places, self.listener.unheard)
 
     def equip(self, client: discord.Client) -> Tree:
         """Makes a client the one that serves; returns its commands."""
         self.client = self.answers.calls.client = client
-        heard = self.listener
+        heard, sharded = self.listener, isinstance(client, discord.AutoShardedClient)
+        self.attendance.expect((client.shard_count or 1) if sharded else 1)
+        of_shards = self.on_shard_connect, self.on_shard_ready, self.on_shard_resumed, self.on_shard_disconnect
+        of_one = self.on_ready, self.on_resumed, self.on_disconnect
         messages = heard.on_message, heard.on_raw_message_delete, heard.on_raw_bulk_message_delete
-        for listener in (self.setup_hook, self.on_connect, self.on_ready, self.on_shard_ready, *messages):
+        connection = of_shards if sharded else of_one
+        for listener in (self.setup_hook, self.on_connect, self.on_guild_available, *connection, *messages):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)
@@ -82,28 +91,59 @@ class Platform:
         """Logged in, and not connected yet: events may come from here on."""
         if self.client is not None and self.client.user is not None:
             self.listener.me = self.client.user
-            self.answers.account = f"discord:{self.client.user.id}"
+            self.answers.account = self.attendance.account = f"discord:{self.client.user.id}"
 
     async def on_connect(self) -> None:
         """A new session, some seconds before it is ready; what comes live from here on moves the marks."""
+        if not isinstance(self.client, discord.AutoShardedClient):
+            await self.on_shard_connect(0)
         places, account = self.desk.places, self.answers.account
         async with places.looking:
             self._seen = await in_the_end(lambda: places.last_seen(account))
 
     async def on_ready(self) -> None:
         """A new session, at the start and whenever Discord could not resume the old one."""
-        if not isinstance(self.client, discord.AutoShardedClient):
-            await self.on_shard_ready(None)
+        await self._read_missed(None)
 
-    async def on_shard_ready(self, shard: int | None) -> None:
-        """The same for one of several connections."""
+    async def on_resumed(self) -> None:
+        self.attendance.resumed(0)
+
+    async def on_disconnect(self) -> None:
+        self.attendance.left(0)
+
+    async def on_shard_connect(self, shard: int) -> None:
+        """One of several connections has a new session."""
+        self._waiting.add(shard)
+        self.attendance.connected(shard)
+
+    async def on_shard_ready(self, shard: int) -> None:
+        await self._read_missed(shard)
+
+    async def on_shard_resumed(self, shard: int) -> None:
+        self.attendance.resumed(shard)
+
+    async def on_shard_disconnect(self, shard: int) -> None:
+        self.attendance.left(shard)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """A server that was in trouble when the session began is told of later."""
+        if self.client is not None and guild.shard_id not in self._waiting:
+            missed = await self._missed(self.client)
+            await in_the_end(lambda: missed.read_guilds([guild]))
+
+    async def _read_missed(self, shard: int | None) -> None:
         self.ready.set()
+        self._waiting.discard(shard or 0)
         if self.client is not None:
-            places, account = self.desk.places, self.answers.account
-            async with places.looking:
-                seen = self._seen
-            missed = Missed(self.client, places, account, seen, self.listener.on_missed)
-            await in_the_end(lambda: missed.read(shard))
+            missed = await self._missed(self.client)
+            if await in_the_end(lambda: missed.read(shard)):
+                await self.attendance.caught_up(shard or 0)
+
+    async def _missed(self, client: discord.Client) -> Missed:
+        places = self.desk.places
+        async with places.looking:
+            seen = self._seen
+        return Missed(client, places, self._settings, self.answers.account, seen, self.listener.on_missed)
 
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled, also after the database was away."""
@@ -147,6 +187,7 @@ async def serving(
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
             tasks.create_task(_alone(platform.take_up()))
+            tasks.create_task(_alone(platform.attendance.keep()))
             tasks.create_task(_alone(platform.answers.tokens.keep_forgetting()))
             tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
             yield await _first_line(platform, connection)

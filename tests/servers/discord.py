@@ -21,7 +21,7 @@ from aiohttp import BodyPartReader, web
 
 from tests.servers.discord_gateway import TOKEN, Gateway
 from tests.servers.discord_people import Interaction, Person, Refusal, check_length
-from tests.servers.discord_world import Room, now
+from tests.servers.discord_world import PRIVATE_THREAD, PUBLIC_THREAD, Room, now
 
 __all__ = ["TOKEN", "DiscordServer", "Faults", "Limit"]
 
@@ -70,6 +70,8 @@ class DiscordServer(Gateway):
         """So many more connections break before the acknowledgement that comes over them is read."""
         self.unheard_acknowledgements = 0
         """So many more break after that, and nobody hears that it was taken."""
+        self.broken_reads = 0
+        """So many more connections break when a channel's history is asked for."""
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
@@ -77,6 +79,7 @@ class DiscordServer(Gateway):
         self.fetched: list[str] = []
         self.commands: list[dict[str, Any]] = []
         self.port = 0
+        self.people: dict[str, Person] = {}
         self._dice = random.Random(seed)
         self._recent: dict[tuple[str, str], deque[float]] = {}
         self._interactions: dict[str, Interaction] = {}
@@ -114,13 +117,16 @@ class DiscordServer(Gateway):
         self.rooms[made.id] = made
         return made
 
-    def direct(self, person: Person) -> Room:
-        made = Room(self.new_id(), person.name, kind=1, owner=person.id)
+    def direct(self, person: Person, *, aloof: bool = False) -> Room:
+        """Somebody's direct messages with the bot, or with somebody else."""
+        made = Room(self.new_id(), person.name, kind=1, owner=person.id, aloof=aloof)
         self.rooms[made.id] = made
         return made
 
     def person(self, name: str, permissions: int = 0) -> Person:
-        return Person(self, self.user(name), permissions)
+        made = Person(self, self.user(name), permissions)
+        self.people[made.id] = made
+        return made
 
     def attach(self, name: str, data: bytes, kind: str = "image/png") -> dict[str, Any]:
         """Uploads a file; what a message has of it."""
@@ -158,8 +164,9 @@ class DiscordServer(Gateway):
 
     async def invite(self, thread: Room) -> None:
         """Adds the bot to a thread."""
-        member = {"id": thread.id, "user_id": self.bot["id"], "join_timestamp": now(), "flags": 0}
-        added = {"id": thread.id, "guild_id": thread.guild, "member_count": 2, "added_members": [member]}
+        thread.invited = True
+        added = {"id": thread.id, "guild_id": thread.guild, "member_count": 2}
+        added["added_members"] = [self.thread_member(thread)]
         await self.dispatch("THREAD_MEMBERS_UPDATE", added)
 
     async def interact(self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any) -> Interaction:
@@ -212,6 +219,10 @@ class DiscordServer(Gateway):
             raise Refusal(401, 0, "401: Unauthorized")
         if call.path.endswith("/callback") and self.lost_acknowledgements and request.transport:
             self.lost_acknowledgements -= 1
+            request.transport.close()
+            return web.Response()
+        if call.method == "GET" and call.path.endswith("/messages") and self.broken_reads and request.transport:
+            self.broken_reads -= 1
             request.transport.close()
             return web.Response()
         is_message = "/messages" in call.path and call.method in ("POST", "PATCH")
@@ -274,6 +285,8 @@ class DiscordServer(Gateway):
                 return self.bot
             case "GET", *_, "applications", "@me":
                 return self.application()
+            case "GET", "guilds", guild, "members", user if guild in self.guilds and user in self.people:
+                return self.member(self.people[user].user) | {"roles": self.people[user].roles}
             case "GET", "gateway", "bot":
                 start = {"total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1}
                 return {"url": self.gateway, "shards": self.shards, "session_start_limit": start}
@@ -304,7 +317,14 @@ class DiscordServer(Gateway):
     ) -> Any:
         match method, *rest:
             case ("GET",):
+                self._permit(room, "view")
                 return self.channel_of(room)
+            case "GET", "threads", "archived", "public":
+                self._permit(room, "history")
+                return self._archived(room, PUBLIC_THREAD)
+            case "GET", "users", "@me", "threads", "archived", "private":
+                self._permit(room, "history")
+                return self._archived(room, PRIVATE_THREAD)
             case ("PATCH",):
                 if room.locked:
                     raise Refusal(403, 50013, "Missing Permissions")
@@ -379,17 +399,25 @@ class DiscordServer(Gateway):
             raise Refusal(404, 10008, "Unknown Message")
         return message
 
-    @staticmethod
-    def _permit(room: Room, what: str) -> None:
+    def _permit(self, room: Room, what: str) -> None:
+        if not self.is_member(room) or not room.is_seen or "view" in room.forbidden:
+            raise Refusal(403, 50001, "Missing Access")
         if what in room.forbidden:
             raise Refusal(403, 50007 if room.kind == 1 else 50013, "Missing Permissions")
 
-    @staticmethod
-    def _history(room: Room, query: dict[str, str]) -> list[dict[str, Any]]:
-        limit, after = int(query.get("limit", 50)), query.get("after")
+    def _history(self, room: Room, query: dict[str, str]) -> list[dict[str, Any]]:
+        """The newest first; with `after`, those that follow it most closely."""
+        limit, after, before = int(query.get("limit", 50)), query.get("after"), query.get("before")
+        found = [self.readable(room, message, self.intents[-1]) for message in room.messages]
         if after is not None:
-            return [message for message in room.messages if int(message["id"]) > int(after)][:limit][::-1]
-        return room.messages[::-1][:limit]
+            return [message for message in found if int(message["id"]) > int(after)][:limit][::-1]
+        return [message for message in found[::-1] if before is None or int(message["id"]) < int(before)][:limit]
+
+    def _archived(self, room: Room, kind: int) -> dict[str, Any]:
+        found = [each for each in self.rooms.values() if each.parent == room.id and each.kind == kind]
+        found = sorted((each for each in found if each.archived and each.is_seen), key=lambda each: each.archived_at)
+        members = [self.thread_member(each) for each in found if each.invited]
+        return {"threads": [self.channel_of(each) for each in found[::-1]], "members": members, "has_more": False}
 
     async def _open_thread(self, room: Room, message_id: str, name: str) -> dict[str, Any]:
         self._permit(room, "threads")

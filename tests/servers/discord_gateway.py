@@ -21,6 +21,7 @@ class Session:
     """What one shard has been told, and where it listens now."""
 
     shard: int
+    intents: int
     sent: list[dict[str, Any]] = field(default_factory=list)
     socket: web.WebSocketResponse | None = None
 
@@ -43,6 +44,8 @@ class Gateway(World, ABC):
         self.shards = 1
         self.identify_every_s = 0.0
         self.forgets = False
+        self.in_trouble: set[str] = set()
+        """Servers that a new session is not told of."""
         self.intents: list[int] = []
         self.refused_intents = 0
         self.identified: list[int] = []
@@ -73,7 +76,11 @@ class Gateway(World, ABC):
     async def dispatch(self, event: str, data: dict[str, Any]) -> None:
         guild = data["id"] if event == "GUILD_CREATE" else data.get("guild_id", "")
         if (session := self._sessions.get(self.shard_of(guild))) is not None:
-            await session.tell(event, data)
+            room = self.rooms.get(data["channel_id"]) if event == "MESSAGE_CREATE" else None
+            if room is None:
+                await session.tell(event, data)
+            elif self.is_member(room) and room.is_seen and "view" not in room.forbidden:
+                await session.tell(event, self.readable(room, data, session.intents))
         await self.notify()
 
     async def notify(self) -> None:
@@ -130,11 +137,11 @@ class Gateway(World, ABC):
         shard, shards = data.get("shard", [0, 1])
         assert shards == self.shards
         self.identified.append(shard)
-        session = self._sessions[shard] = Session(shard, socket=socket)
+        session = self._sessions[shard] = Session(shard, data["intents"], socket=socket)
         guilds = [guild for guild in self.guilds if self.shard_of(guild) == shard]
         await session.tell("READY", self._ready(shard, guilds))
-        for guild in guilds:
-            await session.tell("GUILD_CREATE", self.guild_now(guild))
+        for guild in set(guilds) - self.in_trouble:
+            await session.tell("GUILD_CREATE", self.guild_now(guild) | {"unavailable": False})
         await self.notify()
 
     def _ready(self, shard: int, guilds: list[str]) -> dict[str, Any]:

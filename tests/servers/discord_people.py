@@ -91,6 +91,7 @@ class Person:
     server: DiscordServer
     user: dict[str, Any]
     permissions: int = 0
+    roles: list[str] = field(default_factory=list)
 
     @property
     def id(self) -> str:

@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _EPOCH_MS = 1_420_070_400_000
+VOICE, FORUM, PUBLIC_THREAD, PRIVATE_THREAD = 2, 15, 11, 12
+THREADS = (PUBLIC_THREAD, PRIVATE_THREAD)
+_VIEW, _HISTORY = 1 << 10, 1 << 16
+_ALL = 2**40 - 1 - (1 << 3)
+"""What the bot may do where nothing is said: everything but what an administrator may."""
+CONTENTS = 1 << 15
+"""The intent without which messages come empty, but for those that mention the bot and direct ones."""
 
 
 @dataclass(eq=False)
@@ -22,13 +29,27 @@ class Room:
     owner: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
-    """What the bot may not do here: "send", "edit", "attach", "history", "threads"."""
+    """What the bot may not do here: "view", "send", "edit", "attach", "history", "threads"."""
+    invited: bool = False
+    """The bot is a member of this thread; private ones are shown to their members alone."""
+    aloof: bool = False
+    """Direct messages of other people, in which the bot takes no part."""
     archived: bool = False
+    archived_at: str = ""
     locked: bool = False
     typings: int = 0
     slow_s: float = 0.0
     """How long a message holds up the next one."""
     slow_until: float = 0.0
+
+    @property
+    def is_thread(self) -> bool:
+        return self.kind in THREADS
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether a bot of this server is told of it and may read in it."""
+        return self.kind != PRIVATE_THREAD or self.invited
 
     def message(self, message_id: str) -> dict[str, Any] | None:
         return next((message for message in self.messages if message["id"] == message_id), None)
@@ -44,6 +65,9 @@ class World:
         """How far its clock is ahead of ours."""
         self.bot = self.user("Partyline", bot=True)
         self.guilds = [self.new_id()]
+        self.joined = {self.guilds[0]: now()}
+        """When the bot was let in."""
+        self.roles: dict[str, list[dict[str, Any]]] = {}
 
     def new_id(self) -> str:
         """A snowflake: the time in it is what the library reads."""
@@ -53,8 +77,13 @@ class World:
         more = {"avatar": None, "discriminator": "0", "global_name": name, "public_flags": 0}
         return {"id": self.new_id(), "username": name, "bot": bot, **more}
 
-    def member(self, user: dict[str, Any]) -> dict[str, Any]:
-        return {"user": user, "roles": [], "joined_at": now(), "deaf": False, "mute": False, "flags": 0}
+    def is_member(self, room: Room) -> bool:
+        """Whether the bot is let in where this room is; elsewhere a person took it along, and only its tokens work."""
+        return room.guild in self.guilds if room.guild else not room.aloof
+
+    def member(self, user: dict[str, Any], joined_at: str = "") -> dict[str, Any]:
+        joined_at = joined_at or now()
+        return {"user": user, "roles": [], "joined_at": joined_at, "deaf": False, "mute": False, "flags": 0}
 
     def application(self) -> dict[str, Any]:
         keys = {"description": "", "icon": None, "bot_public": True, "bot_require_code_grant": False}
@@ -62,12 +91,13 @@ class World:
         return {"id": self.bot["id"], "name": "Partyline", "owner": owner, "verify_key": "", "flags": 0, **keys}
 
     def channel_of(self, room: Room) -> dict[str, Any]:
-        common = {"id": room.id, "type": room.kind, "name": room.name, "last_message_id": None, "flags": 0}
+        common = {"id": room.id, "type": room.kind, "name": room.name, "last_message_id": self._last(room), "flags": 0}
         if room.kind == 1:
             return common | {"recipients": [{**self.user("someone"), "id": room.owner}]}
         channel = common | {"guild_id": room.guild, "position": 0, "permission_overwrites": [], "nsfw": False}
-        if room.kind != 11:
-            return channel | {"parent_id": None}
+        if not room.is_thread:
+            voice = {"bitrate": 64_000, "user_limit": 0} if room.kind == VOICE else {}
+            return channel | voice | {"parent_id": None, "permission_overwrites": self._overwrites(room)}
         times = {"archived": room.archived, "locked": room.locked, "auto_archive_duration": 1440}
         thread = {
             "parent_id": room.parent,
@@ -75,8 +105,26 @@ class World:
             "message_count": 0,
             "member_count": 1,
         }
-        thread["thread_metadata"] = times | {"archive_timestamp": now()}
+        thread["thread_metadata"] = times | {"archive_timestamp": room.archived_at or now()}
+        if room.invited:
+            thread["member"] = self.thread_member(room)
         return channel | thread
+
+    def thread_member(self, thread: Room) -> dict[str, Any]:
+        return {"id": thread.id, "user_id": self.bot["id"], "join_timestamp": now(), "flags": 0}
+
+    def _last(self, room: Room) -> str | None:
+        """Of a forum it is the newest post."""
+        if room.kind == FORUM:
+            return max((each.id for each in self.rooms.values() if each.parent == room.id), key=int, default=None)
+        return room.messages[-1]["id"] if room.messages else None
+
+    def _overwrites(self, room: Room) -> list[dict[str, Any]]:
+        denied = _VIEW * ("view" in room.forbidden) | _HISTORY * ("history" in room.forbidden)
+        return [{"id": room.guild, "type": 0, "allow": "0", "deny": str(denied)}] if denied else []
+
+    def archive(self, thread: Room) -> None:
+        thread.archived, thread.archived_at = True, self.time()
 
     def message_of(self, room: Room, author: dict[str, Any], content: str, **more: Any) -> dict[str, Any]:
         mentioned = [self.bot] if f"<@{self.bot['id']}>" in content else []
@@ -111,20 +159,43 @@ class World:
             return message
         return message | {"guild_id": room.guild, "member": self.member(message["author"])}
 
+    def readable(self, room: Room, message: dict[str, Any], intents: int) -> dict[str, Any]:
+        """The message as an application with these intents gets it, over the gateway as by REST."""
+        mentioned = any(user["id"] == self.bot["id"] for user in message["mentions"])
+        if intents & CONTENTS or not room.guild or mentioned or message["author"]["id"] == self.bot["id"]:
+            return message
+        return message | {"content": "", "attachments": [], "embeds": [], "components": []}
+
+    def time(self) -> str:
+        return now(self.clock_s)
+
+    def role(self, name: str) -> str:
+        """A new role of the first server."""
+        made = {"id": self.new_id(), "name": name, "permissions": "0"}
+        self.roles.setdefault(self.guilds[0], []).append(made)
+        return str(made["id"])
+
+    def join(self) -> str:
+        """The bot is let in on another server."""
+        self.guilds.append(self.new_id())
+        self.joined[self.guilds[-1]] = self.time()
+        return self.guilds[-1]
+
     def guild_now(self, guild: str = "") -> dict[str, Any]:
         guild = guild or self.guilds[0]
         rooms = [room for room in self.rooms.values() if room.guild == guild]
+        threads = [room for room in rooms if room.is_thread and room.is_seen and not room.archived]
         return {
             "id": guild,
             "name": "The test server",
-            "owner_id": self.bot["id"],
-            "roles": [{"id": guild, "name": "@everyone", "permissions": str(2**40)}],
+            "owner_id": "1",
+            "roles": [{"id": guild, "name": "@everyone", "permissions": str(_ALL)}, *self.roles.get(guild, ())],
             "emojis": [],
             "stickers": [],
             "features": [],
-            "channels": [self.channel_of(room) for room in rooms if room.kind != 11],
-            "threads": [self.channel_of(room) for room in rooms if room.kind == 11],
-            "members": [self.member(self.bot)],
+            "channels": [self.channel_of(room) for room in rooms if not room.is_thread],
+            "threads": [self.channel_of(room) for room in threads],
+            "members": [self.member(self.bot, self.joined.get(guild, ""))],
             "member_count": 3,
             "presences": [],
             "voice_states": [],
@@ -141,5 +212,5 @@ class World:
         }
 
 
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+def now(ahead_s: float = 0.0) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + ahead_s))
