@@ -219,6 +219,7 @@ def phrases() -> Phrases:
         interrupted=wording.interrupted,
         broken=wording.broken,
         unshown=wording.unshown,
+        rest_in_file=wording.rest_in_file,
     )
 
 

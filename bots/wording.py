@@ -118,6 +118,21 @@ def unshown() -> str:
     return "This part cannot be shown here; the file below has the whole answer."
 
 
+def rest_in_file(over: bool) -> str:
+    """Under the last message that a platform allows for one answer."""
+    return (
+        "I can't send more messages here. The attached file has the whole answer."
+        if over
+        else ("I can't send more messages here, but I'm still writing. The whole answer will come as a file.")
+    )
+
+
+def out_of_time(can_continue: bool) -> str:
+    """Where a command's answer may be written for 15 minutes only."""
+    way_on = "Press Continue and I'll pick up where I left off." if can_continue else "Please try again."
+    return f"I can write here for only 15 minutes at a time. {way_on}"
+
+
 def empty_message() -> str:
     return "There was nothing in that message; write a question, or add a picture."
 

@@ -62,6 +62,7 @@ class Limits:
             channel can whisper.
         interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
         max_chunks: an answer of more messages than this also comes as a file.
+        most_messages: the platform takes no more messages of one reply; the rest comes as a file. 0: any number.
         typing_s: how long one `typing` shows; 0 where the platform has none.
         growing_s: how long a growing message may be left alone before it has to be shown again; 0: for ever.
         account: chats of one account share its budget; chats without an account have none to share.
@@ -73,6 +74,7 @@ class Limits:
     private_files: bool = False
     interval_s: float = 1.0
     max_chunks: int = 5
+    most_messages: int = 0
     typing_s: float = 0.0
     growing_s: float = 0.0
     account: str = ""

@@ -150,7 +150,8 @@ class Assembler:
         if not self._answer or self._answer.ended or isinstance(event, Started):
             if self._answer and not self._answer.ended:
                 self._answer.apply(Failed(self._phrases.broken()), now)
-            self._answer = Answer(self._limits, self._measure, self._phrases)
+            before = sum(len(part.messages(now, 0)) for part in self.parts) if self._limits.most_messages else 0
+            self._answer = Answer(self._limits, self._measure, self._phrases, before)
             self.parts.append(self._answer)
         self._answer.apply(event, now)
 
@@ -252,9 +253,13 @@ class Answer:
 
     is_own = False
 
-    def __init__(self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases) -> None:
+    def __init__(
+        self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, messages_before: int = 0
+    ) -> None:
         self.refused = False
         self._limits, self._measure, self._phrases = limits, measure, phrases
+        self._messages_before = messages_before
+        self._again = False
         self._reserve = min(256, limits.message_units // 8)
         """Room in each message for what is not the answer: a cursor, the footer."""
         self._id = ""
@@ -286,6 +291,7 @@ class Answer:
         match event:
             case Started():
                 self._id, self._known_ids = event.answer_id, event.message_ids
+                self._again = event.again
                 self._resumed = bool(event.again or event.message_ids or event.text or event.thinking)
                 self._captions = [Captioned(text, n, len(event.captions)) for n, text in enumerate(event.captions)]
                 self._reasoning.mode = event.thinking_mode
@@ -320,13 +326,44 @@ class Answer:
         self._seen = len(chunks)
         placed = [
             self._placed(n, Frame(markdown=self._frozen[n].markdown, thinking=None if n else self._thought(now)), True)
-            for n in range(first, len(self._frozen))
+            for n in range(first, len(self._frozen) if self._most is None else min(len(self._frozen), self._most - 1))
         ]
+        if self._is_capped:
+            position = (self._most or 1) - 1
+            frame = self._last_frame(now, position)
+            return [*placed, self._placed(position, frame, self.ended)] if first <= position else placed
         position = len(self._frozen)
         for frame in self._live_frames(now, is_first=position == 0) if first <= position else ():
             placed.append(self._placed(position, frame, self.ended))
             position += 1
         return placed
+
+    @property
+    def _most(self) -> int | None:
+        """How many messages the answer may have in all; None for any number.
+
+        Those that it has are there to be edited. Of what an earlier run has sent, nobody knows how much counts.
+        """
+        if not self._limits.most_messages:
+            return None
+        own, known = max(1, self._limits.most_messages - self._messages_before), len(self._known_ids)
+        return max(known, own) if self._again else max(0, known - 1) + own
+
+    @property
+    def _is_capped(self) -> bool:
+        """The last message that there may be is full: what comes now is in the file alone."""
+        return self._most is not None and len(self._frozen) >= self._most
+
+    def _last_frame(self, now: float, position: int) -> Frame:
+        thinking = None if position else self._thought(now)
+        markdown, status = self._frozen[position].markdown, self._phrases.rest_in_file(self.ended)
+        if not self.ended:
+            return Frame(markdown=markdown, status=status, thinking=thinking, growing=True, actions=(Action.STOP,))
+        return self._fitted(replace(self._ended_frame(markdown, thinking), status=status))
+
+    def _fitted(self, frame: Frame) -> Frame:
+        """Where there is no other message for it, small print that has no room is left out."""
+        return frame if self._measure(frame) <= self._limits.message_units else replace(frame, footer="")
 
     def changes_at(self, now: float) -> float | None:
         return None if self.ended else self._reasoning.changes_at(now)
@@ -335,14 +372,14 @@ class Answer:
         largest = self._limits.upload_bytes
         if not largest:
             return
-        if self.refused or len(self._frozen) + 1 > self._limits.max_chunks:
+        if self.refused or self._is_capped or len(self._frozen) + 1 > self._limits.max_chunks:
             yield from whole_answer(self.text(), largest)
         if self._reasoning.wants_file():
             yield from text_file("thinking", "md", self._reasoning.text, largest)
 
     @property
     def files_hold_all(self) -> bool:
-        return self.refused
+        return self.refused or self._is_capped
 
     def text(self) -> str:
         """The whole answer as it is shown, captions included."""
@@ -405,6 +442,8 @@ class Answer:
             whole = self._empty_frame(whole)
         if not markdown or self._measure(whole) <= self._limits.message_units:
             yield whole
+        elif self._most is not None and len(self._frozen) + 1 >= self._most:
+            yield self._fitted(whole)
         else:
             yield Frame(markdown=markdown, thinking=thinking)
             yield self._ended_frame("", None)

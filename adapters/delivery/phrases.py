@@ -21,6 +21,7 @@ class Phrases:
         interrupted: under an answer that was cut off by a restart of the bot.
         broken: an unforeseen failure.
         unshown: in place of a message that cannot be shown here.
+        rest_in_file: under the last message that there may be, and whether the answer is over.
     """
 
     waiting: Callable[[int, float | None], str]
@@ -31,3 +32,4 @@ class Phrases:
     interrupted: Callable[[], str]
     broken: Callable[[], str]
     unshown: Callable[[], str]
+    rest_in_file: Callable[[bool], str]

@@ -138,6 +138,8 @@ class Reply:
         in_files = part.files_hold_all and self._uploaded and self._file_missing is None
         if self._missing is not None and not in_files:
             self._outcome = self._missing
+        elif self._file_missing is not None and part.files_hold_all:
+            self._outcome = self._file_missing
         self._part, self._position, self._uploads, self._uploaded = self._part + 1, 0, None, 0
         self._plain, self._missing, self._file_missing = set(), None, None
 

@@ -66,7 +66,7 @@ class Desk:
             files=tuple(files),
             question=replies_to if deferred == "pressed" else None,
             replies_to=replies_to,
-            token=Token(str(interaction.application_id), interaction.token, deferred),
+            token=_token(interaction, deferred, replies_to),
             on_behalf=on_behalf,
             upload_bytes=interaction.filesize_limit,
         )
@@ -140,6 +140,18 @@ async def apologise(interaction: discord.Interaction, error: Exception) -> None:
     """The edge: what failed becomes a sentence for the asker and a log line."""
     log.error("interaction %s failed", interaction.id, exc_info=error)
     await say(interaction, wording.broken())
+
+
+def _token(interaction: discord.Interaction, deferred: Deferred, replies_to: str | None) -> Token:
+    pressed = (replies_to or "") if deferred == "pressed" else ""
+    return Token(str(interaction.application_id), interaction.token, deferred, _is_borrowed(interaction), pressed)
+
+
+def _is_borrowed(interaction: discord.Interaction) -> bool:
+    """Whether a person took the bot along to a place that it is no member of."""
+    if interaction.guild_id is None:
+        return bool(interaction.context.private_channel)
+    return interaction.client.get_guild(interaction.guild_id) is None
 
 
 def _where(interaction: discord.Interaction) -> Where:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,14 +17,14 @@ from adapters.delivery.recording import RecordedIn
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
-from adapters.discord.events import Event, bursts, event_of, together
-from adapters.discord.interactions import InteractionChannel
+from adapters.discord.events import Event, bursts, created_at, event_of, together
+from adapters.discord.interactions import LIFETIME_S, MOST_MESSAGES, InteractionChannel
 from adapters.discord.tokens import Tokens, events_of
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
-from bots.messages import Action, Failed, Incoming, Notice, Person, ReplyEvent, Started
+from bots.messages import Action, Ended, Failed, Incoming, Notice, Person, ReplyEvent, Started
 from bots.ports import Received, Storage, StorageError
 from inference.api import Interrupted
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _STALE_S = 86_400.0
 """What was left unanswered for longer is not answered out of the blue."""
 _HAS_A_THREAD = 160004
+_CLOSING_S = 60.0
+"""So long before its token is over an answer is stopped that needs the token: for the last frame, and its files."""
 
 
 @dataclass(kw_only=True)
@@ -189,7 +191,8 @@ class Answers:
 
     async def _deliver(self, event: Event, events: AsyncGenerator[ReplyEvent, None]) -> Outcome:
         alone = event.token is not None or not event.guild
-        bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES, private_files=alone)
+        most = MOST_MESSAGES if event.token and event.token.borrowed else 0
+        bound = limits(self.account, event.upload_bytes or UPLOAD_BYTES, private_files=alone, most_messages=most)
         sent: set[str] = set()
 
         def told(message_id: str) -> None:
@@ -200,7 +203,7 @@ class Answers:
         channel = DiscordChannel(*parts)
         if event.token:
             channel = InteractionChannel(*parts, token=event.token)
-            events = _telling(channel, events)
+            events = _telling(channel, self._in_time(channel, event, events, sent))
         # What only the asker sees goes by the interaction's own limits and waits for nothing that others wait for.
         private = event.token is not None and event.token.deferred == "private"
         chat = f"{event.chat}/{event.id}" if private else event.chat
@@ -229,6 +232,33 @@ class Answers:
                 if not (silent and isinstance(reply, Notice) and not reply.refused):
                     yield reply
 
+    async def _in_time(
+        self,
+        channel: InteractionChannel,
+        event: Event,
+        events: AsyncGenerator[ReplyEvent, None],
+        sent: Collection[str],
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """Stops the answer before the token is over where nothing can be shown without it, and says why."""
+        is_late = False
+
+        def stop() -> None:
+            nonlocal is_late
+            if channel.needs_token:
+                is_late = True
+                self.begin(self._stop(event, next(iter(sent), None)))
+
+        left_s = created_at(event.id) + LIFETIME_S - _CLOSING_S - self.now()
+        timer = asyncio.get_running_loop().call_later(max(0.0, left_s), stop)
+        try:
+            async with aclosing(events):
+                async for reply in events:
+                    if is_late and isinstance(reply, Ended) and reply.reason == "cancelled":
+                        reply = Failed(wording.out_of_time(Action.CONTINUE in reply.actions), reply.actions)
+                    yield reply
+        finally:
+            timer.cancel()
+
     async def _author(self, event: Event) -> Person:
         """Who asks; a moderator's press on somebody's answer counts as theirs."""
         if event.on_behalf and event.replies_to:
@@ -255,7 +285,7 @@ class Answers:
                 return replace(event, channel=event.above, above="", question=event.id)
         return event
 
-    async def _stop(self, event: Event, message_id: str) -> None:
+    async def _stop(self, event: Event, message_id: str | None) -> None:
         stop = Incoming(
             event_id=f"{message_id}-gone",
             chat=event.chat,
@@ -286,7 +316,7 @@ async def _telling(
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Started) and event.message_ids:
-                channel.goes_on()
+                channel.goes_on(event.message_ids)
             yield event
 
 

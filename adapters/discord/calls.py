@@ -31,6 +31,8 @@ UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10003, 10008
 NO_HISTORY = 160002
 """A reply needs the permission to read the history."""
 ARCHIVED = 50083
+TOO_MANY_FOLLOW_UPS = 40094
+"""Of an interaction where a person took the bot along; there may be five."""
 _TOKEN_IS_OVER = (10015, 10062, 50027)
 _EDITED_TOO_OFTEN = 30046
 _OLD_MESSAGE_PAUSE_S = 60.0
@@ -158,7 +160,8 @@ def _sent(body: dict[str, Any] | None, file: tuple[str, bytes] | None, query: di
     if file is not None:
         name, data = file
         part = {"name": "files[0]", "value": data, "filename": name, "content_type": "application/octet-stream"}
-        payload = {**(body or {}), "attachments": [{"id": 0, "filename": name}]}
+        kept = (body or {}).get("attachments", [])
+        payload = {**(body or {}), "attachments": [*kept, {"id": 0, "filename": name}]}
         form = [{"name": "payload_json", "value": json.dumps(payload)}, part]
         return {"form": form} | ({"params": query} if query is not None else {})
     sent: dict[str, Any] = {}

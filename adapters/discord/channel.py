@@ -37,8 +37,11 @@ class Echoes:
         return self._messages.get(nonce)
 
 
-def limits(account: str, upload_bytes: int = UPLOAD_BYTES, *, private_files: bool = False) -> Limits:
+def limits(
+    account: str, upload_bytes: int = UPLOAD_BYTES, *, private_files: bool = False, most_messages: int = 0
+) -> Limits:
     return Limits(
+        most_messages=most_messages,
         message_units=MESSAGE_UNITS,
         upload_bytes=upload_bytes,
         private_files=private_files,
@@ -87,9 +90,10 @@ class DiscordChannel:
             return None
         return next((str(message["id"]) for message in newest if str(message.get("nonce")) == nonce), None)
 
-    async def edit(self, message_id: str, frame: Frame) -> None:
+    async def edit(self, message_id: str, frame: Frame) -> str | None:
         self._told(message_id)
         await self._open("PATCH", _MESSAGE, message_id=message_id, body=body(frame))
+        return None
 
     async def delete(self, message_id: str) -> None:
         await self._calls("DELETE", _MESSAGE, channel_id=self._id, message_id=message_id)

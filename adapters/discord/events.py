@@ -12,6 +12,7 @@ from bots.messages import Person
 from bots.ports import Received
 
 PLATFORM = "discord"
+_EPOCH_MS = 1_420_070_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Event:
         payload = json.dumps(asdict(kept))
         person = self.person.id
         return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now, person=person)
+
+
+def created_at(event_id: str) -> float:
+    """Seconds since the epoch; the id of a message or interaction says when it was made."""
+    return ((int(event_id) >> 22) + _EPOCH_MS) / 1000
 
 
 def place(guild: str) -> str:

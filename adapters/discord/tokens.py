@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from adapters.discord.events import Event
+from adapters.discord.interactions import LIFETIME_S
 from bots.ports import Inbox, Received, StorageError
 
 log = logging.getLogger(__name__)
 
-LIFETIME_S = 900.0
 _LOOK_EVERY_S = 30.0
 _SUFFIX = "/token"
 

@@ -171,7 +171,8 @@ class DiscordServer(Gateway):
 
     async def interact(self, person: Person, room: Room, kind: int, data: dict[str, Any], **more: Any) -> Interaction:
         """Sends an interaction and returns at once."""
-        made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room)
+        member, message = self.is_member(room), more.get("message")
+        made = Interaction(self, self.new_id(), f"secret-{self.new_id()}", room, message, not member)
         self._interactions[made.id] = self._interactions[made.token] = made
         payload = {
             "id": made.id,
@@ -186,8 +187,8 @@ class DiscordServer(Gateway):
             "entitlements": [],
             "attachment_size_limit": 10_485_760,
             "app_permissions": str(2**40),
-            "authorizing_integration_owners": {},
-            "context": 0 if room.guild else 1,
+            "authorizing_integration_owners": {"0": room.guild or "0"} if member else {"1": person.id},
+            "context": 0 if room.guild else 1 if member else 2,
             **more,
         }
         if room.guild:

@@ -28,6 +28,12 @@ class Interaction:
     id: str
     token: str
     room: Room
+    on: dict[str, Any] | None = None
+    """The message whose button was pressed."""
+    is_borrowed: bool = False
+    """A person took the bot along to this place."""
+    follow_ups: int = 0
+    made: list[dict[str, Any]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     acknowledged_after_s: float = 0.0
     kind: int = 0
@@ -54,31 +60,61 @@ class Interaction:
         if self.expired:
             raise Refusal(401, 50027, "Invalid Webhook Token")
         match method, *rest:
-            case "PATCH", "messages", "@original" if self.original is None:
-                return self._add(body, private=bool(self.data.get("flags", 0) & 64))
+            case "PATCH", "messages", "@original" if self.original is None and self.kind == 5:
+                return self._add(body, uploads, private=bool(self.data.get("flags", 0) & 64))
             case "GET", "messages", "@original":
                 return self.original or {"id": self.server.new_id(), "flags": 128 if self.kind == 5 else 0}
             case _, "messages", "@original" if method == "DELETE":
                 self.kind = 6
                 return None
             case "PATCH", "messages", message_id:
-                message_id = self.original["id"] if message_id == "@original" and self.original else message_id
-                private = next((each for each in self.private if each["id"] == message_id), None)
-                if private is not None:
-                    private.update(body)
-                    return private
-                return await self.server.edit(self.room, message_id, body)
+                return await self._edited(message_id, body, uploads)
             case ("POST",):
-                body = body | {"attachments": [file["filename"] for file in uploads]}
-                return self._add(body, private=bool(body.get("flags", 0) & 64))
+                is_response = self.original is None and self.kind == 5
+                if not is_response:
+                    self._count_follow_up()
+                return self._add(body, uploads, private=bool(body.get("flags", 0) & 64))
         raise Refusal(404, 10015, "Unknown Webhook")
 
-    def _add(self, body: dict[str, Any], private: bool | None = None) -> dict[str, Any]:
+    def _count_follow_up(self) -> None:
+        if self.is_borrowed and self.follow_ups == 5:
+            raise Refusal(400, 40094, "This interaction has hit the maximum number of follow up messages")
+        self.follow_ups += 1
+
+    async def _edited(self, message_id: str, body: dict[str, Any], uploads: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of this interaction's messages, or the one whose button was pressed."""
+        if message_id == "@original":
+            pressed = self.on["id"] if self.on else ""
+            message_id = self.original["id"] if self.original else pressed
+        elif not any(message["id"] == message_id for message in self.made):
+            raise Refusal(404, 10008, "Unknown Message")
+        message = next((each for each in self.private if each["id"] == message_id), None)
+        message = message or self.room.message(message_id)
+        if message is None:
+            raise Refusal(404, 10008, "Unknown Message")
+        kept = [str(each["id"]) for each in body.pop("attachments", message["attachments"])]
+        files = [each for each in message["attachments"] if each["id"] in kept] + self._attached(uploads)
+        if body or not files:
+            check_length({"content": message["content"]} | body, bool(files))
+        message.update({name: value for name, value in body.items() if name in ("content", "components", "flags")})
+        message["attachments"] = files
+        message["history"].append(message["content"])
+        await self.server.notify()
+        return message
+
+    def _attached(self, uploads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [self.server.attach(file["filename"], file["data"], "") for file in uploads]
+
+    def _add(
+        self, body: dict[str, Any], uploads: list[dict[str, Any]] | None = None, private: bool | None = None
+    ) -> dict[str, Any]:
         private = bool(body.get("flags", 0) & 64) if private is None else private
-        check_length(body, bool(body.get("attachments")))
+        check_length(body, bool(uploads))
         more = {"components": body.get("components", []), "flags": body.get("flags", 0)}
+        more["attachments"] = self._attached(uploads or [])
         message = self.server.message_of(self.room, self.server.bot, body.get("content", ""), **more)
         (self.private if private else self.room.messages).append(message)
+        self.made.append(message)
         if self.original is None and self.kind == 5:
             self.original = message
         return message

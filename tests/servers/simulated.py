@@ -66,6 +66,7 @@ PHRASES = Phrases(
     interrupted=lambda: "To be continued",
     broken=lambda: "Something broke",
     unshown=lambda: "Look into the file",
+    rest_in_file=lambda over: "The rest is in the file." if over else "The rest comes as a file.",
 )
 
 

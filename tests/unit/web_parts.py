@@ -41,6 +41,7 @@ PHRASES = Phrases(
     interrupted=lambda: "The bot was restarted while it wrote this.",
     unshown=lambda: "This part cannot be shown.",
     broken=lambda: "Something went wrong; please try again.",
+    rest_in_file=lambda over: "The rest is in the file." if over else "The rest comes as a file.",
 )
 
 
