@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from bots import account, admission, ledger, prompt, wording
-from bots.answers import Answers, Task
+from bots.answers import AFTER, Answers, Task
 from bots.commands import Called, read
 from bots.entry import Entry
-from bots.messages import Attached, Incoming, Notice, ReplyEvent, Started
+from bots.messages import Attached, Failed, Incoming, Notice, ReplyEvent, Started
 from bots.picture_words import wants_description
 from bots.ports import Reply, Storage, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
@@ -75,6 +75,33 @@ class Bot:
         finally:
             if not whole:
                 self._seen.forget(incoming)
+
+    async def close(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+        """End the reply to an event that was left for too long: what is shown of it gets an end, nothing is generated.
+
+        Yields nothing if nothing of it is shown.
+        """
+        kept = await self._storage.reply(incoming.chat, incoming.event_id)
+        if kept is None or kept.shown:
+            return
+        entry = Entry(self._storage, kept, new=False)
+        if not await entry.claim():
+            return
+        answer, shown = await self._kept(entry.reply)
+        if not shown:
+            return
+        if not entry.reply.ending:
+            answer = replace(answer, state="failed", reason=None) if answer else None
+            await entry.end(self._closing(entry.reply, answer), answer)
+        for event in ledger.repeated(entry.reply, answer, shown):
+            yield event
+
+    def _closing(self, reply: Reply, answer: Turn | None) -> Failed:
+        if answer is None or reply.question_id is None:
+            return Failed(wording.too_late())
+        if self._inference.info.continues and (answer.text or answer.thinking):
+            return Failed(wording.interrupted(), AFTER["cancelled"])
+        return Failed(wording.cut_off(), AFTER["stop"])
 
     async def _once(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""

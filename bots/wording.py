@@ -74,6 +74,10 @@ def cut_off() -> str:
     return "The bot was restarted while it wrote this, and this model cannot go on from here; Regenerate tries again."
 
 
+def too_late() -> str:
+    return "I was away for too long to answer this. Please send it again."
+
+
 def reset_button() -> str:
     return "Reset"
 

@@ -121,7 +121,11 @@ class Answers:
 
     async def _taken_up(self, received: Received, found: Mapping[str, Received]) -> Event | None:
         """The event, which is this process's from now on; None where it is not answered any more."""
-        if (event := _rebuilt(received)) is None or self.now() - received.received_at > _STALE_S:
+        event = _rebuilt(received)
+        if event is not None and self.now() - received.received_at > _STALE_S:
+            self.begin(self._close(event))
+            return None
+        if event is None:
             try:
                 await self.storage.answered(self.account, received.id)
             except StorageError as error:
@@ -130,6 +134,13 @@ class Answers:
             return None
         self._left.add(received.id)
         return self.tokens.joined(event, found)
+
+    async def _close(self, event: Event) -> None:
+        """What is shown of a reply that was left for too long gets its end."""
+        incoming = Incoming(event_id=event.id, chat=event.chat, author=event.person)
+        outcome = await self._deliver(event, self.bot.close(incoming))
+        if outcome.is_settled:
+            await self.storage.answered(self.account, event.id)
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
@@ -249,7 +260,7 @@ class Answers:
                 self.begin(self._stop(event, next(iter(sent), None)))
 
         left_s = created_at(event.id) + LIFETIME_S - _CLOSING_S - self.now()
-        timer = asyncio.get_running_loop().call_later(max(0.0, left_s), stop)
+        timer = asyncio.get_running_loop().call_later(left_s, stop) if left_s > 0 else None
         try:
             async with aclosing(events):
                 async for reply in events:
@@ -257,7 +268,8 @@ class Answers:
                         reply = Failed(wording.out_of_time(Action.CONTINUE in reply.actions), reply.actions)
                     yield reply
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     async def _author(self, event: Event) -> Person:
         """Who asks; a moderator's press on somebody's answer counts as theirs."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.discord.events import Event
+from adapters.storage.memory import MemoryStorage
 from bots.admission import Access
 from tests.integration.discord_parts import is_complete, labels, party
 from tests.servers.discord import DiscordServer
@@ -395,6 +397,43 @@ async def test_what_was_written_while_it_was_down_is_answered_once(tmp_path: Pat
             await up.ann.says(p.room, "@bot after")
             await discord.until(lambda: len(p.answers()) == 3)
             assert (await p.answer())["content"].startswith("after")
+
+
+async def test_an_answer_that_was_left_for_too_long_gets_an_end_and_can_be_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord) as up:
+            await up.ann.says(up.room, "@bot slow")
+            await discord.until(lambda: "word" in "".join(answer["content"] for answer in up.answers()))
+        [left] = up.answers()
+        assert labels(left) == ["Stop"]
+        monkeypatch.setattr("adapters.discord.answers._STALE_S", 0.0)
+        async with party(tmp_path, discord=discord, storage=up.storage) as p:
+            await discord.until(lambda: labels(left) == ["Continue", "Regenerate"])
+            assert "restarted" in left["content"]
+            while await p.storage.unanswered(f"discord:{discord.bot['id']}"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            before = left["content"].count("word")
+            await p.ann.presses(p.room, left, "Continue")
+            await discord.until(lambda: left["content"].count("word") > before)
+            assert len(p.answers()) == 1
+
+
+async def test_what_was_left_for_too_long_before_a_word_was_shown_is_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.answers._STALE_S", 0.0)
+    storage = MemoryStorage()
+    async with DiscordServer().serving() as discord:
+        ann, room = discord.person("Ann"), discord.room()
+        event = Event(id=discord.new_id(), channel=room.id, guild=room.guild, author=ann.id, name="Ann", text="hello")
+        account = f"discord:{discord.bot['id']}"
+        await storage.receive([event.received(account, 0.0)])
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            while await storage.unanswered(account):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert p.answers(room) == []
 
 
 async def test_a_message_right_after_the_start_does_not_hide_what_was_missed(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ class World:
         """How far its clock is ahead of ours."""
         self.bot = self.user("Partyline", bot=True)
         self.guilds = [self.new_id()]
-        self.joined = {self.guilds[0]: now()}
+        self._began = now()
+        self.joined: dict[str, str] = {}
         """When the bot was let in."""
         self.roles: dict[str, list[dict[str, Any]]] = {}
 
@@ -195,7 +196,7 @@ class World:
             "features": [],
             "channels": [self.channel_of(room) for room in rooms if not room.is_thread],
             "threads": [self.channel_of(room) for room in threads],
-            "members": [self.member(self.bot, self.joined.get(guild, ""))],
+            "members": [self.member(self.bot, self.joined.get(guild, self._began))],
             "member_count": 3,
             "presences": [],
             "voice_states": [],
