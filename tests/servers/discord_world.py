@@ -83,7 +83,7 @@ class World:
         return room.guild in self.guilds if room.guild else not room.aloof
 
     def member(self, user: dict[str, Any], joined_at: str = "") -> dict[str, Any]:
-        joined_at = joined_at or now()
+        joined_at = joined_at or self._began
         return {"user": user, "roles": [], "joined_at": joined_at, "deaf": False, "mute": False, "flags": 0}
 
     def application(self) -> dict[str, Any]:
@@ -158,7 +158,10 @@ class World:
     def delivered(self, room: Room, message: dict[str, Any]) -> dict[str, Any]:
         if not room.guild:
             return message
-        return message | {"guild_id": room.guild, "member": self.member(message["author"])}
+        return message | {
+            "guild_id": room.guild,
+            "member": self.member(message["author"], self.joined.get(room.guild, "")),
+        }
 
     def readable(self, room: Room, message: dict[str, Any], intents: int) -> dict[str, Any]:
         """The message as an application with these intents gets it, over the gateway as by REST."""
@@ -196,7 +199,7 @@ class World:
             "features": [],
             "channels": [self.channel_of(room) for room in rooms if not room.is_thread],
             "threads": [self.channel_of(room) for room in threads],
-            "members": [self.member(self.bot, self.joined.get(guild, self._began))],
+            "members": [self.member(self.bot, self.joined.get(guild, ""))],
             "member_count": 3,
             "presences": [],
             "voice_states": [],
