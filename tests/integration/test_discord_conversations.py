@@ -415,7 +415,7 @@ async def test_an_answer_that_was_left_for_too_long_gets_an_end_and_can_be_conti
             while await p.storage.unanswered(f"discord:{discord.bot['id']}"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             before = left["content"].count("word")
-            await p.ann.presses(p.room, left, "Continue")
+            await up.ann.presses(p.room, left, "Continue")
             await discord.until(lambda: left["content"].count("word") > before)
             assert len(p.answers()) == 1
 
