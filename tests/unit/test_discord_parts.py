@@ -20,8 +20,8 @@ from adapters.discord.channel import DiscordChannel, Echoes, limits
 from adapters.discord.commands import as_written
 from adapters.discord.content import content, units
 from adapters.discord.events import Event, File, bursts, event_of, together
-from adapters.discord.interactions import Token
-from adapters.discord.tokens import LIFETIME_S, Tokens
+from adapters.discord.interactions import LIFETIME_S, Token
+from adapters.discord.tokens import Tokens
 from adapters.storage.memory import MemoryStorage
 from bots.messages import Action
 from bots.preferences import Bounds, Profile, settings_of, within
