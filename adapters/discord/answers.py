@@ -138,9 +138,12 @@ class Answers:
     async def _close(self, event: Event) -> None:
         """What is shown of a reply that was left for too long gets its end."""
         incoming = Incoming(event_id=event.id, chat=event.chat, author=event.person)
-        outcome = await self._deliver(event, self.bot.close(incoming))
-        if outcome.is_settled:
-            await self.storage.answered(self.account, event.id)
+        try:
+            outcome = await self._deliver(event, self.bot.close(incoming))
+            if outcome.is_settled:
+                await self.storage.answered(self.account, event.id)
+        finally:
+            self._in_hand.done(event.id)
 
     async def gone(self, message_id: str) -> None:
         """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
