@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from adapters.delivery.renderers.commonmark import parse
+from adapters.delivery.renderers.tree import CodeBlock
 
 _EXTENSIONS = {
     "bash": "sh", "c": "c", "c#": "cs", "c++": "cpp", "cpp": "cpp", "csharp": "cs", "css": "css", "csv": "csv",
@@ -39,7 +40,7 @@ def whole_answer(answer: str, upload_bytes: int) -> Iterator[Attachment]:
         return
     blocks = [token for token in parse(answer) if token.type == "fence" and len(token.content) >= _SHORTEST_CODE]
     for number, block in enumerate(blocks[:_MOST_CODE_FILES], 1):
-        language = (block.info.split() or [""])[0].lower()
+        language = CodeBlock(block.content, block.info.strip()).language.lower()
         stem = "code" if len(blocks) == 1 else f"code-{number}"
         if language in _WHOLE_NAMES and len(blocks) == 1:
             yield from text_file(_WHOLE_NAMES[language], "", block.content, upload_bytes)

@@ -9,7 +9,7 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity
 
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.delivery.renderers.commonmark import replace_unsafe
-from adapters.delivery.renderers.telegram import Entity, TelegramText, render_telegram, utf16_units
+from adapters.delivery.renderers.telegram import Entity, TelegramText, quieted, render_telegram, utf16_units
 from adapters.telegram.callbacks import action_data
 from bots import wording
 
@@ -28,7 +28,7 @@ def render(frame: Frame) -> TelegramText:
         page.add_thinking(frame.thinking)
     page.add_plain(frame.status, "italic")
     if frame.markdown:
-        page.add(render_telegram(frame.markdown))
+        page.add(render_telegram(frame.markdown, live=frame.notice))
     page.add_plain(frame.failure)
     page.add_plain(frame.footer, "italic")
     return page.finished()
@@ -92,7 +92,8 @@ class _Page:
         whole = f"{label}\n{text}" if label else text
         quote = Entity("expandable_blockquote", 0, utf16_units(whole))
         styles = (quote, Entity("bold", 0, utf16_units(label))) if label else (quote,)
-        self.add(TelegramText(whole, styles))
+        names = quieted(whole)  # what the model thought notifies nobody either
+        self.add(TelegramText(whole, (*styles, *names)))
 
     def finished(self) -> TelegramText:
         return TelegramText("".join(self._pieces) or _NOTHING, tuple(self._entities))

@@ -263,6 +263,15 @@ async def test_an_ordinary_message_waits_for_nothing() -> None:
     assert await gathered(said(1, "x" * 2048), said(2, "y")) == [("x" * 2048, ["1"]), ("y", ["2"])]
 
 
+def test_what_the_model_wrote_or_thought_is_never_live() -> None:
+    thinking = ThinkingView("ask @somebody, /start", 2, True, "Thought for 2 s")
+    text = render(Frame(markdown="@anybody and **/stop**", thinking=thinking))
+    assert [text.text[each.offset : each.end] for each in text.entities if each.type == "code"] == [
+        "@somebody", "/start", "@anybody", "/stop"
+    ]  # fmt: skip
+    assert [each.type for each in render(Frame(markdown="Send /help.", notice=True)).entities] == []
+
+
 def test_a_frame_has_its_parts_in_order() -> None:
     thinking = ThinkingView("hm 🎉", 2, True, "Thought for 2 s")
     text = render(Frame(markdown="**🎉 bold**", thinking=thinking, failure="It broke.", footer="tiny · 3 tokens"))

@@ -51,18 +51,27 @@ def utf16_units(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def render_telegram(markdown: str) -> TelegramText:
+def render_telegram(markdown: str, *, live: bool = False) -> TelegramText:
     """The chunk as text and entities: nested ones in the order of their beginning, none empty.
 
     Names and commands are code: of what is code, Telegram makes nothing that notifies anyone or can be tapped.
+
+    Args:
+        live: they stay what they are, as in the bot's own words.
     """
     walker = _Telegram()
     walker.walk(markdown)
     text = "".join(walker.rendered).rstrip()
-    return TelegramText(text, tuple(_in_units(quietened(text, walker.spans), text)))
+    spans = walker.spans if live else _quietened(text, walker.spans)
+    return TelegramText(text, tuple(_in_units(spans, text)))
 
 
-def quietened(text: str, spans: list[Entity]) -> list[Entity]:
+def quieted(text: str) -> tuple[Entity, ...]:
+    """The entities that keep the names and commands in plain text from being live."""
+    return tuple(_in_units(_quietened(text, []), text))
+
+
+def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
     """The spans, counted in code points, and code over all that would be live."""
     covered = sorted(
         (span for span in spans if span.type in ("code", "pre", "text_link")), key=lambda span: span.offset
