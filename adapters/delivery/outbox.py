@@ -266,6 +266,7 @@ class Outboxes:
                 reader = group.create_task(self._read(events, reply, outbox))
                 await reply.finished.wait()
                 reader.cancel()
+            await _wait(reply.at_rest, loop.time() + _LEAVE_WITHIN_S)
             await reply.record_outcome()
         except asyncio.CancelledError:
             outbox.remove(reply)

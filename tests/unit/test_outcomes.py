@@ -16,6 +16,7 @@ from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
     PHRASES,
+    Faults,
     Platform,
     Records,
     Rules,
@@ -101,6 +102,25 @@ def test_what_the_service_gave_up_is_left_as_a_kill_leaves_it() -> None:
     assert run_virtually(main()) == Outcome(Ending.LEFT, "it is stopped")
     last = platform.chat("c").visible[0].frames[-1]
     assert (last.markdown, last.growing, last.actions) == ("one ", True, (Action.STOP,))
+
+
+def test_the_message_of_what_is_left_is_known_to_the_next_start() -> None:
+    """It was on its way when the service gave up."""
+
+    async def events() -> AsyncGenerator[ReplyEvent, None]:
+        yield Started(answer_id="a")
+        await asyncio.sleep(0.1)
+        raise Interrupted("it is stopped")
+
+    platform, records = Platform(faults=Faults(latency_s=(0.3, 0.3))), Records()
+
+    async def main() -> Outcome:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c")
+            return await outboxes.deliver(channel, "c", events(), reply_to="q", record=records)
+
+    assert run_virtually(main()).ending is Ending.LEFT
+    assert records.positions["c", "a"] == {0: platform.chat("c").visible[0].id}
 
 
 @pytest.mark.parametrize("limits", [Limits(message_units=400, upload_bytes=10**6), NO_FILES])
