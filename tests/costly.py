@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
@@ -186,10 +187,78 @@ def socket_frames() -> Iterator[tuple[str, str]]:
     yield "spaces", " " * 15_000_000
 
 
-def all_names() -> dict[str, int]:
-    """How many there are of each sort."""
-    return {
-        "pictures": sum(1 for _ in pictures()),
-        "code": sum(1 for _ in code_blocks()),
-        "frames": sum(1 for _ in socket_frames()),
-    }
+Request = tuple[str, str, bytes]
+"""Name, whom it goes to ("page" or "serve"), and all bytes that are sent."""
+
+
+def bodies(key: str) -> Iterator[Request]:
+    """Requests whose body is compressed, endless, deep, or not what its head says."""
+    chat = "/v1/chat/completions"
+    bomb = gzip.compress(bytes(200 * MB), 9)
+    for allowed in ("", key):
+        who = "with the key" if allowed else "without a key"
+        for path in (chat, "/v1/captions", "/tokenize"):
+            yield f"gzip to {path} {who}", "serve", post(path, bomb, allowed, "Content-Encoding: gzip")
+        yield f"two times gzip {who}", "serve", post(chat, gzip.compress(bomb), allowed, "Content-Encoding: gzip, gzip")
+        yield f"deflate {who}", "serve", post(chat, zlib.compress(bytes(99 * MB)), allowed, "Content-Encoding: deflate")
+        for name, text in (("lists", b"[" * 15 * MB), ("objects", b'{"a":' * 3 * MB), ("empty lists", b"[]," * 9 * MB)):
+            yield f"{name} {who}", "serve", post(chat, b'{"messages":' + text, allowed)
+        yield f"a declared length over the limit {who}", "serve", post(chat, b"{", allowed, length=2**40)
+        yield f"a body that never ends {who}", "serve", post(chat, b"{", allowed, length=10 * MB)
+        yield f"30 MB of text {who}", "serve", post(chat, _chat("word " * 6 * MB), allowed)
+        yield f"50,000 messages {who}", "serve", post(chat, _chat(*["hi"] * 50_000), allowed)
+        picture = json.dumps({"image": "A" * 27 * MB}).encode()
+        yield f"a picture of zeros in base64 {who}", "serve", post("/v1/captions", picture, allowed)
+        part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\na\r\n'
+        form = "Content-Type: multipart/form-data; boundary=x"
+        yield f"a form of 20,000 parts {who}", "serve", post("/v1/captions", part * 20_000 + b"--x--", allowed, form)
+    form = "Content-Type: multipart/form-data; boundary=x"
+    yield "an upload of 20,000 parts", "page", post("/upload", part * 20_000 + b"--x--", "", form)
+    yield "an upload without an end", "page", post("/upload", part + b"x" * MB, "", form, length=10 * MB)
+    yield "an upload, compressed", "page", post("/upload", bomb, "", form, "Content-Encoding: gzip")
+    yield "an upload, 1 GB declared", "page", post("/upload", part, "", form, length=2**30)
+    yield "an upload without a boundary", "page", post("/upload", b"-" * 5 * MB, "", "Content-Type: multipart/mixed")
+    yield "an upload of hyphens", "page", post("/upload", b"--x--" * MB, "", form)
+    headers = b"--x\r\n" + b"A: b\r\n" * 200_000
+    yield "an upload, 200,000 headers of a part", "page", post("/upload", headers, "", form)
+
+
+def heads() -> Iterator[Request]:
+    """Request heads that are long, many, unfinished or odd."""
+    for to in ("page", "serve"):
+        get = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+        yield f"{to}: nothing", to, b""
+        yield f"{to}: half a line", to, b"GET / HT"
+        yield f"{to}: no end", to, get
+        yield f"{to}: one header of 10 MB", to, get + b"X: " + b"x" * 10 * MB
+        yield f"{to}: 200,000 headers", to, get + b"X: y\r\n" * 200_000 + b"\r\n"
+        yield f"{to}: an address of 5 MB", to, b"GET /" + b"a" * 5 * MB + b" HTTP/1.1\r\n\r\n"
+        yield f"{to}: 7,000 cookies", to, get + b"Cookie: " + b"a=b;" * 1900 + b"\r\n\r\n"
+        yield f"{to}: a cookie of quotes", to, get + b"Cookie: a=" + b'"\\' * 3900 + b"\r\n\r\n"
+        yield f"{to}: 2,000 requests at once", to, (get + b"\r\n") * 2000
+        yield f"{to}: odd ranges", to, get + b"Range: bytes=" + b"0-1," * 1900 + b"\r\n\r\n"
+        yield f"{to}: NUL", to, b"\0" * 5 * MB
+        yield f"{to}: line ends", to, b"\r\n" * 2 * MB
+        yield (
+            f"{to}: a chunk of 2**62 bytes",
+            to,
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3" + b"f" * 15,
+        )
+        chunks = b"1\r\nx\r\n" * 500_000
+        yield (
+            f"{to}: tiny chunks",
+            to,
+            b"POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+        )
+
+
+def post(path: str, body: bytes, key: str = "", *headers: str, length: int | None = None) -> bytes:
+    """A request; its declared length is that of its body unless told otherwise."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body) if length is None else length}"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+def _chat(*texts: str) -> bytes:
+    return json.dumps({"messages": [{"role": "user", "content": text} for text in texts]}).encode()
