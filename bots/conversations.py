@@ -13,6 +13,8 @@ Count = Callable[[Sequence[Message]], Awaitable[int]]
 MAX_TURNS = 200
 # Of a small context at most this share is kept free for the answer, and as much for the reasoning before it.
 _ANSWER_SHARE = 4
+# Characters. A question with fewer for each token that it may have is rarely too long.
+_SHORT_TOKEN = 2
 
 
 def prompt_limit(context_tokens: int, max_new_tokens: int, thinking_budget: int | None = 0) -> int:
@@ -31,6 +33,10 @@ async def fitting(turns: Sequence[Turn], limit: int, alone: int, count: Count) -
     Raises:
         TooLong: the question alone is longer.
     """
+    most, size = max(limit, alone), len(turns[-1].prompt or turns[-1].text)
+    if size > most * _SHORT_TOKEN and (tokens := await count(messages(turns[-1:]))) > most:
+        # Found with one count, and not with one for each step below.
+        raise TooLong(most, tokens)
     starts = [index for index, turn in enumerate(turns) if turn.role == "user"]
     # Prompts grow with every turn, so the longest one that fits is found by halving.
     low, high = 0, len(starts) - 1
@@ -43,6 +49,6 @@ async def fitting(turns: Sequence[Turn], limit: int, alone: int, count: Count) -
         low, high = (low, middle) if tokens <= limit else (middle + 1, high)
     kept = messages(turns[starts[low] :])
     tokens = await count(kept)
-    if tokens > (most := max(limit, alone)):
+    if tokens > most:
         raise TooLong(most, tokens)
     return kept

@@ -21,6 +21,7 @@ import psutil
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
+from inference.engines.lengths import count_within, may_be_far_too_long
 from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.presence import Presence
@@ -160,6 +161,7 @@ class LlamaCppEngine:
 
     async def _generate(self, request: ChatRequest, *, ends: bool = True) -> AsyncGenerator[Output, None]:
         prompts = self._running()
+        await self._refuse_far_too_long(request.messages)
         template, messages = await prompts.template(request.messages)
         prompt = await prompts.encode(template, messages)
         rendered = "".join(template)
@@ -202,8 +204,16 @@ class LlamaCppEngine:
                 return
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return await count_within(messages, self._info.context_tokens, self._count)
+
+    async def _count(self, messages: Sequence[Message]) -> int:
         prompts = self._running()
         return len(await prompts.encode(*await prompts.template(messages)))
+
+    async def _refuse_far_too_long(self, messages: Sequence[Message]) -> None:
+        limit = self._info.context_tokens
+        if may_be_far_too_long(messages, limit) and (tokens := await self.count_tokens(messages)) >= limit:
+            raise TooLong(limit, tokens)
 
     async def _outputs(
         self, body: dict[str, Any], stop: threading.Event, ends: Callable[[dict[str, Any]], bool] = lambda chunk: False

@@ -12,10 +12,13 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
 from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.lengths import count_within
 from inference.engines.openai_server import Elsewhere, Server, ServerOptions
 from inference.engines.openai_wire import (
     Asking,
@@ -57,7 +60,8 @@ class OpenAIEngine:
         self._dialect = Dialect()
         self._model = self._options.model
         self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
-        self._counts: OrderedDict[tuple[Message, ...], int] = OrderedDict()
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+        """By a digest: what people have written is in no cache, also when they have erased it."""
         self._format: Format | None = None
         self._opens: bool | None = False
         """The model's template begins the reasoning, and the server does not take it apart; None: nobody can tell."""
@@ -141,7 +145,7 @@ class OpenAIEngine:
         """The tokens of the prompt, and whether they were counted and not estimated."""
         if self._closed:
             raise Unavailable("the engine is closed")
-        key = tuple(messages)
+        key = _digest(messages)
         if (known := self._counts.get(key)) is not None:
             self._counts.move_to_end(key)
             return known, True
@@ -150,7 +154,7 @@ class OpenAIEngine:
             return estimate(messages), False
         try:
             async with asyncio.timeout(_COUNT_S):
-                count, _ = await replica.client.tokenize(self._dialect, self._model, messages)
+                count = await count_within(messages, self._info.context_tokens, partial(self._ask, replica.client))
         except (Elsewhere, Refusal, TimeoutError) as error:
             log.debug("%s does not count tokens: %s", replica.address, error)
             return estimate(messages), False
@@ -158,6 +162,10 @@ class OpenAIEngine:
         if len(self._counts) > _REMEMBERED_COUNTS:
             self._counts.popitem(last=False)
         return count, True
+
+    async def _ask(self, server: Server, messages: Sequence[Message]) -> int:
+        count, _ = await server.tokenize(self._dialect, self._model, messages)
+        return count
 
     async def _room(self, messages: Sequence[Message]) -> tuple[int, int | None]:
         """Tokens of the prompt, and what the context leaves for the answer (None where that is only estimated)."""
@@ -299,6 +307,11 @@ class OpenAIEngine:
             holds_prefix=self._dialect.continues is not None,
             reference=self._model,
         )
+
+
+def _digest(messages: Sequence[Message]) -> bytes:
+    """Tells conversations apart, and holds none of their words."""
+    return sha256(repr([(message.role, message.content) for message in messages]).encode()).digest()
 
 
 def addresses_of(reference: str) -> list[str]:

@@ -120,6 +120,32 @@ async def test_a_prompt_over_the_context_is_refused(engine: Engine) -> None:
     assert error.value.tokens > 800
 
 
+async def test_a_prompt_far_over_the_context_is_never_read_whole(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=256, threads=1))
+    transformers = TransformersEngine(str(checkpoint), TransformersOptions(slots=1, context_tokens=256, threads=1))
+    engines: list[Any] = [llama, transformers]
+    read = []
+    for engine in engines:
+        await engine.start()
+        prompts = llama._prompts if engine is llama else transformers._loaded.prompts  # type: ignore[union-attr]
+        plain = prompts.plain if engine is llama else prompts._plain  # type: ignore[union-attr]
+
+        def noted(text: str, plain: Any = plain) -> Any:
+            read.append(len(text))
+            return plain(text)
+
+        monkeypatch.setattr(prompts, "plain" if engine is llama else "_plain", noted)
+        with pytest.raises(TooLong) as error:
+            await outputs(engine, ask("word " * 100_000))
+        assert error.value.tokens > 10_000
+        assert await engine.count_tokens([Message("user", "word " * 100_000)]) == error.value.tokens
+        await engine.close()
+    assert read
+    assert max(read) <= 256 * 16
+
+
 async def test_the_answer_ends_with_the_context(engine: Engine) -> None:
     stream = await outputs(engine, ask("sea " * 200, max_new_tokens=10_000))
     opened, closed = stream[0], stream[-1]

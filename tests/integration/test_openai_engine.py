@@ -425,6 +425,15 @@ async def test_vllm_counts_the_prompt_and_shows_that_the_template_began_the_reas
     assert server.bodies[-1]["max_tokens"] == 20
 
 
+async def test_no_words_of_anybody_are_in_a_cache() -> None:
+    server = OpenAIServer(HELLO, {"owned_by": "vllm"})
+    server.tokens = ["hi"]
+    async with engine_over(server) as engine:
+        await engine.count_tokens([Message("user", "my secret")])
+        assert engine._counts
+        assert all(len(key) == 32 for key in engine._counts)
+
+
 async def test_a_server_that_cannot_go_on_is_told_to_and_its_reasoning_is_dropped() -> None:
     server = OpenAIServer(streaming(chunk("<think>hm</think>"), chunk("lo"), chunk(finish="stop"), DONE))
     async with engine_over(server) as engine:

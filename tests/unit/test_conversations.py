@@ -42,6 +42,18 @@ async def test_the_longest_end_that_fits(lengths: list[tuple[int, int]], questio
     assert await fitting(turns, limit, alone, count) == (fits or tails[-1:])[0]
 
 
+async def test_a_question_that_is_too_long_is_counted_once_and_no_turn_with_it() -> None:
+    counted = []
+
+    async def watched(parts: Sequence[Message]) -> int:
+        counted.append(len(parts))
+        return await count(parts)
+
+    with pytest.raises(TooLong):
+        await fitting(conversation([(3, 3)] * 100, 5000), 400, 400, watched)
+    assert counted == [1]
+
+
 @given(TURNS)
 def test_user_and_assistant_take_turns(lengths: list[tuple[int, int]]) -> None:
     roles = [message.role for message in messages(conversation(lengths, 1))]

@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.lengths import count_within, may_be_far_too_long
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.stops import Stops
 from inference.engines.transformers.prompts import Prompt
@@ -115,8 +116,12 @@ class TransformersEngine:
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         loaded = self._running()
-        prompt = await self._in_thread(loaded.prompts.encode, request.messages, request.prefix)
         limit = self._info.context_tokens
+        if may_be_far_too_long(request.messages, limit) and (
+            (tokens := await self.count_tokens(request.messages)) >= limit
+        ):
+            raise TooLong(limit, tokens)
+        prompt = await self._in_thread(loaded.prompts.encode, request.messages, request.prefix)
         room = limit - len(prompt.ids)
         if room < 1:
             raise TooLong(limit, len(prompt.ids))
@@ -127,6 +132,9 @@ class TransformersEngine:
                 yield output
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return await count_within(messages, self._info.context_tokens, self._count)
+
+    async def _count(self, messages: Sequence[Message]) -> int:
         return len((await self._in_thread(self._running().prompts.encode, messages, "")).ids)
 
     async def _answer(
