@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from adapters.delivery.renderers.syntax import TEXT_END, address, block_math, footnote, inline_math, table
+from adapters.delivery.renderers.syntax import (
+    MAY_HAVE_ADDRESS,
+    TEXT_END,
+    address,
+    block_math,
+    footnote,
+    inline_math,
+    table,
+)
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -32,13 +40,7 @@ BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 def parse(markdown: str) -> Sequence[Token]:
     """The block tokens of `markdown`; control characters and lone surrogates become U+FFFD (`replace_unsafe`)."""
     env = {"footnotes": frozenset(_DEFINITION.findall(markdown)) if "[^" in markdown else frozenset()}
-    return _parser(markdown.count("[") <= _BRACKETS).parse(replace_unsafe(markdown), env)
-
-
-def parse_line(markdown: str) -> Sequence[Token]:
-    """The inline tokens of text that is within one block."""
-    [inline] = _parser(markdown.count("[") <= _BRACKETS).parseInline(replace_unsafe(markdown))
-    return inline.children or []
+    return _parser_for(markdown).parse(replace_unsafe(markdown), env)
 
 
 def replace_unsafe(text: str) -> str:
@@ -55,8 +57,12 @@ def reveal_bidi(text: str) -> str:
     return BIDI_CONTROLS.sub(lambda control: f"[U+{ord(control[0]):04X}]", text)
 
 
+def _parser_for(markdown: str) -> MarkdownIt:
+    return _parser(markdown.count("[") <= _BRACKETS, MAY_HAVE_ADDRESS.search(markdown) is not None)
+
+
 @cache
-def _parser(links: bool) -> MarkdownIt:
+def _parser(links: bool, addresses: bool) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
@@ -71,8 +77,9 @@ def _parser(links: bool) -> MarkdownIt:
     # As GitHub reads it: a fence, quote, list or heading with bars in its line is not a table's header.
     parser.block.ruler.at("table", lambda *_: False)
     parser.block.ruler.before("lheading", "table_last", table, {"alt": ["paragraph", "reference"]})
-    parser.inline.terminator_re = TEXT_END
-    parser.inline.ruler.after("text", "address", address)
+    parser.inline.terminator_re = TEXT_END[addresses]
+    if addresses:
+        parser.inline.ruler.after("text", "address", address)
     parser.inline.ruler.before("escape", "math", inline_math)
     parser.inline.ruler.before("link" if links else "autolink", "footnote", footnote)
     return parser

@@ -26,12 +26,11 @@ _ENVIRONMENT = re.compile(
 )
 """What is mathematics without delimiters, too."""
 _AFTER_DISPLAY = re.compile(r"[ \t]*[.,;:!?]?[ \t]*$")
-TEXT_END = re.compile(
-    r"[\n!$&*<\[\\\]_`~]|(?<![a-z0-9])(?:https?://|www\.)(?=[^\s.])"
-    r"|(?<![\w.+@/-])[a-z0-9][\w.+-]{0,63}@(?=[a-z0-9])",
-    re.IGNORECASE,
-)
-"""Where plain text may end: at markup, or where an address begins."""
+_MARKUP = r"[\n!$&*<\[\\\]_`~]"
+_ADDRESS = r"(?<![a-z0-9])(?:https?://|www\.)(?=[^\s.])|(?<![\w.+@/-])[a-z0-9][\w.+-]{0,63}@(?=[a-z0-9])"
+TEXT_END = {False: re.compile(_MARKUP), True: re.compile(f"{_MARKUP}|{_ADDRESS}", re.IGNORECASE)}
+"""Where plain text may end: at markup, or, where there may be one, at the beginning of an address."""
+MAY_HAVE_ADDRESS = re.compile(r"://|@|www\.", re.IGNORECASE)
 _EMAIL = re.compile(r"[a-z0-9][\w.+-]{0,63}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{1,63}(?![\w@-])", re.IGNORECASE)
 _AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s")
 """Begins with a number and has words: dollars, not mathematics."""
@@ -63,7 +62,7 @@ def _host_and_path() -> re.Pattern[str]:
 def address(state: StateInline, silent: bool) -> bool:
     """A bare `https://…`, `www.…` or e-mail address, to the character."""
     start, text = state.pos, state.src
-    found = TEXT_END.match(text, start)
+    found = TEXT_END[True].match(text, start)
     if not found or len(found[0]) == 1:
         return False
     if found[0].endswith("@"):

@@ -12,6 +12,7 @@ from adapters.delivery.renderers.tree import Link, plain
 from adapters.delivery.renderers.walk import Walker
 
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
+_SIGNS = re.compile(r"[@/#$]\w")
 _LIVE = re.compile(
     r"(?<!\w)@\w{2,}"
     r"|(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,})?(?![\w/<>])"
@@ -73,6 +74,8 @@ def quieted(text: str) -> tuple[Entity, ...]:
 
 def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
     """The spans, counted in code points, and code over all that would be live."""
+    if not _SIGNS.search(text):
+        return spans
     covered = sorted(
         (span for span in spans if span.type in ("code", "pre", "text_link")), key=lambda span: span.offset
     )

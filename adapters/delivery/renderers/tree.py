@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from adapters.delivery.renderers.commonmark import parse, parse_line
+from adapters.delivery.renderers.commonmark import parse
 from adapters.delivery.renderers.syntax import DISPLAY
 
 if TYPE_CHECKING:
@@ -169,11 +169,6 @@ def read(markdown: str) -> tuple[Block, ...]:
     if _PLAIN.fullmatch(markdown):
         return (Paragraph((Text(markdown.rstrip(" ")),)),)
     return _blocks(parse(markdown))
-
-
-def read_line(markdown: str) -> Inlines:
-    """The inlines of a line by itself."""
-    return _inlines(parse_line(markdown))
 
 
 def plain(children: Inlines) -> str:
