@@ -149,6 +149,7 @@ def test_names_keep_every_letter() -> None:
     assert rendered.text == "Ask @somebody now, or /help (#a1, $AAPL, a_b@c.org)."
     code = [rendered.text[each.offset : each.end] for each in rendered.entities if each.type == "code"]
     assert code == ["@somebody", "/help", "#a1", "$AAPL", "a_b@c.org"]
+    assert render_telegram("$1,000, #1, /usr/bin, a @ b, 1/2 and and/or").entities == ()
 
 
 @pytest.mark.parametrize(

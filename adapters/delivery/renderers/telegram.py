@@ -17,7 +17,7 @@ _LIVE = re.compile(
     r"(?<!\w)@\w{2,}"
     r"|(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,})?(?![\w/<>])"
     r"|(?<![\w#])#\w*[^\W\d]\w*"
-    r"|(?<![\w$])\$[A-Z1][A-Z]{0,7}(?![\w$])"
+    r"|(?<![\w$])\$(?:1INCH|[A-Z]{1,8})(?![\w$])"
 )
 """What Telegram makes a mention, a command, a hashtag or a stock of by itself."""
 
