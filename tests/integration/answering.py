@@ -18,6 +18,7 @@ from bots.bot import Bot
 from bots.messages import Incoming, Person, Started
 from bots.ports import Received
 from bots.preferences import Bounds
+from inference.api import Interrupted
 from tests.fakes import said, scripted_inference
 
 WORKERS = 16
@@ -55,7 +56,10 @@ async def _work(bot: Bot, storage: SqlStorage, numbers: itertools.count[int], ev
         # Whoever has it in the inbox is who answers; the ledger refuses it to the other one all the same.
         while not mine and await storage.reply(event.chat, event.id) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        answered = [each async for each in bot.respond(incoming)]
+        try:
+            answered = [each async for each in bot.respond(incoming)]
+        except Interrupted:  # the other one's
+            continue
         if answered:
             print(json.dumps([event.id, said(answered)]), flush=True)
             shown = next(each.answer_id for each in answered if isinstance(each, Started))
