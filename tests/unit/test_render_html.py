@@ -256,6 +256,9 @@ def test_every_block_finds_its_direction() -> None:
     assert len(blocks) > 9
     assert all(' dir="auto"' in block for block in blocks)
     assert '<pre dir="ltr">' in render_html("    code")
+    for container in ("> {}", "- {}", "7. {}", "| {} |\n|---|"):
+        assert ' dir="rtl"' in render_html(container.format("1. **שלום** and more"))
+        assert ' dir="rtl"' not in render_html(container.format("hello שלום"))
 
 
 def test_direction_controls_in_code_in_a_label_are_spelled_out() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import chain
 
 from adapters.delivery.renderers.commonmark import reveal_bidi
 from adapters.delivery.renderers.highlighting import Highlighter, plain
@@ -30,6 +33,7 @@ from adapters.delivery.renderers.tree import (
     Text,
     read,
 )
+from adapters.delivery.renderers.tree import plain as words_of
 from adapters.delivery.renderers.walk import BOXES
 
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s"}
@@ -72,7 +76,7 @@ class _Page:
             case Heading(level, children):
                 return f'<h{level} dir="auto">{self.inlines(children)}</h{level}>\n'
             case Quote(inner):
-                return f'<blockquote dir="auto">\n{self.blocks(inner)}</blockquote>\n'
+                return f'<blockquote dir="{_direction(inner)}">\n{self.blocks(inner)}</blockquote>\n'
             case List():
                 return self._list(block)
             case CodeBlock(code, info):
@@ -92,7 +96,7 @@ class _Page:
             self._item(item, _numbered(item, expected) if block.ordered else "")
             for expected, item in enumerate(block.items, begin)
         )
-        return f'<{tag} dir="auto"{start}>\n{items}</{tag}>\n'
+        return f'<{tag} dir="{_direction((block,))}"{start}>\n{items}</{tag}>\n'
 
     def _item(self, item: Item, number: str) -> str:
         inner = self.blocks(item.children).rstrip("\n")
@@ -116,7 +120,7 @@ class _Page:
         body = "".join(self._row(row, "td", table.alignments) for row in rows)
         head = f"<thead>\n{self._row(header, 'th', table.alignments)}</thead>\n"
         rest = f"<tbody>\n{body}</tbody>\n" if rows else ""
-        return f'<table dir="auto">\n{head}{rest}</table>\n'
+        return f'<table dir="{_direction((table,))}">\n{head}{rest}</table>\n'
 
     def _row(self, row: tuple[Inlines, ...], tag: str, alignments: tuple[Alignment, ...]) -> str:
         classes = [f' class="align-{alignment}"' if alignment else "" for alignment in alignments]
@@ -164,6 +168,30 @@ class _Page:
         self._math_left -= len(math.source)
         drawn = mathml(math.source, display) if self._math_left >= 0 and math.closed else None
         return drawn or f'<code class="formula">{escape(math.written)}</code>'
+
+
+def _direction(blocks: Iterable[Block]) -> str:
+    """Of what holds blocks. `auto` would not look into those that have a direction of their own."""
+    for char in chain.from_iterable(_words(blocks)):
+        kind = unicodedata.bidirectional(char)
+        if kind in ("R", "AL"):
+            return "rtl"
+        if kind == "L":
+            break
+    return "auto"
+
+
+def _words(blocks: Iterable[Block]) -> Iterator[str]:
+    for block in blocks:
+        match block:
+            case Paragraph(children) | Heading(_, children):
+                yield words_of(children)
+            case Quote(children):
+                yield from _words(children)
+            case List(_, items):
+                yield from chain.from_iterable(_words(item.children) for item in items)
+            case Table(_, rows):
+                yield from (words_of(cell) for row in rows for cell in row)
 
 
 def _number(item: Item) -> int:
