@@ -21,9 +21,11 @@ _QUESTION_WORDS = re.compile(
 )
 _ARITHMETIC = re.compile(
     r"\d\s*[-+*/×÷^=]\s*\(?\d|√|\b(square root|solve|equation|integral|derivative|calculate|compute|sum of|"
-    r"product of|percent of|probability)\b|\b(how many|how much)\b.*\d|\d.*\b(how many|how much)\b",
-    re.IGNORECASE | re.DOTALL,
+    r"product of|percent of|probability)\b",
+    re.IGNORECASE,
 )
+# Two searches: one pattern with anything between them would begin anew at every digit.
+_AMOUNT, _NUMBER = re.compile(r"\b(how many|how much)\b", re.IGNORECASE), re.compile(r"\d")
 # Names as people write them, and as a fence does. Those that are also words count only after "in".
 _LANGUAGES = {
     "python": "python", "javascript": "javascript", "typescript": "typescript", "java": "java", "c++": "cpp",
@@ -46,7 +48,8 @@ def is_question(text: str) -> bool:
 
 
 def is_mathematics(text: str) -> bool:
-    return bool(_ARITHMETIC.search(text[:_LOOKED_AT]))
+    head = text[:_LOOKED_AT]
+    return bool(_ARITHMETIC.search(head) or (_AMOUNT.search(head) and _NUMBER.search(head)))
 
 
 def language(text: str) -> str | None:

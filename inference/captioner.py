@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,7 @@ _BATCH = 16
 _WINDOW_S = 0.005
 _THREADS = 2
 _REMEMBERED = 1024
-
-Key = tuple[bytes, str]
+_REMEMBERED_S = 900.0
 
 
 class BlipCaptioner:
@@ -62,7 +62,8 @@ class BlipCaptioner:
         )
         self._loading = threading.Lock()
         self._loaded: Blip | None = None
-        self._seen: OrderedDict[Key, str] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        """Until when, and the caption; oldest first. By digest, so that no words of people and no pictures are kept."""
 
     @property
     def name(self) -> str:
@@ -85,9 +86,8 @@ class BlipCaptioner:
         loop = asyncio.get_running_loop()
         try:
             key = await loop.run_in_executor(self._threads, _key, image, prompt)
-            if (known := self._seen.get(key)) is not None:
-                self._seen.move_to_end(key)
-                return known
+            if (known := self._seen.get(key)) is not None and known[0] > time.monotonic():
+                return known[1]
             picture = await self._decoder.decode(image)  # before a model is loaded for what is no picture
             pixels = await loop.run_in_executor(self._threads, self._pixels, picture)
             text = await self._batches.put((pixels, prompt))
@@ -101,9 +101,11 @@ class BlipCaptioner:
         for threads in (self._threads, self._worker):
             await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
-    def _remember(self, key: Key, text: str) -> None:
-        self._seen[key] = text
-        if len(self._seen) > _REMEMBERED:
+    def _remember(self, key: bytes, text: str) -> None:
+        now = time.monotonic()
+        self._seen.pop(key, None)
+        self._seen[key] = now + _REMEMBERED_S, text
+        while len(self._seen) > _REMEMBERED or next(iter(self._seen.values()))[0] <= now:
             self._seen.popitem(last=False)
 
     def _pixels(self, picture: Image) -> Any:
@@ -139,5 +141,5 @@ class BlipCaptioner:
             return self._loaded
 
 
-def _key(image: bytes, prompt: str) -> Key:
-    return sha256(image).digest(), prompt
+def _key(image: bytes, prompt: str) -> bytes:
+    return sha256(sha256(image).digest() + prompt.encode("utf-8", "surrogatepass")).digest()

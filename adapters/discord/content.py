@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.delivery.renderers.discord import render_discord
 from adapters.discord.buttons import button_rows
+from bots.personal import PersonalData, Retention
 
 MESSAGE_UNITS = 2000
 """Discord's limit; it is counted in UTF-16 units here, which is never less than what Discord counts."""
@@ -35,13 +37,26 @@ def whispered(frame: Frame) -> dict[str, Any]:
     return body(frame) | {"flags": _SUPPRESS_EMBEDS | _EPHEMERAL}
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def content(frame: Frame) -> str:
     thinking = _thinking(frame.thinking) if frame.thinking else ""
     markdown = render_discord(frame.markdown) if frame.markdown else ""
     failure = render_discord(frame.failure) if frame.failure else ""
     parts = (thinking, markdown, subtext(frame.status), failure, subtext(frame.footer))
     return "\n".join(part for part in parts if part)
+
+
+class RenderedFrames(PersonalData):
+    """What `content` remembers of everybody's answers: forgotten as soon as anything is erased."""
+
+    async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
+        return {}
+
+    async def erase(self, people: Sequence[str], today: str) -> None:
+        content.cache_clear()
+
+    async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        return 0
 
 
 def units(text: str) -> int:

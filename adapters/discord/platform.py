@@ -19,6 +19,7 @@ from adapters.discord.attendance import Attendance
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
 from adapters.discord.connection import Connection, new_client, no_token, quiet_library
+from adapters.discord.content import RenderedFrames
 from adapters.discord.listening import Listener
 from adapters.discord.missed import Missed
 from adapters.discord.patience import in_the_end
@@ -182,6 +183,7 @@ async def serving(
     quiet_library()
     try:
         async with asyncio.TaskGroup() as tasks:
+            bot.account.privacy.keeps(RenderedFrames())
             platform = Platform(bot, outboxes, storage, settings, tasks)
             platform.answers.stopping = stopping or asyncio.Event()
             connection = _connection(platform, settings)

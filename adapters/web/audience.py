@@ -15,6 +15,8 @@ from adapters.web import protocol
 from adapters.web.handouts import Handouts
 
 _MAX_BACKLOG = 1000
+_MAX_BACKLOG_CHARACTERS = 32_000_000
+"""Twice a `hello` with the longest posts."""
 _MAX_KEPT_NOTICES = 20
 _MAX_ABSENT = 200
 
@@ -26,6 +28,7 @@ class Listener:
         self.person = person
         self._backlog: dict[str, str] = {}
         self._news = asyncio.Event()
+        self._characters = 0
         self._unnamed = 0
         self.overrun = False
 
@@ -37,8 +40,16 @@ class Listener:
         if key not in self._backlog and len(self._backlog) >= _MAX_BACKLOG:
             self.overrun = True
         else:
+            self._characters += len(message) - len(self._backlog.get(key, ""))
             self._backlog[key] = message
+            # The first message may be as long as it is.
+            self.overrun |= self._characters > _MAX_BACKLOG_CHARACTERS and len(self._backlog) > 1
         self._news.set()
+
+    def _taken(self, key: str) -> str:
+        message = self._backlog.pop(key)
+        self._characters -= len(message)
+        return message
 
     async def pump(self, socket: web.WebSocketResponse) -> None:
         """Writes until the socket is gone."""
@@ -48,7 +59,7 @@ class Listener:
             while self._backlog and not self.overrun:
                 key = next(iter(self._backlog))
                 try:
-                    await socket.send_str(self._backlog.pop(key))
+                    await socket.send_str(self._taken(key))
                 except ConnectionError:
                     return
         await socket.close(code=1013, message=b"too slow")

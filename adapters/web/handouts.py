@@ -9,6 +9,7 @@ from adapters.web.posts import StoredFile
 
 LIFETIME_S = 900.0
 _MAX_FILES = 64
+_MAX_BYTES = 64 * 2**20
 
 
 class Handouts:
@@ -25,6 +26,8 @@ class Handouts:
     def add(self, person: str, file: StoredFile) -> None:
         self._forget_old()
         self._files[file.id] = (person, self._clock() + LIFETIME_S, file)
+        while len(self._files) > 1 and sum(len(each[2].data) for each in self._files.values()) > _MAX_BYTES:
+            del self._files[next(iter(self._files))]
 
     def get(self, person: str, file_id: str) -> StoredFile | None:
         """The file, if it is this person's and still here."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots import prompt
 from bots.commands import COMMANDS, Called, read
 from bots.prompt import for_code, is_mathematics, is_question, language, opening
 
@@ -69,6 +70,14 @@ def test_mathematics(text: str) -> None:
 @pytest.mark.parametrize("text", ["a poem about a robot", "reverse a string in Python", "the year 2026", "how many?"])
 def test_no_mathematics(text: str) -> None:
     assert not is_mathematics(text)
+
+
+@pytest.mark.parametrize("piece", ["1", "how many ", "how much", "in ", "1 + "])
+def test_a_question_is_looked_at_in_linear_time(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the event loop. With a search that begins anew at every digit this takes a quarter of an hour."""
+    monkeypatch.setattr(prompt, "_LOOKED_AT", 200_000)
+    is_mathematics(piece * (200_000 // len(piece)) + "x")
+    language(piece * (200_000 // len(piece)) + "x")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""What is remembered to save work: bounded, and without the words of somebody who was erased."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.delivery.channel import Frame
+from adapters.discord.content import RenderedFrames, content
+from adapters.web import audience, handouts
+from adapters.web.audience import Listener
+from adapters.web.handouts import Handouts
+from adapters.web.posts import StoredFile
+from inference.api import Message
+from inference.captioner import _REMEMBERED, BlipCaptioner, _key
+from inference.engines.openai import OpenAIEngine, _digest
+
+
+async def test_counts_of_conversations_hold_no_conversation() -> None:
+    engine = OpenAIEngine(["http://127.0.0.1:9/v1"])
+    said = [Message("user", "a secret")]
+    engine._counts[_digest(said)] = 3
+    assert await engine.count_tokens(said) == 3
+    assert _digest([Message("user", "a"), Message("user", "b")]) != _digest([Message("user", "ab")])
+    assert _digest([Message("user", "a")]) != _digest([Message("assistant", "a")])
+    assert "secret" not in repr(engine._counts)
+    await engine.close()
+
+
+async def test_captions_are_forgotten_after_a_while_and_hold_no_words_of_people(monkeypatch: Any) -> None:
+    captioner, now = BlipCaptioner("nowhere"), 0.0
+    monkeypatch.setattr("inference.captioner.time.monotonic", lambda: now)
+    for number in range(_REMEMBERED + 10):
+        captioner._remember(_key(b"%d" % number, "my secret"), "a caption")
+    assert len(captioner._seen) == _REMEMBERED
+    assert "secret" not in repr(captioner._seen)
+    now = 1000.0
+    captioner._remember(_key(b"new", ""), "a caption")
+    assert len(captioner._seen) == 1
+    await captioner.close()
+
+
+def test_files_for_one_person_are_bounded_in_bytes() -> None:
+    kept = Handouts()
+    size = handouts._MAX_BYTES // 4
+    files = [StoredFile(id=f"f{n}", name="a", media_type="b", data=bytes(size)) for n in range(9)]
+    for file in files:
+        kept.add("web:ada", file)
+    assert sum(kept.get("web:ada", file.id) is not None for file in files) == 4
+    assert kept.get("web:ada", "f8") is files[8]
+
+
+async def test_what_waits_for_a_slow_socket_is_bounded_in_characters() -> None:
+    listener = Listener("web:ada")
+    long = "x" * (audience._MAX_BACKLOG_CHARACTERS // 10)
+    for _ in range(100):  # one post that grows: only its newest state waits
+        listener.tell("post", long)
+    assert [listener.overrun] == [False]
+    for number in range(10):
+        listener.tell(f"post {number}", long)
+    assert listener.overrun
+    alone = Listener("web:bob")
+    alone.tell("hello", long * 20)
+    assert not alone.overrun
+
+
+async def test_rendered_frames_are_forgotten_when_somebody_is_erased() -> None:
+    for number in range(100):
+        content(Frame(markdown=f"an answer {number}"))
+    assert content.cache_info().currsize == content.cache_info().maxsize == 32
+    await RenderedFrames().erase(["discord:1"], "2026-11-30")
+    assert content.cache_info().currsize == 0
