@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from adapters.charts import draw
 from adapters.delivery.phrases import Phrases
 from adapters.retention import sweeping
+from adapters.stopping import PART_WITHIN_S, PLATFORMS_WITHIN_S, Bounded, Budget, within
 from adapters.storage.memory import MemoryStorage
 from bots import wording
 from bots.account import Account
@@ -34,6 +36,11 @@ from inference.models import captioner_for, engine_for
 from inference.remote import PREFIX, RemoteInference
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 2.0
+"""How often a start looks for a database that is away."""
 
 if TYPE_CHECKING:
     from adapters.delivery.outbox import Outboxes
@@ -77,7 +84,10 @@ async def on_disk(settings: Settings) -> AsyncIterator[App]:
 async def serving(settings: Settings) -> AsyncIterator[list[str]]:
     """Every configured platform, serving; yields a line about each.
 
-    On leaving, answers that are being written get `inference.drain_s` to finish.
+    It waits for a service or a database server that is away, with a line in the log every few seconds.
+
+    On leaving, no platform takes anything new, and answers that are being written get `inference.drain_s` to finish;
+    those that do not are left for the next start. Each part has a bounded time to end.
 
     Raises:
         ConfigError: no platform is switched on, or one that this version does not have.
@@ -94,35 +104,55 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
 async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
     """Starts the program's parts, each to be left with the stack; a line about each platform."""
     from adapters.delivery.outbox import Outboxes
-    from adapters.storage.database import open_database
     from adapters.storage.processes import living, new_process
     from adapters.storage.sql import SqlStorage
 
-    inference = _made_inference(settings)
-    stack.push_async_callback(inference.close)
+    inference = _made_inference(settings, patient=True)
+    stack.push_async_callback(within, PART_WITHIN_S, "the model", inference.close)
     async with asyncio.TaskGroup() as starting:
         # The model loads in a thread while the database is opened.
         starting.create_task(inference.start())
-        database = await stack.enter_async_context(open_database(settings.database))
+        database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
-    await stack.enter_async_context(living(database, process))
+    await stack.enter_async_context(Bounded("the lease", living(database, process)))
     storage = SqlStorage(database, process)
-    await stack.enter_async_context(storage.behind.running())
+    await stack.enter_async_context(Bounded("the last writes", storage.behind.running()))
     bot = _bot(inference, storage, settings)
-    outboxes = await stack.enter_async_context(Outboxes(phrases=phrases()))
+    outboxes = await stack.enter_async_context(Bounded("the delivery", Outboxes(phrases=phrases())))
     app = App(bot, inference, storage)
-    await stack.enter_async_context(sweeping(bot.account.privacy.expire))
-    lines, stopping = [], asyncio.Event()
+    await stack.enter_async_context(Bounded("the sweep", sweeping(bot.account.privacy.expire)))
+    stopping = asyncio.Event()
+    platforms = []
     if settings.web.enabled:
-        lines.append(await stack.enter_async_context(_web(app, settings.web, outboxes, database)))
+        platforms.append(_web(app, settings.web, outboxes, database))
     if settings.discord.token.get_secret_value():
-        lines.append(await stack.enter_async_context(_discord(app, settings.discord, outboxes, stopping)))
+        platforms.append(_discord(app, settings.discord, outboxes, stopping))
     if settings.telegram.token.get_secret_value():
-        lines.append(await stack.enter_async_context(_telegram(app, settings.telegram, outboxes, stopping)))
+        platforms.append(_telegram(app, settings.telegram, outboxes, stopping))
+    budget = Budget(PLATFORMS_WITHIN_S)
+    lines = [await stack.enter_async_context(Bounded("a platform", each, budget)) for each in platforms]
     stack.push_async_callback(outboxes.drained, _SHOWN_WITHIN_S)
-    stack.push_async_callback(inference.drain, settings.inference.drain_s)
-    stack.callback(stopping.set)
+
+    async def drain(kind: type[BaseException] | None, *_: object) -> None:
+        stopping.set()
+        # A process that ends because it has failed or lost its lease keeps nothing from those who take over.
+        await inference.drain(settings.inference.drain_s if kind is None else 0.0)
+
+    stack.push_async_exit(drain)
     return lines
+
+
+async def _patiently_opened(settings: Settings, stack: AsyncExitStack) -> Database:
+    """The database, whose server is waited for while it is away. Raises StorageError."""
+    from adapters.storage.database import open_database
+    from adapters.storage.errors import Away
+
+    while True:
+        try:
+            return await stack.enter_async_context(Bounded("the database", open_database(settings.database)))
+        except Away as error:
+            log.warning("waiting for the database: %s", error)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 @asynccontextmanager
@@ -146,10 +176,12 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
     inference = _local_inference(settings)
     try:
         async with InferenceServer(inference, key, bounds).serving() as address:
-            yield address, inference
-            await inference.drain(settings.inference.drain_s)
+            try:
+                yield address, inference
+            finally:
+                await inference.drain(settings.inference.drain_s)
     finally:
-        await inference.close()
+        await within(PART_WITHIN_S, "the model", inference.close)
 
 
 def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database) -> AbstractAsyncContextManager[str]:
@@ -239,11 +271,16 @@ async def _inference(settings: Settings) -> AsyncIterator[Service]:
         await inference.close()
 
 
-def _made_inference(settings: Settings) -> Service:
-    """The service, here or elsewhere, not started. Raises Unavailable."""
+def _made_inference(settings: Settings, *, patient: bool = False) -> Service:
+    """The service, here or elsewhere, not started; a `patient` start waits for one elsewhere. Raises Unavailable."""
     if settings.model.startswith(PREFIX):
-        key = settings.inference.api_key.get_secret_value()
-        return RemoteInference(settings.model.removeprefix(PREFIX), key, clock=time.monotonic)
+        return RemoteInference(
+            settings.model.removeprefix(PREFIX),
+            settings.inference.api_key.get_secret_value(),
+            clock=time.monotonic,
+            patience_s=settings.inference.deadline_s,
+            patient=patient,
+        )
     return _local_inference(settings)
 
 

@@ -9,14 +9,15 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from adapters.data import commands as data
+from adapters.stopping import stoppable, terminable
 from config.settings import ConfigError, Settings, load
 
 _STARTED = time.monotonic()
@@ -25,7 +26,8 @@ _DEMO = {"model": "demo", "captioner": "demo"}
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    with terminable():
+        sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -166,32 +168,19 @@ def _serve_inference(options: argparse.Namespace, settings: Settings) -> int:
     changes = {"host": options.host or settings.serve.host, "port": port}
     settings = _with_demo(options, settings)
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changes)})
-    return _until_done(serve(settings, _ready, _until_stopped))
+    return _until_done(serve(settings, _ready))
 
 
 async def _serve(settings: Settings) -> int:
-    from adapters.app import serving
+    async with stoppable(settings.inference.drain_s) as stop:
+        from adapters.app import serving
 
-    async with serving(settings) as addresses:
-        _ready(" ".join(addresses), stream=sys.stdout)
-        await _until_stopped()
+        async with AsyncExitStack() as stack:
+            async with stop.ending():
+                addresses = await stack.enter_async_context(serving(settings))
+                _ready(" ".join(addresses), stream=sys.stdout)
+            await stop.wanted.wait()
     return 0
-
-
-async def _until_stopped() -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop_once, loop, stop, number)
-    await stop.wait()
-    print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
-
-
-def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, number: signal.Signals) -> None:
-    """The second signal finds the default again, which ends the program."""
-    stop.set()
-    loop.remove_signal_handler(number)
-    signal.signal(number, signal.SIG_DFL)
 
 
 def _ready(what: str, stream: Any = None) -> None:
@@ -203,11 +192,11 @@ def _until_done(work: Coroutine[Any, Any, int]) -> int:
     """Runs the program's one coroutine; what stops it becomes a sentence and an exit code."""
     with contextlib.closing(work):  # Ctrl+C may come while this imports
         from adapters.storage.errors import StorageError
-        from inference.api import Unavailable
+        from inference.api import Interrupted, Unavailable
 
         try:
             return asyncio.run(work)
-        except (Unavailable, StorageError) as error:
+        except (Unavailable, Interrupted, StorageError) as error:
             print(f"partyline: {error}", file=sys.stderr)
         except OSError as error:
             print(f"partyline: {error.strerror or error}", file=sys.stderr)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 from adapters.app import serving_inference
+from adapters.stopping import stoppable
 from config.settings import Settings
 
 
-async def serve(settings: Settings, ready: Callable[..., None], until_stopped: Callable[[], Awaitable[Any]]) -> int:
+async def serve(settings: Settings, ready: Callable[..., None]) -> int:
     """Serves; the address is known, and `/readyz` answers, before the model is loaded.
 
     Without a configured key there is one for this process alone, printed once: a service that anybody can use by
@@ -21,9 +21,10 @@ async def serve(settings: Settings, ready: Callable[..., None], until_stopped: C
     if not key:
         key = secrets.token_urlsafe(24)
         print(f"The key until this process ends (set PARTYLINE_SERVE__KEY to choose one): {key}", flush=True)
-    async with serving_inference(settings, key) as (address, inference):
+    async with stoppable(settings.inference.drain_s) as stop, serving_inference(settings, key) as (address, inference):
         print(f"Listening on {address}, loading {settings.model}", flush=True)
-        await inference.start()
-        ready(f"{address}/v1", stream=sys.stdout)
-        await until_stopped()
+        async with stop.ending():
+            await inference.start()
+            ready(f"{address}/v1", stream=sys.stdout)
+        await stop.wanted.wait()
     return 0

@@ -118,10 +118,8 @@ class Bot:
             return
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
-        except Interrupted as interruption:
-            log.info(
-                "event %s of %s is left to whoever takes it up: %s", incoming.event_id, incoming.chat, interruption
-            )
+        except Interrupted as error:
+            log.info("event %s of %s is left to whoever takes it up: %s", incoming.event_id, incoming.chat, error)
             raise
         except InferenceError as error:
             log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)

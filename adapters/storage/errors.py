@@ -31,6 +31,8 @@ _PRIMARY_CODE = 0xFF  # the lower byte of an extended SQLite code, sqlite.org/re
 
 # Connection exceptions, too many connections, and a server that shuts down or starts: PostgreSQL, appendix A.
 _AWAY_STATES = ("08", "53300", "57P")
+# What a server says to a new connection, without a state, that will be true no more in a moment.
+_SOON_OVER = ("starting up", "shutting down", "recovery", "accepting connections", "too many", "connection slots")
 
 
 class StorageError(ports.StorageError):
@@ -76,6 +78,9 @@ def _hung_up(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None) or ""
     # The driver gives no state to a connection that cannot be made.
     unreachable = isinstance(error, OperationalError) and not state and error.statement is None
+    if unreachable and "FATAL" in (said := str(error.orig)):
+        # It was reached, and refuses: the user, the password or the name of the database is wrong.
+        return any(words in said for words in _SOON_OVER)
     return error.connection_invalidated or unreachable or state.startswith(_AWAY_STATES)
 
 
