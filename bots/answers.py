@@ -88,6 +88,11 @@ class Task:
     anew: bool = False
     asked: ledger.Asked | None = None
 
+    @property
+    def captions_begun(self) -> int:
+        """How many pictures of it an earlier process has captioned, and did not live to count."""
+        return len(self.resumes.captions) if self.resumes and self.asked and not self.asked.before else 0
+
 
 class Answers:
     """Gives answers, one after the other for one person in one chat, and lets them be stopped."""
@@ -180,7 +185,9 @@ class _Answer:
         self._text = task.resumes.text if task.resumes else ""
         self._thinking = task.resumes.thinking if task.resumes else ""
         self._captions = list(task.resumes.captions) if task.resumes else []
-        self._begun = now()
+        self._begun = task.resumes.created_at if task.resumes and task.asked else now()
+        self._spent: Usage | None = None
+        """What the answer took before it was interrupted."""
 
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
         if self._task.asked is not None:
@@ -282,7 +289,6 @@ class _Answer:
         if (self._text or self._thinking) and not self._inference.info.continues:
             yield await self._end(Failed(wording.cut_off(), AFTER["stop"]))
             return
-        opening = "" if self._text else asked.opening
         work = self._pending(asking.remaining(asked, self._text, self._thinking, self._inference.count_tokens))
         async with aclosing(work.news()) as news:
             async for each in news:
@@ -290,7 +296,8 @@ class _Answer:
         if (left := work.result) is None:
             yield await self._end(self._ended(_stopped()))
             return
-        async with aclosing(self._answer(self._request(asked.messages, left, opening), opening)) as events:
+        self._spent, opening = left.spent, "" if self._text else asked.opening
+        async with aclosing(self._answer(self._request(asked.messages, left.sampling, opening), opening)) as events:
             async for event in events:
                 yield event
 
@@ -386,15 +393,29 @@ class _Answer:
         return tuple(action for action in AFTER[reason] if can or action is not Action.CONTINUE)
 
     def _ended(self, finished: Finished) -> Ended:
+        usage, timings = finished.usage, finished.timings
+        if self._spent is not None:
+            usage = replace(
+                usage,
+                completion_tokens=usage.completion_tokens + self._spent.completion_tokens,
+                thinking_tokens=usage.thinking_tokens + self._spent.thinking_tokens,
+            )
+            timings = self._since_the_beginning(timings)
         return Ended(
             reason=finished.reason,
-            usage=finished.usage,
-            timings=finished.timings,
+            usage=usage,
+            timings=timings,
             model=self._inference.info.name,
             settings=self._profile.changed(),
             actions=self._actions(finished.reason),
             thinking=self._profile.thinking,
         )
+
+    def _since_the_beginning(self, timings: Timings) -> Timings:
+        """As the person has seen it: all but the work of this process was waiting."""
+        total_s = max(timings.total_s, self._now() - self._begun)
+        worked_s = timings.total_s - timings.queued_s
+        return replace(timings, queued_s=total_s - worked_s, time_to_first_token_s=None, total_s=total_s)
 
 
 def _stopped() -> Finished:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bots import conversations, ledger, prompt
 from bots.ports import Conversations, Turn
 from bots.preferences import Profile
-from inference.api import Inference, Message, ModelInfo, Sampling
+from inference.api import Inference, Message, ModelInfo, Sampling, Usage
 
 _SEEDS = 2**32 - 1
 
@@ -60,16 +60,27 @@ async def messages(
     return await conversations.fitting([*earlier, question], room, alone, inference.count_tokens)
 
 
-async def remaining(asked: ledger.Asked, text: str, thinking: str, count: conversations.Count) -> Sampling:
-    """What is left of the budgets; at least a token, because the text did not end by itself."""
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What is left of the budgets of an answer that was interrupted, and what it took until then."""
+
+    sampling: Sampling
+    spent: Usage
+
+
+async def remaining(asked: ledger.Asked, text: str, thinking: str, count: conversations.Count) -> Remaining:
+    """At least a token is left, because the text did not end by itself. What was kept is tokenised again."""
     before, budget = asked.sampling, asked.sampling.thinking_budget
     said = await _tokens(text[asked.before :], count)
-    return replace(
+    # What an older answer had reasoned already, which this one continues, is not of this one.
+    thought = await _tokens(thinking, count)
+    sampling = replace(
         before,
         max_new_tokens=max(1, before.max_new_tokens - said),
         min_new_tokens=max(0, min(before.min_new_tokens, before.max_new_tokens) - said),
-        thinking_budget=None if budget is None else max(0, budget - await _tokens(thinking, count)),
+        thinking_budget=None if budget is None else max(0, budget - thought),
     )
+    return Remaining(sampling, Usage(completion_tokens=said, thinking_tokens=0 if asked.before else thought))
 
 
 async def _tokens(text: str, count: conversations.Count) -> int:

@@ -67,7 +67,7 @@ class UsageRecord(Protocol):
     """Sums by person and day; a day is a date in UTC ("2026-11-25"). `people` None means everybody."""
 
     async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
-        """Adds to the day of the person; of two at once both count."""
+        """Adds to the day of the person; of two at once both count. Returns soon, also while the database is away."""
         ...
 
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:

@@ -99,19 +99,25 @@ class Meter:
     """What is being answered right now, in the order of arrival, and for whom."""
 
     async def metered(
-        self, person: str, people: Sequence[str], asked: Asked, events: AsyncGenerator[ReplyEvent, None]
+        self,
+        person: str,
+        people: Sequence[str],
+        asked: Asked,
+        events: AsyncGenerator[ReplyEvent, None],
+        captions: int = 0,
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The events of one answer, counted for this person when they end; those of one that the program's stop
         interrupts are counted whole by whoever goes on with it.
 
         Args:
             people: all ids of the person.
+            captions: those that an earlier process made for the answer, and did not live to count.
 
         Raises:
             Refused: the quota is used up; before the first event.
             Interrupted: from the events.
         """
-        tally, goes_on = _Tally(), False
+        tally, goes_on = _Tally(captions), False
         with self._in_progress(people[0], asked):
             await self._check(people, asked)
             try:

@@ -16,7 +16,8 @@ class Batches(Generic[I, R]):
     """Collects items and hands them to `work`, at most `size` at once, one batch after the other.
 
     Args:
-        work: called in `thread`; returns a result or an exception for each item, in their order.
+        work: called in `thread`; returns a result or an exception for each item, in their order. Where it raises, each
+            item is tried alone, and fails alone.
         window_s: how long the first item waits for company. While a batch runs, the next one gathers anyway.
     """
 
@@ -50,12 +51,20 @@ class Batches(Generic[I, R]):
         if not batch:
             return
         try:
-            done = loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
+            done = loop.run_in_executor(self._thread, self._work_on, [item for item, _ in batch])
         except RuntimeError as error:  # the thread was closed
             self._end(loop, [result for _, result in batch], [error] * len(batch))
             return
         results = [result for _, result in batch]
         done.add_done_callback(lambda future: self._end(loop, results, _outcomes(future, len(results))))
+
+    def _work_on(self, items: Sequence[I]) -> Sequence[R | Exception]:
+        try:
+            return self._work(items)
+        except Exception as error:
+            if len(items) == 1:
+                return [error]
+        return [outcome for item in items for outcome in self._work_on([item])]
 
     def _end(
         self, loop: asyncio.AbstractEventLoop, waiting: Sequence[asyncio.Future[R]], results: Sequence[R | Exception]
@@ -71,7 +80,7 @@ class Batches(Generic[I, R]):
 
 
 def _outcomes(future: asyncio.Future[Sequence[R | Exception]], count: int) -> Sequence[R | Exception]:
-    """What the work returned; its own failure is everybody's."""
+    """What the work returned; that its thread was closed is everybody's failure."""
     if future.cancelled():
         return [RuntimeError("closed")] * count
     error = future.exception()

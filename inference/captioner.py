@@ -83,6 +83,7 @@ class BlipCaptioner:
 
     async def caption(self, image: bytes, prompt: str) -> str:
         """Raises BadImage, OutOfMemory or Unavailable."""
+        prompt = prompt.encode("utf-8", "replace").decode()  # no tokenizer reads a lone surrogate
         loop = asyncio.get_running_loop()
         try:
             key = await loop.run_in_executor(self._threads, _key, image, prompt)

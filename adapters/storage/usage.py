@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
+from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.quotas import carried_over
 from adapters.storage.tables import histograms, usage
@@ -18,6 +19,7 @@ class SqlUsage(UsageRecord):
     """A part of `adapters.storage.sql.SqlStorage`."""
 
     _database: Database
+    behind: Behind
 
     async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
         own = {"person": person, "day": day}
@@ -30,7 +32,8 @@ class SqlUsage(UsageRecord):
             if rows:
                 add(connection, histograms, *rows)
 
-        await self._database.write(write)
+        # The answer was given: what it took is counted in any case, if need be when the database is back.
+        await self.behind.soon(write)
 
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
         sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]

@@ -198,7 +198,7 @@ async def test_whoever_is_cancelled_takes_nobody_along() -> None:
         assert await batches.put("again") == "AGAIN"
 
 
-async def test_a_failed_batch_is_everybodys_failure_and_the_next_one_runs() -> None:
+async def test_what_fails_in_a_batch_fails_alone_and_the_next_one_runs() -> None:
     def fail(items: Sequence[str]) -> Sequence[str | Exception]:
         if "bad" in items:
             raise ValueError("no")
@@ -206,9 +206,21 @@ async def test_a_failed_batch_is_everybodys_failure_and_the_next_one_runs() -> N
 
     with ThreadPoolExecutor(1) as thread:
         batches: Batches[str, str] = Batches(fail, thread, size=4, window_s=0.01)
-        results = await asyncio.gather(batches.put("bad"), batches.put("good"), return_exceptions=True)
-        assert all(isinstance(result, ValueError) for result in results)
+        letters = ["a", "bad", "c"]
+        results = await asyncio.gather(*map(batches.put, letters), return_exceptions=True)
+        assert [str(result) for result in results] == ["a", "no", "c"]
         assert await batches.put("good") == "good"
+
+
+async def test_a_prompt_that_cannot_be_encoded_gets_its_caption() -> None:
+    captioner = demo()
+    async with asyncio.timeout(60):
+        torn, whole = await asyncio.gather(
+            captioner.caption(picture(), "I see \ud800"), captioner.caption(picture("blue"), "I see")
+        )
+    await captioner.close()
+    assert torn
+    assert whole
 
 
 def test_pictures_are_rgb_of_the_models_size() -> None:

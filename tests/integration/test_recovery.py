@@ -243,6 +243,54 @@ async def test_the_request_names_the_model_and_its_revision(
     assert read_asked(json.dumps(older)) == replace(asked, revision="")
 
 
+@pytest.mark.parametrize("text", ["long", "think"])
+async def test_the_figures_are_those_of_the_whole_answer(
+    inference: LocalInference, storage: Storage, text: str
+) -> None:
+    first = Chat(inference, storage=storage)
+    await first.say("/max_tokens 100")
+    incoming = first.incoming(text)
+    await until(first, incoming, Said if text == "long" else Thought, 9)
+    after = await whole(Chat(inference, storage=storage), left(incoming))
+    end = after[-1]
+    assert isinstance(end, Ended)
+    if text == "long":
+        assert (end.reason, end.usage.completion_tokens) == ("length", 100)
+    else:
+        assert end.usage.completion_tokens in (2, 3)
+        assert end.usage.thinking_tokens >= len(THOUGHT.split())
+    assert end.timings.total_s >= end.timings.queued_s >= 0
+
+
+@pytest.mark.parametrize("pictures", [[], [b"1234"]])
+async def test_usage_is_what_the_footers_say_though_a_stop_came_between(
+    tmp_path: Path, storage: Storage, pictures: list[bytes]
+) -> None:
+    lines = script(tmp_path, LONG, THINK, SHORT)
+    async with scripted_inference(lines) as inference:
+        chat = Chat(inference, storage=storage)
+        incoming = chat.incoming("how long?" if pictures else "long", pictures=pictures)
+        events: list[ReplyEvent] = []
+
+        async def respond() -> None:
+            with pytest.raises(Interrupted):
+                await gather(chat, incoming, events)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(respond())
+            while not any(isinstance(event, Said) for event in events):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await inference.drain(0.0)
+    assert await storage.usage(["test:ann"], "") == {}
+    async with scripted_inference(lines) as inference:
+        end = (await whole(Chat(inference, storage=storage), replace(left(incoming), pictures=())))[-1]
+    assert isinstance(end, Ended)
+    (used,) = (await storage.usage(["test:ann"], "")).values()
+    tokens = end.usage.completion_tokens + end.usage.thinking_tokens
+    assert (used.answers, used.tokens, used.captions) == (1, tokens, len(pictures))
+    assert tokens >= 150
+
+
 async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(
     inference: LocalInference, storage: Storage
 ) -> None:
