@@ -22,9 +22,9 @@ from typing import TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-CLOSE_WITHIN_S = 4.5
+CLOSE_WITHIN_S = 5.0
 """All that comes after the drain; with the default of `drain_s` a stop takes less than 8 s."""
-PLATFORMS_WITHIN_S = 1.5
+PLATFORMS_WITHIN_S = 1.2
 """All platforms together."""
 PART_WITHIN_S = 1.0
 """Any other part: what is kept is written, the model is closed."""

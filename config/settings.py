@@ -78,7 +78,7 @@ class InferenceSettings(_Section):
     max_waiting_per_person: int = Field(8, ge=1, le=100_000, description="of them for one person")
     max_active_per_person: int = Field(2, ge=1, le=256, description="slots of one person")
     weights: Weights = Field({}, description="shares that are not 1, of a person or of all on a platform")
-    drain_s: float = Field(3.0, ge=0, le=3600, description="how long answers may go on at shutdown")
+    drain_s: float = Field(2.5, ge=0, le=3600, description="how long answers may go on at shutdown")
     deadline_s: float = Field(600.0, ge=1, le=86_400, description="from a request's arrival to its last token")
     silence_s: float = Field(60.0, ge=1, le=3600, description="a server that says nothing for so long has failed")
     hang_s: float = Field(300.0, ge=1, le=3600, description="an engine that says nothing for so long is restarted")

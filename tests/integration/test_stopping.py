@@ -19,7 +19,7 @@ import pytest
 
 from adapters.storage.database import open_database
 from adapters.storage.sql import SqlStorage
-from adapters.web.events import ACCOUNT
+from adapters.web.events import ACCOUNT, Event
 from tests.fakes import script
 from tests.integration.test_kill import free_port
 from tests.servers.postgresql import Server
@@ -131,10 +131,10 @@ async def test_an_answer_that_a_stop_interrupts_is_as_after_a_crash(tmp_path: Pa
     async with open_database(database) as opened:
         storage = SqlStorage(opened)
         left = await storage.unanswered(ACCOUNT)
-        replies = [await storage.reply(each.chat, each.id) for each in left]
+        replies = [await storage.reply(each.chat, Event.read(each).id) for each in left]
     assert len(left) == 2
     assert {(reply.state, reply.ending) for reply in replies if reply} <= {("streaming", ""), ("accepted", "")}
-    assert any(reply and reply.state == "streaming" for reply in replies)
+    assert any(reply and reply.state == "streaming" for reply in replies), (left, replies)
 
 
 async def test_a_start_waits_for_the_service_and_for_the_database(tmp_path: Path) -> None:
