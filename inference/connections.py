@@ -18,9 +18,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 log = logging.getLogger(__name__)
 
+_requests = logging.getLogger(f"{__name__}.requests")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line is about a fault of ours: aiohttp quotes a head that it cannot read in full, be it 5 MB of NUL."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_requests.addFilter(_is_ours)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KEEPALIVE_S = 75.0
 _LINGERING_S = 2.0
@@ -63,6 +73,7 @@ async def listening(
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_requests,
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_S,
         lingering_time=_LINGERING_S,

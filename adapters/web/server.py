@@ -42,6 +42,7 @@ _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 _CHUNK_BYTES = 64 * 1024
 _FORM_S = 300.0
+_MAX_PARTS = 2 * MAX_PICTURES
 _MAX_FORM_BYTES = MAX_PICTURES * MAX_PICTURE_BYTES + 2**20
 
 
@@ -218,7 +219,11 @@ class WebServer:
             raise web.HTTPUnsupportedMediaType(text="Pictures come as multipart/form-data.\n")
         pictures: list[Upload] = []
         with ExitStack() as undoing:
+            parts = 0
             async for part in await request.multipart():
+                parts += 1
+                if parts > _MAX_PARTS:
+                    raise Refused(TOO_MANY)
                 if not isinstance(part, BodyPartReader) or not part.filename:
                     continue
                 if len(pictures) == MAX_PICTURES:

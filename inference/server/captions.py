@@ -13,6 +13,7 @@ from inference.api import CaptionRequest, Inference
 from inference.wire import WrongRequest
 
 _ANYBODY = "anybody"
+_MAX_PARTS = 16
 
 
 async def read_form(request: web.Request, request_id: str) -> CaptionRequest:
@@ -20,8 +21,12 @@ async def read_form(request: web.Request, request_id: str) -> CaptionRequest:
     image = b""
     words = {"prompt": "", "user": ""}
     left = request.client_max_size
+    parts = 0
     try:
         async for part in await request.multipart():
+            parts += 1
+            if parts > _MAX_PARTS:
+                raise WrongRequest("", f"the form has more than {_MAX_PARTS} parts")
             if not isinstance(part, BodyPartReader):
                 raise WrongRequest("", "the form must not be nested")
             data = bytearray()

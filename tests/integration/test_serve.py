@@ -226,6 +226,15 @@ async def test_a_body_is_refused_from_its_head(served: Served) -> None:
         writer.close()
 
 
+async def test_a_form_of_too_many_parts_is_refused(served: Served) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\na\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = part * 2000 + b"--x--"
+    async with served.http.post(served.address + "/v1/captions", data=body, headers=headers) as response:
+        assert response.status == 400
+        assert "parts" in (await response.json())["error"]["message"]
+
+
 async def test_a_body_of_too_many_values_is_refused(served: Served) -> None:
     body = b'{"messages":' + b"[" * 400_000 + b"]" * 400_000 + b"}"
     async with served.http.post(served.address + "/v1/chat/completions", data=body) as response:

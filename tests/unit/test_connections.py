@@ -7,6 +7,7 @@ import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import ClientSession, web
 
 from inference import connections
@@ -146,3 +147,9 @@ async def test_a_compressed_body_is_refused_and_never_unpacked() -> None:
                 assert response.status == 415
         async with session.post(url, data=b"plain", headers={"Content-Encoding": "identity"}) as response:
             assert await response.read() == b"plain"
+
+
+async def test_a_head_that_cannot_be_read_is_not_quoted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(PATIENT) as port, opened(port, b"\0" * 100_000) as (reader, _):
+        assert b"400" in await reader.readline()
+    assert len(caplog.text) < 10_000
