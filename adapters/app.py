@@ -104,6 +104,7 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
 async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
     """Starts the program's parts, each to be left with the stack; a line about each platform."""
     from adapters.delivery.outbox import Outboxes
+    from adapters.delivery.renderers.libraries import load_libraries
     from adapters.storage.processes import living, new_process
     from adapters.storage.sql import SqlStorage
 
@@ -112,6 +113,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
     async with asyncio.TaskGroup() as starting:
         # The model loads in a thread while the database is opened.
         starting.create_task(inference.start())
+        starting.create_task(asyncio.to_thread(load_libraries))
         database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
     await stack.enter_async_context(Bounded("the lease", living(database, process)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.delivery.renderers.mathml import mathml
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.posts import Post
@@ -26,6 +27,7 @@ class PageData(PersonalData):
         return {}
 
     async def erase(self, people: Sequence[str], today: str) -> None:
+        mathml.cache_clear()  # it remembers formulas of everybody's answers
         for person in people:
             self._audience.forget(person)
             self._uploads.forget(person)

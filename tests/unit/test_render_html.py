@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from adapters.delivery.renderers.highlighting import plain
 from adapters.delivery.renderers.html import pygments_css, render_html
+from adapters.delivery.renderers.mathml import mathml
 from adapters.delivery.renderers.pygments_worker import highlight
+from adapters.web.audience import Audience
+from adapters.web.board import Board
+from adapters.web.memory import MemoryPosts
+from adapters.web.personal import PageData
+from adapters.web.previews import Thumbnails
+from adapters.web.uploads import Uploads
 from tests.unit.test_chunking import markdown_texts
 
 ALLOWED = {
@@ -225,6 +232,14 @@ def test_a_formula_brings_nothing_of_its_own_into_the_page(formula: str) -> None
         source = "".join(re.findall('alttext="([^"]*)"', html))
         assert "<math" in html or formula.split("\x00")[0][:50] in shown, "as it was written"
         assert not source or formula in unescape(source)
+
+
+async def test_drawn_formulas_are_forgotten_when_somebody_is_erased() -> None:
+    board = Board(MemoryPosts(), audience := Audience(), render_html)
+    render_html(r"\(x^2\)")
+    assert mathml.cache_info().currsize > 0
+    await PageData(board, audience, Uploads(Thumbnails())).erase(["web:ada"], "2026-01-01")
+    assert mathml.cache_info().currsize == 0
 
 
 def test_a_formula_that_never_closes_is_shown_whole() -> None:

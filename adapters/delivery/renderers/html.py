@@ -37,7 +37,7 @@ from adapters.delivery.renderers.tree import plain as words_of
 from adapters.delivery.renderers.walk import BOXES
 
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s"}
-_MOST_MATH = 20_000
+_MOST_MATH = 8_000
 """Code points of mathematics in one chunk; what is more stays as it was written."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
 
 _LONGEST = 400
 _DEEPEST = 8
@@ -52,7 +51,6 @@ _TIGHT = frozenset("√∛∜∑∏∫∬∭∮∂∇∞¬∀∃∄")
 """Mathematical symbols that stand without spaces around them."""
 
 
-@lru_cache(maxsize=1024)
 def unicode_math(source: str, display: bool = False) -> str | None:
     """What `source` says in characters of Unicode; None where a part of it has no exact form.
 
