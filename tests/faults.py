@@ -1,0 +1,125 @@
+"""Faults on purpose: one method fails for one person, while everybody else's calls go through.
+
+Whose call it is follows from its arguments, and from the task: what a task does behind a call of a person is that
+person's too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from bots.ports import Storage, Turn
+from inference.api import CaptionRequest, ChatRequest, Inference, Message, ModelInfo
+
+
+def methods(protocol: type) -> set[str]:
+    """The names that somebody can call on what implements the protocol."""
+    return {
+        name
+        for each in protocol.__mro__
+        for name, value in vars(each).items()
+        if not name.startswith("_") and inspect.isfunction(value)
+    }
+
+
+@dataclass
+class Fault:
+    """`method` fails once for its person with what `error` makes."""
+
+    method: str
+    error: Callable[[], Exception]
+    hits: int = 0
+
+
+@dataclass
+class Faults:
+    """By person: a number that is in every name of theirs."""
+
+    of: Mapping[str, Fault]
+    on: bool = True
+    _tasks: WeakKeyDictionary[asyncio.Task[Any], str] = field(default_factory=WeakKeyDictionary)
+
+    def trip(self, method: str, *concerning: object) -> None:
+        """Raises the fault of the person whom the call concerns, if this is the method."""
+        person = self._whose(concerning)
+        fault = self.of.get(person or "")
+        if self.on and fault is not None and fault.method == method and not fault.hits:
+            fault.hits += 1
+            raise fault.error()
+
+    def _whose(self, concerning: tuple[object, ...]) -> str | None:
+        task = asyncio.current_task()
+        named: list[str] = [person for person in re.findall(r"\b\d{6}\b", repr(concerning)) if person in self.of]
+        if len(set(named)) == 1:
+            if task is not None:
+                self._tasks[task] = named[0]
+            return named[0]
+        return None if named or task is None else self._tasks.get(task)
+
+    def storage(self, kept: Storage) -> Storage:
+        """The storage, as the program with these faults has it."""
+        return cast(Storage, _Storage(self, kept))
+
+
+class _Storage:
+    def __init__(self, faults: Faults, kept: Storage) -> None:
+        self._faults, self._kept = faults, kept
+
+    def keep_soon(self, answer: Turn) -> None:
+        self._faults.trip("keep_soon", answer)
+        self._kept.keep_soon(answer)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._kept, name)
+        if name not in methods(Storage):
+            return found
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._faults.trip(name, args, kwargs)
+            return await found(*args, **kwargs)
+
+        return call
+
+
+class FaultyInference:
+    """An inference service in which requests of some people fail.
+
+    `stream` fails before its first event, `stream in the middle` behind its first text.
+    """
+
+    def __init__(self, faults: Faults, whole: Inference) -> None:
+        self._faults, self._whole = faults, whole
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._whole.info
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Any, None]:
+        self._faults.trip("stream", request.owner)
+        async with aclosing(self._whole.stream(request)) as events:
+            async for event in events:
+                yield event
+                if type(event).__name__ == "Text":
+                    self._faults.trip("stream in the middle", request.owner)
+
+    def cancel(self, request_id: str) -> None:
+        self._faults.trip("cancel", request_id)
+        self._whole.cancel(request_id)
+
+    async def caption(self, request: CaptionRequest) -> Any:
+        self._faults.trip("caption", request.owner)
+        return await self._whole.caption(request)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        self._faults.trip("count_tokens", messages)
+        return await self._whole.count_tokens(messages)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
