@@ -1,22 +1,23 @@
 """Faults on purpose: one method fails for one person, while everybody else's calls go through.
 
-Whose call it is follows from its arguments, and from the task: what a task does behind a call of a person is that
-person's too.
+Whose call it is follows from its arguments, or else from whom the task acted for last.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from bots.ports import Storage, Turn
 from inference.api import CaptionRequest, ChatRequest, Inference, Message, ModelInfo
+
+_ACTS_FOR: ContextVar[str | None] = ContextVar("acts_for", default=None)
+"""Whom this task acts for, and those that it begins."""
 
 
 def methods(protocol: type) -> set[str]:
@@ -40,14 +41,18 @@ class Fault:
 
 @dataclass
 class Faults:
-    """By person: a number that is in every name of theirs."""
+    """By person (a number that is in every name of theirs), or by method for everybody, so many times."""
 
     of: Mapping[str, Fault]
     on: bool = True
-    _tasks: WeakKeyDictionary[asyncio.Task[Any], str] = field(default_factory=WeakKeyDictionary)
+    everybody: dict[str, int] = field(default_factory=dict)
+    error: Callable[[], Exception] = Exception
 
     def trip(self, method: str, *concerning: object) -> None:
         """Raises the fault of the person whom the call concerns, if this is the method."""
+        if self.everybody.get(method):
+            self.everybody[method] -= 1
+            raise self.error()
         person = self._whose(concerning)
         fault = self.of.get(person or "")
         if self.on and fault is not None and fault.method == method and not fault.hits:
@@ -55,13 +60,12 @@ class Faults:
             raise fault.error()
 
     def _whose(self, concerning: tuple[object, ...]) -> str | None:
-        task = asyncio.current_task()
-        named: list[str] = [person for person in re.findall(r"\b\d{6}\b", repr(concerning)) if person in self.of]
-        if len(set(named)) == 1:
-            if task is not None:
-                self._tasks[task] = named[0]
-            return named[0]
-        return None if named or task is None else self._tasks.get(task)
+        named: set[str] = {person for person in re.findall(r"\b\d{6}\b", repr(concerning)) if person in self.of}
+        if len(named) == 1:
+            (person,) = named
+            _ACTS_FOR.set(person)
+            return person
+        return None if named else _ACTS_FOR.get()
 
     def storage(self, kept: Storage) -> Storage:
         """The storage, as the program with these faults has it."""
