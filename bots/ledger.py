@@ -134,15 +134,21 @@ def repeated(reply: Reply, answer: Turn | None, message_ids: Sequence[str]) -> l
 
 
 async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Sequence[Received], None]:
-    """What is to be taken up: at once all that was left unanswered, later what other processes die over. Endless."""
-    yield await inbox.unanswered(account)
+    """Yield the events to resume: first all unanswered ones, later those of processes that terminate. Endless.
+
+    A storage that fails is asked again after `LOOK_EVERY_S`.
+    """
+    look = inbox.unanswered
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
         try:
-            found = await inbox.orphaned(account)
-        except StorageError as error:
-            log.warning("%s: nothing can be taken over just now: %s", account, error)
-            continue
-        if found:
-            log.info("%s: %d events are taken over from a process that died", account, len(found))
-            yield found
+            found = await look(account)
+        except Exception as error:  # whatever it is: a bot that no longer looks would leave people without an answer
+            known = isinstance(error, StorageError)
+            log.warning("%s: unanswered events cannot be read just now: %s", account, error, exc_info=not known)
+        else:
+            if found and look == inbox.orphaned:
+                log.info("%s: %d events are taken over from a process that died", account, len(found))
+            look = inbox.orphaned
+            if found:
+                yield found
+        await asyncio.sleep(LOOK_EVERY_S)
