@@ -10,7 +10,7 @@ from enum import IntEnum
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
-from adapters.delivery.channel import Channel, Frame
+from adapters.delivery.channel import Channel, Frame, MessageGone, Rejected, UnknownOutcome
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import ReplyEvent
@@ -310,7 +310,10 @@ class Job:
         """Whether an earlier attempt went through; where that is not known, one more look precedes another attempt."""
         if not self.shown.unsure:
             return False
-        found = await self.reply.channel.find(self.shown.nonce)
+        try:
+            found = await self.reply.channel.find(self.shown.nonce)
+        except (MessageGone, Rejected) as error:  # said of the look, and not of the message
+            raise UnknownOutcome(f"it cannot be looked for: {error}") from error
         if found is None:
             self.shown.unsure = False
             return False

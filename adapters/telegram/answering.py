@@ -18,6 +18,7 @@ from adapters.telegram.turns import Turns
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read
+from bots.ledger import answer_id
 from bots.messages import Action, Incoming, Notice, ReplyEvent
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Answering:
             return await self._respond(event_id, asked)
         except PictureLost as error:
             log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
-            words = Notice(wording.picture_lost("Telegram"), private=True)
+            lost = answer_id(asked.destination.chat, f"{event_id}/picture")
+            words = Notice(wording.picture_lost("Telegram"), private=True, id=lost)
             return await self._post.say(asked.destination, words, reply_to=asked.message_id)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from telegram import Bot, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
@@ -21,7 +22,10 @@ ACCOUNT_INTERVAL_S = 0.036
 """Telegram's FAQ: not more than about 30 messages a second, over all chats."""
 _TYPING_S = 5.0
 _PROBES = 3
+_MOST_PROBES = 25
 _REMEMBERED = 5_000
+_SUPERGROUPS_BELOW = -1_000_000_000_000
+"""Supergroups and channels number their messages; all other chats of a bot share one numbering."""
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 
@@ -43,11 +47,31 @@ class Sightings:
     def __init__(self) -> None:
         self._newest: OrderedDict[int, int] = OrderedDict()
         self._own: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._chat_of: OrderedDict[int, int] = OrderedDict()
+        """By a number that chats share."""
+        self._newest_shared = 0
 
     def saw(self, chat_id: int, message_id: int) -> None:
         self._newest[chat_id] = max(message_id, self._newest.pop(chat_id, 0))
         if len(self._newest) > _REMEMBERED:
             self._newest.popitem(last=False)
+        if chat_id > _SUPERGROUPS_BELOW:
+            self._newest_shared = max(message_id, self._newest_shared)
+            self._chat_of[message_id] = chat_id
+            if len(self._chat_of) > _REMEMBERED:
+                self._chat_of.popitem(last=False)
+
+    def candidates(self, chat_id: int, after: int) -> Iterator[int]:
+        """The numbers that an unanswered send to this chat may have got; those of other messages are left out."""
+        last = after + _PROBES
+        if chat_id > _SUPERGROUPS_BELOW:
+            last = min(after + 40 * _MOST_PROBES, max(last, self._newest_shared + _PROBES))
+        free = (number for number in range(after + 1, last + 1) if self._is_free(chat_id, number))
+        return islice(free, _MOST_PROBES)
+
+    def _is_free(self, chat_id: int, message_id: int) -> bool:
+        elsewhere = chat_id > _SUPERGROUPS_BELOW and self._chat_of.get(message_id, chat_id) != chat_id
+        return not elsewhere and not self.is_known_own(chat_id, message_id)
 
     def sent(self, chat_id: int, message_id: int) -> None:
         self.saw(chat_id, message_id)
@@ -132,18 +156,17 @@ class TelegramChannel:
     async def find(self, nonce: str) -> str | None:
         """Telegram cannot be asked for a nonce, but a bot can edit its own messages alone.
 
-        So the few ids after the newest known message are tried: what can be edited there is the message whose send
-        was not answered, for only one call is in flight in a chat. After a restart more may have happened, so there
+        So the ids after the newest known message are tried, as far as no other message is known to have them: the few
+        next ones, and where chats share their numbers, those given out since. What can be edited is the message whose
+        send was not answered, for only one call is in flight in a chat. After a restart more may have happened, so there
         only a message counts that replies to the one that is answered. Of one without buttons nothing is told but that
         it is the bot's; in a private chat that will do, since everything else of the bot's there is recorded.
         """
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:
             return None
-        for message_id in range(attempt.after + 1, attempt.after + 1 + _PROBES):
+        for message_id in self._sightings.candidates(self._here.chat_id, attempt.after):
             name = self._here.name_of(message_id)
-            if self._sightings.is_known_own(self._here.chat_id, message_id):
-                continue
             if self._is_recorded is not None and await self._is_recorded(name):
                 continue
             if await self._is_ours(message_id, attempt.replies_to):

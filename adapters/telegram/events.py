@@ -17,6 +17,7 @@ from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
 from adapters.telegram.requests import Asked, Pressed, read_update
 from bots import wording
+from bots.ledger import answer_id
 from bots.messages import Notice
 from bots.ports import Inbox, Received
 from inference.api import Interrupted
@@ -78,7 +79,7 @@ class Events:
             outcome = Outcome(Ending.LEFT, error.why)
         except Exception:
             log.exception("update %s failed", event.id)
-            outcome = await self._apologise(asked)
+            outcome = await self._apologise(event, asked)
         if not outcome.is_settled:
             log.info("update %s is left for the next start: %s", event.id, outcome.reason)
             return
@@ -99,14 +100,14 @@ class Events:
         if message is not None and update.callback_query is None:
             self._post.sightings.saw(message.chat.id, message.message_id)
 
-    async def _apologise(self, asked: Asked | Pressed | None) -> Outcome:
+    async def _apologise(self, event: Received, asked: Asked | Pressed | None) -> Outcome:
         """Nobody is waiting for an update that could not even be read."""
         if asked is None:
             return Outcome(Ending.LOST, "it cannot be read")
         try:
             if isinstance(asked, Pressed):
                 return await self._presses.apologise(asked)
-            words = Notice(wording.broken(), private=True)
+            words = Notice(wording.broken(), private=True, id=answer_id(asked.destination.chat, f"{event.id}/broken"))
             return await self._post.say(asked.destination, words, reply_to=asked.message_id)
         except Exception:
             log.exception("nothing could be said about it in %s", asked.destination.chat)
