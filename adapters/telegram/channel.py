@@ -158,9 +158,9 @@ class TelegramChannel:
 
         So the ids after the newest known message are tried, as far as no other message is known to have them: the few
         next ones, and where chats share their numbers, those given out since. What can be edited is the message whose
-        send was not answered, for only one call is in flight in a chat. After a restart more may have happened, so there
-        only a message counts that replies to the one that is answered. Of one without buttons nothing is told but that
-        it is the bot's; in a private chat that will do, since everything else of the bot's there is recorded.
+        send was not answered, for only one call is in flight in a chat. After a restart more may have happened, so
+        only a message counts then that replies to the one that is answered. Of one without buttons nothing is told but
+        that it is the bot's; in a private chat that will do, since all else of the bot's there is recorded.
         """
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:

@@ -37,6 +37,7 @@ from adapters.telegram.channel import TelegramChannel
 from adapters.telegram.platform import serving
 from bots.account import Account
 from bots.bot import Bot
+from bots.personal import Quotas
 from bots.ports import Storage, StorageError
 from bots.preferences import Bounds
 from config.settings import TelegramSettings
@@ -47,9 +48,10 @@ from tests.servers.telegram import TOKEN, TelegramServer, telegram
 from tests.servers.telegram_people import Person
 from tests.servers.telegram_world import Message
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
-ANSWER = "whole " * 40
+WORDS = 90
+ANSWER = "whole " * WORDS
 SENTENCES = ("went wrong", "can't", "cannot", "full", "please", "Please", "Sorry", "again")
 ACCOUNT = "telegram:4711"
 SETTLED_WITHIN_S = 40.0
@@ -113,6 +115,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "unanswered": (),
         "unlink": ("/link off",),
         "usage": ("ask", "/stats"),
+        "used_on": ASK,
     },
     Inference: {
         "stream": ASK,
@@ -198,7 +201,7 @@ class Somebody:
         if len(shown) > 1 + (what == "edit" and self.fault is not None):
             yield f"said twice: {about}"
         is_told = self.fault is not None and any(sentence in text for text in texts for sentence in SENTENCES)
-        if what == "ask" and not is_told and not any(text.count("whole") == 40 for text in texts):
+        if what == "ask" and not is_told and not any(text.count("whole") == WORDS for text in texts):
             yield f"neither whole nor a sentence: {about}"
 
 
@@ -223,7 +226,7 @@ async def program(server: TelegramServer, folder: Path, faults: Faults) -> Async
             bounds=Bounds(),
             now=time.time,
             new_id=lambda: uuid.uuid4().hex,
-            own=Account(storage, now=time.time, draw=draw),
+            own=Account(storage, now=time.time, draw=draw, quotas=Quotas(tokens=10**9)),
         )
         settings = {"token": TOKEN, "api_base": server.address, "private_interval_s": 0.05}
         await stack.enter_async_context(serving(TelegramSettings.model_validate(settings), bot, storage, outboxes))
