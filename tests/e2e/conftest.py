@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
+from tests.e2e.chromium import chromium, find_chromium
 from tests.unit.web_parts import Parts
-
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 Visit = Callable[..., Awaitable[Page]]
 
 
 def _chromium() -> str:
     """The browser's path; without one the tests are skipped, and with CI=true they fail."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-    if found and Path(found).exists():
+    if found := find_chromium():
         return found
     reason = "no Chromium here: install Debian's chromium, or set CHROMIUM to a browser's path"
     if os.environ.get("CI") == "true":
@@ -40,11 +27,8 @@ def _chromium() -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    path = _chromium()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=_FLAGS)
+    async with chromium(_chromium()) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture

@@ -1,0 +1,106 @@
+"""What Telegram and a terminal make of a rendered answer, as HTML that a browser can show. For looking at, not for tests."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from adapters.delivery.chunking import Chunker
+from adapters.delivery.renderers.telegram import Entity, TelegramText, render_telegram
+from adapters.delivery.renderers.terminal import TerminalStream
+
+_TAGS = {
+    "bold": "b",
+    "italic": "i",
+    "strikethrough": "s",
+    "code": "code",
+    "pre": "pre",
+    "blockquote": "blockquote",
+    "text_link": "a",
+}
+_STYLE = re.compile(r"\x1b\[(\d*)m")
+_TELEGRAM_CSS = """
+body { margin: 0; background: #cfd9c3; font: 15px/1.35 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
+.shot { width: 390px; padding: 8px; box-sizing: border-box; display: flex; flex-direction: column; gap: 6px; align-items: start; }
+.bubble { max-width: 350px; padding: 6px 10px; border-radius: 12px; background: #fff; color: #000; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; box-sizing: border-box; }
+.bubble a { color: #168acd; } .bubble code, .bubble pre { font: 13px/1.4 "DejaVu Sans Mono", monospace; color: #a0522d; }
+.bubble pre { margin: 2px 0; padding: 4px 8px; border-left: 3px solid #168acd; border-radius: 4px; background: #f0f4f7; color: #222; white-space: pre-wrap; }
+.bubble pre[title]::before { content: attr(title); display: block; color: #168acd; font-weight: 600; }
+.bubble blockquote { margin: 2px 0; padding: 2px 8px; border-left: 3px solid #168acd; border-radius: 4px; background: #eaf4fb; }
+"""
+_TERMINAL_CSS = """
+body { margin: 0; background: #1b1d1f; }
+.shot { padding: 10px; background: #1b1d1f; color: #d6d6d2; width: fit-content; }
+.shot pre { width: 80ch; margin: 0; font: 14px/1.3 "DejaVu Sans Mono", monospace; white-space: pre-wrap; word-break: break-all; tab-size: 8; }
+.s1 { font-weight: bold; color: #fff; } .s2 { opacity: 0.6; } .s36 { color: #4fc3d0; }
+"""
+
+
+def messages(markdown: str, limit: int, measure: object) -> list[str]:
+    """The Markdown of each message of the answer."""
+    chunker = Chunker(lambda _: limit, measure)  # type: ignore[arg-type]
+    chunker.feed(markdown)
+    chunker.finish()
+    return [chunk.markdown for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]
+
+
+def telegram_page(answers: dict[str, str]) -> str:
+    """Every answer as bubbles on a telephone 390 px wide."""
+    shots = []
+    for name, markdown in answers.items():
+        chunks = messages(markdown, 4096, lambda markdown: render_telegram(markdown).units)
+        bubbles = "".join(f'<div class="bubble" dir="auto">{_bubble(render_telegram(chunk))}</div>' for chunk in chunks)
+        shots.append(f'<div class="shot" id="{name}">{bubbles}</div>')
+    return f'<!doctype html><meta charset="utf-8"><style>{_TELEGRAM_CSS}</style>{"".join(shots)}'
+
+
+def _bubble(shown: TelegramText) -> str:
+    units = shown.text.encode("utf-16-le", "surrogatepass")
+    opens: dict[int, list[Entity]] = {}
+    for entity in shown.entities:
+        opens.setdefault(entity.offset, []).append(entity)
+    edges = sorted({0, len(units) // 2, *opens, *(entity.end for entity in shown.entities)})
+    pieces, stack = list[str](), list[Entity]()
+    for begin, end in zip(edges, [*edges[1:], edges[-1]], strict=True):
+        while stack and stack[-1].end <= begin:
+            pieces.append(f"</{_TAGS[stack.pop().type]}>")
+        for entity in opens.get(begin, []):
+            stack.append(entity)
+            titled = f' title="{escape(entity.language)}"' if entity.language else ""
+            linked = f' href="{escape(entity.url)}"' if entity.url else ""
+            pieces.append(f"<{_TAGS[entity.type]}{titled}{linked}>")
+        text = units[2 * begin : 2 * end].decode("utf-16-le", "replace")
+        if pieces and pieces[-1] in ("</pre>", "</blockquote>"):
+            text = text.removeprefix("\n")  # the block is a line of its own
+        pieces.append(escape(text))
+    return "".join(pieces)
+
+
+def terminal_page(answers: dict[str, str], piece: int = 7) -> str:
+    """Every answer as a terminal of 80 columns shows it once it has come in pieces."""
+    shots = "".join(
+        f'<div class="shot" id="{name}"><pre>{_screen(markdown, piece)}</pre></div>'
+        for name, markdown in answers.items()
+    )
+    return f'<!doctype html><meta charset="utf-8"><style>{_TERMINAL_CSS}</style>{shots}'
+
+
+def _screen(markdown: str, piece: int) -> str:
+    stream = TerminalStream(colour=True, width=80)
+    pieces = [stream.feed(markdown[start : start + piece]) for start in range(0, len(markdown), piece)]
+    printed = "".join([*pieces, stream.finish()])
+    lines = [line.rsplit("\r\x1b[2K", 1)[-1] for line in printed.split("\n")]
+    return "\n".join(map(_coloured, lines))
+
+
+def _coloured(line: str) -> str:
+    pieces, opened = list[str](), 0
+    for text, style in zip(*[iter([*_STYLE.split(line), "0"])] * 2, strict=True):
+        pieces.append(escape(text))
+        if style in ("", "0"):
+            pieces.append("</span>" * opened)
+            opened = 0
+        else:
+            pieces.append(f'<span class="s{style}">')
+            opened += 1
+    return "".join(pieces)
