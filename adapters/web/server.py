@@ -37,7 +37,7 @@ from inference.api import ModelInfo
 from inference.connections import check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
-_FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"})
+_FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg", ".woff2"})
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 _CHUNK_BYTES = 64 * 1024

@@ -1,8 +1,9 @@
-"""What Telegram and a terminal make of a rendered answer, as HTML that a browser can show. For looking at, not for tests."""
+"""What Telegram and a terminal make of a rendered answer, as HTML that a browser can show: for people to look at."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 
 from adapters.delivery.chunking import Chunker
@@ -21,24 +22,34 @@ _TAGS = {
 _STYLE = re.compile(r"\x1b\[(\d*)m")
 _TELEGRAM_CSS = """
 body { margin: 0; background: #cfd9c3; font: 15px/1.35 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
-.shot { width: 390px; padding: 8px; box-sizing: border-box; display: flex; flex-direction: column; gap: 6px; align-items: start; }
-.bubble { max-width: 350px; padding: 6px 10px; border-radius: 12px; background: #fff; color: #000; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; box-sizing: border-box; }
-.bubble a { color: #168acd; } .bubble code, .bubble pre { font: 13px/1.4 "DejaVu Sans Mono", monospace; color: #a0522d; }
-.bubble pre { margin: 2px 0; padding: 4px 8px; border-left: 3px solid #168acd; border-radius: 4px; background: #f0f4f7; color: #222; white-space: pre-wrap; }
-.bubble pre[title]::before { content: attr(title); display: block; color: #168acd; font-weight: 600; }
-.bubble blockquote { margin: 2px 0; padding: 2px 8px; border-left: 3px solid #168acd; border-radius: 4px; background: #eaf4fb; }
+.shot { display: flex; width: 390px; padding: 8px; box-sizing: border-box; flex-direction: column; gap: 6px; }
+.bubble {
+  width: fit-content; max-width: 350px; padding: 6px 10px; border-radius: 12px; box-sizing: border-box;
+  background: #fff; color: #000; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext;
+}
+.bubble a { color: #168acd; }
+.bubble :is(code, pre) { color: #a0522d; font: 13px/1.4 "DejaVu Sans Mono", monospace; }
+.bubble :is(pre, blockquote) { margin: 2px 0; padding: 4px 8px; border-radius: 4px; border-left: 3px solid #168acd; }
+.bubble pre { background: #f0f4f7; color: #222; text-align: start; unicode-bidi: plaintext; white-space: pre-wrap; }
+.bubble pre[title]::before { display: block; color: #168acd; font-weight: 600; content: attr(title); }
+.bubble blockquote { background: #eaf4fb; }
 """
 _TERMINAL_CSS = """
 body { margin: 0; background: #1b1d1f; }
-.shot { padding: 10px; background: #1b1d1f; color: #d6d6d2; width: fit-content; }
-.shot pre { width: 80ch; margin: 0; font: 14px/1.3 "DejaVu Sans Mono", monospace; white-space: pre-wrap; word-break: break-all; tab-size: 8; }
-.s1 { font-weight: bold; color: #fff; } .s2 { opacity: 0.6; } .s36 { color: #4fc3d0; }
+.shot { width: fit-content; padding: 10px; background: #1b1d1f; color: #d6d6d2; }
+.shot pre {
+  width: 80ch; margin: 0; font: 14px/1.3 "DejaVu Sans Mono", monospace;
+  tab-size: 8; white-space: pre-wrap; word-break: break-all;
+}
+.s1 { color: #fff; font-weight: bold; }
+.s2 { opacity: 0.6; }
+.s36 { color: #4fc3d0; }
 """
 
 
-def messages(markdown: str, limit: int, measure: object) -> list[str]:
+def messages(markdown: str, limit: int, measure: Callable[[str], int]) -> list[str]:
     """The Markdown of each message of the answer."""
-    chunker = Chunker(lambda _: limit, measure)  # type: ignore[arg-type]
+    chunker = Chunker(lambda _: limit, measure)
     chunker.feed(markdown)
     chunker.finish()
     return [chunk.markdown for chunk in (*chunker.frozen, chunker.live()) if chunk.markdown.strip()]

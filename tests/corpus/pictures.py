@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import simcord
 from PIL import Image
@@ -59,10 +60,13 @@ def corpus() -> dict[str, str]:
 
 @asynccontextmanager
 async def page_with(answers: dict[str, str]) -> AsyncIterator[str]:
-    """The address of a page whose channel has these answers; an article's `data-id` is its answer's name."""
+    """The address of a page whose channel has these answers; an article's `data-id` is its answer's name.
+
+    Of several answers each has its name under it.
+    """
     posts = MemoryPosts()
     for name, markdown in answers.items():
-        frame = Frame(markdown=markdown, footer=name)
+        frame = Frame(markdown=markdown, footer=name if len(answers) > 1 else "")
         await posts.append(Post(id=name, position=0, kind="bot", author="", name="Partyline", frame=frame, nonce=name))
     async with Parts(posts=posts).server().serving() as address:
         yield address
@@ -75,6 +79,7 @@ async def open_page(browser: Browser, address: str, look: Look) -> Page:
     )
     await page.goto(address)
     await page.locator("body:not(.offline) article.bot").first.wait_for()
+    await page.evaluate("document.fonts.ready.then(() => document.querySelector('#latest').remove())")
     await page.wait_for_function(
         "[...document.querySelectorAll('.code code[class]')].some((code) => code.querySelector('span'))"
         " || !document.querySelector('.code code[class]')"
@@ -106,12 +111,14 @@ async def of_discord(browser: Browser, answers: dict[str, str], folder: Path, wi
         ann = guild.add_member(env.create_user("ann"))
         for name, markdown in answers.items():
             room = guild.create_text_channel(name[:90])
-            target = env.bot.get_channel(room.id)
+            target = env.bot.get_partial_messageable(room.id)
             for chunk in messages(markdown, 2000, lambda markdown: len(render_discord(markdown))):
                 await target.send(render_discord(chunk), suppress_embeds=True)
             async with env.preview(room, viewers=[ann], layout="channel", width=width) as preview:
                 page = await browser.new_page(viewport={"width": width, "height": 1600})
                 await page.goto(preview.url)
+                await page.locator(".message-content").last.wait_for()
+                await page.evaluate("document.querySelector('#toolbar').remove()")
                 await _shoot_to(page, page.locator(".message-content").last, folder / f"{name}.png")
                 await page.close()
 
@@ -126,7 +133,8 @@ async def _shoot_to(page: Page, last: Locator, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     await last.wait_for()
     box = await last.bounding_box()
-    assert box is not None and page.viewport_size is not None
+    assert box is not None
+    assert page.viewport_size is not None
     clip = {"x": 0, "y": 0, "width": page.viewport_size["width"], "height": box["y"] + box["height"] + 12}
     await page.screenshot(path=path, clip=clip, animations="disabled")  # type: ignore[arg-type]
 
@@ -153,6 +161,25 @@ def contact_sheets(folder: Path, columns: int) -> None:
         canvas.save(folder.parent / f"{folder.name}-{number:02}.png")
 
 
+async def for_the_docs(path: str, folder: Path) -> None:
+    """One answer with mathematics, a table and code, as each platform shows it."""
+    answers = {SAMPLE: corpus()[SAMPLE]}
+    with TemporaryDirectory() as name:
+        made = Path(name)
+        async with chromium(path) as browser:
+            async with page_with(answers) as address:
+                page = await open_page(browser, address, Look(name="docs", width=800, height=760))
+                await _shoot(page.locator("body"), made / "page" / f"{SAMPLE}.png")
+            await of_html(browser, telegram_page(answers), answers, made / "telegram")
+            await of_html(browser, terminal_page(answers), answers, made / "terminal")
+            await of_discord(browser, answers, made / "discord", width=640)
+        for platform in ("page", "discord", "telegram", "terminal"):
+            picture = Image.open(made / platform / f"{SAMPLE}.png").convert("RGB")
+            target = folder / f"answer-{platform}.png"
+            picture.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+            assert target.stat().st_size < _MOST_BYTES, target
+
+
 async def all_pictures(path: str, folder: Path, only: str) -> None:
     answers = {name: text for name, text in corpus().items() if only in name}
     async with chromium(path) as browser:
@@ -167,12 +194,16 @@ async def all_pictures(path: str, folder: Path, only: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus.pictures", description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--docs", action="store_true", help="only the pictures of the documentation")
     parser.add_argument("--only", default="", help="a part of the names of the answers that are wanted")
     arguments = parser.parse_args()
     path = find_chromium()
     if path is None:
         sys.exit("no Chromium here: install Debian's chromium, or set CHROMIUM to a browser's path")
-    asyncio.run(all_pictures(path, arguments.folder, arguments.only))
+    if arguments.docs:
+        asyncio.run(for_the_docs(path, arguments.folder))
+    else:
+        asyncio.run(all_pictures(path, arguments.folder, arguments.only))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from functools import lru_cache
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
+from adapters.delivery.renderers.mathspacing import space
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -49,6 +51,7 @@ def mathml(source: str, display: bool) -> str | None:
         named = rf"\begin{{align*}}{named}\end{{align*}}"
     try:
         element = convert_to_element(named, display="block" if display else "inline")
+        space(element, _DEEPEST)
         written = _written(element, source, 0)
     except Exception:  # whatever that parser makes of a stranger's text: the formula is shown as it was written
         return None

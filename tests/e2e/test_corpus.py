@@ -1,0 +1,86 @@
+"""Answers of the corpus on the real page, as a browser lays them out."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.corpus.pictures import corpus, page_with
+from tests.e2e.conftest import Visit
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def answer(page: Page, name: str) -> Locator:
+    return page.locator(f'article[data-id="{name}"]')
+
+
+async def test_no_answer_is_wider_than_a_telephone(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address, viewport={"width": 390, "height": 800})
+        await expect(page.locator("article.bot")).to_have_count(len(corpus()))
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        wide = await page.evaluate(
+            """[...document.querySelectorAll("article.bot .body > *")]
+                .filter((block) => block.getBoundingClientRect().right > innerWidth + 1)
+                .map((block) => block.closest("article").dataset.id)"""
+        )
+        assert wide == []
+
+
+async def test_a_mixed_answer_is_drawn_and_copied_by_its_source(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address, viewport={"width": 390, "height": 800}, permissions=["clipboard-read"])
+        mixed = answer(page, "compound-interest")
+        sources = await mixed.locator("math").evaluate_all("all => all.map((math) => math.getAttribute('alttext'))")
+        assert sources[:3] == ["r", "P", "n"]
+        assert r"n = \frac{\ln 2}{\ln(1 + r)}" in sources
+        assert "P_n = P\\,(1 + r)^n" in [source.strip() for source in sources]
+        await mixed.get_by_role("button", name="Copy code").click()
+        await expect(mixed.get_by_text("Copied", exact=True)).to_be_visible()
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("from math import log\n\n\ndef years_to_double")
+        assert copied.endswith("log(1 + rate)\n")
+
+
+async def test_a_root_has_its_sign_whatever_fonts_there_are(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address)
+        assert (
+            await page.evaluate("""document.fonts.load('16px "Partyline Math"').then((faces) => faces.length)""") == 1
+        )
+        root = answer(page, "r1-style").locator("msqrt").last
+        assert await root.evaluate(
+            """root => {
+                const under = Math.min(...[...root.children].map((child) => child.getBoundingClientRect().left));
+                return under - root.getBoundingClientRect().left > 5;
+            }"""
+        )
+
+
+async def test_each_paragraph_has_the_direction_of_its_words(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address)
+        for name in ("arabic", "hebrew"):
+            blocks = answer(page, name).locator(".body > :is(p, ul, ol, blockquote, table, h2)")
+            directions = await blocks.evaluate_all("all => all.map((block) => getComputedStyle(block).direction)")
+            assert set(directions) == {"rtl"}
+        code = answer(page, "arabic").locator("pre")
+        assert await code.evaluate("node => getComputedStyle(node).direction") == "ltr"
+        left = (
+            await answer(page, "hebrew")
+            .locator("li")
+            .first.evaluate("node => getComputedStyle(node.parentElement).paddingRight")
+        )
+        assert left != "0px", "the marks are on the right"
+
+
+async def test_lists_of_tasks_and_wide_numbers_are_within_the_page(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address, viewport={"width": 390, "height": 800})
+        tasks = answer(page, "task-list")
+        outer, inner = tasks.locator("li.task", has_text="Build"), tasks.locator("li.task", has_text="Linux").last
+        outer_box, inner_box = await outer.bounding_box(), await inner.bounding_box()
+        assert outer_box is not None
+        assert inner_box is not None
+        assert inner_box["x"] > outer_box["x"] + 10
