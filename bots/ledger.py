@@ -136,6 +136,7 @@ def repeated(reply: Reply, answer: Turn | None, message_ids: Sequence[str]) -> l
 async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Sequence[Received], None]:
     """Yield the events to resume: first all unanswered ones, later those of processes that terminate. Endless.
 
+    The first batch is yielded even if it is empty, because the page listens only after it. Later ones are never empty.
     A storage that fails is asked again after `LOOK_EVERY_S`.
     """
     look = inbox.unanswered
@@ -146,9 +147,9 @@ async def left_behind(inbox: Inbox, account: str) -> AsyncGenerator[Sequence[Rec
             known = isinstance(error, StorageError)
             log.warning("%s: unanswered events cannot be read just now: %s", account, error, exc_info=not known)
         else:
-            if found and look == inbox.orphaned:
+            later, look = look == inbox.orphaned, inbox.orphaned
+            if found and later:
                 log.info("%s: %d events are taken over from a process that died", account, len(found))
-            look = inbox.orphaned
-            if found:
+            if found or not later:
                 yield found
         await asyncio.sleep(LOOK_EVERY_S)
