@@ -131,14 +131,14 @@ async def survives(
         async with program.running() as process:
             async with asyncio.timeout(SETTLED_WITHIN_S):
                 await people
-                await _nothing_is_left(database)  # nobody waits for what was pressed last
+                await nothing_is_left(database)  # nobody waits for what was pressed last
             process.terminate()
             await process.wait()
             assert process.returncode == 0
     await wire.check(database)
 
 
-async def _nothing_is_left(database: str) -> None:
+async def nothing_is_left(database: str) -> None:
     """Returns when every event is answered."""
     async with open_database(database) as opened:
         unanswered = select(func.count()).select_from(inbox).where(inbox.c.answered.is_(False))
@@ -216,24 +216,26 @@ class Visitor:
 
     async def _visit(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
-            said = json.loads(message.data)
-            match said["type"]:
-                case "hello":
-                    self.id = said["person"]
-                    self._posts |= {post["id"]: post for post in said["posts"]}
-                    for client_id in self._sent:
-                        if client_id not in self._accepted:
-                            await self._send(socket, client_id)
-                case "post":
-                    self._posts[said["post"]["id"]] = said["post"]
-                case "accepted":
-                    self._accepted[said["client_id"]] = said["id"]
-                case "settings" if said.get("sentence"):
-                    value = next(each["value"] for each in said["settings"] if each["name"] == "seed")
-                    self._confirmed = max(self._confirmed, int(value))
+            await self._hear(socket, json.loads(message.data))
             if self._content():
                 return
             await self._go_on(socket)
+
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, said: dict[str, Any]) -> None:
+        match said["type"]:
+            case "hello":
+                self.id = said["person"]
+                self._posts |= {post["id"]: post for post in said["posts"]}
+                for client_id in self._sent:
+                    if client_id not in self._accepted:
+                        await self._send(socket, client_id)
+            case "post":
+                self._posts[said["post"]["id"]] = said["post"]
+            case "accepted":
+                self._accepted[said["client_id"]] = said["id"]
+            case "settings" if said.get("sentence"):
+                value = next(each["value"] for each in said["settings"] if each["name"] == "seed")
+                self._confirmed = max(self._confirmed, int(value))
 
     async def _go_on(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         newest = next(reversed(self._sent), None)

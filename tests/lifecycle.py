@@ -223,6 +223,8 @@ class Telegram:
     people: int = 3
     done: asyncio.Event = field(default_factory=asyncio.Event)
     correspondents: list[Correspondent] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
+    """How long each of what was asked took to be answered."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -244,7 +246,9 @@ class Telegram:
             somebody = Correspondent(self.server.person(f"Person {number}", number), self.dice)
             self.correspondents.append(somebody)
             for _ in range(self.dice.randint(1, 6)):
+                began = time.monotonic()
                 await somebody.ask()
+                self.waited_s.append(time.monotonic() - began)
                 if self.done.is_set():
                     return
 
@@ -265,6 +269,8 @@ class Discord:
     people: int = 3
     done: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[Room, dict[str, Any]]] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
+    """How long each of what was asked took to be answered."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -290,7 +296,9 @@ class Discord:
                 kind = self.dice.choice([*ANSWERS, "/help", "/temperature 0.4"])
                 question = await person.says(room, f"@bot {kind}")
                 self.asked.append((room, question))
+                began = time.monotonic()
                 await self.server.until(lambda: self._is_answered(room, question), timeout_s=ANSWERED_WITHIN_S)  # noqa: B023
+                self.waited_s.append(time.monotonic() - began)
                 if self.done.is_set():
                     return
 
