@@ -236,8 +236,8 @@ class Bot:
         tokens = 0 if task.resumes and task.asked else profile.sampling().max_new_tokens
         asked = Asked(tokens if task.asks else 0, len(task.pictures))
         answer = self._answers.give(incoming, profile, task, entry)
-        person, meter = incoming.author.id, self.account.meter
-        async with aclosing(meter.metered(person, profile.people, asked, answer, task.captions_begun)) as events:
+        entry.tally = self.account.meter.tally(incoming.author.id, task.captions_begun)
+        async with aclosing(self.account.meter.metered(entry.tally, profile.people, asked, answer)) as events:
             async for event in events:
                 yield event
 

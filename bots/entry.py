@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bots import ledger
 from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Started
+from bots.personal import Spent
 from bots.ports import Reply, Storage, StorageError, Turn, taken_over
+from bots.usage import Tally
 from inference.api import Interrupted
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,8 @@ class Entry:
         self.again = not new
         self.started = False
         """A `Started` went out, so a failure has a message to be shown in."""
+        self.tally: Tally | None = None
+        """What the answer takes, which is counted with its ending."""
         self._storage = storage
         self._due = False
         """The row is still to be made."""
@@ -67,7 +72,9 @@ class Entry:
             request=asked.written(),
             ending=ledger.written(ending) if ending else "",
         )
-        await self._storage.begin(self.reply, [question, answer] if new else [answer], answer.id)
+        turns = [question, answer] if new else [answer]
+        with self._billed(ending) as spent:
+            await self._storage.begin(self.reply, turns, answer.id, spent)
 
     def soon(self, answer: Turn) -> None:
         """The text has grown."""
@@ -77,7 +84,22 @@ class Entry:
         """The reply is whole: from now on it is never generated again."""
         await self.claimed()
         self.reply = replace(self.reply, state=ledger.state_after(ending), ending=ledger.written(ending))
-        await self._storage.end(self.reply, answer)
+        with self._billed(ending) as spent:
+            await self._storage.end(self.reply, answer, spent)
+
+    @contextmanager
+    def _billed(self, ending: ledger.Ending | None) -> Iterator[Spent | None]:
+        """What is to be counted with this ending; later, if that fails."""
+        if self.tally is None or not isinstance(ending, Ended | Failed):
+            yield None
+            return
+        spent = self.tally.bill(ending)
+        try:
+            yield spent
+        except StorageError:
+            if spent is not None:
+                self.tally.take_back()
+            raise
 
     async def say(self, own: Notice | Attached) -> Notice | Attached:
         """The bot's own words are all there is to this reply; a file or secret is made again, if need be."""

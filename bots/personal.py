@@ -41,6 +41,16 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What one answer took, for the sums of a person's day."""
+
+    person: str
+    day: str
+    used: Used
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
     """How much a person may use on one day (in UTC); 0 means as much as they like."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bots.personal import Personal
+from bots.personal import Personal, Spent
 from inference.api import Interrupted, Reason
 
 State = Literal["streaming", "done", "stopped", "failed"]
@@ -165,16 +165,24 @@ class Replies(Protocol):
         """What is kept of the event's reply, whoever's it is."""
         ...
 
-    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
-        """The answer is being written: all of it is kept at once, and `head` is where the person stands."""
+    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
+        """The answer is being written: all of it is kept at once, and `head` is where the person stands.
+
+        Args:
+            spent: of an answer that is whole already; as for `end`.
+        """
         ...
 
     def keep_soon(self, answer: Turn) -> None:
         """Keeps the text so far, in a moment and at most as often as frames are sent; the newest one counts."""
         ...
 
-    async def end(self, reply: Reply, answer: Turn | None) -> None:
-        """The reply has its ending. Returns soon, also while the database is away: then it is kept later."""
+    async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
+        """The reply has its ending. Returns soon, also while the database is away: then it is kept later.
+
+        Args:
+            spent: counted together with the reply's first ending, so a reply is counted once, whoever dies when.
+        """
         ...
 
 

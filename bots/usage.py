@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from bots import wording
 from bots.measures import bucket
-from bots.messages import Captioned, Ended, ReplyEvent, Said, Thought
-from bots.personal import Mark, Personal, Quotas, Used
+from bots.messages import Captioned, Ended, Failed, ReplyEvent, Said, Thought
+from bots.personal import Mark, Personal, Quotas, Spent, Used
 from bots.preferences import Refused
 from inference.api import Interrupted
 
@@ -44,26 +44,43 @@ def seconds_to_midnight(now: float) -> float:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What of one answer's events counts."""
+class Tally:
+    """What of one answer's events counts for a person. Its `bill` is given out once."""
 
+    person: str
+    now: Callable[[], float]
     captions: int = 0
-    characters: int = 0
-    ended: Ended | None = None
+    _characters: int = 0
+    _ended: Ended | None = None
+    _is_billed: bool = False
 
     def take(self, event: ReplyEvent) -> None:
         match event:
             case Captioned():
                 self.captions += 1
             case Said(text) | Thought(text):
-                self.characters += len(text)
+                self._characters += len(text)
             case Ended():
-                self.ended = event
+                self._ended = event
 
-    def used(self) -> Used:
-        if self.ended is None:
-            return Used(tokens=math.ceil(self.characters / _CHARACTERS_A_TOKEN), captions=self.captions)
-        usage, timings = self.ended.usage, self.ended.timings
+    def bill(self, ending: Ended | Failed | None = None) -> Spent | None:
+        """What is to be counted, with the ending if there is one; None for nothing, or when that was billed before."""
+        if isinstance(ending, Ended):
+            self._ended = ending
+        now, used = self.now(), self._used()
+        if self._is_billed or used == Used():
+            return None
+        self._is_billed = True
+        return Spent(person=self.person, day=day_of(now), used=used, marks=tuple(self._marks(now)))
+
+    def take_back(self) -> None:
+        """The bill could not be paid."""
+        self._is_billed = False
+
+    def _used(self) -> Used:
+        if self._ended is None:
+            return Used(tokens=math.ceil(self._characters / _CHARACTERS_A_TOKEN), captions=self.captions)
+        usage, timings = self._ended.usage, self._ended.timings
         return Used(
             answers=1,
             tokens=usage.completion_tokens + usage.thinking_tokens,
@@ -71,11 +88,11 @@ class _Tally:
             seconds=max(0.0, timings.total_s - timings.queued_s),
         )
 
-    def marks(self, now: float) -> list[Mark]:
-        if self.ended is None:
+    def _marks(self, now: float) -> list[Mark]:
+        if self._ended is None:
             return []
         marks = [Mark("hour", datetime.fromtimestamp(now, UTC).hour)]
-        timings = self.ended.timings
+        timings = self._ended.timings
         if timings.time_to_first_token_s is not None:
             marks.append(Mark("first_token", bucket(timings.time_to_first_token_s)))
             marks.append(Mark("queue", bucket(timings.queued_s)))
@@ -98,26 +115,24 @@ class Meter:
     _begun: dict[Asked, str] = field(default_factory=dict)
     """What is being answered right now, in the order of arrival, and for whom."""
 
+    def tally(self, person: str, captions: int = 0) -> Tally:
+        """A new one; `captions`: those that an earlier process made for the answer, and did not live to count."""
+        return Tally(person, self.now, captions)
+
     async def metered(
-        self,
-        person: str,
-        people: Sequence[str],
-        asked: Asked,
-        events: AsyncGenerator[ReplyEvent, None],
-        captions: int = 0,
+        self, tally: Tally, people: Sequence[str], asked: Asked, events: AsyncGenerator[ReplyEvent, None]
     ) -> AsyncGenerator[ReplyEvent, None]:
-        """The events of one answer, counted for this person when they end; those of one that the program's stop
-        interrupts are counted whole by whoever goes on with it.
+        """The events of one answer, counted when they end, unless its reply's ending took the bill along; those of one
+        that the program's stop interrupts are counted whole by whoever goes on with it.
 
         Args:
             people: all ids of the person.
-            captions: those that an earlier process made for the answer, and did not live to count.
 
         Raises:
             Refused: the quota is used up; before the first event.
             Interrupted: from the events.
         """
-        tally, goes_on = _Tally(captions), False
+        goes_on = False
         with self._in_progress(people[0], asked):
             await self._check(people, asked)
             try:
@@ -130,7 +145,7 @@ class Meter:
                 raise
             finally:
                 if not goes_on:
-                    await asyncio.shield(self._count(person, tally))
+                    await asyncio.shield(self._count(tally))
 
     def busy(self, people: Sequence[str]) -> bool:
         """Whether something is being answered for them."""
@@ -166,12 +181,10 @@ class Meter:
         if quotas.captions and asked.captions and captions + asked.captions > quotas.captions:
             raise Refused(wording.captions_used_up(quotas.captions, quotas.captions - captions, rest_s))
 
-    async def _count(self, person: str, tally: _Tally) -> None:
-        used, now = tally.used(), self.now()
-        if used == Used():
-            return
+    async def _count(self, tally: Tally) -> None:
         try:
-            await self.record.count(person, day_of(now), used, tally.marks(now))
+            if (spent := tally.bill()) is not None:
+                await self.record.count(spent.person, spent.day, spent.used, spent.marks)
         except Exception:
             # The edge of what counting may spoil: the answer is there, and stays.
             log.exception("the usage of an answer was not counted")

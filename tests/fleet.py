@@ -143,9 +143,9 @@ class Fleet:
         for part in self.parts:
             await part.kill()
 
-    async def suffer(self, rounds: int) -> None:
-        """Every fault, so many times, in any order."""
-        faults = self._faults() * rounds
+    async def suffer(self, rounds: int, only: str = "") -> None:
+        """Every fault, or those with this word in their names, so many times, in any order."""
+        faults = [(name, fault) for name, fault in self._faults() if only in name] * rounds
         self.dice.shuffle(faults)
         for name, fault in faults:
             await asyncio.sleep(self.dice.uniform(0.5, 3.0))

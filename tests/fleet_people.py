@@ -178,7 +178,11 @@ class Crowd:
     def _on_telegram(self) -> list[str]:
         found = []
         for somebody in self.telegram.correspondents:
-            found += _failed(somebody.check)
+            found += (bad := _failed(somebody.check))
+            if bad:
+                print("DEBUG", [(a.what, a.begin) for a in somebody.asked])
+                for n, m in enumerate(somebody.person.private.messages):
+                    print("   ", n, m.id, m.is_own, m.deleted, repr(m.text[:60]), len(m.history), bool(m.file))
             for message in somebody.person.private.messages:
                 found += [f"Telegram: {text}" for text in {*message.history} if _excuse(text)]
         return found
@@ -244,9 +248,9 @@ def _left(connection: Connection) -> list[str]:
     """Events and replies that have not come to their end."""
     waiting = connection.execute(select(inbox).where(inbox.c.answered.is_(False))).all()
     worded = connection.execute(select(inbox).where(inbox.c.answered.is_(True), inbox.c.payload != "")).all()
-    unfinished = connection.execute(
-        select(replies).where((replies.c.state != "done") | replies.c.shown.is_(False))
-    ).all()
+    # What ends with a file is never kept as ended: whether it is answered says its event.
+    ended = replies.c.state.in_(("done", "accepted")) & (replies.c.shown | (replies.c.state == "accepted"))
+    unfinished = connection.execute(select(replies).where(~ended)).all()
     return [
         *(f"not answered: {row}" for row in waiting),
         *(f"answered, and its words are kept: {row}" for row in worded),

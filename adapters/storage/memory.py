@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from adapters.storage.memory_personal import MemoryPersonal
+from bots.personal import Spent
 from bots.ports import Delivered, Known, Received, Reply, Storage, Turn
 
 
@@ -52,8 +53,8 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def reply(self, chat: str, event_id: str) -> Reply | None:
         return self._replies.get((chat, event_id))
 
-    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
-        self._replies[reply.chat, reply.event_id] = reply
+    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
+        await self._put_reply(reply, spent)
         for turn in turns:
             await self.put_turn(turn)
         await self.set_head(reply.chat, reply.person, head)
@@ -61,8 +62,14 @@ class MemoryStorage(MemoryPersonal, Storage):
     def keep_soon(self, answer: Turn) -> None:
         self._turns[answer.id] = answer
 
-    async def end(self, reply: Reply, answer: Turn | None) -> None:
+    async def _put_reply(self, reply: Reply, spent: Spent | None) -> None:
+        before = self._replies.get((reply.chat, reply.event_id))
+        if spent is not None and not (before and before.ending):
+            await self.count(spent.person, spent.day, spent.used, spent.marks)
         self._replies[reply.chat, reply.event_id] = reply
+
+    async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
+        await self._put_reply(reply, spent)
         if answer is not None:
             await self.put_turn(answer)
 

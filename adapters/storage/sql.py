@@ -31,7 +31,8 @@ from adapters.storage.personal import ANSWERED, UNKEPT, SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
-from adapters.storage.usage import SqlUsage
+from adapters.storage.usage import SqlUsage, add_spent
+from bots.personal import Spent
 from bots.ports import Delivered, Known, Received, Reply, Storage, Turn, taken_over
 
 _FIELDS = tuple(field.name for field in fields(Turn))
@@ -140,9 +141,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         return _reply(row) if row else None
 
     @lasting
-    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str) -> None:
+    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
         def write(connection: Connection) -> None:
-            if not self._put_reply(connection, reply):
+            if not self._put_reply(connection, reply, spent):
                 raise taken_over(reply)
             _put_turns(connection, *turns)
             upsert(connection, heads, {"chat": reply.chat, "person": reply.person, "turn_id": head})
@@ -152,20 +153,26 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     def keep_soon(self, answer: Turn) -> None:
         self.behind.text(answer)
 
-    async def end(self, reply: Reply, answer: Turn | None) -> None:
+    async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
         if answer is not None:
             self.behind.taken(answer.id)
 
         def write(connection: Connection) -> None:
-            if self._put_reply(connection, reply) and answer is not None:
+            if self._put_reply(connection, reply, spent) and answer is not None:
                 _put_turns(connection, answer)
 
         await self.behind.soon(write)
 
-    def _put_reply(self, connection: Connection, reply: Reply) -> bool:
-        """False, and nothing is changed, where it has become another process's."""
-        own = replies.c.process == self._process
-        return bool(connection.execute(update(replies).where(*_same(reply), own).values(_row(reply))).rowcount)
+    def _put_reply(self, connection: Connection, reply: Reply, spent: Spent | None = None) -> bool:
+        """False, and nothing is changed, where it has become another process's.
+
+        What was `spent` is counted with the first ending: a write that seemed to fail, and is repeated, counts once.
+        """
+        own = update(replies).where(*_same(reply), replies.c.process == self._process).values(_row(reply))
+        if spent is not None and connection.execute(own.where(replies.c.ending == "")).rowcount:
+            add_spent(connection, spent)
+            return True
+        return bool(connection.execute(own).rowcount)
 
     def _grow_texts(self, connection: Connection, texts: Sequence[Turn]) -> None:
         """Texts of replies that have ended or are not this process's any more are left alone."""

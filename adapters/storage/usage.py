@@ -12,7 +12,7 @@ from adapters.storage.database import Database
 from adapters.storage.quotas import carried_over
 from adapters.storage.tables import histograms, usage
 from adapters.storage.upsert import add
-from bots.personal import Histogram, Kind, Mark, UsageRecord, Used
+from bots.personal import Histogram, Kind, Mark, Spent, UsageRecord, Used
 
 
 class SqlUsage(UsageRecord):
@@ -22,18 +22,9 @@ class SqlUsage(UsageRecord):
     behind: Behind
 
     async def count(self, person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
-        own = {"person": person, "day": day}
-        sums = {"answers": used.answers, "tokens": used.tokens, "captions": used.captions, "seconds": used.seconds}
-        # In one order, so that two transactions cannot wait for each other.
-        rows = [own | {"kind": mark.kind, "bucket": mark.bucket, "count": 1} for mark in sorted(set(marks), key=_order)]
-
-        def write(connection: Connection) -> None:
-            add(connection, usage, own | sums)
-            if rows:
-                add(connection, histograms, *rows)
-
+        spent = Spent(person=person, day=day, used=used, marks=tuple(marks))
         # The answer was given: what it took is counted in any case, if need be when the database is back.
-        await self.behind.soon(write)
+        await self.behind.soon(lambda connection: add_spent(connection, spent))
 
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
         sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]
@@ -66,6 +57,16 @@ class SqlUsage(UsageRecord):
         for row in await self._database.read(lambda connection: connection.execute(query).all()):
             found[row.day, row.kind][row.bucket] = int(row.number)
         return found
+
+
+def add_spent(connection: Connection, spent: Spent) -> None:
+    used, own = spent.used, {"person": spent.person, "day": spent.day}
+    sums = {"answers": used.answers, "tokens": used.tokens, "captions": used.captions, "seconds": used.seconds}
+    add(connection, usage, own | sums)
+    # In one order, so that two transactions cannot wait for each other.
+    marks = sorted(set(spent.marks), key=_order)
+    if rows := [own | {"kind": mark.kind, "bucket": mark.bucket, "count": 1} for mark in marks]:
+        add(connection, histograms, *rows)
 
 
 def _order(mark: Mark) -> tuple[str, int]:

@@ -84,9 +84,9 @@ class Audience:
         return self._names.get(person, "")
 
     def join(self, listener: Listener, name: str) -> None:
+        """From now on it is told everything; that somebody came is for `tell_people` to say."""
         self._listeners.setdefault(listener.person, []).append(listener)
         self._names[listener.person] = name
-        self.tell_people()
 
     def hand_over(self, listener: Listener) -> None:
         """Tells the private words that came while the person was away."""

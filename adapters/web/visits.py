@@ -78,7 +78,8 @@ class Visits:
         settings = await self.answers.panel.describe(person)
         self.audience.join(listener, name)
         try:
-            listener.tell("hello", self._hello(person, name))
+            listener.tell("hello", self._hello(person, name))  # the first thing that it hears
+            self.audience.tell_people()
             listener.tell("settings", protocol.settings(settings))
             self.audience.hand_over(listener)
             async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,7 @@
-"""Three bots, one service, one database, and every part of them failing: nobody who asked notices more than a wait."""
+"""Three bots, one service, one database, and every part of them failing: nobody who asked notices more than a wait.
+
+SEED=… makes the moments again, ROUNDS=… is how often each fault comes, FAULTS=… names a word of those that come.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ async def test_a_fleet_of_which_every_part_fails(tmp_path: Path, server: Server)
             await parts.start()
             async with asyncio.TaskGroup() as group:
                 people = group.create_task(crowd.live())
-                await parts.suffer(ROUNDS)
+                await parts.suffer(ROUNDS, os.environ.get("FAULTS", ""))
                 crowd.finish()
                 async with asyncio.timeout(SETTLED_WITHIN_S):
                     await people

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
+from bots.personal import Mark, Spent, Used
 from bots.ports import Delivered, Received, Reply, Storage, Turn
 from tests.servers.postgresql import Server
 
@@ -106,6 +107,20 @@ async def test_a_reply_ends_with_its_answer_and_is_shown_after_that(storage: Sto
     await storage.record_shown("c", "a1")
     await storage.record_shown("c", "unknown")
     assert await storage.claim(REPLY) == replace(ENDED, shown=True, request="", ending="{}")
+
+
+async def test_a_reply_is_counted_once_with_its_ending(storage: Storage) -> None:
+    """Also where it is written again, because nobody heard that the first time went well."""
+    spent = Spent(person="web:ann", day="2026-11-25", used=Used(answers=1, tokens=7), marks=(Mark("hour", 7),))
+    await storage.claim(REPLY)
+    await storage.begin(replace(REPLY, state="streaming", question_id="q1"), [QUESTION], "q1")
+    for _ in range(2):
+        await storage.end(ENDED, ANSWER, spent)
+    whole = replace(REPLY, event_id="whole")
+    await storage.claim(whole)
+    for _ in range(2):
+        await storage.begin(replace(ENDED, event_id="whole"), [QUESTION], "q1", spent)
+    assert await storage.usage(["web:ann"], "") == {"2026-11-25": Used(answers=2, tokens=14)}
 
 
 async def test_nobody_else_left_anything(storage: Storage) -> None:

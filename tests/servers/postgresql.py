@@ -50,7 +50,8 @@ class Server:
         while any(_runs(each) for each in family):
             time.sleep(0.02)
         # Where nobody waits for a process that was killed, the server would take it for a living one.
-        (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._folder / lock).unlink(missing_ok=True)
         self._server._postmaster_info = None
         self.stop()
 

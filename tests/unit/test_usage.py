@@ -69,7 +69,7 @@ class Desk:
 
     async def ask(self, *events: ReplyEvent, person: str = ANN, tokens: int = 100, captions: int = 0) -> None:
         people = await self.storage.people(person)
-        async for _ in self.meter.metered(person, people, Asked(tokens, captions), answer(*events)):
+        async for _ in self.meter.metered(self.meter.tally(person), people, Asked(tokens, captions), answer(*events)):
             pass
 
     async def used(self, person: str = ANN) -> Used:
@@ -91,7 +91,9 @@ async def test_an_answer_is_counted_when_it_ends() -> None:
 
 async def test_an_answer_that_is_given_up_counts_for_what_was_said() -> None:
     desk = Desk()
-    events = desk.meter.metered(ANN, [ANN], Asked(100, 0), answer(Started(answer_id="a"), Said("x" * 400), ended()))
+    events = desk.meter.metered(
+        desk.meter.tally(ANN), [ANN], Asked(100, 0), answer(Started(answer_id="a"), Said("x" * 400), ended())
+    )
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Said):
@@ -132,7 +134,7 @@ async def test_many_at_once_are_not_more_than_one_by_one() -> None:
 
     async def ask() -> None:
         try:
-            async for _ in desk.meter.metered(ANN, [ANN], Asked(100, 0), slow()):
+            async for _ in desk.meter.metered(desk.meter.tally(ANN), [ANN], Asked(100, 0), slow()):
                 assert desk.meter.busy([ANN])
         except Refused as refusal:
             refusals.append(str(refusal))

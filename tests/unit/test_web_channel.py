@@ -150,7 +150,7 @@ async def test_private_words_wait_for_somebody_who_reconnects(desk: Desk) -> Non
     desk.audience.join(back, "Ada")
     desk.audience.hand_over(back)
     desk.audience.hand_over(back)
-    assert [message["type"] for message in back.told] == ["people", "notice"]
+    assert [message["type"] for message in back.told] == ["notice"]
 
 
 async def test_a_file_is_posted_and_served(desk: Desk) -> None:
