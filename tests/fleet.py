@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,24 +144,28 @@ class Fleet:
             await part.kill()
 
     async def suffer(self, rounds: int, only: str = "") -> None:
-        """Every fault, or those with this word in their names, so many times, in any order."""
-        faults = [(name, fault) for name, fault in self._faults() if only in name] * rounds
+        """Every fault, or those with this word in their names, so many times, in any order; of the bots' any bot's.
+
+        With several rounds every bot has each of its faults in every round.
+        """
+        bots = self.bots if rounds > 1 else [self.dice.choice(self.bots)]
+        faults = [(name, fault) for name, fault in self._faults(bots) if only in name] * rounds
         self.dice.shuffle(faults)
         for name, fault in faults:
             await asyncio.sleep(self.dice.uniform(0.5, 3.0))
             self.done[name] += 1
             await fault()
 
-    def _faults(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _faults(self, bots: Sequence[Part]) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         return [
             ("serve killed", self._serve_killed),
             ("serve stopped and started", self._serve_stopped),
             ("serve started again at once", self._serve_again),
             ("serve away", self._serve_away),
             ("serve with another model", self._serve_changed),
-            *((f"{bot.name} killed", self._of(bot, self._bot_killed)) for bot in self.bots),
-            *((f"{bot.name} stopped", self._of(bot, self._bot_stopped)) for bot in self.bots),
-            *((f"{bot.name} stood still", self._of(bot, self._bot_still)) for bot in self.bots),
+            *((f"{bot.name} killed", self._of(bot, self._bot_killed)) for bot in bots),
+            *((f"{bot.name} stopped", self._of(bot, self._bot_stopped)) for bot in bots),
+            *((f"{bot.name} stood still", self._of(bot, self._bot_still)) for bot in bots),
             ("database stopped", self._database_stopped),
             ("database killed", self._database_killed),
             ("a table locked for 12 s", self._locked),

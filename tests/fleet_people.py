@@ -54,6 +54,9 @@ class Guest(Visitor):
     def asked(self) -> int:
         return len(self._sent) + len(self._pressed)
 
+    def waiting(self) -> list[str]:
+        return [text for client_id, text in self._sent.items() if not self._answered(client_id)]
+
     async def _visit(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         interruptions, greeted = self._bot.interruptions, False
         while not self._content():
@@ -145,6 +148,12 @@ class Crowd:
         for each in (self.telegram, self.discord, self.pages):
             each.done.set()
 
+    def waiting(self) -> list[str]:
+        """What is not answered yet, as a line each."""
+        found = [f"Telegram: {each.asked[-1]}" for each in self.telegram.correspondents if not each.is_answered()]
+        found += [f"Discord: {each}" for room, each in self.discord.asked if not self.discord.is_answered(room, each)]
+        return found + [f"page: {each}" for guest in self.pages.guests for each in guest.waiting()]
+
     @property
     def asked(self) -> int:
         letters = sum(len(each.asked) for each in self.telegram.correspondents)
@@ -178,11 +187,7 @@ class Crowd:
     def _on_telegram(self) -> list[str]:
         found = []
         for somebody in self.telegram.correspondents:
-            found += (bad := _failed(somebody.check))
-            if bad:
-                print("DEBUG", [(a.what, a.begin) for a in somebody.asked])
-                for n, m in enumerate(somebody.person.private.messages):
-                    print("   ", n, m.id, m.is_own, m.deleted, repr(m.text[:60]), len(m.history), bool(m.file))
+            found += _failed(somebody.check)
             for message in somebody.person.private.messages:
                 found += [f"Telegram: {text}" for text in {*message.history} if _excuse(text)]
         return found

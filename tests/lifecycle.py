@@ -162,16 +162,16 @@ class Correspondent:
                 label = next(label for label in newest.buttons if "Regenerate" in label)
                 self.asked.append(Asked(self.asked[-1].what, len(chat.messages)))
                 self.person.presses(newest, label)
-                await until(self._is_answered)
+                await until(self.is_answered)
                 return
         if kind == "press":
             kind = "short"
         begin = len(chat.messages) + 1
         self.person.says(f"{kind} {len(self.asked)}" if kind in ANSWERS else kind)
         self.asked.append(Asked(kind, begin))
-        await until(self._is_answered)
+        await until(self.is_answered)
 
-    def _is_answered(self) -> bool:
+    def is_answered(self) -> bool:
         newest = self.asked[-1]
         shown = self._shown(newest.begin, None)
         if newest.what in ANSWERS:
@@ -299,12 +299,12 @@ class Discord:
                 question = await person.says(room, f"@bot {kind}")
                 self.asked.append((room, question))
                 began = time.monotonic()
-                await self.server.until(lambda: self._is_answered(room, question), timeout_s=ANSWERED_WITHIN_S)  # noqa: B023
+                await self.server.until(lambda: self.is_answered(room, question), timeout_s=ANSWERED_WITHIN_S)  # noqa: B023
                 self.waited_s.append(time.monotonic() - began)
                 if self.done.is_set():
                     return
 
-    def _is_answered(self, room: Room, question: dict[str, Any]) -> bool:
+    def is_answered(self, room: Room, question: dict[str, Any]) -> bool:
         shown = self._shown(room, question)
         if _kind(question).startswith("/"):
             return bool(shown)

@@ -59,9 +59,12 @@ async def test_a_fleet_of_which_every_part_fails(tmp_path: Path, server: Server)
                 people = group.create_task(crowd.live())
                 await parts.suffer(ROUNDS, os.environ.get("FAULTS", ""))
                 crowd.finish()
-                async with asyncio.timeout(SETTLED_WITHIN_S):
-                    await people
-                    await nothing_is_left(parts.database)
+                try:
+                    async with asyncio.timeout(SETTLED_WITHIN_S):
+                        await people
+                        await nothing_is_left(parts.database)
+                except TimeoutError:
+                    raise AssertionError("\n".join(["these wait for ever:", *crowd.waiting()])) from None
             await parts.stop()
             deserted = [each for part in parts.parts for each in part.deserted]
             complaints = await crowd.complaints(parts.database)
