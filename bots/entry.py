@@ -11,7 +11,7 @@ from bots import ledger
 from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Started
 from bots.personal import Spent
 from bots.ports import Reply, Storage, StorageError, Turn, taken_over
-from bots.usage import Tally
+from bots.tally import Tally
 from inference.api import Interrupted
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from bots import wording
 from bots.messages import Attached, Notice
 from bots.personal import PersonalData, Retention
 from bots.preferences import Refused
-from bots.usage import Meter, day_of
+from bots.tally import day_of
+from bots.usage import Meter
 
 FILE_NAME = "partyline-data.json"
 

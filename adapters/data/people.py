@@ -14,7 +14,7 @@ from adapters.storage.database import open_database
 from adapters.storage.errors import StorageError
 from adapters.storage.sql import SqlStorage
 from bots.account import Account
-from bots.usage import day_of
+from bots.tally import day_of
 
 
 async def export(database: str, person: str, tick: Tick) -> bytes:

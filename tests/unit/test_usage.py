@@ -18,7 +18,8 @@ from bots.personal import Mark, Quotas, Used
 from bots.preferences import Refused
 from bots.stats import Asked as AskedStats
 from bots.stats import panels, read, stats
-from bots.usage import Asked, Meter, day_of, seconds_to_midnight
+from bots.tally import day_of
+from bots.usage import Asked, Meter, seconds_to_midnight
 from inference.api import Timings, Usage
 
 ANN, BOB = "telegram:1", "discord:2"
