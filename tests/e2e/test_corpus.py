@@ -84,3 +84,29 @@ async def test_lists_of_tasks_and_wide_numbers_are_within_the_page(visit: Visit)
         assert outer_box is not None
         assert inner_box is not None
         assert inner_box["x"] > outer_box["x"] + 10
+
+
+_GROW = """() => {
+    const log = document.querySelector("#log");
+    const late = document.createElement("div");
+    late.style.height = "600px";
+    document.querySelector("#posts").append(late);
+    log.dispatchEvent(new Event("scroll"));
+}"""
+
+
+async def test_what_grows_late_takes_nobody_away_from_the_end(visit: Visit) -> None:
+    async with page_with(corpus()) as address:
+        page = await visit(address, viewport={"width": 390, "height": 800})
+        await expect(page.locator("article.bot")).to_have_count(len(corpus()))
+        at_the_end = "() => { const log = document.querySelector('#log');" + (
+            "return log.scrollHeight - log.clientHeight - log.scrollTop < 48; }"
+        )
+        await page.wait_for_function(at_the_end)
+        await page.evaluate(_GROW)
+        await page.wait_for_function(at_the_end)
+        await page.locator("#log").hover()
+        await page.mouse.wheel(0, -900)
+        await expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
+        await page.evaluate(_GROW)
+        assert not await page.evaluate(at_the_end)

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.highlighting import plain
 from adapters.delivery.renderers.html import pygments_css, render_html
 from adapters.delivery.renderers.mathml import mathml
 from adapters.delivery.renderers.pygments_worker import highlight
+from adapters.delivery.renderers.telegram import render_telegram
 from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.memory import MemoryPosts
@@ -254,7 +256,24 @@ def test_numbers_of_lists_are_those_that_were_written() -> None:
     ]  # fmt: skip
     assert 'data-marker="007) "' in render_html("007) a")
     assert '<ol dir="auto" start="0">' in render_html("0. a")
+    assert "wide" not in render_html("9. a\n10. b")
+    assert '<ol dir="auto" start="999" class="wide-5">' in render_html("999. a\n1000. b")
+    assert 'class="wide-10"' in render_html("999999999. a")
     assert render_html("1. a\n1. b").count('value="1"') == 1
+
+
+@pytest.mark.parametrize("written", ["![no *address*]()", "[no *address*]()"])
+def test_what_leads_nowhere_is_no_link(written: str) -> None:
+    assert render_html(written) == '<p dir="auto">no <em>address</em></p>\n'
+    assert render_telegram(written).text == "no address"
+    assert [entity.type for entity in render_telegram(written).entities] == ["italic"]
+    assert render_discord(written) == "no *address*"
+
+
+def test_an_escaped_link_is_no_mathematics() -> None:
+    assert "<math" not in render_html(r"\[no link\](https://a.b)")
+    assert "[no link](" in unescape(render_html(r"\[no link\](https://a.b)"))
+    assert "<math" in render_html(r"\[x\] (https://a.b)")
 
 
 def test_tasks_and_footnotes() -> None:

@@ -36,6 +36,8 @@ from adapters.delivery.renderers.tree import (
 from adapters.delivery.renderers.tree import plain as words_of
 from adapters.delivery.renderers.walk import BOXES
 
+_WIDEST_MARKER = 10
+"""Characters: nine digits, which Markdown allows, and a delimiter."""
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s"}
 _MOST_MATH = 8_000
 """Code points of mathematics in one chunk; what is more stays as it was written."""
@@ -92,11 +94,13 @@ class _Page:
         tag = "ol" if block.ordered else "ul"
         begin = _number(block.items[0]) if block.ordered else 1
         start = f' start="{begin}"' if begin != 1 else ""
+        longest = max(len(item.marker) for item in block.items) if block.ordered else 0
+        wide = f' class="wide-{min(longest, _WIDEST_MARKER)}"' if longest > 3 else ""
         items = "".join(
             self._item(item, _numbered(item, expected) if block.ordered else "")
             for expected, item in enumerate(block.items, begin)
         )
-        return f'<{tag} dir="{_direction((block,))}"{start}>\n{items}</{tag}>\n'
+        return f'<{tag} dir="{_direction((block,))}"{start}{wide}>\n{items}</{tag}>\n'
 
     def _item(self, item: Item, number: str) -> str:
         inner = self.blocks(item.children).rstrip("\n")

@@ -124,7 +124,10 @@ def math_at(text: str, start: int, places: Places) -> tuple[str, str] | None:
         return boxed[0], ""
     opening = text[start : start + 2]
     if opening in ("\\(", "\\[", "$$"):
-        source = text[start + 2 : _closing(text, start, opening, places)]
+        end = _closing(text, start, opening, places)
+        if opening == "\\[" and text.startswith("(", end + 2):  # a link that is escaped
+            return None
+        source = text[start + 2 : end]
         return (source, opening) if source.strip("\\ \t\n") and not text.startswith("$$$", start) else None
     if opening[0] == "$" and (source := _between_dollars(text, start)):
         return source, "$"

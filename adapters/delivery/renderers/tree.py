@@ -290,7 +290,12 @@ def _inlines(tokens: Sequence[Token]) -> Inlines:
             span = stack.pop()
             stack[-1].add(Styled(_KINDS[name], token.markup, tuple(span.children)))
         elif token.type == "link_close":
-            stack[-2].add(_link(stack.pop()))
+            span = stack.pop()
+            for child in _linked(_link(span)):
+                stack[-1].add(child)
+        elif token.type == "image":
+            for child in _linked(_image(token)):
+                stack[-1].add(child)
         else:
             stack[-1].add(_single(token))
     return tuple(stack[0].children)
@@ -306,11 +311,18 @@ def _single(token: Token) -> Inline:
             return Math(token.content, token.markup)
         case "footnote":
             return Footnote(token.content, token.info == ":")
-        case "image":
-            address = str(token.attrGet("src"))
-            children = _inlines(token.children or [])
-            return Link(address, str(token.attrGet("title") or ""), children or (Text(address),), bare=not children)
     return Text(token.content)
+
+
+def _linked(link: Link) -> Inlines:
+    """The link, or what it says where it leads nowhere: no platform has a link without an address."""
+    return (link,) if link.address else link.children
+
+
+def _image(token: Token) -> Link:
+    address = str(token.attrGet("src"))
+    children = _inlines(token.children or [])
+    return Link(address, str(token.attrGet("title") or ""), children or (Text(address),), bare=not children)
 
 
 def _link(span: _Span) -> Link:

@@ -17,6 +17,7 @@ export class Log {
     this.pending = new Map();
     this.askers = new Map();
     this.following = true;
+    this.top = 0;
     this.unread = 0;
     this.view.addEventListener("scroll", () => this.scrolled());
     new ResizeObserver(() => this.follow()).observe(this.list);
@@ -187,7 +188,10 @@ export class Log {
 
   scrolled() {
     const below = this.view.scrollHeight - this.view.clientHeight - this.view.scrollTop;
-    this.following = below < NEAR_PX;
+    // Only who goes up leaves the end; what grows below (a picture that arrives) takes nobody away from it.
+    if (below < NEAR_PX) this.following = true;
+    else if (this.view.scrollTop < this.top) this.following = false;
+    this.top = this.view.scrollTop;
     byId("latest").hidden = this.following;
   }
 
