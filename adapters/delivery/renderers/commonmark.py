@@ -65,7 +65,10 @@ def _parser_for(markdown: str) -> MarkdownIt:
 def _parser(links: bool, addresses: bool) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
+    from adapters.delivery.renderers.emphasis import EastAsianInline
+
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
+    parser.inline = EastAsianInline()
     parser.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
     parser.validateLink = is_allowed_link  # type: ignore[assignment, method-assign]
     parser.normalizeLink = _kept  # type: ignore[assignment, method-assign]

@@ -1,0 +1,67 @@
+"""Emphasis in Chinese, Japanese and Korean, which CommonMark does not read: it takes a space beside `**` for granted.
+
+In `**「重要」**です` the second `**` stands between punctuation and a letter, so CommonMark takes it for an opening one
+(commonmark-spec issue 650). Here East Asian characters never keep a delimiter from opening or closing, and count as
+punctuation where that allows it; beside all other characters the rules are CommonMark's. This is the draft of
+`markdown-cjk-friendly`; its plugin for this parser needs an older version of it.
+"""
+
+from __future__ import annotations
+
+from unicodedata import category, east_asian_width
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import isMdAsciiPunct, isPunctChar, isWhiteSpace
+from markdown_it.parser_inline import ParserInline
+from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline.state_inline import Scanned
+from markdown_it.token import Token
+from markdown_it.utils import EnvType
+
+
+class EastAsianInline(ParserInline):
+    """markdown-it's parser of inlines, with delimiters read as in the module's docstring."""
+
+    def parse(self, src: str, md: MarkdownIt, env: EnvType, tokens: list[Token]) -> list[Token]:
+        state = _State(src, md, env, tokens)
+        self.tokenize(state)
+        for rule in self.ruler2.getRules(""):
+            rule(state)
+        return state.tokens
+
+
+class _State(StateInline):
+    def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803
+        scanned = super().scanDelims(start, canSplitWord)
+        end = start + scanned.length
+        before = self.src[start - 1] if start else " "
+        after = self.src[end] if end < self.posMax else " "
+        if not (_is_east_asian(before) or _is_east_asian(after)):
+            return scanned
+        opens, closes = _may_begin(before, after), _may_begin(after, before)
+        if canSplitWord:
+            return Scanned(opens, closes, scanned.length)
+        # Within a word `_` is a letter of it.
+        return Scanned(
+            opens and (not closes or _is_punctuation(before)),
+            closes and (not opens or _is_punctuation(after)),
+            scanned.length,
+        )
+
+
+def _may_begin(outside: str, inside: str) -> bool:
+    """Whether a delimiter between the two may open; with the two exchanged: whether it may close."""
+    if isWhiteSpace(ord(inside)):
+        return False
+    if not _is_punctuation(inside) or _is_east_asian(inside):
+        return True
+    return isWhiteSpace(ord(outside)) or _is_punctuation(outside) or _is_east_asian(outside)
+
+
+def _is_east_asian(character: str) -> bool:
+    # Emoji are wide, too, and stand among words of every language.
+    return east_asian_width(character) in "WFH" and category(character) != "So"
+
+
+def _is_punctuation(character: str) -> bool:
+    return isMdAsciiPunct(ord(character)) or isPunctChar(character)

@@ -1,0 +1,47 @@
+"""Emphasis in languages that write no blanks between words, on every platform."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from adapters.delivery.renderers.discord import render_discord
+from adapters.delivery.renderers.emphasis import EastAsianInline
+from adapters.delivery.renderers.html import render_html
+from adapters.delivery.renderers.telegram import render_telegram
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("これは**「大切」**な話", "これは<strong>「大切」</strong>な話"),
+        ("**価格（税込）**は千円", "<strong>価格（税込）</strong>は千円"),
+        ("**注意：**必ず読む", "<strong>注意：</strong>必ず読む"),
+        ("**「甲」**なので**「乙」**です", "<strong>「甲」</strong>なので<strong>「乙」</strong>です"),
+        ("这是**“重点”**内容", "这是<strong>“重点”</strong>内容"),
+        ("이것은 **'중요'**합니다", "이것은 <strong>&#x27;중요&#x27;</strong>합니다"),
+        ("*補足。*続き", "<em>補足。</em>続き"),
+        ("~~旧。~~新", "<s>旧。</s>新"),
+        ("ab**「c」**d", "ab<strong>「c」</strong>d"),
+        ("- **用途：**说明", "<strong>用途：</strong>说明"),
+        ("変数_名_前", "変数_名_前"),
+        ("値は ** 空白 ** です", "値は ** 空白 ** です"),
+    ],
+)
+def test_marks_beside_full_width_punctuation_are_read(written: str, shown: str) -> None:
+    assert shown in render_html(written)
+
+
+def test_chats_show_it_as_the_page_does() -> None:
+    assert render_discord("これは**「大切」**な話") == "これは**「大切」**な話"
+    shown = render_telegram("これは**「大切」**な話")
+    assert shown.text == "これは「大切」な話"
+    assert [(each.type, each.offset, each.length) for each in shown.entities] == [("bold", 3, 4)]
+
+
+@given(st.lists(st.sampled_from([*"*_~ aé1.,!()\"'\n😀“—", "**", "~~", "`", "[a](b)"]), max_size=24).map("".join))
+def test_beside_all_other_characters_it_is_commonmark(written: str) -> None:
+    plain, ours = (MarkdownIt("commonmark").enable("strikethrough") for _ in range(2))
+    ours.inline = EastAsianInline()
+    ours.enable("strikethrough")
+    assert ours.render(written) == plain.render(written)
