@@ -125,6 +125,6 @@ def on_telegram(sent: TelegramText) -> Shown:
 
 def in_terminal(printed: str) -> Shown:
     """What stands on the screen: a line that was erased to be styled again counts once."""
-    lines = [line.split("\x1b[2K")[-1] for line in printed.split("\n")]
+    lines = [re.split(r"\x1b\[(?:2K|J)", line)[-1] for line in printed.split("\n")]
     text = _ANSI.sub("", "\n".join(lines))
     return Shown(text, _BARE.findall(text))

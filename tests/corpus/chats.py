@@ -19,6 +19,8 @@ _TAGS = {
     "blockquote": "blockquote",
     "text_link": "a",
 }
+_AGAIN = re.compile(r"(?:\x1b\[\d+A)?\r\x1b\[(?:2K|J)")
+"""From its beginning, a line is printed again in styles."""
 _STYLE = re.compile(r"\x1b\[(\d*)m")
 _TELEGRAM_CSS = """
 body { margin: 0; background: #cfd9c3; font: 15px/1.35 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
@@ -100,7 +102,7 @@ def _screen(markdown: str, piece: int) -> str:
     stream = TerminalStream(colour=True, width=80)
     pieces = [stream.feed(markdown[start : start + piece]) for start in range(0, len(markdown), piece)]
     printed = "".join([*pieces, stream.finish()])
-    lines = [line.rsplit("\r\x1b[2K", 1)[-1] for line in printed.split("\n")]
+    lines = [_AGAIN.split(line)[-1] for line in printed.split("\n")]
     return "\n".join(map(_coloured, lines))
 
 

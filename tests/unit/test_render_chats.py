@@ -218,8 +218,9 @@ def test_a_terminal_without_colour_gets_the_text_as_it_is(text: str) -> None:
 def test_nothing_in_the_text_commands_the_terminal(text: str) -> None:
     stream = TerminalStream(colour=True)
     printed = "".join(stream.feed(f"{char}") for char in text + "\x1b[2J\x9b\x07") + stream.finish()
-    assert set(re.findall(r"\x1b\[[^A-Za-z]*[A-Za-z]?", printed)) <= {
+    assert set(re.findall(r"\x1b\[(?!\d+A)[^A-Za-z]*[A-Za-z]?", printed)) <= {
         "\x1b[2K",
+        "\x1b[J",
         "\x1b[1m",
         "\x1b[2m",
         "\x1b[36m",
@@ -235,3 +236,52 @@ def test_a_terminal_shows_styles() -> None:
     assert "some \x1b[1m**bold**\x1b[0m and \x1b[36m`code`\x1b[0m\n" in printed
     assert "\x1b[36mx = 1\x1b[0m\n" in printed
     assert stream.finish() == "\r\x1b[2Klast\n"
+
+
+def _screen(printed: str, width: int) -> list[str]:
+    """The rows of a terminal that is high enough, without styles; it breaks a row when the next letter comes."""
+    rows, row, column = [""], 0, 0
+    for found in re.finditer(r"\x1b\[(\d*)([A-Za-z])|[^\x1b]", printed):
+        match found[2] or found[0]:
+            case "m":
+                continue
+            case "A":
+                row -= int(found[1])
+            case "K":
+                rows[row] = ""
+            case "J":
+                rows[row:] = [rows[row][:column]]
+            case "\r":
+                column = 0
+            case "\n":
+                row, column = row + 1, 0
+            case letter:
+                if column == width:
+                    row, column = row + 1, 0
+                rows += [""] * (row + 1 - len(rows))
+                rows[row] = rows[row][:column] + letter
+                column += 1
+        rows += [""] * (row + 1 - len(rows))
+    return rows
+
+
+@pytest.mark.parametrize("piece", [1, 3, 19, 20, 21, 40, 1000])
+@pytest.mark.parametrize("filler", [*range(14, 27), 30, 50, 55, 150])
+def test_a_line_over_several_rows_is_styled_too(piece: int, filler: int) -> None:
+    line = "x" * filler + r" is \(\frac{1}{2}\) of **all** or `code`"
+    text = f"before\n{line}\nafter"
+    stream = TerminalStream(colour=True, width=20)
+    printed = "".join(stream.feed(text[at : at + piece]) for at in range(0, len(text), piece)) + stream.finish()
+    shown = "x" * filler + " is ½ of **all** or `code`"
+    rows = [shown[at : at + 20] for at in range(0, len(shown), 20)]
+    if filler < 150:
+        assert _screen(printed, 20) == ["before", *rows, "after", ""]
+        assert "\x1b[1m**all**" in printed
+    else:
+        assert "".join(_screen(printed, 20)).replace("½", r"\(\frac{1}{2}\)") == f"before{line}after"
+
+
+def test_letters_of_two_columns_are_left_where_they_stand() -> None:
+    stream = TerminalStream(colour=True, width=20)
+    text = "**a** 字" * 12 + "\n"
+    assert "".join(stream.feed(char) for char in text) == text

@@ -15,6 +15,8 @@ _HEADING = re.compile(r" {0,3}#{1,6} ")
 _CONTAINERS = re.compile(r"[ \t>]*")
 _TOKEN = re.compile(r"https?://\S+|`+|\*\*|\$|\\.")
 _TICKS = re.compile(r"`+")
+_MOST_ROWS = 8
+"""What is further up may have left the screen, and cannot be changed any more."""
 _BOLD, _DIM, _CODE, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
 
 
@@ -28,7 +30,8 @@ class TerminalStream:
 
     Args:
         colour: with ANSI styles, and mathematics in Unicode where that is exact; without, the text passes as it is.
-        width: columns of the terminal; a line that fits is styled anew once it is complete.
+        width: columns of the terminal; a line is styled anew once it is complete, unless it has very many rows, or
+            letters of which it is not sure where a terminal breaks them.
     """
 
     def __init__(self, *, colour: bool, width: int = 80) -> None:
@@ -60,7 +63,17 @@ class TerminalStream:
         styled = self._styled(line)
         if not begun:
             return styled
-        return f"\r\x1b[2K{styled}" if columns(line.expandtabs(8)) < self._width else rest
+        if columns(line.expandtabs(8)) < self._width:
+            return f"\r\x1b[2K{styled}"
+        above = self._rows_above(line[: len(line) - len(rest)])
+        return rest if above is None or styled == line else f"{above}\r\x1b[J{styled}"
+
+    def _rows_above(self, printed: str) -> str | None:
+        """What takes the cursor to the row in which the line began; None where it cannot be known or may be gone."""
+        rows = (len(printed) - 1) // self._width
+        if not printed.isprintable() or columns(printed) != len(printed) or rows > _MOST_ROWS:
+            return None
+        return f"\x1b[{rows}A" if rows else ""
 
     def _styled(self, line: str) -> str:
         fence = _FENCE.match(line)
