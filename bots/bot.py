@@ -388,5 +388,5 @@ class Bot:
         name = name.replace("-", "_")
         if name in self.settings:
             return self.settings[name]
-        close = difflib.get_close_matches(name, self.settings, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, self.settings, n=1)
         raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))

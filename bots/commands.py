@@ -57,7 +57,7 @@ class Called:
     @property
     def suggestion(self) -> str | None:
         """The known name that was probably meant."""
-        close = difflib.get_close_matches(self.name, NAMES, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(self.name, NAMES, n=1)
         return close[0] if close else None
 
 

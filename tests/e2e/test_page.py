@@ -112,6 +112,19 @@ async def test_thinking_is_collapsed(address: str, visit: Visit) -> None:
     await expect(page.get_by_text("Let me see.")).to_be_visible()
 
 
+async def test_a_file_that_is_no_picture_does_not_wait_with_the_pictures(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    page = await visit(address)
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    (tmp_path / "note.txt").write_text("no picture")
+    await page.set_input_files("input[type=file]", [tmp_path / "note.txt", tmp_path / "red.png"])
+    tray = page.get_by_role("list", name="Pictures to send").get_by_role("listitem")
+    await expect(tray).to_have_count(1)
+    await expect(page.get_by_role("img", name="red.png")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_text("note.txt isn't a picture.")
+
+
 async def test_pictures_by_button_paste_and_drop(address: str, visit: Visit, parts: Parts, tmp_path: Path) -> None:
     page = await visit(address)
     Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")

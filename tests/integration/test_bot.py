@@ -346,6 +346,7 @@ async def test_settings_are_one_persons_own(chat: Chat, monkeypatch: pytest.Monk
         ("/temperature nan", "0.1 to 1"),
         ("/temperature abc", "abc"),
         ("/temprature 0.5", "did you mean /temperature"),
+        ("/nonsense", "/help lists them all"),
         ("/wibble", "/help"),
         ("/code", "/code what"),
         ("/caption", "Add a picture"),

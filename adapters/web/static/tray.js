@@ -53,6 +53,11 @@ export class Tray {
         this.remark(`At most ${this.state.limits.pictures} pictures fit into one message.`);
         break;
       }
+      if (file.type && !file.type.startsWith("image/")) {
+        // The server would refuse the whole message for it, and the pictures beside it.
+        this.remark(`${file.name} isn't a picture.`);
+        continue;
+      }
       if (file.size > this.state.limits.picture_bytes) {
         this.remark(`${file.name} is larger than ${Math.floor(this.state.limits.picture_bytes / 1024 / 1024)} MB.`);
         continue;
