@@ -302,7 +302,7 @@ class Answers:
 
     async def _stop(self, event: Event, message_id: str | None) -> None:
         stop = Incoming(
-            event_id=f"{message_id}-gone",
+            event_id=f"{message_id or event.id}-gone",
             chat=event.chat,
             author=await self._author(event),
             text=Action.STOP.command,

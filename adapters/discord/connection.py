@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import discord
@@ -26,6 +27,8 @@ _LASTED_S = 60.0
 """A connection that lasted so long was a good one: the next pause is short again."""
 _CLOSE_S = 0.3
 """How long a gateway may take to say goodbye."""
+_OF_THE_SESSION = {"READY", "RESUMED"}
+"""Without them there is no connection."""
 _NEEDED = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
 
 
@@ -130,7 +133,29 @@ def new_client(shards: int = 1, *, contents: bool = True) -> discord.Client:
         guild_ready_timeout=1.0,
     )
     own_pace(client.http)
+    _guard(client)
     return client
+
+
+def _guard(client: discord.Client) -> None:
+    """An event that the library cannot read is left out. It would end the connection, which is everybody's."""
+    parsers = client._connection.parsers
+    for name in parsers.keys() - _OF_THE_SESSION:
+        parsers[name] = _guarded(name, parsers[name])
+
+
+def _guarded(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+    told: set[type[Exception]] = set()
+
+    def guarded(data: Any) -> None:
+        try:
+            parse(data)
+        except Exception as error:
+            news = type(error) not in told
+            told.add(type(error))
+            log.warning("an event %s is left out, it cannot be read: %s", name, type(error).__name__, exc_info=news)
+
+    return guarded
 
 
 def quiet_library() -> None:

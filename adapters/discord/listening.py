@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 
+import aiohttp
 import discord
 
 from adapters.discord import reading
@@ -21,6 +22,8 @@ from config.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
 
+_NO_ID = 2**63
+"""Of no message; a mark at one like that could not be read as a time."""
 _CHAIN = 4
 """Messages of a reply chain that are read from Discord where our own store has none of them."""
 
@@ -48,6 +51,7 @@ class Listener:
 
         Raises:
             StorageError: it is not known whether it was.
+            DiscordException, ClientError, OSError, TimeoutError: nor whether its author may ask.
         """
         if self.settings.roles and self.me is not None and self._is_addressed(message, self.me):
             await self._look_up_roles(message)
@@ -63,11 +67,11 @@ class Listener:
         if message.guild is not None and not isinstance(message.author, discord.Member):
             try:
                 message.author = await message.guild.fetch_member(message.author.id)
-            except discord.HTTPException as error:
+            except (discord.NotFound, discord.Forbidden) as error:
                 log.info("message %s: its author's roles are not known: %s", message.id, type(error).__name__)
 
     async def _heard(self, message: discord.Message, *, missed: bool) -> None:
-        if self.me is None:
+        if self.me is None or not 0 < message.id < _NO_ID:
             return
         if message.author.id == self.me.id:
             if message.nonce is not None:
@@ -84,12 +88,13 @@ class Listener:
 
     async def _hear(self, message: discord.Message, me: discord.ClientUser, since: float, missed: bool) -> None:
         """The edge: whatever keeps the message from being kept becomes a sentence and a log line here."""
-        if not self._is_said_to(message, me):
+        try:
+            event = self._event_of(message, me)
+        except Exception:
+            log.exception("message %s is left out, it cannot be read", message.id)
             return
-        fresh = self.settings.threads and not reading.is_in_thread(message.channel, me)
-        event = reading.event_of_message(message, me, in_new_thread=fresh)
-        if not event.text and not event.files and message.guild and me not in message.mentions:
-            return  # without the intent for message contents such a message comes empty
+        if event is None:
+            return
         try:
             await self._take(message, event, since)
         except Exception as error:
@@ -97,6 +102,16 @@ class Listener:
                 raise
             log.exception("event %s could not be kept", event.id)
             self.answers.apologise(event)
+
+    def _event_of(self, message: discord.Message, me: discord.ClientUser) -> Event | None:
+        """None where it is not for the bot."""
+        if not self._is_said_to(message, me):
+            return None
+        fresh = self.settings.threads and not reading.is_in_thread(message.channel, me)
+        event = reading.event_of_message(message, me, in_new_thread=fresh)
+        if not event.text and not event.files and message.guild and me not in message.mentions:
+            return None  # without the intent for message contents such a message comes empty
+        return event
 
     async def _take(self, message: discord.Message, event: Event, since: float) -> None:
         if not await patiently(lambda: self.places.answers_in(reading.where(message)), since):
@@ -156,7 +171,8 @@ class Listener:
             before = reading.replied_message(message)
             try:
                 before = before or await message.channel.fetch_message(message.reference.message_id)
-            except discord.DiscordException:
+            except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
+                log.info("message %s: what it replies to is not known: %s", message.id, type(error).__name__)
                 break
             chain.append(before)
             message = before

@@ -19,6 +19,7 @@ import discord
 from adapters.discord.access import Where, is_allowed
 from adapters.discord.places import Places, Seen
 from adapters.discord.reading import above
+from bots.ports import StorageError
 from config.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Missed:
     account: str
     seen: Seen
     take: Callable[[discord.Message], Awaitable[None]]
+    """May be called again with a message that it had. Raises StorageError, and what a look at that fails with."""
 
     async def read(self, shard: int | None) -> bool:
         """Read the places of one shard, or all of them; False if one of them could not be read.
@@ -99,8 +101,9 @@ class Missed:
     async def _read(self, channel_id: int, since: datetime) -> bool:
         for pause_s in (*_RETRIES_S, None):
             try:
-                messages = await self._written(channel_id, since)
-                break
+                for message in await self._written(channel_id, since):
+                    await self.take(message)
+                return True
             except _GONE:
                 if str(channel_id) in self.seen.newest:
                     await self.places.forget(self.account, str(channel_id))
@@ -108,11 +111,14 @@ class Missed:
             except _FAULTS as error:
                 if pause_s is None:
                     log.warning("channel %s could not be read after the start: %s", channel_id, type(error).__name__)
-                    return False
+                    break
                 await asyncio.sleep(pause_s)
-        for message in messages:
-            await self.take(message)
-        return True
+            except StorageError:
+                raise
+            except Exception:
+                log.exception("channel %s could not be read after the start", channel_id)
+                break
+        return False
 
     async def _written(self, channel_id: int, since: datetime) -> list[discord.Message]:
         """Oldest first."""

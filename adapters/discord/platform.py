@@ -191,7 +191,7 @@ async def serving(
             tasks.create_task(_alone(platform.take_up()))
             tasks.create_task(_alone(platform.attendance.keep()))
             tasks.create_task(_alone(platform.answers.tokens.keep_forgetting()))
-            tasks.create_task(show_load(lambda: platform.client, lambda: platform.answers.busy))
+            tasks.create_task(_alone(show_load(lambda: platform.client, lambda: platform.answers.busy)))
             yield await _first_line(platform, connection)
             await _wait(platform.answers.idle, _FINISH_S)
             raise _Closed

@@ -74,7 +74,7 @@ def said(message: discord.Message) -> str:
 def words(message: discord.Message, me: discord.ClientUser) -> str:
     """The text without the bot's own mention, and with names in place of the ids of people, roles and channels."""
     text = re.sub(rf"<@!?{me.id}>", " ", message.content, count=1)
-    text = re.sub(rf"<@!?{me.id}>", f"@{me.name}", text)
+    text = re.sub(rf"<@!?{me.id}>", lambda _: f"@{me.name}", text)
     for user in message.mentions:
         text = re.sub(rf"<@!?{user.id}>", lambda _, name=user.display_name: f"@{name}", text)  # type: ignore[misc]
     for role in message.role_mentions:

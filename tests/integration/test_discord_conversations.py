@@ -86,6 +86,16 @@ async def test_what_is_forwarded_to_it_is_read(tmp_path: Path) -> None:
         assert "print(1)" in (await p.answer(listened))["content"]
 
 
+async def test_what_cannot_be_fetched_is_left_out_of_the_question(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        first = await p.discord.person("Bob").says(p.room, "a deep thought")
+        second = await p.discord.person("Eve").says(p.room, "another one", to=first)
+        p.discord.breaks = [f"/messages/{first['id']}"] * 2  # the first one is tried again at once
+        await p.ann.says(p.room, "@bot what is that?", to=second)
+        assert (await p.answer())["content"].startswith("Eve wrote:")
+        assert p.discord.breaks == []
+
+
 async def test_a_reply_to_what_was_forwarded_takes_it_along(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         bob, other = p.discord.person("Bob"), p.discord.room("other")

@@ -201,6 +201,25 @@ async def test_a_role_that_lets_somebody_in_counts_for_what_was_missed(tmp_path:
             assert len(p.answers(room)) == 1
 
 
+async def test_a_fault_while_the_roles_are_looked_up_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.missed._RETRIES_S", (0.01, 0.01))
+    async with DiscordServer().serving() as discord:
+        role = discord.role("friends")
+        up = await was_up(tmp_path, discord, roles=[role])
+        up.ann.roles.append(role)
+        rooms = [discord.room("one"), discord.room("two")]
+        for room in rooms:
+            await up.ann.says(room, "@bot from inside")
+        discord.breaks = ["/members/"] * 2
+        async with party(tmp_path, discord=discord, storage=up.storage, roles=[role]) as p:
+            for room in rooms:
+                assert (await p.answer(room))["content"].startswith("from inside")
+                assert len(p.answers(room)) == 1
+            assert discord.breaks == []
+
+
 async def test_what_was_seen_live_while_it_was_looked_for_is_answered_once(tmp_path: Path) -> None:
     async with DiscordServer().serving() as discord:
         up = await was_up(tmp_path, discord)

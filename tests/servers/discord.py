@@ -72,6 +72,8 @@ class DiscordServer(Gateway):
         """So many more break after that, and nobody hears that it was taken."""
         self.broken_reads = 0
         """So many more connections break when a channel's history is asked for."""
+        self.breaks: list[str] = []
+        """For each of these, the connection of the next call with that in its path breaks."""
         self.silent_until = 0.0
         """Until then, in the loop's time, every message call of the account is refused."""
         self.calls: list[Call] = []
@@ -224,6 +226,10 @@ class DiscordServer(Gateway):
             return web.Response()
         if call.method == "GET" and call.path.endswith("/messages") and self.broken_reads and request.transport:
             self.broken_reads -= 1
+            request.transport.close()
+            return web.Response()
+        if (broken := next((part for part in self.breaks if part in call.path), None)) and request.transport:
+            self.breaks.remove(broken)
             request.transport.close()
             return web.Response()
         is_message = "/messages" in call.path and call.method in ("POST", "PATCH")

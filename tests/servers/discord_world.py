@@ -152,7 +152,9 @@ class World:
         if reference and "message_snapshots" not in more:
             message["type"] = 19
             message["message_reference"] = {"channel_id": room.id, **reference}
-            message["referenced_message"] = room.message(reference["message_id"])
+            replied = room.message(reference["message_id"])
+            # What that one replies to in its turn is not told.
+            message["referenced_message"] = replied and {k: v for k, v in replied.items() if k != "referenced_message"}
         return message
 
     def delivered(self, room: Room, message: dict[str, Any]) -> dict[str, Any]:

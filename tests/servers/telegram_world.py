@@ -223,6 +223,8 @@ class World:
         if not message.is_own:
             raise ApiError(400, "Bad Request: message can't be edited")
         changed = {name: value for name, value in message.content.items() if name != "reply_markup"}
+        if message.file and not markup_only:
+            raise ApiError(400, "Bad Request: there is no text in the message to edit")
         if not markup_only:
             changed.pop("entities", None)
             changed |= _checked_text(arguments)

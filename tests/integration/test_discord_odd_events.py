@@ -1,0 +1,90 @@
+"""Events of the gateway that are not as they should be: each costs nobody else anything."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.discord_parts import Party, party
+from tests.servers.discord_people import Interaction
+
+_MISSING = object()
+_ODD: tuple[Any, ...] = (None, "x", -1, 2**70, True, [], {}, [None], _MISSING)
+
+
+def changed(event: Any) -> Iterator[Any]:
+    """The same event with one thing in it that is none of what it should be, for each thing in it."""
+    for path in paths(event):
+        for odd in _ODD:
+            made = copy.deepcopy(event)
+            inner = made
+            for step in path[:-1]:
+                inner = inner[step]
+            if odd is _MISSING:
+                del inner[path[-1]]
+            else:
+                inner[path[-1]] = odd
+            yield made
+
+
+def paths(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*before, key)
+        yield from paths(inner, (*before, key))
+
+
+async def events(there: Party) -> list[tuple[str, Any]]:
+    """One of each kind, as they really come."""
+    room, server = there.room, there.discord
+    session = server._sessions[0]
+    before = len(session.sent)
+    await there.ann.says(room, "@bot sum")
+    answer = await there.answer()
+    await there.ann.says(room, "and why?", to=answer)
+    await there.answer()
+    bob = server.person("Bob", permissions=1 << 13)
+    await bob.calls(room, "help")
+    pressed: Interaction = await bob.presses(room, answer, "Regenerate")
+    await server.until(lambda: pressed.kind)
+    await there.answer()
+    await server.delete(room, answer["id"])
+    thread = server.room("thread", kind=11, parent=room.id)
+    await server.dispatch("THREAD_CREATE", server.channel_of(thread))
+    await server.invite(thread)
+    found = [(each["t"], each["d"]) for each in session.sent[before:]]
+    found += [(each["t"], each["d"]) for each in session.sent if each["t"] in ("GUILD_CREATE",)]
+    found += [
+        ("MESSAGE_DELETE_BULK", {"ids": ["1", "2"], "channel_id": room.id, "guild_id": room.guild}),
+        ("MESSAGE_UPDATE", dict(room.messages[-1]) | {"channel_id": room.id}),
+        ("CHANNEL_UPDATE", server.channel_of(room)),
+        ("GUILD_MEMBER_UPDATE", server.member(bob.user) | {"guild_id": room.guild}),
+    ]
+    return list({name: (name, data) for name, data in found}.values())
+
+
+@pytest.mark.timeout(300)
+async def test_an_odd_event_costs_nobody_else_anything(tmp_path: Path) -> None:
+    async with party(tmp_path) as there:
+        server = there.discord
+        kinds = await events(there)
+        assert {"MESSAGE_CREATE", "INTERACTION_CREATE", "MESSAGE_DELETE", "GUILD_CREATE"} <= {name for name, _ in kinds}
+        elsewhere = server.room("elsewhere")
+        await there.ann.says(elsewhere, "@bot slow")
+        await server.until(lambda: there.answers(elsewhere))
+        for name, event in kinds:
+            for odd in (None, [], "x", 7, *changed(json.loads(json.dumps(event)))):
+                await server._sessions[0].tell(name, odd)
+            if name == "GUILD_CREATE":  # what a server is told to be, it is
+                await server._sessions[0].tell(name, event)
+        quiet = server.room("quiet")
+        await there.ann.says(quiet, "@bot sum")
+        assert "four" in (await there.answer(quiet))["content"]
+        assert server.identified == [0]
+        assert server.resumed == []
+        assert there.answers(elsewhere)
