@@ -5,6 +5,7 @@ Servers differ in what they offer beyond the common part; a `Dialect` says how, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ _REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|seed-oss|exaone
 # English prose has about four bytes a token; other scripts and code have fewer, and to count too many is the safe side.
 _BYTES_A_TOKEN = 3
 _TOKENS_A_MESSAGE = 8
+_OTHER_CHARACTERS = 300
 # vLLM's word for the counts in every chunk, inside of the common protocol's `stream_options`.
 _CONTINUOUS = "continuous_usage_stats"
 
@@ -260,6 +262,8 @@ class Reader:
         self._count = 0
         self._usage: dict[str, Any] = {}
         self._reason: Literal["stop", "length"] | None = None
+        self._other = ""
+        """The newest chunk that is no part of an answer. Servers have several shapes for an error in mid-stream."""
 
     def take(self, chunk: object) -> Iterator[Output]:
         """Raises Malformed."""
@@ -267,6 +271,8 @@ class Reader:
             raise Malformed(f"a chunk is {type(chunk).__name__}")
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = usage
+        elif "choices" not in chunk:
+            self._other = json.dumps(chunk, ensure_ascii=False)[:_OTHER_CHARACTERS]
         for choice in _dicts(chunk.get("choices")):
             delta = choice.get("delta")
             if isinstance(delta, dict):
@@ -277,7 +283,8 @@ class Reader:
     def end(self) -> Iterator[Output]:
         """Raises Malformed: the stream ended before the answer did."""
         if self._reason is None:
-            raise Malformed("the stream ended before the answer did")
+            why = f", after {self._other}" if self._other else ""
+            raise Malformed(f"the stream ended before the answer did{why}")
         yield from self._open()
         yield from self._reasoning(self._field.close(), 0)
         if self._dropping is not None:

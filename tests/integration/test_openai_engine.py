@@ -76,6 +76,8 @@ async def failed(handler: Handler) -> tuple[str, InferenceError]:
         (streaming(chunk("Hel"), 'data: "text"\n\n', DONE), "Hel", "a chunk is"),
         (streaming(chunk("Hel"), 'data: {"choices": 3}\n\n', DONE), "Hel", "ended before"),
         (streaming(chunk("Hel"), 'data: {"error": {"message": "lost the GPU"}}\n\n'), "Hel", "lost the GPU"),
+        (streaming(chunk("Hel"), 'data: {"error_type": "long", "error_message": "by 9"}\n\n', DONE), "Hel", "by 9"),
+        (streaming(chunk("Hel"), 'event: error\ndata: {"message": "overloaded"}\n\n'), "Hel", "overloaded"),
         (streaming(chunk("Hel"), breaks=True), "Hel", "cannot be reached"),
         (streaming(chunk("Hel"), hangs=True), "Hel", "silent"),
         (streaming(hangs=True), "", "silent"),
@@ -87,6 +89,7 @@ async def failed(handler: Handler) -> tuple[str, InferenceError]:
     ],
     ids=[
         "half an event", "invalid JSON", "no reason", "no end", "not an object", "odd choices", "error event",
+        "error fields", "error by the event's name",
         "closes in the middle", "falls silent", "never begins", "HTML", "500", "401", "400", "odd bytes",
     ],
 )  # fmt: skip
