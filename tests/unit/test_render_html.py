@@ -332,3 +332,12 @@ def test_hostile_text_takes_linear_time(name: str) -> None:
 def test_what_is_nested_too_deep_is_still_there() -> None:
     assert "deepest" in render_html("> " * 40 + "deepest")
     assert "deepest" in render_html("- " * 40 + "deepest\n\nand after")
+
+
+@pytest.mark.parametrize("size", ["big", "Bigl", "bigg"])
+@pytest.mark.parametrize(
+    ("written", "drawn"),
+    [(r"\{", "{"), (r"\|", "‖"), (r"\langle", "⟨"), (r"\lfloor", "⌊"), (r"\rceil", "⌉"), (r"\lVert", "‖")],
+)
+def test_large_delimiters_are_drawn(size: str, written: str, drawn: str) -> None:
+    assert f">{drawn}</mo>" in str(mathml(rf"\{size}{written} x", False))

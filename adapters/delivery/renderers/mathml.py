@@ -34,6 +34,12 @@ _ATTRIBUTES = frozenset((
     "accentunder", "largeop", "movablelimits", "symmetric", "mathcolor", "mathbackground", "frame",
 ))  # fmt: skip
 _VALUE = re.compile(r"[\w .%#+-]{1,64}")
+# latex2mathml leaves these as they are after \big and its kin, though not after \left.
+_BIG = {
+    r"\{": "{", r"\}": "}", r"\lbrace": "{", r"\rbrace": "}", r"\|": "‖", r"\Vert": "‖", r"\lVert": "‖", r"\rVert": "‖",
+    r"\vert": "|", r"\lvert": "|", r"\rvert": "|", r"\langle": "⟨", r"\rangle": "⟩", r"\lfloor": "⌊", r"\rfloor": "⌋",
+    r"\lceil": "⌈", r"\rceil": "⌉",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=128)
@@ -51,6 +57,8 @@ def mathml(source: str, display: bool) -> str | None:
         named = rf"\begin{{align*}}{named}\end{{align*}}"
     try:
         element = convert_to_element(named, display="block" if display else "inline")
+        for operator in element.iter("mo"):
+            operator.text = _BIG.get(operator.text or "", operator.text)
         space(element, _DEEPEST)
         written = _written(element, source, 0)
     except Exception:  # whatever that parser makes of a stranger's text: the formula is shown as it was written
