@@ -14,7 +14,7 @@ from telegram.error import ChatMigrated, TelegramError
 
 from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
 from adapters.telegram.addresses import Destination
-from adapters.telegram.failures import channel_error, is_not_modified
+from adapters.telegram.failures import channel_error, has_no_text, is_not_modified
 from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
 
 UPLOAD_BYTES = 50_000_000
@@ -192,6 +192,8 @@ class TelegramChannel:
             await self._move(moved.new_chat_id)
             return await self._sent_instead_of(message_id, frame)
         except TelegramError as error:
+            if has_no_text(error):  # a file of an earlier answer was taken for it
+                return await self._sent_instead_of(message_id, frame)
             if not is_not_modified(error):
                 raise channel_error(error) from error
         return None
@@ -200,8 +202,7 @@ class TelegramChannel:
         """Posts, once, a message in place of one that cannot be edited, such as one of the group that this chat was."""
         nonce = self._instead_of(message_id)
         if nonce in self._attempts and (found := await TelegramChannel.find(self, nonce)) is not None:
-            await TelegramChannel.edit(self, found, frame)
-            return found
+            return await TelegramChannel.edit(self, found, frame) or found
         return await TelegramChannel.send(self, frame, reply_to=reply_to, nonce=nonce)
 
     @staticmethod

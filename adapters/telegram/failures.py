@@ -18,6 +18,7 @@ from adapters.delivery.channel import (
 )
 
 NOT_MODIFIED = "message is not modified"
+NO_TEXT = "there is no text in the message to edit"
 _GONE = ("message to edit not found", "message to delete not found", "message_id_invalid", "message can't be")
 _NO_RIGHT = (
     "not enough rights",
@@ -79,3 +80,8 @@ def retry_after_s(error: api.RetryAfter) -> float:
 def is_not_modified(error: BaseException | None) -> bool:
     """The message shows already what it should: the edit is done."""
     return isinstance(error, api.BadRequest) and NOT_MODIFIED in str(error).lower()
+
+
+def has_no_text(error: BaseException | None) -> bool:
+    """The message is a file: there is nothing in it that could be put in other words."""
+    return isinstance(error, api.BadRequest) and NO_TEXT in str(error).lower()

@@ -21,7 +21,7 @@ from aiohttp import BodyPartReader, web
 
 from tests.servers.discord_gateway import TOKEN, Gateway
 from tests.servers.discord_people import Interaction, Person, Refusal, check_length
-from tests.servers.discord_world import PRIVATE_THREAD, PUBLIC_THREAD, Room, now
+from tests.servers.discord_world import CONTENTS, PRIVATE_THREAD, PUBLIC_THREAD, Room, now
 
 __all__ = ["TOKEN", "DiscordServer", "Faults", "Limit"]
 
@@ -415,7 +415,8 @@ class DiscordServer(Gateway):
     def _history(self, room: Room, query: dict[str, str]) -> list[dict[str, Any]]:
         """The newest first; with `after`, those that follow it most closely."""
         limit, after, before = int(query.get("limit", 50)), query.get("after"), query.get("before")
-        found = [self.readable(room, message, self.intents[-1]) for message in room.messages]
+        intents = self.intents[-1] if self.intents else CONTENTS
+        found = [self.readable(room, message, intents) for message in room.messages]
         if after is not None:
             return [message for message in found if int(message["id"]) > int(after)][:limit][::-1]
         return [message for message in found[::-1] if before is None or int(message["id"]) < int(before)][:limit]
