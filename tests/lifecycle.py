@@ -193,8 +193,9 @@ class Correspondent:
                 assert seen_on_telegram(shown) == whole(asked.what), (asked.what, texts)
             else:
                 assert len(shown) == 1, (asked.what, texts)
-        pictures = [each.file[0] for each in self._own(0, None) if each.file and each.file[0] == "stats.png"]
-        assert len(pictures) <= sum(asked.what.startswith("/stats") for asked in self.asked), pictures
+        files = [each.file for each in self.person.private.messages if each.is_own and each.file]
+        pictures = sum(name == "stats.png" for name, _ in files)
+        assert pictures <= sum(asked.what.startswith("/stats") for asked in self.asked), pictures
 
 
 def whole(kind: str) -> list[str]:
