@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,7 +38,10 @@ from inference.api import ModelInfo
 from inference.connections import check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
-_FILES = frozenset(file.name for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg", ".woff2"})
+_FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"}}
+if (_charts := find_spec("matplotlib")) is not None and _charts.origin is not None:
+    # Its font: without one for mathematics, a root loses its sign where the system's own fonts lack it.
+    _FILES["math.ttf"] = Path(_charts.origin).parent / "mpl-data/fonts/ttf/STIXGeneral.ttf"
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 _CHUNK_BYTES = 64 * 1024
@@ -254,7 +258,7 @@ async def _static(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     if name not in _FILES:
         raise web.HTTPNotFound(text="There is no such file.\n")
-    return web.FileResponse(_STATIC / name, headers={"Cache-Control": "no-cache"})
+    return web.FileResponse(_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
 def _secret(request: web.Request) -> str:
