@@ -305,6 +305,19 @@ def test_a_row_with_more_cells_than_the_header_keeps_them() -> None:
     assert "z | and | more" in words
 
 
+@pytest.mark.parametrize("tables", [1, 20])
+def test_rows_that_lack_cells_cost_no_more_than_what_was_written(tables: int) -> None:
+    table = "|" + "a|" * 100 + "\n|" + "-|" * 100 + "\n" + "|\n" * 500 + "|last|\n\n"
+    html = render_html(table * tables)
+    assert html.count("<td") <= max(1_000, len(table) * tables // 4)
+    assert html.count("last") == tables
+    assert html.count("<th ") == 100 * tables
+
+
+def test_a_row_may_lack_cells() -> None:
+    assert render_html("|a|b|\n|-|-|\n|c|\n|d|e|\n\nf").count("<td") == 4
+
+
 HOSTILE = {
     "quotes": ">" * 100_000, "spaced quotes": "> " * 50_000, "asterisks": "*" * 100_000, "emphasis": "*a " * 30_000,
     "brackets": "[" * 50_000, "nested": "[" * 30_000 + "a" + "]" * 30_000, "images": "![[]()" * 30_000,

@@ -37,6 +37,7 @@ _AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s")
 _SUFFIX = re.compile(r"(?:th|st|nd|rd|s)\b")
 _FOOTNOTE = re.compile(r"\[\^([^\]\s\[^]{1,64})\](:(?=[ \t]))?")
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
+_FILLED = 1_000
 
 
 _BOXED = re.compile(r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\})*+\}")
@@ -269,11 +270,33 @@ def table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bo
         return False
     is_underline = not _line(state, start_line + 1).strip("-")
     begin = len(state.tokens)
-    if is_underline or not github_table(state, start_line, end_line, silent):
+    if is_underline or not github_table(state, start_line, end_line, silent=True):
         return False
     if not silent:
+        missing = _missing_cells(state, start_line + 1, end_line)
+        github_table(state, start_line, start_line + 2 + len(missing), silent=False)
+        state.env["filled"] = state.env.get("filled", 0) + sum(missing[: state.line - start_line - 2])
         _fill_rows(state, begin)
     return True
+
+
+def _most_filled(source: str) -> int:
+    """How many cells the rows of a document may lack, in all: 2 kB could ask for 65,000. What lacks more is text."""
+    return max(_FILLED, len(source) // 4)
+
+
+def _missing_cells(state: StateBlock, delimiters: int, end_line: int) -> list[int]:
+    """Of each row, how many cells are to be added; up to where they would be too many."""
+    columns, left = len(_split(_line(state, delimiters), ())), _most_filled(state.src) - state.env.get("filled", 0)
+    missing: list[int] = []
+    for number in range(delimiters + 1, end_line):
+        line = _line(state, number)
+        lacking = max(0, columns - len(_split(line, ()))) if line else 0
+        left -= lacking
+        if not line or left < 0:
+            break
+        missing.append(lacking)
+    return missing
 
 
 def _fill_rows(state: StateBlock, begin: int) -> None:
