@@ -202,7 +202,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         phrases=phrases(),
         posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
         panel=PreferencesPanel(app.bot),
-        info=app.inference.info,
+        info=lambda: app.inference.info,
         examples=EXAMPLES,
         commands=[(command.name, command.summary) for command in COMMANDS],
         host=settings.host,

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.ports import Outboxes, Responder
@@ -47,6 +48,7 @@ _CLOSING_S = 2.0
 _CHUNK_BYTES = 64 * 1024
 _FORM_S = 300.0
 _MAX_PARTS = 2 * MAX_PICTURES
+_NO_FORM = (ValueError, HttpProcessingError, ConnectionError)
 _MAX_FORM_BYTES = MAX_PICTURES * MAX_PICTURE_BYTES + 2**20
 
 
@@ -58,6 +60,7 @@ class WebServer:
         inbox: keeps what people did until it is answered.
         phrases: the sentences for what was interrupted and for what went wrong.
         posts: keeps the channel's posts, files and names.
+        info: about the model as it is now: a service may come back with another one.
         commands: (name without the slash, summary) of what the message box completes.
         host: where to listen; loopback, unless somebody else takes care of who may come.
         keeps: told what the page holds of people in memory.
@@ -76,7 +79,7 @@ class WebServer:
         phrases: Phrases,
         posts: Posts,
         panel: SettingsPanel,
-        info: ModelInfo,
+        info: Callable[[], ModelInfo],
         examples: Sequence[Example] = (),
         commands: Sequence[tuple[str, str]] = (),
         host: str = "127.0.0.1",
@@ -208,6 +211,8 @@ class WebServer:
             return web.json_response({"sentence": "The pictures took too long to arrive."}, status=408)
         except Refused as error:
             return web.json_response({"sentence": str(error)}, status=413)
+        except _NO_FORM:  # or the page was left meanwhile, and nobody reads this
+            return web.json_response({"sentence": "The picture did not arrive whole; please try again."}, status=400)
         found = [{"id": each.id, "name": each.picture.name, "picture": each.preview is not None} for each in pictures]
         response = web.json_response({"pictures": found})
         _remember(response, secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol
@@ -53,7 +53,7 @@ class Visits:
     board: Board
     posts: Posts
     uploads: Uploads
-    info: ModelInfo
+    info: Callable[[], ModelInfo]
     examples: Sequence[Example]
     commands: Sequence[tuple[str, str]]
     grace_s: float
@@ -97,7 +97,7 @@ class Visits:
             person=person,
             name=name,
             bot=BOT_NAME,
-            model=asdict(self.info),
+            model=asdict(self.info()),
             examples=[{"kind": each.kind, "text": each.text} for each in self.examples],
             commands=[{"name": command, "summary": summary} for command, summary in self.commands],
             people=self.audience.people(),

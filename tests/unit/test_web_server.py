@@ -396,3 +396,30 @@ async def test_a_port_that_is_taken_is_a_plain_error(address: str, parts: Parts)
     with pytest.raises(OSError, match="address"):
         async with parts.server(port=port).serving():
             pass
+
+
+async def test_an_upload_that_breaks_off_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    part = b'--B\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + b"x" * 1000
+    async with Parts().server().serving() as address, browser_session() as session:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /upload HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        writer.write(f"{head}Content-Length: 9999\r\n\r\n".encode() + part)
+        await writer.drain()
+        writer.transport.abort()
+        kind = {"Content-Type": "multipart/form-data; boundary=B"}
+        async with session.post(f"{address}upload", data=part, headers=kind) as response:
+            assert response.status == 400
+            assert "again" in (await response.json())["sentence"]
+    assert "Traceback" not in caplog.text
+
+
+async def test_the_page_names_the_model_that_is_there_now() -> None:
+    parts = Parts()
+    async with parts.server().serving() as address:
+        async with visit(address):
+            pass
+        parts.info = replace(parts.info, name="Another model")
+        async with visit(address) as page:
+            hello = next(message for message in page.seen if message["type"] == "hello")
+    assert hello["model"]["name"] == "Another model"

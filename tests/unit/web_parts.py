@@ -211,7 +211,7 @@ class Parts:
             phrases=PHRASES,
             posts=self.posts,
             panel=self.panel,
-            info=self.info,
+            info=lambda: self.info,
             examples=self.examples,
             commands=self.commands,
             port=port,
