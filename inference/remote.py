@@ -56,7 +56,7 @@ _ASK_AGAIN_S = 1.0
 _LOSSES = 5
 # What a service says that will answer soon, and what proxies say of one that does not.
 _COMING = frozenset({"loading", "restarting", "draining", "stopped", "failed"})
-_NOT_THERE = frozenset({502, 504})
+_NOT_THERE = frozenset({502, 503, 504})
 
 
 class _Away(Exception):
@@ -351,7 +351,7 @@ class RemoteInference:
                 return None
             state = await _state(response)
             status = state.get("status")
-            if status not in _COMING and response.status not in _NOT_THERE:
+            if status not in _COMING and not _is_a_proxys(response, status):
                 raise Unavailable(f"{self._address} is not ready: {status or response.status}")
             return f"{status or response.status} {state.get('detail', '')} {state.get('seconds', 0)} s"
 
@@ -416,11 +416,16 @@ async def _failure(response: aiohttp.ClientResponse) -> Exception:
     body = await _state(response)
     details = body.get("error", f"status {response.status}")
     code = details.get("code") if isinstance(details, dict) else None
-    if response.status in _NOT_THERE or code in _COMING or code == "model_not_found":
+    if _is_a_proxys(response, code) or code in _COMING or code == "model_not_found":
         # Another model: the service was started again, and says its name to whoever looks.
         return _Away(f"the service says: {code or response.status}")
     error = read_error(details)
     return _Away(error.why) if isinstance(error, Interrupted) else error
+
+
+def _is_a_proxys(response: aiohttp.ClientResponse, word: object) -> bool:
+    """Whether it is what proxies say of a service that is not there; its own failures have a word."""
+    return response.status in _NOT_THERE and not word
 
 
 async def _state(response: aiohttp.ClientResponse) -> dict[str, Any]:

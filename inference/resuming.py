@@ -8,7 +8,8 @@ from dataclasses import replace
 from inference.answers import Meter
 from inference.api import ChatRequest, Event, Finished, Message, Text, Thinking, Usage
 from inference.reasoning.formats import CLOSE, OPEN
-from inference.reasoning.splitter import Splitter
+from inference.reasoning.prefix import handed_on
+from inference.reasoning.splitter import Kind, Part, Splitter
 
 Count = Callable[[Sequence[Message]], Awaitable[int]]
 
@@ -23,8 +24,12 @@ class Resumption:
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
         splitter = Splitter()
-        splitter.feed(request.prefix)
+        parts = splitter.feed(request.prefix)
         self._inside = splitter.thinking
+        parts += splitter.close()
+        self._before = {Text: _words(parts, "answer"), Thinking: _words(parts, "thinking")}
+        self._late = False
+        """There was reasoning after text, where the mark of a beginning may be mere text."""
         self._written = ""
         self._said = {Text: "", Thinking: ""}
         self._tokens = {Text: 0, Thinking: 0}
@@ -39,6 +44,7 @@ class Resumption:
         if isinstance(event, Text | Thinking):
             thinks = isinstance(event, Thinking)
             if thinks and not self._inside:
+                self._late |= bool(self._before[Text] + self._said[Text])
                 self._written += OPEN
             elif self._inside and not thinks:
                 # On a line of its own it is a mark, whatever code the reasoning left open.
@@ -58,7 +64,7 @@ class Resumption:
         budget = sampling.thinking_budget
         return replace(
             self._request,
-            prefix=self._request.prefix + self._written,
+            prefix=self._prefix,
             sampling=replace(
                 sampling,
                 max_new_tokens=room,
@@ -66,6 +72,13 @@ class Resumption:
                 thinking_budget=None if budget is None else max(0, budget - self._tokens[Thinking]),
             ),
         )
+
+    @property
+    def _prefix(self) -> str:
+        if not self._late:
+            return self._request.prefix + self._written
+        thought, said = (self._before[kind] + self._said[kind] for kind in (Thinking, Text))
+        return handed_on(thought, said)
 
     def whole(self, finished: Finished, meter: Meter) -> Finished:
         """The end of the last run as the end of the whole answer.
@@ -88,6 +101,10 @@ class Resumption:
                 total_s=now - meter.arrived,
             ),
         )
+
+
+def _words(parts: Sequence[Part], wanted: Kind) -> str:
+    return "".join(text for kind, text in parts if kind == wanted)
 
 
 async def _tokens(text: str, count: Count) -> int:

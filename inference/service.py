@@ -23,8 +23,10 @@ from inference.api import (
     OutOfMemory,
     Queued,
     Timings,
+    TooLong,
     Unavailable,
 )
+from inference.engines.lengths import may_be_far_too_long
 from inference.engines.port import Engine, TooLarge
 from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle, State
@@ -40,6 +42,8 @@ _QUEUE_NEWS_S = 1.0
 _ALONE_S = 15.0
 # How often the log hears that a model is still loading, in seconds.
 _LOADING_NEWS_S = 5.0
+# An estimate for what is not counted.
+_CHARACTERS_A_TOKEN = 4
 # How long what was given up may take to end: an engine stops within one decode step.
 _GIVEN_UP_WITHIN_S = 1.0
 
@@ -101,6 +105,7 @@ class LocalInference:
         self._engine = engine
         self._captioner = captioner
         self._clock = clock
+        self._deadline_s = bounds.deadline_s
         self._chats = Lane(engine.slots, bounds, clock)
         self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
         self._lifecycle = Lifecycle(clock)
@@ -175,9 +180,14 @@ class LocalInference:
         self._pictures.cancel(request_id)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        return await self._engine.count_tokens(messages)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._engine.count_tokens(messages)
+        except TimeoutError:
+            raise Unavailable("the engine did not count before the deadline") from None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        self._check_prefix(request)
         ticket = self._enter(self._chats, request.id, request.owner, request.sampling.max_new_tokens)
         meter = Meter(self._clock, arrived=self._clock())
         try:
@@ -267,6 +277,12 @@ class LocalInference:
         finally:
             self._pictures.leave(request.id, _CAPTION_COST)
         return Caption(text, Timings(queued_s=started - arrived, total_s=self._clock() - arrived))
+
+    def _check_prefix(self, request: ChatRequest) -> None:
+        """Raises TooLong: no context holds it, so it is not read for its reasoning, which happens on the event loop."""
+        said, context = [Message("assistant", request.prefix)], self._engine.info.context_tokens
+        if context and may_be_far_too_long(said, context):
+            raise TooLong(context, max(context + 1, len(request.prefix) // _CHARACTERS_A_TOKEN))
 
     def _enter(self, lane: Lane, request_id: str, owner: str, cost: float) -> Ticket:
         self._lifecycle.admit()

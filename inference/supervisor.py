@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from inference.api import ChatRequest, InferenceError, Message, ModelInfo, OutOfMemory, Unavailable
+from inference.api import ChatRequest, InferenceError, Interrupted, Message, ModelInfo, OutOfMemory, Unavailable
 from inference.engines.port import Died, Engine, Opened, Output, Piece, Progress, Rejected
 from inference.faults import is_out_of_memory
 from inference.liveness import Liveness
@@ -66,6 +66,8 @@ class SupervisedEngine:
         self._revival: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._closing = False
+        self._ended_waiting = asyncio.Event()
+        """A dead engine was replaced, or all is closed."""
         self.restarts = 0
         self.lost = False
         """The engine has died and the last attempt to replace it has failed."""
@@ -96,6 +98,7 @@ class SupervisedEngine:
 
     async def close(self) -> None:
         self._closing = True
+        self._ended_waiting.set()
         for timer in (self._again, self._look_again):
             if timer is not None:
                 timer.cancel()
@@ -125,10 +128,10 @@ class SupervisedEngine:
         # Only its words: with the exception the dead engine's memory would be held while the new one loads.
         failure: str | None = None
         for _ in range(_ATTEMPTS):
+            if failure is not None and done.text and not self.info.holds_prefix:
+                break
             engine = await self._living()
             if failure is not None:
-                if done.text and not engine.info.holds_prefix:
-                    break
                 log.warning("request %s goes on with the new engine", request.id)
             try:
                 async with aclosing(engine.generate(done.rest_of(request))) as outputs:
@@ -142,6 +145,11 @@ class SupervisedEngine:
 
     async def _wait(self, engine: Engine, awaitable: Awaitable[T]) -> T:
         """Awaits, watched. Raises what the awaitable raises, OutOfMemory for what libraries call so, or a verdict."""
+        if self._dead or engine is not self._engine:
+            # Nobody watches it any more, and it may be silent for ever.
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise Died("it died while this request waited for nothing")
         now = asyncio.get_running_loop().time
         wait = _Wait(engine, asyncio.timeout(None))
         self._liveness.waits(wait, now())
@@ -227,27 +235,33 @@ class SupervisedEngine:
         if engine is not self._engine or self._dead:
             return
         self._dead = True
+        if not self._closing:
+            self._ended_waiting.clear()
         self.restarts += 1
         log.error("the engine has died, it is restarted (restart %d): %s", self.restarts, why)
         for wait in self._liveness.all():
             wait.end(Died(why))
 
     async def _living(self) -> Engine:
-        """The engine; a dead one is replaced, and everybody waits for that. Raises Unavailable: that failed."""
-        if self._dead:
-            # Shared by all who wait; none of them may take it along when they are cancelled.
-            await asyncio.shield(self._revival or self._begin_revival())
+        """The engine; a dead one is replaced, and everybody waits for that, however often it fails.
+
+        Raises Interrupted: all is closed meanwhile. How long somebody waits is bounded by the caller.
+        """
+        while self._dead:
+            if self._closing:
+                raise Interrupted("the engine is closed, and was not replaced")
+            if self._revival is None:
+                self._begin_revival()
+            # None of those who wait may take the new engine along when they are cancelled.
+            await self._ended_waiting.wait()
         return self._engine
 
-    def _begin_revival(self) -> asyncio.Task[None]:
+    def _begin_revival(self) -> None:
         if self._again is not None:
             self._again.cancel()
         self._revival = asyncio.get_running_loop().create_task(self._revive())
-        self._revival.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._revival
 
     async def _revive(self) -> None:
-        """Raises Unavailable."""
         try:
             dead, self._engine = self._engine, self._make()
             try:
@@ -257,13 +271,13 @@ class SupervisedEngine:
                 log.warning("the dead engine did not close: %r", error)
             await self._engine.start()
             self._dead = self.lost = False
+            self._ended_waiting.set()
             log.info("the engine is back")
         except Exception as error:  # also what a library says whose device has failed
             self.lost = True
             if not self._closing:
                 self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_revival)
             log.error("the engine did not come back, it is tried again in %g s: %s", _AGAIN_S, error)
-            raise Unavailable(f"the engine did not come back: {error}") from error
         finally:
             self._revival = None
 
@@ -305,7 +319,7 @@ class _Done:
             request.sampling, max_new_tokens=room, min_new_tokens=min(room, request.sampling.min_new_tokens)
         )
         # A template that begins the reasoning has written the tag that must stand before what was said.
-        inside = (self._opened is not None and self._opened.thinking) or (self._thought and not request.prefix)
+        inside = not request.prefix and (self._thought or (self._opened is not None and self._opened.thinking))
         said = f"{OPEN if inside else ''}{self._thought}"
         if self._thought and self._said.strip():
             said += f"\n{CLOSE}\n\n"

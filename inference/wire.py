@@ -59,6 +59,10 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
 }
 
 
+# OpenAI takes 4 stops; each is looked for in every piece of an answer.
+_MOST_STOPS, _LONGEST_STOP = 64, 1000
+# It is kept for fairness; ids of people are far shorter.
+_LONGEST_USER = 512
 # When a client may come again whose service is being stopped or loads, in seconds.
 RESTART_RETRY_S = 5.0
 
@@ -112,6 +116,8 @@ def read_request(body: object, request_id: str) -> ChatRequest:
     owner = body.get("user") or "anybody"
     if not isinstance(owner, str):
         raise WrongRequest("user", "user must be a string")
+    if len(owner) > _LONGEST_USER:
+        raise WrongRequest("user", f"user must have at most {_LONGEST_USER} characters")
     sampling = _sampling(body)
     return ChatRequest(id=request_id, messages=tuple(messages), sampling=sampling, owner=owner, prefix=prefix)
 
@@ -152,6 +158,8 @@ def _sampling(body: Mapping[str, Any]) -> Sampling:
     stop = (stop,) if isinstance(stop, str) else stop
     if not isinstance(stop, list | tuple) or not all(isinstance(word, str) for word in stop):
         raise WrongRequest("stop", "stop must be text or a list of texts")
+    if len(stop) > _MOST_STOPS or any(len(word) > _LONGEST_STOP for word in stop):
+        raise WrongRequest("stop", f"stop must have at most {_MOST_STOPS} texts of {_LONGEST_STOP} characters")
     values["stop"] = tuple(stop)
     if body.get("thinking_budget") is not None:
         budget = _number("thinking_budget", body["thinking_budget"], int)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.lengths import count_within
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.revisions import of_file
 from inference.reasoning.formats import FORMATS, Format
@@ -62,6 +63,10 @@ def parse_line(number: int, text: str) -> Line:
 def tokens(text: str) -> list[str]:
     """The tokens of `text`; joined they are `text` again."""
     return _TOKEN.findall(text)
+
+
+async def _count(messages: Sequence[Message]) -> int:
+    return sum(len(tokens(message.content)) + 4 for message in messages)
 
 
 def _rest(answer: str, prefix: str) -> str:
@@ -158,7 +163,7 @@ class ScriptedEngine:
         yield Closed("length" if len(answer) > limit else "stop", sent)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        return sum(len(tokens(message.content)) + 4 for message in messages)
+        return await count_within(messages, self._info.context_tokens, _count)
 
     def _line_for(self, messages: Sequence[Message]) -> Line:
         newest = next((message.content for message in reversed(messages) if message.role == "user"), "")

@@ -29,6 +29,8 @@ from inference.wire import (
 log = logging.getLogger(__name__)
 
 _BEAT_S = 15.0
+_SHOWN = 200
+"""Characters of a client's own words in an error."""
 # Accepted besides the model's own name, for clients that must send one.
 _ANY_MODEL = frozenset({"", "default", "partyline"})
 
@@ -50,7 +52,7 @@ async def complete(
     if not isinstance(wanted, str):
         raise WrongRequest("model", "model must be a name")
     if wanted not in _ANY_MODEL | {inference.info.name}:
-        raise UnknownModel(text=f"there is no model {wanted!r} here, only {inference.info.name!r}")
+        raise UnknownModel(text=f"there is no model {wanted[:_SHOWN]!r} here, only {inference.info.name!r}")
     head = {"id": answer_id, "created": int(time.time()), "model": inference.info.name}
     if not body.get("stream"):
         return web.json_response(await _whole(inference, asked, metrics, head))
@@ -58,10 +60,8 @@ async def complete(
     if not isinstance(options, dict):
         raise WrongRequest("stream_options", "stream_options must be an object")
     async with aclosing(inference.stream(asked)) as events:
-        # What is refused at once gets a status of its own; the first event decides.
-        first = await anext(events)
         stream = _Stream(request, head | {"object": "chat.completion.chunk"}, options, write_s)
-        return await stream.send(first, events, metrics)
+        return await stream.send(events, metrics)
 
 
 async def _whole(inference: Inference, asked: ChatRequest, metrics: Metrics, head: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,9 @@ async def _whole(inference: Inference, asked: ChatRequest, metrics: Metrics, hea
 
 
 class _Stream:
-    """One answer as server-sent events."""
+    """One answer as server-sent events. What is refused soon gets a status of its own: the first event decides, or the
+    first heartbeat.
+    """
 
     def __init__(self, request: web.Request, head: dict[str, Any], options: dict[str, Any], write_s: float) -> None:
         self._request = request
@@ -96,12 +98,16 @@ class _Stream:
         self._wants_queue = options.get("include_queue") is True
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         self._response = web.StreamResponse(headers=headers)
+        self._beginning = asyncio.Lock()
 
-    async def send(self, first: Event, rest: AsyncGenerator[Event, None], metrics: Metrics) -> web.StreamResponse:
+    async def send(self, events: AsyncGenerator[Event, None], metrics: Metrics) -> web.StreamResponse:
+        """Raises what the events raise, as long as nothing was sent."""
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(self._beat())
-            await self._send(first, rest, metrics)
+            refusal = await self._send(events, metrics)
             beat.cancel()
+        if refusal is not None:
+            raise refusal
         return self._response
 
     async def _beat(self) -> None:
@@ -109,18 +115,31 @@ class _Stream:
         with contextlib.suppress(ConnectionError, TimeoutError):
             while True:
                 await asyncio.sleep(_BEAT_S)
+                await self._begin()
                 await self._write(b": still here\n\n")
 
-    async def _send(self, first: Event, rest: AsyncGenerator[Event, None], metrics: Metrics) -> None:
+    async def _begin(self) -> None:
+        """Sends the head, if that was not done."""
+        async with self._beginning:
+            if not self._response.prepared:
+                await self._response.prepare(self._request)
+                role = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+                await self._chunk({"choices": [role]})
+
+    async def _has_begun(self) -> bool:
+        async with self._beginning:
+            return self._response.prepared
+
+    async def _send(self, events: AsyncGenerator[Event, None], metrics: Metrics) -> Exception | None:
+        """Returns why nothing was sent."""
         try:
-            await self._response.prepare(self._request)
-            role = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-            await self._chunk({"choices": [role]})
-            await self._event(first, metrics)
-            async for event in rest:
+            async for event in events:
+                await self._begin()
                 await self._event(event, metrics)
             await self._write(b"data: [DONE]\n\n")
         except InferenceError as error:
+            if not await self._has_begun():
+                return error
             log.info("%s: %s", self._head["id"], error)
             await self._fail(error)
         except (ConnectionError, TimeoutError):
@@ -128,10 +147,13 @@ class _Stream:
             log.debug("%s: the client has gone", self._head["id"])
             if self._request.transport is not None:
                 self._request.transport.abort()
-        except Exception:
+        except Exception as error:
+            if not await self._has_begun():
+                return error
             # The edge where a defect becomes a sentence: the status has been sent, so it is the stream that says it.
             log.exception("%s failed", self._head["id"])
             await self._fail(Unavailable("a defect"))
+        return None
 
     async def _fail(self, error: InferenceError) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):

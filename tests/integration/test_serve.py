@@ -271,6 +271,55 @@ async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: 
     assert seen.endswith(b"data: [DONE]\n\n")
 
 
+async def test_a_long_prompt_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat begins before the first event: nobody takes the service for lost while it reads."""
+    monkeypatch.setattr("inference.server.chat._BEAT_S", 0.1)
+    monkeypatch.setattr("inference.remote._STREAM_SILENCE_S", 1.0)
+    line = {"match": "long", "answer": "well", "first_token_s": 2.0}
+    async with scripted_inference(script(tmp_path, line)) as local, serve(local) as served:
+        remote = RemoteInference(served.address, KEY, clock=time.monotonic)
+        await remote.start()
+        request = ChatRequest(id="r", messages=(Message("user", "long"),), sampling=Sampling(), owner="ann")
+        async with aclosing(remote.stream(request)) as events:
+            seen = [event async for event in events]
+        assert [getattr(event, "text", None) for event in seen][:-1] == ["well"]
+        await remote.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize"])
+@pytest.mark.parametrize("role", ["user", "assistant"])
+async def test_a_text_that_is_far_too_long_holds_nobody_up(served: Served, path: str, role: str) -> None:
+    text = "<think>" + "</think>" * 1_000_000
+    body = {"messages": [{"role": "user", "content": "hi"}, {"role": role, "content": text}]}
+    late = 0.0
+
+    async def look() -> None:
+        nonlocal late
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            late = max(late, time.monotonic() - began)
+
+    looking = asyncio.ensure_future(look())
+    raw = json.dumps(body | {"continue_final_message": role == "assistant"}).encode()
+    async with served.http.post(served.address + path, data=io.BytesIO(raw)) as response:
+        status, reply = response.status, await response.json()
+    looking.cancel()
+    assert status == (200 if path == "/tokenize" else 400)
+    assert path == "/tokenize" or reply["error"]["code"] == "context_length_exceeded"
+    # Reading all of it takes 20 s.
+    assert late < 2
+
+
+async def test_names_and_stops_of_strangers_are_bounded(served: Served) -> None:
+    for field in ({"user": "u" * 1000}, {"stop": ["x"] * 1000}, {"stop": "x" * 10_000}):
+        status, reply = await served.post("/v1/chat/completions", chat("hi") | field)
+        assert (status, reply["error"]["param"]) == (400, next(iter(field)))
+    status, reply = await served.post("/v1/chat/completions", chat("hi") | {"model": "m" * 100_000})
+    assert status == 404
+    assert len(reply["error"]["message"]) < 1000
+
+
 async def test_a_stop_is_503_before_a_stream_and_an_error_in_one(served: Served) -> None:
     """Never 200 with nothing in it, and never `length` for what nobody cut."""
     running = [

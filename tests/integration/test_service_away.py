@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,9 @@ from inference.api import (
 )
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds
+from inference.reasoning.splitter import Splitter
 from inference.remote import RemoteInference
+from inference.resuming import Resumption
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
 from tests.fakes import Chat, FakeCaptioner, said, script
@@ -343,3 +345,22 @@ async def test_a_stop_ends_the_bots_wait_whatever_it_waits_for(service: Service,
         assert isinstance(events[-1], Ended)
         assert events[-1].reason == "cancelled"
     await service.come()
+
+
+@pytest.mark.parametrize("prefix", ["", "<think>a", "<think>a\n</think>\n\nx"])
+async def test_reasoning_after_text_is_handed_on_as_reasoning(prefix: str) -> None:
+    """In the middle of an answer the mark of its beginning would be text."""
+
+    async def count(messages: Sequence[Message]) -> int:
+        return 1
+
+    messages = (Message("user", "hi"),)
+    request = ChatRequest(id="r", messages=messages, sampling=Sampling(), owner="ann", prefix=prefix)
+    resumption = Resumption(request)
+    for event in (Text("b"), Thinking("c"), Text("d"), Thinking("e")):
+        resumption.take(event)
+    rest = await resumption.rest(count)
+    splitter = Splitter()
+    parts = splitter.feed(rest.prefix) + splitter.close()
+    thought, said = ("".join(text for kind, text in parts if kind == wanted) for wanted in ("thinking", "answer"))
+    assert ("".join(thought.split()), said) == (("a" if prefix else "") + "ce", ("x" if "x" in prefix else "") + "bd")

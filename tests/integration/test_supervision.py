@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 from inference import supervisor
-from inference.api import ChatRequest, Finished, Message, OutOfMemory, Sampling, Text, Unavailable
+from inference.api import ChatRequest, Finished, Interrupted, Message, OutOfMemory, Sampling, Text, Unavailable
 from inference.engines.llamacpp import LlamaOptions
 from inference.engines.port import Closed, Died, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
+from inference.lanes import Bounds
 from inference.models import engine_for
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
@@ -288,14 +289,21 @@ async def test_running_and_waiting_requests_all_go_on(tmp_path: Path) -> None:
     await service.close()
 
 
-async def test_an_engine_that_does_not_come_back_is_tried_again_by_the_next_request(tmp_path: Path) -> None:
+async def test_an_engine_that_does_not_come_back_is_waited_for_and_tried_again_by_the_next_request(
+    tmp_path: Path,
+) -> None:
     path = script(tmp_path, STORY)
-    engine = await supervised(Makers(path, "dies", after=0))
+    make = Makers(path, "dies", after=2)
+    engine = await supervised(make)
     moved = path.rename(tmp_path / "elsewhere")
-    with pytest.raises(Unavailable, match="cannot be read"):
-        await outputs(engine, ask("story"))
+    first = asyncio.ensure_future(outputs(engine, ask("story")))
+    while not engine.lost:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert not first.done()
     moved.rename(path)
-    assert isinstance((await outputs(engine, ask("story")))[-1], Closed)
+    for stream in (await outputs(engine, ask("story", id="next")), await first):
+        assert text_of(stream) == STORY["answer"]
+    assert engine.restarts == 1
 
 
 async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
@@ -305,7 +313,7 @@ async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     engine = await supervised(Makers(script(tmp_path, STORY), "dies", after=0))
-    service = LocalInference(engine, clock=time.monotonic)
+    service = LocalInference(engine, bounds=Bounds(deadline_s=0.3), clock=time.monotonic)
     await service.start()
 
     def state() -> str:
@@ -314,8 +322,11 @@ async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
     with monkeypatch.context() as patch:
         patch.setattr(supervisor, "_AGAIN_S", 0.01)
         patch.setattr(Frail, "start", broken)
-        with pytest.raises(Unavailable, match="did not come back"):
-            await outputs(engine, ask("story"))
+        # What is asked waits, but not for ever.
+        with pytest.raises(Unavailable, match="deadline"):
+            await anext(service.stream(ask("story")))
+        with pytest.raises(Unavailable, match="deadline"):
+            await service.count_tokens([Message("user", "story")])
         assert state() == "restarting"
     # Nobody has to ask for that.
     async with asyncio.timeout(20):
@@ -329,11 +340,28 @@ async def test_a_closed_engine_is_not_tried_again(tmp_path: Path) -> None:
     path = script(tmp_path, STORY)
     engine = await supervised(Makers(path, "dies", after=0))
     path.unlink()
-    with pytest.raises(Unavailable, match="did not come back"):
-        await outputs(engine, ask("story"))
+    waiting = asyncio.ensure_future(outputs(engine, ask("story")))
+    while not engine.lost:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     await engine.close()
+    # Never a failure: the next start goes on with it.
+    with pytest.raises(Interrupted):
+        await waiting
     assert engine._again is not None
     assert engine._again.cancelled()
+
+
+async def test_whoever_was_not_waiting_when_the_engine_died_goes_on_too(tmp_path: Path) -> None:
+    """A dead engine says nothing more to them, not even that it has died."""
+    make = Makers(script(tmp_path, STORY), "dies", after=3)
+    engine = await supervised(make, silence_s=60)
+    slow = engine.generate(ask("story", id="slow"))
+    seen = [await anext(slow), await anext(slow)]
+    make.made[0].fails = "hangs"
+    engine._bury(make.made[0], "another request found out")
+    async with asyncio.timeout(10):
+        seen += [output async for output in slow]
+    assert text_of(seen) == STORY["answer"]
 
 
 async def test_an_engine_that_comes_back_while_all_is_closed_is_closed_too(
@@ -358,12 +386,14 @@ async def test_an_engine_that_comes_back_while_all_is_closed_is_closed_too(
     monkeypatch.setattr(Frail, "start", start)
     monkeypatch.setattr(Frail, "close", close)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(outputs(engine, ask("story")))
+        waiting = asyncio.ensure_future(outputs(engine, ask("story")))
         await began.wait()
         closing = tasks.create_task(engine.close())
         await asyncio.sleep(0)
         go_on.set()
         await closing
+    with pytest.raises(Interrupted):
+        await waiting
     assert started == makers.made[1:]
     assert closed == makers.made
 
