@@ -63,5 +63,6 @@ class Attendance:
         until = min(discord.utils.time_snowflake(discord.utils.utcnow()), *self._unheard(), 2**63)
         try:
             await self._places.heard(self.account, until)
-        except StorageError as error:
-            log.warning("%s: until when messages were heard could not be stored: %s", self.account, error)
+        except Exception as error:  # whatever it is: the next one may be
+            known = isinstance(error, StorageError)
+            log.warning("%s: until when messages were heard is not stored: %s", self.account, error, exc_info=not known)

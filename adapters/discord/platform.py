@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _START_S = 20.0
 """How long the start waits for Discord before the program says that it is ready without it."""
+_AGAIN_S = 5.0
 _FINISH_S = 0.5
 """How long answers that have come to their end may take to be shown and recorded."""
 
@@ -149,7 +150,12 @@ class Platform:
     async def take_up(self) -> None:
         """Answers what processes that died have left, until it is cancelled, also after the database was away."""
         await self.ready.wait()
-        await in_the_end(self.answers.take_up)
+        while True:
+            try:
+                await in_the_end(self.answers.take_up)
+            except Exception:
+                log.exception("what was left is looked for again")
+            await asyncio.sleep(_AGAIN_S)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(_alone(work))

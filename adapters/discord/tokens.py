@@ -70,8 +70,9 @@ class Tokens:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
                 await self.forget_old()
-            except StorageError as error:
-                log.warning("tokens of interactions cannot be forgotten just now: %s", error)
+            except Exception as error:  # whatever it is: a secret is not kept for ever
+                known = isinstance(error, StorageError)
+                log.warning("tokens of interactions cannot be forgotten just now: %s", error, exc_info=not known)
 
     def _is_over(self, since: float) -> bool:
         return self._now() - since >= LIFETIME_S

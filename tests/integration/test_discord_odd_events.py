@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.discord.events import Event
+from adapters.storage.memory import MemoryStorage
 from tests.integration.discord_parts import Party, party
+from tests.servers.discord import DiscordServer
 from tests.servers.discord_people import Interaction
 
 _MISSING = object()
@@ -66,6 +71,34 @@ async def events(there: Party) -> list[tuple[str, Any]]:
         ("GUILD_MEMBER_UPDATE", server.member(bob.user) | {"guild_id": room.guild}),
     ]
     return list({name: (name, data) for name, data in found}.values())
+
+
+class Broken(MemoryStorage):
+    """Once something is raised that nobody has foreseen."""
+
+    broke = False
+
+    async def answered(self, account: str, event_id: str) -> None:
+        if event_id.endswith("/token") and not self.broke:
+            self.broke = True
+            raise RuntimeError("a defect")
+        await super().answered(account, event_id)
+
+
+@pytest.mark.timeout(60)
+async def test_what_was_left_is_taken_up_whatever_fails_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.platform._AGAIN_S", 0.01)
+    storage = Broken()
+    async with DiscordServer().serving() as discord:
+        room, ann, account = discord.room(), discord.person("Ann"), f"discord:{discord.bot['id']}"
+        asked = Event(id=discord.new_id(), text="sum", channel=room.id, guild=room.guild, author=ann.id, name="Ann")
+        event = asked.received(account, time.time())
+        await storage.receive([event, replace(event, id=f"{discord.new_id()}/token", payload="secret")])
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            assert "four" in (await p.answer(room))["content"]
+            assert storage.broke
 
 
 @pytest.mark.timeout(300)
