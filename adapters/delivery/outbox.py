@@ -40,7 +40,7 @@ _CALL_TIMEOUT_S = 60.0
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
 _PATIENCE_S = 1_800.0
-"""A reply that has failed for so long is given up."""
+"""A reply that has failed for so long is given up, unless its platform is away: no other task would go on with it."""
 _TICK_S = 0.02
 """No clock is exact: something that is due may need a moment more."""
 _LEAVE_WITHIN_S = 0.5
@@ -173,9 +173,14 @@ class Outbox:
         if reply.failures == 1:
             reply.failing_since = now
         elif now - reply.failing_since > _PATIENCE_S:
-            log.warning("%s: the reply is given up after %d attempts: %r", reply.chat, reply.failures, error)
             alone = self._succeeded_at > reply.failing_since
-            reply.finish(Outcome(Ending.LOST if alone else Ending.LEFT, f"{reply.failures} attempts failed: {error!r}"))
+            if isinstance(error, Unsent | UnknownOutcome | TimeoutError | StorageError) and not alone:
+                log.warning("%s: nothing has come through for half an hour; it is tried on: %r", reply.chat, error)
+                reply.failing_since = now
+            else:
+                log.warning("%s: the reply is given up after %d attempts: %r", reply.chat, reply.failures, error)
+                why = f"{reply.failures} attempts failed: {error!r}"
+                reply.finish(Outcome(Ending.LOST if alone else Ending.LEFT, why))
         pause = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(10, reply.failures - 1))
         reply.not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
@@ -246,7 +251,7 @@ class Outboxes:
         """Brings one reply to the platform; returns when its outcome is certain, which is never raised.
 
         It is delivered when its last frame is visible, lost when the chat, the message or the content is, and left
-        where the service gave it up (`Interrupted`) or the platform was away for too long. Closes `events` in any case.
+        where the service gave it up (`Interrupted`) or nothing can be made of it. Closes `events` in any case.
         A cancelled delivery leaves its messages as they are: the next start goes on with them.
 
         Args:

@@ -335,12 +335,6 @@ def test_a_first_call_that_fails_loses_nothing(error: Exception) -> None:
     assert texts(platform) == ["one\ntiny, stop"]
 
 
-def test_a_chat_that_fails_for_long_is_given_up() -> None:
-    platform = Platform(faults=Faults(unsent=1.0))
-    deliver(Started(answer_id="a"), Said("one"), END, platform=platform)
-    assert platform.chat("c").messages == []
-
-
 def test_finals_go_before_first_frames_before_previews() -> None:
     platform = Platform(ONE_A_SECOND)
     channel = SimulatedChannel(platform, "c")

@@ -202,6 +202,20 @@ def test_a_message_that_never_succeeds_holds_nobody_up(error: Exception) -> None
     assert run_virtually(main()) < 0.2
 
 
+@pytest.mark.parametrize("error", [Unsent("no"), UnknownOutcome("?"), TimeoutError()])
+def test_an_answer_outlasts_a_platform_that_is_away_for_hours(error: Exception) -> None:
+    platform = Platform()
+
+    class Away(SimulatedChannel):
+        async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+            if asyncio.get_running_loop().time() < 7_200:
+                raise error
+            return await super().send(frame, reply_to=reply_to, nonce=nonce)
+
+    assert delivered(Away(platform, "c"), Started(answer_id="a"), Said("Here."), END) == DELIVERED
+    assert shown(platform) == ["Here.\ntiny, stop"]
+
+
 class Forgetful(Records):
     """A database that is away for a while."""
 
