@@ -153,6 +153,11 @@ class Correspondent:
     dice: random.Random
     asked: list[Asked] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        newest = self.asked[-1]
+        shown = [(each.text[-200:], list(each.buttons)) for each in self._shown(newest.begin, None)]
+        return f"{self.person.user['id']} asked {newest.what}, and sees {shown}"
+
     async def ask(self) -> None:
         kind = self.dice.choice([*ANSWERS, *ANSWERS, *_NOTICES, "press"])
         chat = self.person.private
