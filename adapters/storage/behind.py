@@ -86,6 +86,13 @@ class Behind:
             async with asyncio.timeout(_WAIT_S):
                 await asyncio.shield(made)
 
+    async def caught_up(self, within_s: float) -> None:
+        """Returns when what was to be written before this call is, or after so many seconds: who reads sees it."""
+        if self._writes:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await asyncio.shield(self._writes[-1][1])
+
     async def _run(self) -> None:
         now = asyncio.get_running_loop().time
         texts_at = 0.0

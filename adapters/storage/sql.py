@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
-from adapters.storage.lasting import lasting
+from adapters.storage.lasting import PATIENCE_S, lasting
 from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
 from adapters.storage.personal import ANSWERED, UNKEPT, SqlPersonalData
 from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns
@@ -246,6 +246,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def branch(self, turn_id: str, limit: int) -> Sequence[Turn]:
         if limit < 1:
             return []
+        await self.behind.caught_up(PATIENCE_S)  # what was said last belongs to it
         of = {"of": turn_id, "most": limit}
         return await self._database.read(lambda connection: list(map(_turn, connection.execute(_branch(), of).all())))
 
@@ -266,6 +267,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def answer_at(self, chat: str, message_id: str) -> str | None:
+        await self.behind.caught_up(PATIENCE_S)  # a button may be pressed before its message is recorded
         query = select(deliveries.c.answer_id).where(deliveries.c.chat == chat, deliveries.c.message_id == message_id)
         return await self._database.read(lambda connection: connection.scalar(query))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -102,6 +103,21 @@ async def test_a_server_that_is_away_for_a_while(inference: LocalInference, post
         turn = await storage.turn(await storage.head("test:room", "test:ann") or "")
         assert turn is not None
         assert turn.text == SLOW["answer"]
+
+
+async def test_a_button_that_is_pressed_before_its_message_is_recorded_finds_the_answer(tmp_path: Path) -> None:
+    """As while a lock on a table holds the writer up, and reads go on."""
+    over = threading.Event()
+    async with open_database(str(tmp_path / "p.sqlite3")) as database:
+        storage = SqlStorage(database)
+        async with storage.behind.running(), asyncio.TaskGroup() as group:
+            group.create_task(database.write(lambda _: over.wait(30)))
+            await asyncio.sleep(0.1)  # the writer has it
+            await storage.record_delivery("c", "a", 0, "m")
+            pressed = group.create_task(storage.answer_at("c", "m"))
+            await asyncio.wait([pressed], timeout=0.2)
+            over.set()
+        assert pressed.result() == "a"
 
 
 async def test_a_broken_page_is_found_at_the_start_with_the_way_out(tmp_path: Path) -> None:
