@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bots import wording
 from bots.messages import Ended, Waiting
@@ -22,6 +24,7 @@ from inference.api import (
     Finished,
     Interrupted,
     Message,
+    ModelInfo,
     Queued,
     Sampling,
     Text,
@@ -35,6 +38,7 @@ from inference.remote import RemoteInference
 from inference.resuming import Resumption
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
+from inference.wire import write_info
 from tests.fakes import Chat, FakeCaptioner, said, script
 
 KEY = "the key"
@@ -364,3 +368,22 @@ async def test_reasoning_after_text_is_handed_on_as_reasoning(prefix: str) -> No
     parts = splitter.feed(rest.prefix) + splitter.close()
     thought, said = ("".join(text for kind, text in parts if kind == wanted) for wanted in ("thinking", "answer"))
     assert ("".join(thought.split()), said) == (("a" if prefix else "") + "ce", ("x" if "x" in prefix else "") + "bd")
+
+
+async def test_a_proxy_that_finds_no_service_is_waited_for() -> None:
+    """Some say 503 of a service that is not there, in words of their own."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if len(asked) < 3:
+            return web.Response(status=503, text="<html>no backend</html>")
+        return web.json_response({"object": "list", "data": [write_info(ModelInfo(name="m", context_tokens=8))]})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        remote = RemoteInference(f"http://127.0.0.1:{server.port}", KEY, clock=time.monotonic, patient=True)
+        await remote.start()
+        assert remote.info.name == "m"
+        await remote.close()
