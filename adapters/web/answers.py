@@ -27,7 +27,7 @@ from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
 from bots.ledger import left_behind
 from bots.messages import Action, Incoming, Notice, Person, Picture
-from bots.ports import Deliveries, Inbox, Received
+from bots.ports import Deliveries, Inbox, Received, StorageError
 from inference.api import Interrupted
 
 _log = logging.getLogger(__name__)
@@ -188,5 +188,9 @@ class Answers:
 
     async def _show_settings(self, person: str) -> None:
         """A command may have changed them, and the panel may be open."""
-        views = await self.panel.describe(person)
+        try:
+            views = await self.panel.describe(person)
+        except StorageError as error:  # the answer is there all the same
+            self.faults.say("the settings panel is not brought up to date", error)
+            return
         self.audience.tell(person, "settings", protocol.settings(views))

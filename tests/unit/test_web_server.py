@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,8 +15,10 @@ from PIL import Image
 
 from adapters.delivery.channel import Frame
 from adapters.web.events import Event
+from adapters.web.panel import SettingView
 from adapters.web.posts import Attachment, Post, StoredFile
-from tests.unit.web_parts import Page, Parts, browser_session, visit
+from bots.ports import StorageError
+from tests.unit.web_parts import FakePanel, Page, Parts, browser_session, visit
 
 
 @pytest.fixture
@@ -423,3 +425,19 @@ async def test_the_page_names_the_model_that_is_there_now() -> None:
         async with visit(address) as page:
             hello = next(message for message in page.seen if message["type"] == "hello")
     assert hello["model"]["name"] == "Another model"
+
+
+async def test_a_panel_that_cannot_be_read_is_no_failure_of_the_command() -> None:
+    class Away(FakePanel):
+        async def describe(self, person_id: str) -> Sequence[SettingView]:
+            if page_parts.bot.incoming:
+                raise StorageError("away")
+            return await super().describe(person_id)
+
+    page_parts = Parts(panel=Away())
+    async with page_parts.server().serving() as address, visit(address) as page:
+        await page.type("/secret")
+        await page.next("notice")
+        await page.type("hello", client_id="b")  # its answer comes behind whatever is said about the command
+        await page.answer()
+        assert "went wrong" not in json.dumps(page.seen)
