@@ -16,7 +16,8 @@ from bots import wording
 MESSAGE_UNITS = 4096
 MOST_ENTITIES = 100
 """Telegram ignores further ones."""
-_KEPT_FIRST = ("pre", "text_link", "expandable_blockquote", "code")
+_KEPT_FIRST = ("code", "pre", "text_link", "expandable_blockquote")
+"""In this order: a name that lost its `code` would notify somebody."""
 _NOTHING = "…"
 """Telegram takes no message without a visible character."""
 
@@ -58,7 +59,8 @@ def _as_many_as_count(entities: Sequence[Entity]) -> Sequence[Entity]:
     """All but in the odd message that cannot be divided: there, code and links go before emphasis."""
     if len(entities) <= MOST_ENTITIES:
         return entities
-    urgent = sorted(entities, key=lambda each: each.type not in _KEPT_FIRST)[:MOST_ENTITIES]
+    ranks = {kind: rank for rank, kind in enumerate(_KEPT_FIRST)}
+    urgent = sorted(entities, key=lambda each: ranks.get(each.type, len(ranks)))[:MOST_ENTITIES]
     return sorted(urgent, key=lambda each: (each.offset, -each.length))
 
 

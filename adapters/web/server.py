@@ -198,8 +198,8 @@ class WebServer:
         return socket
 
     async def _close_sockets(self, _: web.Application) -> None:
-        for socket in list(self._sockets):
-            await socket.close(code=1012, message=b"restarting")
+        # At once: a tab that is silent takes the library's whole patience, and a stop has little time.
+        await asyncio.gather(*(socket.close(code=1012, message=b"restarting") for socket in list(self._sockets)))
 
     async def _upload(self, request: web.Request) -> web.Response:
         check_body(request, _MAX_FORM_BYTES)

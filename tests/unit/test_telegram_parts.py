@@ -31,7 +31,7 @@ from adapters.telegram.failures import channel_error
 from adapters.telegram.gathering import Gathering
 from adapters.telegram.intake import received
 from adapters.telegram.panel import panel_keyboard, stepped
-from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
+from adapters.telegram.rendering import MESSAGE_UNITS, MOST_ENTITIES, entities, keyboard, length, render
 from adapters.telegram.requests import Asked
 from bots.messages import Action, Person
 from bots.ports import Received
@@ -308,3 +308,10 @@ def test_buttons() -> None:
     markup = keyboard(Frame(markdown="x", actions=(Action.CONTINUE, Action.REGENERATE)))
     assert markup is not None
     assert [button.text for button in markup.inline_keyboard[0]] == ["Continue", "Regenerate"]
+
+
+def test_of_too_many_entities_names_stay_code() -> None:
+    links = " ".join(f"[{n}](https://example.org/{n})" for n in range(MOST_ENTITIES))
+    shown = entities(render(Frame(markdown=f"{links} @somebody /command")))
+    assert len(shown) == MOST_ENTITIES
+    assert [entity.type for entity in shown[-2:]] == ["code", "code"]
