@@ -88,7 +88,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "begin": ASK,
         "branch": ("ask", "ask"),
         "claim": ASK,
-        "count": ASK,
+        "count": (),
         "delivered": ("ask", "edit"),
         "end": ASK,
         "erase": ("ask", "/privacy erase now"),
@@ -137,7 +137,8 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
 """What a person does so that the method is called for them.
 
 Nothing for what is no single person's: `expire`, `orphaned`, `pending`, `receive` and `unanswered` are called for many
-at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `cancel` cannot fail; `put_turn` nobody
+at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `count` is for what
+was given up without an ending (`test_usage`); `cancel` cannot fail; `put_turn` nobody
 calls; `delete` is called where an edited question takes its answer back (test_telegram_edits.py), `typing` where an
 answer is late (test_outbox.py).
 """

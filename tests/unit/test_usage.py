@@ -103,6 +103,17 @@ async def test_an_answer_that_is_given_up_counts_for_what_was_said() -> None:
     assert not desk.meter.busy([ANN])
 
 
+async def test_what_cannot_be_counted_costs_nobody_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("nobody has foreseen this")
+
+    monkeypatch.setattr(desk.storage, "count", fail)
+    await desk.ask(Started(answer_id="a"), Said("hi"), ended())
+    assert not desk.meter.busy([ANN])
+
+
 async def test_a_quota_that_is_used_up_says_when_it_comes_back() -> None:
     desk = Desk(tokens=20)
     await desk.ask(ended(15))
