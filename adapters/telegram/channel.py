@@ -23,6 +23,8 @@ ACCOUNT_INTERVAL_S = 0.036
 _TYPING_S = 5.0
 _PROBES = 3
 _MOST_PROBES = 25
+_PROBES_AFTER_START = 12
+"""What other chats were given meanwhile is not known then; more would meet the limits of a chat."""
 _REMEMBERED = 5_000
 _SUPERGROUPS_BELOW = -1_000_000_000_000
 """Supergroups and channels number their messages; all other chats of a bot share one numbering."""
@@ -61,11 +63,15 @@ class Sightings:
             if len(self._chat_of) > _REMEMBERED:
                 self._chat_of.popitem(last=False)
 
-    def candidates(self, chat_id: int, after: int) -> Iterator[int]:
-        """The numbers that an unanswered send to this chat may have got; those of other messages are left out."""
+    def candidates(self, chat_id: int, after: int, *, since_start: bool) -> Iterator[int]:
+        """The numbers that an unanswered send to this chat may have got; those of other messages are left out.
+
+        `since_start`: this process made the send, so it has seen what else was sent since.
+        """
         last = after + _PROBES
         if chat_id > _SUPERGROUPS_BELOW:
-            last = min(after + 40 * _MOST_PROBES, max(last, self._newest_shared + _PROBES))
+            few = _PROBES if since_start else _PROBES_AFTER_START
+            last = min(after + 40 * _MOST_PROBES, max(after + few, self._newest_shared + _PROBES))
         free = (number for number in range(after + 1, last + 1) if self._is_free(chat_id, number))
         return islice(free, _MOST_PROBES)
 
@@ -165,7 +171,8 @@ class TelegramChannel:
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:
             return None
-        for message_id in self._sightings.candidates(self._here.chat_id, attempt.after):
+        since_start = attempt is not self._left
+        for message_id in self._sightings.candidates(self._here.chat_id, attempt.after, since_start=since_start):
             name = self._here.name_of(message_id)
             if self._is_recorded is not None and await self._is_recorded(name):
                 continue

@@ -158,7 +158,9 @@ class ScriptedEngine:
         async with aclosing(_clock(line, min(len(answer), limit))) as counts:
             async for ready in counts:
                 self.steps += 1
-                yield Piece("".join(answer[sent:ready]), ready - sent)
+                # One by one, as real engines do: a budget ends at its token also on a machine that is late.
+                for token in answer[sent:ready]:
+                    yield Piece(token, 1)
                 sent = ready
         yield Closed("length" if len(answer) > limit else "stop", sent)
 
