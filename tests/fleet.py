@@ -143,15 +143,15 @@ class Fleet:
         for part in self.parts:
             await part.kill()
 
-    async def suffer(self, rounds: int, only: str = "") -> None:
+    async def suffer(self, rounds: int, only: str = "", most: int | None = None) -> None:
         """Every fault, or those with this word in their names, so many times, in any order; of the bots' any bot's.
 
-        With several rounds every bot has each of its faults in every round.
+        With several rounds every bot has each of its faults in every round. `most`: so many of all those.
         """
         bots = self.bots if rounds > 1 else [self.dice.choice(self.bots)]
         faults = [(name, fault) for name, fault in self._faults(bots) if only in name] * rounds
         self.dice.shuffle(faults)
-        for name, fault in faults:
+        for name, fault in faults[:most]:
             await asyncio.sleep(self.dice.uniform(0.5, 3.0))
             self.done[name] += 1
             await fault()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from adapters.storage.errors import Away, Locked
+from adapters.storage.errors import Away, Locked, StorageError
 
 T = TypeVar("T")
 
@@ -51,19 +51,31 @@ class Line:
         self._waiting: deque[_Asked] = deque()
         self._called = False
         """A thread will still look at what waits."""
+        self._closed = False
 
     async def ask(self, do: Callable[[Connection], T], *, single: bool = False) -> T:
+        """Raises what `do` raises, or StorageError: the database is closed."""
+        if self._closed:
+            raise StorageError("The database is closed.")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Asked(Work(do, single), done))
         if not self._called:
             self._called = True
             # In the loop's next round: who asks in this one is taken along.
-            loop.call_soon(self._threads.submit, self._do_what_waits, loop)
+            loop.call_soon(self._begin, loop)
         return await done
 
     def close(self) -> None:
+        """Do what waits, and refuse what comes later: nobody would ever do it."""
+        self._closed = True
         self._threads.shutdown()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._threads.submit(self._do_what_waits, loop)
+        except RuntimeError:  # closed since it was asked
+            _settle([_Outcome(each.done, error=StorageError("The database is closed.")) for each in self._taken()])
 
     def _do_what_waits(self, loop: asyncio.AbstractEventLoop) -> None:
         self._called = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 
 from adapters.delivery.channel import ChannelError
@@ -48,14 +48,15 @@ class Answering:
             return await self._post.say(asked.destination, words, reply_to=asked.message_id)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
-        async with self._turns.taken((asked.destination.chat, asked.author.id)):
-            events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
-            if events is None:
-                return NOTHING
-            # The bot has put the message in its person's line when the first event is there.
-            first = await anext(events, None)
-            await self._questions.keep(asked, first)
-        async with aclosing(events):
+        async with AsyncExitStack() as stack:
+            async with self._turns.taken((asked.destination.chat, asked.author.id)):
+                events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
+                if events is None:
+                    return NOTHING
+                await stack.enter_async_context(aclosing(events))
+                # The bot has put the message in its person's line when the first event is there.
+                first = await anext(events, None)
+                await self._questions.keep(asked, first)
             if isinstance(first, Notice) and not first.refused and _opens_panel(asked.text):
                 return await self._panels.show(
                     asked.destination, asked.author.id, words=first, reply_to=asked.message_id

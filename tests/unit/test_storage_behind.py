@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from adapters.storage import behind
 from adapters.storage.behind import Behind, Work
 from adapters.storage.errors import StorageError, Taken
+from adapters.storage.line import Line
 from bots.ports import Turn
 
 TURN = Turn(id="a", chat="c", person="p", role="assistant", text="said")
@@ -85,3 +86,14 @@ async def test_a_text_that_could_not_be_kept_is_kept_when_it_can() -> None:
     async with disk.behind.running():
         disk.behind.text(TURN)
     assert disk.kept == ["said"]
+
+
+async def test_what_is_asked_of_a_closed_database_is_refused_and_never_waits() -> None:
+    line = Line("closed", 1, lambda works: [None for _ in works])
+    assert await line.ask(lambda _: None) is None
+    late = asyncio.ensure_future(line.ask(lambda _: None))
+    await asyncio.sleep(0)  # it waits for the next round of the loop, in which the threads are gone
+    line.close()
+    for asked in (late, line.ask(lambda _: None)):
+        with pytest.raises(StorageError, match="closed"):
+            await asyncio.wait_for(asked, 5)
