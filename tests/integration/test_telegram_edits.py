@@ -155,13 +155,13 @@ async def test_the_caption_of_a_picture_counts_and_that_of_an_album_does_not(
 ) -> None:
     ann, storage = server.person(), MemoryStorage()
     async with party(server, tmp_path, storage=storage):
-        album = [ann.shows(b"1", "a drawing of", media_group_id="m"), ann.shows(b"22", media_group_id="m")]
+        album = [ann.shows(b"1", "/caption a drawing of", media_group_id="m"), ann.shows(b"22", media_group_id="m")]
         first = await answer_to(album[0], ann.private)
         shown = len(first.history)
-        ann.edits(album[0], "a photo of")
-        picture = ann.shows(b"12345", "a drawing of")
+        ann.edits(album[0], "/caption a photo of")
+        picture = ann.shows(b"12345", "/caption a drawing of")
         answer = await answer_to(picture, ann.private)
-        ann.edits(picture, "a photo of")
+        ann.edits(picture, "/caption a photo of")
         await until(lambda: answer.text.startswith("a photo of 5 bytes") and "Stop" not in answer.buttons)
         await until(lambda: len(storage._answered) == 5)
     assert len(first.history) == shown

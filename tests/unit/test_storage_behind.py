@@ -89,11 +89,11 @@ async def test_a_text_that_could_not_be_kept_is_kept_when_it_can() -> None:
 
 
 async def test_what_is_asked_of_a_closed_database_is_refused_and_never_waits() -> None:
-    line = Line("closed", 1, lambda works: [None for _ in works])
-    assert await line.ask(lambda _: None) is None
-    late = asyncio.ensure_future(line.ask(lambda _: None))
+    line = Line("closed", 1, lambda works: [1 for _ in works])
+    assert await line.ask(lambda _: 1) == 1
+    late = asyncio.ensure_future(line.ask(lambda _: 1))
     await asyncio.sleep(0)  # it waits for the next round of the loop, in which the threads are gone
-    line.close()
-    for asked in (late, line.ask(lambda _: None)):
+    await asyncio.to_thread(line.close)
+    for asked in (late, line.ask(lambda _: 1)):
         with pytest.raises(StorageError, match="closed"):
             await asyncio.wait_for(asked, 5)
