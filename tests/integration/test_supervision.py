@@ -220,7 +220,7 @@ async def supervised_llama(
 
 
 async def test_llama_that_reads_slowly_keeps_its_engine() -> None:
-    engine = await supervised_llama(lambda body: None, 0.06, 0.5)
+    engine = await supervised_llama(lambda body: None, 0.2, 3.0)
     try:
         # Some 25 steps of reading, of which each is far within the limit and all are far beyond it.
         request = replace(ask("sea " * 400), sampling=Sampling(max_new_tokens=2))
