@@ -398,6 +398,7 @@ class DiscordServer(Gateway):
         message.update({name: value for name, value in body.items() if name in _EDITABLE})
         message["edited_timestamp"] = now()
         message.setdefault("history", []).append(message["content"])
+        message.setdefault("times", []).append(time.monotonic())
         await self.notify()
         return message
 

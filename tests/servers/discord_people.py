@@ -99,6 +99,7 @@ class Interaction:
         message.update({name: value for name, value in body.items() if name in ("content", "components", "flags")})
         message["attachments"] = files
         message["history"].append(message["content"])
+        message["times"].append(time.monotonic())
         await self.server.notify()
         return message
 

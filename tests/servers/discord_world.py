@@ -146,6 +146,7 @@ class World:
             "pinned": False,
             "type": 0,
             "history": [content],
+            "times": [time.monotonic()],
             **more,
         }
         reference = more.get("message_reference")

@@ -34,12 +34,24 @@ class ApiError(Exception):
 
 @dataclass(kw_only=True)
 class Rules:
-    """What a chat allows: a call every `private_interval_s`; in a group, `group_calls` in any `group_window_s`."""
+    """What is allowed; 0 is no limit.
+
+    In a private chat one call every `private_interval_s`, of which `private_burst` may come at once after a pause; in a
+    group `group_calls` in any `group_window_s`; over all chats `account_calls` in any second. A call within a penalty
+    multiplies what is left of it by `ban_growth`.
+    """
 
     private_interval_s: float = 0.0
+    private_burst: int = 1
     group_calls: int = 0
     group_window_s: float = 60.0
+    account_calls: int = 0
     ban_growth: float = 1.5
+
+    @classmethod
+    def strict(cls) -> Rules:
+        """What is publicly known of Telegram's limits: one a second with small bursts, 20 a minute, 30 in all."""
+        return cls(private_interval_s=1.0, private_burst=4, group_calls=20, account_calls=30)
 
 
 @dataclass(kw_only=True)
@@ -61,8 +73,14 @@ class Message:
     """The fields of a Bot API `Message` beside ids, date, chat and sender."""
     history: list[str] = field(default_factory=list)
     """Every text that it ever showed."""
+    times: list[float] = field(default_factory=list)
+    """When it began to show each of them, in seconds of the monotonic clock."""
     deleted: bool = False
     file: tuple[str, bytes] | None = None
+
+    def show(self) -> None:
+        self.history.append(self.text)
+        self.times.append(time.monotonic())
 
     @property
     def is_own(self) -> bool:
@@ -137,6 +155,8 @@ class World:
         self.rules, self.faults = rules or Rules(), faults or Faults()
         self.dice = random.Random(seed)
         self.chats: dict[int, Chat] = {}
+        self.recent: deque[float] = deque()
+        """The calls that were admitted within the last second, of all chats."""
         self.updates: list[dict[str, Any]] = []
         self.confirmed: list[int] = []
         self.files: dict[str, bytes] = {}
@@ -195,7 +215,8 @@ class World:
         if thread := arguments.get("message_thread_id"):
             content |= {"message_thread_id": int(thread), "is_topic_message": True}
         content |= self._replied(chat, arguments)
-        message = Message(self.next_message_id(chat), ME, content, [str(content.get("text", ""))], file=file)
+        message = Message(self.next_message_id(chat), ME, content, file=file)
+        message.show()
         chat.drafts.clear()
         chat.messages.append(message)
         return self.view(chat, message)
@@ -232,7 +253,7 @@ class World:
         if changed == message.content:
             raise ApiError(400, NOT_MODIFIED)
         message.content = changed
-        message.history.append(message.text)
+        message.show()
         return self.view(chat, message)
 
     def delete(self, chat_id: int, message_id: int) -> bool:
@@ -260,15 +281,24 @@ class World:
             self._ban(chat, now, self.faults.penalty_s)
         rules = self.rules
         if chat.type == "private" and rules.private_interval_s:
-            if now < chat.next_at - 1e-3:
-                self._ban(chat, now, rules.private_interval_s)
-            chat.next_at = now + rules.private_interval_s
+            allowed_at = chat.next_at - (rules.private_burst - 1) * rules.private_interval_s
+            if now < allowed_at - 1e-3:
+                self._ban(chat, now, allowed_at - now)
         if chat.type != "private" and rules.group_calls:
-            while chat.recent and chat.recent[0] <= now - rules.group_window_s:
-                chat.recent.popleft()
-            if len(chat.recent) >= rules.group_calls:
-                self._ban(chat, now, chat.recent[0] + rules.group_window_s - now)
+            self._count(chat, chat.recent, now, rules.group_calls, rules.group_window_s)
+        if rules.account_calls:
+            self._count(chat, self.recent, now, rules.account_calls, 1.0)
+            self.recent.append(now)
+        if chat.type != "private" and rules.group_calls:
             chat.recent.append(now)
+        chat.next_at = max(now, chat.next_at) + rules.private_interval_s
+
+    def _count(self, chat: Chat, recent: deque[float], now: float, calls: int, window_s: float) -> None:
+        """Raises ApiError where so many were admitted within the window."""
+        while recent and recent[0] <= now - window_s:
+            recent.popleft()
+        if len(recent) >= calls:
+            self._ban(chat, now, recent[-calls] + window_s - now)
 
     def _ban(self, chat: Chat, now: float, seconds: float) -> None:
         """Telegram counts in whole seconds."""
