@@ -173,7 +173,11 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
         raise ConfigError([f"model: {settings.model} is a service already; serve the model behind it"])
     options = settings.serve
     bounds = ServerBounds(
-        host=options.host, port=options.port, request_bytes=options.max_request_mb * 2**20, read_s=options.read_s
+        host=options.host,
+        port=options.port,
+        request_bytes=options.max_request_mb * 2**20,
+        read_s=options.read_s,
+        hostnames=options.hostnames,
     )
     inference = _local_inference(settings)
     try:

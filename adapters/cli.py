@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.data import commands as data
+from adapters.log_format import configure, escaped
 from adapters.stopping import stoppable, terminable
 from config.settings import ConfigError, Settings, load
 
@@ -197,9 +198,9 @@ def _until_done(work: Coroutine[Any, Any, int]) -> int:
         try:
             return asyncio.run(work)
         except (Unavailable, Interrupted, StorageError) as error:
-            print(f"partyline: {error}", file=sys.stderr)
+            print(f"partyline: {escaped(str(error))}", file=sys.stderr)
         except OSError as error:
-            print(f"partyline: {error.strerror or error}", file=sys.stderr)
+            print(f"partyline: {escaped(error.strerror or str(error))}", file=sys.stderr)
         except BaseExceptionGroup as group:
             return _grouped(group)
         return 1
@@ -214,7 +215,7 @@ def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     if rest is not None or expected is None:
         raise group
     for error in _leaves(expected):
-        print(f"partyline: {error}", file=sys.stderr)
+        print(f"partyline: {escaped(str(error))}", file=sys.stderr)
     return 2 if expected.subgroup(ConfigError) else 1
 
 
@@ -238,9 +239,7 @@ def _demo_settings(settings: Settings, data: Path | None) -> Settings:
 
 
 def _log(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    configure(level)
     for chatty in ("aiohttp.access", "alembic", "asyncio", "httpx"):
         logging.getLogger(chatty).setLevel("WARNING")
     with contextlib.suppress(AttributeError, ValueError):

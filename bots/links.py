@@ -31,24 +31,39 @@ def tidy(code: str) -> str:
 
 @dataclass(slots=True)
 class Guesses:
-    """Who tried wrong codes lately. Pure: `now` is in seconds of one clock."""
+    """Who tried wrong codes lately. Pure: `now` is in seconds of one clock.
+
+    A lock lasts its hour, however many others guess: when too many people are remembered, whoever is not locked is
+    forgotten first. If all of them are locked, nobody new may guess until one lock is over.
+    """
 
     _wrong: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+    remembered: int = _REMEMBERED_GUESSERS
 
     def locked_s(self, person: str, now: float) -> float:
         """How long this person may not try, in seconds; 0 for those who may."""
-        recent = [time for time in self._wrong.get(person, ()) if now - GUESSING_S < time <= now]
-        return recent[0] + GUESSING_S - now if len(recent) >= MAX_GUESSES else 0.0
+        if person in self._wrong:
+            return self._left_s(self._wrong[person], now)
+        if len(self._wrong) < self.remembered:
+            return 0.0
+        return min(self._left_s(wrong, now) for wrong in self._wrong.values())
 
     def missed(self, person: str, now: float) -> None:
         self._wrong[person] = [*self._wrong.pop(person, ()), now][-MAX_GUESSES:]
-        if len(self._wrong) > _REMEMBERED_GUESSERS:
-            self._wrong.popitem(last=False)
+        if len(self._wrong) > self.remembered:
+            # Locked ones are the newest at their last guess, so the first that is not locked is seldom far.
+            free = (each for each, wrong in self._wrong.items() if not self._left_s(wrong, now))
+            del self._wrong[next(free, person)]
 
     def hit(self, person: str) -> None:
         """The newest guess was right."""
         if wrong := self._wrong.get(person):
             wrong.pop()
+
+    @staticmethod
+    def _left_s(wrong: list[float], now: float) -> float:
+        recent = [time for time in wrong if now - GUESSING_S < time <= now]
+        return recent[0] + GUESSING_S - now if len(recent) >= MAX_GUESSES else 0.0
 
 
 class Linking:

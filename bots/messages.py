@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from bots.names import one_line
 from inference.api import Reason, Timings, Usage
 
 ThinkingMode = Literal["show", "hide", "file"]
@@ -16,18 +17,24 @@ ThinkingMode = Literal["show", "hide", "file"]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` is unique over all platforms ("telegram:4711"); `name` is what the platform shows."""
+    """`id` is unique over all platforms ("telegram:4711"); `name` is what the platform shows, in one line."""
 
     id: str
     name: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as it was uploaded: hostile bytes under a name that somebody else chose."""
+    """An image as it was uploaded: hostile bytes under a name that somebody else chose, in one line."""
 
     data: bytes = field(repr=False)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

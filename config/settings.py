@@ -119,6 +119,7 @@ class ServeSettings(_Section):
     host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
     port: int = Field(8081, ge=0, le=65_535, description="0: any free port")
     key: SecretStr = Field(SecretStr(""), description="bearer key, empty: a new one is made and printed at each start")
+    hostnames: Words = Field((), description="names under which /metrics needs no key")
     max_request_mb: int = Field(32, ge=1, le=1024, description="the largest request body")
     read_s: float = Field(30.0, ge=1, le=3600, description="how long a request's body may take to arrive")
 

@@ -25,7 +25,10 @@ def api_address(configured: str) -> str:
 
 def serves_files(address: str, api: str) -> bool:
     """Whether a file at this address may be fetched: over TLS from Discord's own hosts, or from the API's host."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     if api != API and parts.hostname == urlsplit(api).hostname:
         return parts.scheme in ("http", "https")
     return parts.scheme == "https" and parts.hostname in _CDN_HOSTS

@@ -23,6 +23,7 @@ _TEXTS = {
     ".zig",
 }  # fmt: skip
 _TEXT_NAMES = {"dockerfile", "makefile", "license", "readme", ".gitignore", ".env"}
+_LANGUAGE = re.compile(r"[\w+#-]{1,16}")
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
@@ -96,4 +97,5 @@ def _fenced(name: str, text: str) -> str:
     """The file under its name, in a fence that nothing in it can close."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{name}:\n{fence}{PurePosixPath(name).suffix.lstrip('.')}\n{text.rstrip()}\n{fence}"
+    language = _LANGUAGE.fullmatch(PurePosixPath(name).suffix.lstrip("."))
+    return f"{name}:\n{fence}{language[0] if language else ''}\n{text.rstrip()}\n{fence}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.discord.interactions import Token
 from bots.messages import Person
+from bots.names import one_line
 from bots.ports import Received
 
 PLATFORM = "discord"
@@ -23,6 +24,9 @@ class File:
     name: str
     size: int
     kind: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import discord
+from yarl import URL
 
 from adapters.delivery.ports import Outboxes
 from adapters.discord.acknowledging import Desk
-from adapters.discord.addresses import api_address, bind, invitation, user_installation
+from adapters.discord.addresses import api_address, bind, invitation, serves_files, user_installation
 from adapters.discord.answers import Answers
+from adapters.discord.attachments import PICTURE_BYTES
 from adapters.discord.attendance import Attendance
 from adapters.discord.calls import Calls
 from adapters.discord.commands import Tree, add_commands, sync
@@ -26,6 +29,7 @@ from adapters.discord.patience import in_the_end
 from adapters.discord.places import Places, Seen
 from adapters.discord.presence import show_load
 from adapters.discord.presses import answer_button
+from adapters.downloads import download
 from bots.bot import Bot
 from bots.ports import Storage
 from config.settings import DiscordSettings
@@ -36,6 +40,7 @@ log = logging.getLogger(__name__)
 _START_S = 20.0
 """How long the start waits for Discord before the program says that it is ready without it."""
 _AGAIN_S = 5.0
+_FETCH_S = 60.0
 _FINISH_S = 0.5
 """How long answers that have come to their end may take to be shown and recorded."""
 
@@ -162,12 +167,12 @@ class Platform:
 
     async def _fetch(self, url: str) -> bytes:
         """Raises OSError."""
-        if self.client is None:
-            raise OSError("not connected")
+        api = self.answers.api
         try:
-            return await self.client.http.get_from_cdn(url)
-        except discord.HTTPException as error:
-            raise OSError(f"HTTP {error.status}") from error
+            async with asyncio.timeout(_FETCH_S):
+                return await download(URL(url), PICTURE_BYTES, lambda address: serves_files(str(address), api))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise OSError(type(error).__name__) from error
 
 
 @asynccontextmanager

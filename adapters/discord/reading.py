@@ -8,6 +8,7 @@ import discord
 
 from adapters.discord.access import Where
 from adapters.discord.events import Event, File
+from bots.names import one_line
 
 _QUOTED_CHARACTERS = 4000
 _THREAD_NAME = 80
@@ -76,12 +77,13 @@ def words(message: discord.Message, me: discord.ClientUser) -> str:
     text = re.sub(rf"<@!?{me.id}>", " ", message.content, count=1)
     text = re.sub(rf"<@!?{me.id}>", lambda _: f"@{me.name}", text)
     for user in message.mentions:
-        text = re.sub(rf"<@!?{user.id}>", lambda _, name=user.display_name: f"@{name}", text)  # type: ignore[misc]
+        name = one_line(user.display_name)
+        text = re.sub(rf"<@!?{user.id}>", lambda _, name=name: f"@{name}", text)  # type: ignore[misc]
     for role in message.role_mentions:
         own = role.tags is not None and role.tags.bot_id == me.id
-        text = text.replace(role.mention, " " if own else f"@{role.name}")
+        text = text.replace(role.mention, " " if own else f"@{one_line(role.name)}")
     for channel in message.channel_mentions:
-        text = text.replace(f"<#{channel.id}>", f"#{channel.name}")
+        text = text.replace(f"<#{channel.id}>", f"#{one_line(channel.name)}")
     return text.strip()
 
 
@@ -99,7 +101,7 @@ def file_of(attachment: discord.Attachment) -> File:
 def quoted(message: discord.Message, text: str) -> str:
     """What another message says, before what is said about it."""
     quotation = _quotation(said(message)[:_QUOTED_CHARACTERS])
-    return f"{message.author.display_name} wrote:\n{quotation}\n\n{text}" if quotation else text
+    return f"{one_line(message.author.display_name)} wrote:\n{quotation}\n\n{text}" if quotation else text
 
 
 def _quotation(text: str) -> str:
@@ -127,5 +129,5 @@ def event_of_message(message: discord.Message, me: discord.ClientUser, *, in_new
         files=files(message),
         question=None if opens else str(message.id),
         upload_bytes=message.guild.filesize_limit if message.guild else 0,
-        opens=(" ".join(text.split())[:_THREAD_NAME] or message.author.display_name) if opens else "",
+        opens=(" ".join(text.split())[:_THREAD_NAME] or one_line(message.author.display_name)) if opens else "",
     )

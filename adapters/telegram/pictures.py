@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -13,10 +12,9 @@ from telegram import Bot, Message
 from telegram.error import TelegramError
 from yarl import URL
 
+from adapters.downloads import DownloadFailed, download
 from adapters.telegram.patience import PAUSES_S, patiently
 from bots.messages import Picture
-
-Bytes = TypeVar("Bytes", bytes, bytearray)
 
 MAX_BYTES = 20 * 2**20
 """Telegram hands bots no larger files."""
@@ -107,18 +105,14 @@ async def _download_patiently(address: URL) -> bytes:
 
 
 async def _download(address: URL) -> bytes:
-    async with aiohttp.ClientSession(trust_env=True) as session, session.get(address) as response:
-        if response.status != 200:
-            local = "; a server with --local needs telegram.files_dir" if "//" in address.path else ""
-            raise PictureLost(f"status {response.status}{local}")
-        data = bytearray()
-        async for piece in response.content.iter_chunked(2**16):
-            data += piece
-            _checked(data)
-        return bytes(data)
+    try:
+        return await download(address, MAX_BYTES, lambda other: other.origin() == address.origin())
+    except DownloadFailed as error:
+        local = "; a server with --local needs telegram.files_dir" if "//" in address.path else ""
+        raise PictureLost(f"{error}{local}") from None
 
 
-def _checked(data: Bytes) -> Bytes:
+def _checked(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
         raise PictureLost(f"more than {MAX_BYTES} bytes came")
     return data

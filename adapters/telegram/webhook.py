@@ -44,7 +44,9 @@ class _Webhook:
         """200 when the update is kept; Telegram repeats what gets any other answer than 2xx, so what can never be read
         gets it too.
         """
-        if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret):
+        # Bytes that are no UTF-8 come as lone surrogates.
+        given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, self._secret):
             return web.Response(status=403)
         try:
             async with asyncio.timeout(_BODY_S):

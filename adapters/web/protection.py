@@ -6,12 +6,13 @@ by the Origin that its requests carry, and a name that was rebound to 127.0.0.1 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from inference.hosts import host_allowed
 
 # Nothing of ours evaluates strings. 'unsafe-eval' lets browser automation and extensions do it in a page that runs no
 # script but our own; a script of anybody else's is kept out by 'self' as before.
@@ -30,38 +31,14 @@ HEADERS = {
 }
 
 
-def host_allowed(header: str, bound: str, names: Collection[str] = ()) -> bool:
-    """Whether a Host header can be meant for us: loopback, one of our `names`, or an address where we listen on it.
-
-    An address in the header is safe when we do not listen on loopback alone: rebinding takes a name.
-    """
-    host = _hostname("//" + header)
-    if host in {"localhost", *(name.lower() for name in names)}:
-        return True
-    address = _address(host)
-    if address is None:
-        return host == bound.lower()
-    ours = _address(bound)
-    return address.is_loopback or not (bound == "localhost" or (ours and ours.is_loopback))
-
-
 def origin_allowed(origin: str | None, host: str) -> bool:
     """Whether the request comes from our own page, or from a program (browsers always say their Origin)."""
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
-
-
-def _hostname(url: str) -> str:
+    if origin is None:
+        return True
     try:
-        return (urlsplit(url).hostname or "").lower()
+        return urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
-        return ""
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
+        return False
 
 
 def guard(bound: str, names: Collection[str] = ()) -> Middleware:

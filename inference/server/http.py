@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from aiohttp import web
 from inference.api import InferenceError, Interrupted
 from inference.bounded_json import TooManyValues, loads
 from inference.connections import check_body, listening
+from inference.hosts import host_allowed
 from inference.server import captions, chat
 from inference.server.metrics import CONTENT_TYPE, Metrics
 from inference.service import LocalInference
@@ -26,7 +27,9 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # These tell nothing of anybody, and what asks them seldom has a key.
-_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPEN = frozenset({"/healthz", "/readyz"})
+# Without a key only under a name of ours, so that no site in a browser of this network reads the load.
+_OPEN_HERE = frozenset({"/metrics"})
 # Of a request's JSON; a conversation of ten thousand messages has a tenth of it.
 _MAX_VALUES = 300_000
 _CLIENT_GONE = 499  # nginx's number; nobody is there to see it but the metrics
@@ -39,6 +42,7 @@ class ServerBounds:
     Args:
         port: 0 means any free port.
         request_bytes: the largest request body; a picture of 20 MB has 27 in base64.
+        hostnames: names under which `/metrics` is answered without a key, beside loopback's and addresses.
         read_s: within this time a request's body must have arrived, and a client must have taken what is sent to it.
     """
 
@@ -46,6 +50,7 @@ class ServerBounds:
     port: int = 8081
     request_bytes: int = 32 * 2**20
     read_s: float = 30.0
+    hostnames: Collection[str] = ()
 
 
 class InferenceServer:
@@ -95,7 +100,7 @@ class InferenceServer:
     async def _answerable(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Checks the key, and makes OpenAI's error of whatever goes wrong before an answer has begun."""
         try:
-            if request.path not in _OPEN and (refusal := self._refusal(request)) is not None:
+            if not self._is_open(request) and (refusal := self._refusal(request)) is not None:
                 return refusal
             check_body(request, self._bounds.request_bytes)
             return await handler(request)
@@ -115,6 +120,12 @@ class InferenceServer:
             # The edge where a defect becomes a sentence; the traceback goes to the log alone.
             log.exception("%s failed", request.path)
             return failure(500, _error("something went wrong on the server", "server_error", "internal"))
+
+    def _is_open(self, request: web.Request) -> bool:
+        if request.path in _OPEN:
+            return True
+        here = host_allowed(request.headers.get("Host", ""), self._bounds.host, self._bounds.hostnames)
+        return request.path in _OPEN_HERE and here
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """Raises Interrupted: the service is being stopped."""

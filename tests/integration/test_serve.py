@@ -383,6 +383,15 @@ async def test_probes_and_figures_need_no_key(served: Served) -> None:
     assert figures.endswith("\n")
 
 
+async def test_figures_under_a_foreign_name_need_the_key(served: Served) -> None:
+    async with aiohttp.ClientSession() as http:
+        for path, status in (("metrics", 401), ("healthz", 200)):
+            async with http.get(f"{served.address}/{path}", headers={"Host": "evil.example"}) as response:
+                assert response.status == status
+    async with served.http.get(f"{served.address}/metrics", headers={"Host": "evil.example"}) as response:
+        assert response.status == 200
+
+
 async def test_while_it_loads_it_is_alive_and_not_ready(tmp_path: Path) -> None:
     local = LocalInference(ScriptedEngine(script(tmp_path)), clock=time.monotonic)
     async with AsyncExitStack() as stack:

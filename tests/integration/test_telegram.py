@@ -462,6 +462,16 @@ async def test_the_bot_starts_before_telegram_can_be_reached(server: TelegramSer
         assert (await answer_to(question, ann.private)).text.startswith("early")
 
 
+async def _status_without_utf8(port: int) -> bytes:
+    """The status for a secret that is no UTF-8."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /hook HTTP/1.1\r\nHost: a\r\nX-Telegram-Bot-Api-Secret-Token: \xff\xfe\r\n")
+    writer.write(b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
+    answer = await reader.read()
+    writer.close()
+    return answer.split()[1]
+
+
 async def test_updates_by_webhook_once_each(server: TelegramServer, tmp_path: Path) -> None:
     ann, port = server.person(), _free_port()
     url = f"http://127.0.0.1:{port}/hook"
@@ -472,6 +482,7 @@ async def test_updates_by_webhook_once_each(server: TelegramServer, tmp_path: Pa
         server.world.webhook["secret_token"] = "wrong"
         await server.bring_updates()
         assert len(server.world.updates) == 1
+        assert await _status_without_utf8(port) == b"403"
         server.world.webhook["secret_token"] = right
         again = list(server.world.updates)
         await server.bring_updates()

@@ -37,6 +37,8 @@ class TelegramServer:
         self.holds_polls = True
         self.folder: Path | None = None
         """Where files are kept by a server that runs with --local, which hands out paths instead of files."""
+        self.redirect = ""
+        """Where every download is sent on to."""
         self.query_numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
@@ -227,6 +229,8 @@ class TelegramServer:
 
     async def _file(self, request: web.Request) -> web.Response:
         self._fail(request, "file")
+        if self.redirect:
+            return web.Response(status=302, headers={"Location": self.redirect})
         name = request.match_info["path"].removeprefix("photos/").removesuffix(".png")
         if request.match_info["token"] != TOKEN or name not in self.world.files or self.folder is not None:
             return web.Response(status=404)

@@ -244,6 +244,28 @@ def test_those_who_guess_are_forgotten_at_some_point() -> None:
     guesses.hit("0")
 
 
+def test_a_lock_outlasts_ten_thousand_others() -> None:
+    guesses = Guesses()
+    for number in range(MAX_GUESSES):
+        guesses.missed("attacker", float(number))
+    for number in range(10_001):
+        guesses.missed(str(number), 10.0)
+    assert guesses.locked_s("attacker", 10.0) == GUESSING_S - 10
+    assert len(guesses._wrong) == 10_000
+
+
+def test_where_everybody_remembered_is_locked_nobody_new_may_guess() -> None:
+    guesses = Guesses(remembered=2)
+    for person in ("a", "b"):
+        for _ in range(MAX_GUESSES):
+            guesses.missed(person, 0.0)
+    assert guesses.locked_s("c", 1.0) == GUESSING_S - 1
+    guesses.missed("c", 1.0)
+    assert guesses.locked_s("a", 1.0) > 0
+    assert guesses.locked_s("b", 1.0) > 0
+    assert guesses.locked_s("c", GUESSING_S) == 0
+
+
 def test_codes_cannot_be_foreseen() -> None:
     codes = {new_code() for _ in range(1000)}
     assert len(codes) == 1000

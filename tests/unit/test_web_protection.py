@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.web.protection import host_allowed, origin_allowed
+from adapters.web.protection import origin_allowed
+from inference.hosts import host_allowed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "127.0.0.1"])
@@ -36,6 +37,8 @@ def test_a_wider_binding_takes_addresses_and_configured_names() -> None:
         ("http://localhost:9090", False),
         ("http://evil.example", False),
         ("null", False),
+        ("http://[::", False),
+        ("http://[nonsense]:8080", False),
     ],
 )
 def test_only_our_own_page_may_act(origin: str | None, allowed: bool) -> None:

@@ -1,0 +1,56 @@
+"""Files of a platform, fetched from the platform's own hosts alone: a redirect to any other address is not followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import aiohttp
+from yarl import URL
+
+_MAX_REDIRECTS = 3
+_PIECE_BYTES = 2**16
+
+
+class DownloadFailed(OSError):
+    """The address gives no file; the message does not hold it, because addresses may hold a token."""
+
+
+async def download(address: URL, limit: int, serves: Callable[[URL], bool]) -> bytes:
+    """Return the bytes behind an address.
+
+    Args:
+        limit: in bytes; more is not read.
+        serves: whether a file may be fetched from an address. It is asked about redirects, too.
+
+    Raises:
+        DownloadFailed: it is too long, no file, or not at an address that `serves` allows.
+        aiohttp.ClientError: the connection failed; another attempt may succeed.
+    """
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        for _ in range(_MAX_REDIRECTS + 1):
+            if not serves(address):
+                raise DownloadFailed("it is not on the platform's hosts")
+            async with session.get(address, allow_redirects=False) as response:
+                if 300 <= response.status < 400:
+                    address = _target(response)
+                    continue
+                if response.status != 200:
+                    raise DownloadFailed(f"status {response.status}")
+                return await _read(response, limit)
+    raise DownloadFailed("too many redirects")
+
+
+def _target(response: aiohttp.ClientResponse) -> URL:
+    try:
+        return response.url.join(URL(response.headers["Location"]))
+    except (KeyError, ValueError):
+        raise DownloadFailed(f"status {response.status} without an address") from None
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    data = bytearray()
+    async for piece in response.content.iter_chunked(_PIECE_BYTES):
+        data += piece
+        if len(data) > limit:
+            raise DownloadFailed(f"more than {limit} bytes came")
+    return bytes(data)
