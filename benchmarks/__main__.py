@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_ALL = ("engine", "people", "fairness", "captions", "delivery", "memory", "transformers", "sampler", "reference")
+_ALL = (
+    "engine",
+    "people",
+    "fairness",
+    "captions",
+    "delivery",
+    "memory",
+    "transformers",
+    "sampler",
+    "reference",
+    "against",
+)
 
 
 def main() -> int:
