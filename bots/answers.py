@@ -18,6 +18,7 @@ from bots.messages import (
     Failed,
     Incoming,
     Picture,
+    Relabelled,
     ReplyEvent,
     Said,
     Started,
@@ -40,6 +41,7 @@ from inference.api import (
     Message,
     Queued,
     Reason,
+    Reclassified,
     Sampling,
     Text,
     Thinking,
@@ -332,6 +334,11 @@ class _Answer:
                             self._text += text
                             self._entry.soon(self._turn("streaming"))
                             yield Said(text)
+                        case Reclassified():
+                            self._thinking, self._text = self._thinking + self._text, ""
+                            # What is shown is told apart before it is kept so: a crash in between repeats it.
+                            yield Relabelled()
+                            self._entry.soon(self._turn("streaming"))
                         case Finished():
                             ending = self._ended(event)
         except Interrupted:

@@ -123,6 +123,11 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Relabelled:
+    """All text that was said until here was reasoning: what shows it becomes Thinking, and the answer comes next."""
+
+
+@dataclass(frozen=True, slots=True)
 class Captioned:
     """The captioner's words for picture `index` (0-based) of `count`; a complete answer or the ground for one."""
 
@@ -196,4 +201,4 @@ class Attached:
     again: bool = field(default=False, compare=False)
 
 
-ReplyEvent = Started | Waiting | Thought | Said | Captioned | Ended | Failed | Notice | Attached
+ReplyEvent = Started | Waiting | Thought | Said | Relabelled | Captioned | Ended | Failed | Notice | Attached

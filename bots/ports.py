@@ -236,6 +236,18 @@ class Deliveries(Protocol):
         """Message `message_id` shows chunk `position` of the answer."""
         ...
 
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        """All messages of the answer but the first show nothing of it any more: they are to be deleted."""
+        ...
+
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        """The messages that are still to be deleted; they are not among those of `delivered`."""
+        ...
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        """The message is gone."""
+        ...
+
     async def record_shown(self, chat: str, answer_id: str) -> None:
         """Everything of the reply that has ended is visible: a repeated event needs nothing more."""
         ...

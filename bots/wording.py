@@ -35,6 +35,10 @@ def waiting(position: int, eta_s: float | None) -> str:
     return f"{_ordinal(position)} in the queue{wait}"
 
 
+def was_thinking() -> str:
+    return "That was my thinking. The answer comes now."
+
+
 def starting() -> str:
     return "Writing…"
 

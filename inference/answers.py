@@ -6,11 +6,23 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from inference.api import ChatRequest, Event, Finished, Reason, Sampling, Text, Thinking, Timings, TooLong, Usage
+from inference.api import (
+    ChatRequest,
+    Event,
+    Finished,
+    Reason,
+    Reclassified,
+    Sampling,
+    Text,
+    Thinking,
+    Timings,
+    TooLong,
+    Usage,
+)
 from inference.engines.port import Closed, Engine, Opened, Output, Progress
 from inference.lanes import Ticket
 from inference.reasoning.prefix import handed_on
-from inference.reasoning.splitter import Part, Splitter
+from inference.reasoning.splitter import Part, Splitter, reclassified
 
 # Of the room that a prompt leaves in the context, the reasoning leaves at least this share to the answer, if it may
 # be as long.
@@ -35,6 +47,10 @@ class Meter:
         self.last = self.clock()
         self.first = self.last if self.first is None else self.first
         self.tokens[kind] += count
+
+    def reclassify(self) -> None:
+        """The text so far was reasoning."""
+        self.tokens = {Thinking: sum(self.tokens.values()), Text: 0}
 
     @property
     def spent(self) -> int:
@@ -67,8 +83,9 @@ class Answer:
     """One answer from the engine, with the budgets of reasoning and text.
 
     When the reasoning has used up its budget, or the model ended without leaving it, the reasoning is closed and the
-    answer goes on from there: the engine continues from all that was said. A context without room for that ends the
-    answer with `length`.
+    answer goes on from there: the engine continues from all that was said. It does so, too, where what seemed to be
+    the answer turned out to be reasoning and has used up the answer's tokens. A context without room for that ends
+    the answer with `length`.
     """
 
     def __init__(self, engine: Engine, request: ChatRequest, ticket: Ticket, meter: Meter) -> None:
@@ -84,6 +101,7 @@ class Answer:
         """The newest text is reasoning that a server keeps apart."""
         self._widened = False
         """The engine may write more than the answer may have, because it may reason first."""
+        self._reclassified = False
         self._closed_thinking = bool(self._thought) and not self._splitter.thinking
         self._budget = request.sampling.thinking_budget
         self._again = False
@@ -94,7 +112,7 @@ class Answer:
         async with aclosing(self._run()) as events:
             async for event in events:
                 yield event
-        if not self._must_close_thinking():
+        if not self._must_close_thinking() and not self._must_go_on():
             return
         self._closed_thinking = self._again = True
         self._prefix = handed_on(self._thought, self._said)
@@ -110,11 +128,12 @@ class Answer:
     def _prime(self, opened: Opened | None = None) -> None:
         """Begins to split behind what was said already."""
         if opened is None:
-            self._splitter = Splitter()
+            self._splitter = Splitter(orphans=True)
         else:
-            self._splitter = Splitter(opened.format, inside=opened.thinking)
-        parts = [*self._splitter.feed(self._prefix), *(self._splitter.settle() if self._prefix else ())]
+            self._splitter = Splitter(opened.format, inside=opened.thinking, orphans=True)
+        parts = reclassified([*self._splitter.feed(self._prefix), *(self._splitter.settle() if self._prefix else ())])
         self._thought = "".join(text for kind, text in parts if kind == "thinking")
+        self._is_block_over = bool(self._thought) and not self._splitter.thinking
         self._said = "".join(text for kind, text in parts if kind == "answer")
 
     @property
@@ -179,16 +198,39 @@ class Answer:
 
     def _events(self, parts: Sequence[Part], count: int) -> list[Event]:
         """The parts as events."""
-        self._count(parts, count)
         events: list[Event] = []
+        if any(kind == "orphan" for kind, _ in parts):
+            parts = self._reclassify(parts)
+            events.append(Reclassified())
+        self._count(parts, count)
         for name, text in parts:
             if name == "thinking" and text:
+                text = self._gap() + text
                 self._thought += text
                 events.append(Thinking(text))
             elif name == "answer":
                 self._said += text
                 events.append(Text(text))
+            if name == "thinking" or text.strip():
+                self._is_block_over = name != "thinking" and bool(self._thought)
         return events
+
+    def _gap(self) -> str:
+        """Stands between two blocks of reasoning."""
+        newlines = len(self._thought) - len(self._thought.rstrip("\n"))
+        return "\n" * max(0, 2 - newlines) if self._is_block_over else ""
+
+    def _reclassify(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts, whose answer before the orphan was reasoning, like all that was said before them."""
+        self._meter.reclassify()
+        self._thought, self._said = self._thought + self._said, ""
+        self._reclassified = self._closed_thinking = True
+        return reclassified(parts)
+
+    def _must_go_on(self) -> bool:
+        """Whether the engine ended the answer at its length before it had the tokens that are the answer's own."""
+        room = self._meter.tokens[Text] < self._request.sampling.max_new_tokens
+        return self._reclassified and not self._again and self.reason == "length" and room
 
     def _count(self, parts: Sequence[Part], count: int) -> None:
         """A token counts to what the text is in when it ends; of several, which a busy server sends at once, to each

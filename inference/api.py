@@ -120,6 +120,14 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reclassified:
+    """All `Text` until here, that of the request's `prefix` included, was reasoning: its end came without a beginning.
+
+    At most once in a stream. What follows is the answer.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Counts in tokens; `cached_tokens` of the prompt were not computed again."""
@@ -155,7 +163,7 @@ class Finished:
     timings: Timings
 
 
-Event = Queued | Thinking | Text | Finished
+Event = Queued | Thinking | Text | Reclassified | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +264,7 @@ class Inference(Protocol):
         ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """Yields `Queued`, `Thinking`, `Text` events and ends with exactly one `Finished`.
+        """Yields `Queued`, `Thinking`, `Text`, `Reclassified` events and ends with exactly one `Finished`.
 
         Close the generator (`contextlib.aclosing`) to give up: the engine stops within one decode step.
 

@@ -29,6 +29,7 @@ from inference.api import (
     Message,
     ModelInfo,
     Queued,
+    Reclassified,
     Text,
     Thinking,
     Timings,
@@ -166,6 +167,8 @@ class RemoteInference:
                 async for event in events:
                     if isinstance(event, Text | Thinking):
                         meter.token(type(event), 1)
+                    elif isinstance(event, Reclassified):
+                        meter.reclassify()
                     yield event
         except TicketCancelled:
             # The connection is closed, which is how the service learns of it; the tokens are those seen here.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from inference.answers import Meter
-from inference.api import ChatRequest, Event, Finished, Message, Text, Thinking, Usage
+from inference.api import ChatRequest, Event, Finished, Message, Reclassified, Text, Thinking, Usage
 from inference.reasoning.formats import CLOSE, OPEN
 from inference.reasoning.prefix import handed_on
 from inference.reasoning.splitter import Kind, Part, Splitter
@@ -32,6 +32,7 @@ class Resumption:
         """There was reasoning after text, where the mark of a beginning may be mere text."""
         self._written = ""
         self._said = {Text: "", Thinking: ""}
+        self._reclassified = False
         self._tokens = {Text: 0, Thinking: 0}
         """Of what earlier runs said, tokenised again."""
 
@@ -41,6 +42,10 @@ class Resumption:
 
     def take(self, event: Event) -> Event:
         """The event, which is one more step."""
+        if isinstance(event, Reclassified):
+            for words in (self._before, self._said):
+                words[Thinking], words[Text] = words[Thinking] + words[Text], ""
+            self._reclassified = True
         if isinstance(event, Text | Thinking):
             thinks = isinstance(event, Thinking)
             if thinks and not self._inside:
@@ -75,7 +80,7 @@ class Resumption:
 
     @property
     def _prefix(self) -> str:
-        if not self._late:
+        if not self._late and not self._reclassified:
             return self._request.prefix + self._written
         thought, said = (self._before[kind] + self._said[kind] for kind in (Thinking, Text))
         return handed_on(thought, said)

@@ -31,6 +31,7 @@ from inference.engines.port import Engine, TooLarge
 from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle, State
 from inference.memory_trials import MemoryTrials
+from inference.reasoning.history import without_reasoning
 
 log = logging.getLogger(__name__)
 
@@ -182,12 +183,13 @@ class LocalInference:
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._engine.count_tokens(messages)
+                return await self._engine.count_tokens(without_reasoning(messages))
         except TimeoutError:
             raise Unavailable("the engine did not count before the deadline") from None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         self._check_prefix(request)
+        request = replace(request, messages=without_reasoning(request.messages))
         ticket = self._enter(self._chats, request.id, request.owner, request.sampling.max_new_tokens)
         meter = Meter(self._clock, arrived=self._clock())
         try:

@@ -1,8 +1,9 @@
 """Requests, events and errors of `inference.api` as OpenAI's JSON, and back: what server and client agree on.
 
 Beyond OpenAI's fields there are vLLM's (`top_k`, `repetition_penalty`, `min_tokens`, `continue_final_message`) and a
-few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, and `error.retry_in_s`; the
-code of an error tells them apart, "interrupted" being the one after which the same request goes on from its text.
+few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, `error.retry_in_s`, and
+`reclassified` in a chunk of a stream with `include_queue`: all content until there was reasoning. The code of an error
+tells them apart, "interrupted" being the one after which the same request goes on from its text.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from inference.api import (
     OutOfMemory,
     Queued,
     Reason,
+    Reclassified,
     Sampling,
     Text,
     Thinking,
@@ -225,6 +227,8 @@ def write_event(event: Event) -> dict[str, Any]:
             return {"choices": [_choice({"reasoning_content": text})]}
         case Text(text):
             return {"choices": [_choice({"content": text})]}
+        case Reclassified():
+            return {"choices": [], "reclassified": True}
         case Finished(reason):
             return {"choices": [_choice({}, write_finish(reason))], "reason": reason}
 
@@ -250,6 +254,8 @@ class ChunkReader:
             raise read_error(chunk["error"])
         if (queued := chunk.get("queued")) is not None:
             return [Queued(int(queued["position"]), queued["eta_s"])]
+        if chunk.get("reclassified") is True:
+            return [Reclassified()]
         if chunk.get("reason") in get_args(Reason):
             self._reason = chunk["reason"]
         if chunk.get("usage") is not None:

@@ -23,6 +23,7 @@ from bots.messages import (
     Ended,
     Failed,
     Notice,
+    Relabelled,
     ReplyEvent,
     Said,
     Started,
@@ -48,6 +49,8 @@ class Placed:
     """The message that an earlier run made for it."""
     settled: bool = False
     """An earlier run has shown it for good."""
+    series: str = ""
+    """Tells its messages apart from those that were there before the answer began anew; the same after a restart."""
     named: str = ""
     """What names the bot's own words, so that an earlier run's are found."""
 
@@ -59,6 +62,8 @@ class Part(Protocol):
     """Set by who delivers: the platform does not take one of the final messages."""
     is_own: bool
     """The bot's own words, and no answer."""
+    beginnings: int
+    """How often its messages began anew: they show something else, and those after the first one are to be deleted."""
 
     @property
     def name(self) -> str:
@@ -106,6 +111,7 @@ class Assembler:
         self._answer: Answer | None = None
         self._words = StringIO()
         """Of the answer, as they came."""
+        self._captions = ""
         self._end: Ended | Failed | None = None
 
     def apply(self, event: ReplyEvent, now: float, known_ids: Sequence[str] = ()) -> None:
@@ -160,7 +166,11 @@ class Assembler:
             case Said(text) | Started(text=text):
                 self._words.write(text)
             case Captioned(text):
+                self._captions += f"> {text}\n\n"
                 self._words.write(f"> {text}\n\n")
+            case Relabelled():
+                self._words = StringIO()
+                self._words.write(self._captions)
             case Ended() | Failed():
                 self._end = event
 
@@ -168,7 +178,7 @@ class Assembler:
 class Plain:
     """An answer that cannot be put together: a sentence, and the words as a file; as they are, where none is taken."""
 
-    ended, refused, is_own, files_hold_all = True, False, False, True
+    ended, refused, is_own, files_hold_all, beginnings = True, False, False, True, 0
 
     def __init__(
         self, broken: Part | None, first: int, words: str, end: Ended | Failed | None, limits: Limits, phrases: Phrases
@@ -204,7 +214,7 @@ class Plain:
 class Note:
     """The bot's own words or file, complete in themselves."""
 
-    ended, is_own, files_hold_all = True, True, False
+    ended, is_own, files_hold_all, beginnings = True, True, False, 0
 
     def __init__(
         self,
@@ -257,6 +267,7 @@ class Answer:
         self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, messages_before: int = 0
     ) -> None:
         self.refused = False
+        self.beginnings = 0
         self._limits, self._measure, self._phrases = limits, measure, phrases
         self._messages_before = messages_before
         self._again = False
@@ -270,7 +281,7 @@ class Answer:
         self._end: Ended | Failed | None = None
         self._reasoning = Reasoning(limits, measure, phrases)
         self._chunker = Chunker(self._room, lambda markdown: measure(Frame(markdown=markdown)))
-        self._begun = False
+        self._begun, self._begun_at = False, 0.0
         self._frozen: list[Chunk] = []
         """Those with something to see: a message of nothing but white space cannot be sent."""
         self._seen = 0
@@ -305,6 +316,8 @@ class Answer:
                 self._reasoning.add(event.text, now)
             case Said():
                 self._say(event.text, now)
+            case Relabelled():
+                self._relabel(now)
             case Captioned():
                 self._reasoning.finish(now)
                 self._captions.append(event)
@@ -387,21 +400,40 @@ class Answer:
 
     def _placed(self, position: int, frame: Frame, final: bool) -> Placed:
         known = self._known_ids[position] if position < len(self._known_ids) else None
-        return Placed(self._id, position, frame, final, known, settled=position < len(self._known_ids) - 1)
+        settled = position < len(self._known_ids) - 1
+        # Where an answer began anew there is reasoning, which was text before.
+        series = ":behind reasoning" if position and self._reasoning.text else ""
+        return Placed(self._id, position, frame, final, known, settled=settled, series=series)
 
     def _room(self, index: int) -> int:
         return self._limits.message_units - self._reserve - (0 if index else self._reasoning.units)
 
+    def _relabel(self, now: float) -> None:
+        """The text so far was reasoning. Its messages are used up where there may not be any number of them."""
+        if not self._begun:
+            return
+        said, quoted = self.text(), len(self._quotes())
+        self._messages_before += max(0, len(self.messages(now, 0)) - 1)
+        self.beginnings += 1
+        self.refused = self._begun = False
+        self._frozen, self._seen = [], 0
+        self._known_ids = self._known_ids[:1]
+        self._reasoning.add(said[quoted:], self._begun_at)
+        self._reasoning.finish(now)
+
+    def _quotes(self) -> str:
+        quotes = "".join(f"> {caption.text}\n" for caption in self._captions)
+        return quotes + "\n" if quotes else ""
+
     def _say(self, text: str, now: float) -> None:
         if not self._begun:
             self._begin(now)
-            quotes = "".join(f"> {caption.text}\n" for caption in self._captions)
-            self._chunker.feed(quotes + "\n" if quotes else "")
+            self._chunker.feed(self._quotes())
         self._chunker.feed(text)
 
     def _begin(self, now: float) -> None:
         """The first text is here: how much room the reasoning takes in the first message is settled now."""
-        self._begun = True
+        self._begun, self._begun_at = True, now
         self._reasoning.finish(now)
         self._reasoning.settle()
         self._chunker = Chunker(self._room, lambda markdown: self._measure(Frame(markdown=markdown)))

@@ -30,7 +30,7 @@ from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.pacing import Pace
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Priority, Reply
-from bots.messages import Attached, Failed, Notice, ReplyEvent
+from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Started
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted
 
@@ -295,11 +295,17 @@ class Outboxes:
             task.add_done_callback(self._running.discard)
 
     async def _read(self, events: AsyncGenerator[ReplyEvent, None], reply: Reply, outbox: Outbox) -> None:
-        loop = asyncio.get_running_loop()
+        loop, answer_id = asyncio.get_running_loop(), ""
         try:
             async with aclosing(events):
                 async for event in events:
                     known = await _known_ids(event, reply) if isinstance(event, Notice | Attached) else ()
+                    if isinstance(event, Started):
+                        answer_id = event.answer_id
+                        if event.again or event.message_ids:
+                            await reply.supersede(answer_id, anew=False)
+                    elif isinstance(event, Relabelled):
+                        await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)
                     outbox.wake()
         except Interrupted as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bots.ports import Delivered, Deliveries
 
 
@@ -20,6 +22,15 @@ class RecordedIn(Deliveries):
 
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         await self._record.record_delivery(self._chat, answer_id, position, message_id)
+
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        await self._record.supersede(self._chat, answer_id)
+
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        return await self._record.superseded(self._chat, answer_id)
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        await self._record.forget_delivery(self._chat, message_id)
 
     async def record_shown(self, chat: str, answer_id: str) -> None:
         await self._record.record_shown(self._chat, answer_id)

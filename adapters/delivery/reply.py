@@ -10,7 +10,7 @@ from enum import IntEnum
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
-from adapters.delivery.channel import Channel, Frame, MessageGone, Rejected, UnknownOutcome
+from adapters.delivery.channel import Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import ReplyEvent
@@ -81,6 +81,12 @@ class Reply:
         self._part = 0
         self._position = 0
         self._shown: dict[int, Shown] = {}
+        self._all: dict[int, Shown] = {}
+        """Of the part, those that are final, too."""
+        self._beginnings = 0
+        self._is_marked = True
+        self._stale: list[Shown] = []
+        """Messages that show nothing of the reply any more, to be deleted."""
         self._uploads: list[tuple[Attachment, Shown]] | None = None
         self._plain: set[int] = set()
         """Messages of the part whose content cannot be shown, so a sentence is."""
@@ -107,6 +113,10 @@ class Reply:
             self._salvage()
         while self._part < len(self.assembler.parts):
             part = self.assembler.parts[self._part]
+            if part.beginnings != self._beginnings:
+                self._begin_anew(part)
+            if self._stale and (0 not in self._all or self._all[0].frame is not None):
+                return Job(self, self._priority(), None, self._stale[0], deletes=True)
             for placed in part.messages(now, self._position):
                 if placed.position in self._plain:
                     placed = replace(placed, frame=self.assembler.plain(placed.frame))
@@ -134,6 +144,49 @@ class Reply:
             return Job(self, Priority.TYPING, None, Shown(""))
         return None
 
+    def _begin_anew(self, part: Part) -> None:
+        """The first message shows something else from now on, and those after it nothing."""
+        self._beginnings = part.beginnings
+        known = {shown.message_id for shown in self._stale}
+        after = [shown for position, shown in self._all.items() if position and shown.message_id not in known]
+        self._stale += [shown for shown in after if shown.message_id or shown.unsure]
+        self._all = {0: self._all[0]} if 0 in self._all else {}
+        for shown in self._all.values():
+            shown.frame = None
+        self._shown = dict(self._all)
+        self._position, self._plain, self._missing = 0, set(), None
+        self._is_marked = False
+
+    async def supersede(self, answer_id: str, *, anew: bool = True) -> None:
+        """To be awaited before an event is taken that begins the answer `anew`: what to delete outlives a crash.
+
+        Otherwise only what an earlier run has superseded, and did not live to delete, is remembered.
+        """
+        try:
+            if anew:
+                await self.record.supersede(self.chat, answer_id)
+            known = {shown.message_id for shown in self._stale}
+            found = [each for each in await self.record.superseded(self.chat, answer_id) if each not in known]
+        except Exception:
+            log.exception("%s: it is not known which messages of %s are to be deleted", self.chat, answer_id)
+            return
+        self._stale += [Shown("", message_id) for message_id in found]
+
+    async def mark_superseded(self) -> None:
+        """Once more, for a message that was on its way: before any that is to stay has come after the first one."""
+        if not self._is_marked:
+            self._is_marked = True
+            await self.record.supersede(self.chat, self.assembler.parts[self._part].name)
+
+    def leave_stale(self) -> None:
+        """It cannot be deleted."""
+        self._stale.pop(0)
+
+    async def deleted(self, message_id: str | None) -> None:
+        self._stale.pop(0)
+        if message_id is not None:
+            await self.record.forget_delivery(self.chat, message_id)
+
     def _next_part(self, part: Part) -> None:
         in_files = part.files_hold_all and self._uploaded and self._file_missing is None
         if self._missing is not None and not in_files:
@@ -141,6 +194,7 @@ class Reply:
         elif self._file_missing is not None and part.files_hold_all:
             self._outcome = self._file_missing
         self._part, self._position, self._uploads, self._uploaded = self._part + 1, 0, None, 0
+        self._all, self._beginnings = {}, 0
         self._plain, self._missing, self._file_missing = set(), None, None
 
     def look(self, now: float) -> None:
@@ -250,7 +304,9 @@ class Reply:
         shown = self._shown.get(placed.position)
         if shown is None:
             key = placed.answer_id or placed.named or f"{self._nonce}:{self._part}"
-            shown = self._shown[placed.position] = Shown(self._hashed(f"{key}:{placed.position}"), placed.known_id)
+            name = f"{key}:{placed.position}{placed.series}"
+            shown = self._shown[placed.position] = Shown(self._hashed(name), placed.known_id)
+            self._all[placed.position] = shown
             # A message that an earlier run sent and did not live to record is looked for before it is sent again.
             shown.unsure = placed.known_id is None and self.assembler.parts[self._part].resumed
             self.visible |= placed.known_id is not None
@@ -270,16 +326,19 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call to make for a reply: to show a frame, to upload a file, or (neither) to show typing."""
+    """One call for a reply: to show a frame, to upload a file, to delete a message, or (none of these) to type."""
 
     reply: Reply
     priority: Priority
     placed: Placed | None
     shown: Shown
     file: Attachment | None = None
+    deletes: bool = False
 
     async def call(self) -> None:
-        if self.placed:
+        if self.deletes:
+            await self._delete()
+        elif self.placed:
             await self._show(self.placed)
         elif self.file:
             await self._upload(self.file)
@@ -305,6 +364,19 @@ class Job:
             )
             await self.reply.keep_upload(sent)
         self.reply.uploaded()
+
+    async def _delete(self) -> None:
+        await self.reply.mark_superseded()
+        channel, shown = self.reply.channel, self.shown
+        found = shown.message_id or (await channel.find(shown.nonce) if shown.unsure else None)
+        try:
+            if found is not None:
+                await channel.delete(found)
+        except MessageGone:
+            pass
+        except (Forbidden, Rejected) as error:
+            log.warning("%s: a message that is over stays: %s", self.reply.chat, error)
+        await self.reply.deleted(found)
 
     async def _was_sent_after_all(self) -> bool:
         """Whether an earlier attempt went through; where that is not known, one more look precedes another attempt."""
@@ -343,7 +415,9 @@ class Job:
 
     def rejected(self, why: Outcome) -> None:
         """What this call was for cannot be shown; what comes after it can."""
-        if self.placed:
+        if self.deletes:
+            self.reply.leave_stale()
+        elif self.placed:
             self.shown.frame, self.shown.unsure, self.shown.faults = self.placed.frame, False, 0
             if self.placed.final:
                 self.reply.refuse(self.placed.position, why)

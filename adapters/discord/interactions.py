@@ -124,6 +124,18 @@ class InteractionChannel(DiscordChannel):
         self._shows(message_id)
         return None
 
+    async def delete(self, message_id: str) -> None:
+        if not self.needs_token and message_id not in self._by_token:
+            try:
+                return await super().delete(message_id)
+            except Forbidden:
+                self.needs_token = True
+        try:
+            await self._by_webhook("DELETE", _MESSAGE, message_id=message_id)
+        except Expired as error:
+            raise Forbidden("the interaction is over and the bot may not delete here") from error
+        return None
+
     async def _edit_by_token(self, message_id: str, what: dict[str, Any], file: tuple[str, bytes] | None = None) -> Any:
         if message_id == self._token.pressed:
             return await self._by_webhook("PATCH", _ORIGINAL, body=what, file=file)

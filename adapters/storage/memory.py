@@ -110,7 +110,7 @@ class MemoryStorage(MemoryPersonal, Storage):
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         messages = self._messages.get((chat, answer_id), {})
-        return Delivered(answer_id, tuple(messages[position] for position in sorted(messages)))
+        return Delivered(answer_id, tuple(messages[position] for position in sorted(messages) if position >= 0))
 
     async def answer_at(self, chat: str, message_id: str) -> str | None:
         shown = self._answers.get((chat, message_id))
@@ -125,6 +125,20 @@ class MemoryStorage(MemoryPersonal, Storage):
             del self._answers[chat, chunks[position]]
         chunks[position] = message_id
         self._answers[chat, message_id] = (answer_id, position)
+
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        messages = self._messages.get((chat, answer_id), {})
+        last = min(0, *messages) if messages else 0
+        for position in [position for position in messages if position > 0]:
+            await self.record_delivery(chat, answer_id, last - position, messages[position])
+
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        messages = self._messages.get((chat, answer_id), {})
+        return [messages[position] for position in sorted(messages) if position < 0]
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        if before := self._answers.pop((chat, message_id), None):
+            del self._messages[chat, before[0]][before[1]]
 
     async def record_shown(self, chat: str, answer_id: str) -> None:
         for key, reply in self._replies.items():

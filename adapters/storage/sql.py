@@ -258,7 +258,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         query = (
             select(deliveries.c.message_id)
-            .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id)
+            .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id, deliveries.c.position >= 0)
             .order_by(deliveries.c.position)
         )
         return Delivered(
@@ -290,6 +290,31 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             upsert(connection, deliveries, row)
 
         await self.behind.soon(write)
+
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        """Kept under numbers below 0, which are those of no chunk and, for one answer, each used once."""
+        own = deliveries.c.chat == chat, deliveries.c.answer_id == answer_id
+        lowest = select(func.coalesce(func.min(deliveries.c.position), 0)).where(*own, deliveries.c.position < 0)
+        below = update(deliveries).where(*own, deliveries.c.position > 0)
+
+        def write(connection: Connection) -> None:
+            last = connection.scalar(lowest) or 0
+            connection.execute(below.values(position=last - deliveries.c.position))
+
+        await self.behind.soon(write)
+
+    @lasting
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        query = (
+            select(deliveries.c.message_id)
+            .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id, deliveries.c.position < 0)
+            .order_by(deliveries.c.position)
+        )
+        return await self._database.read(lambda connection: connection.scalars(query).all())
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        gone = delete(deliveries).where(deliveries.c.chat == chat, deliveries.c.message_id == message_id)
+        await self.behind.soon(lambda connection: connection.execute(gone))
 
     async def record_shown(self, chat: str, answer_id: str) -> None:
         over = replies.c.chat == chat, replies.c.answer_id == answer_id, replies.c.ending != ""

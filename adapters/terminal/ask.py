@@ -24,6 +24,7 @@ from bots.messages import (
     Notice,
     Person,
     Picture,
+    Relabelled,
     ReplyEvent,
     Said,
     Thought,
@@ -91,6 +92,9 @@ class _Prose:
         match event:
             case Said(text):
                 print(safe(text), end="", flush=True)
+            case Relabelled():
+                print("\n", flush=True)
+                print(wording.was_thinking(), file=sys.stderr, flush=True)
             case Captioned(text):
                 print(safe(text), flush=True)
             case Notice(text, refused=refused):
@@ -121,6 +125,9 @@ class _Lines:
             case Said(text):
                 self._text += text
                 self._print("text", text)
+            case Relabelled():
+                self._text = ""
+                self._print("relabelled", wording.was_thinking())
             case Captioned(text):
                 self._text += text
                 self._print("caption", text)

@@ -98,7 +98,16 @@ class TerminalChannel:
         view = frame.thinking
         if view is None:
             return
-        if len(view.text) > shown.thought:
+        if view.done and not shown.thought_over and shown.is_begun:
+            # What was printed as text was reasoning, and nothing is taken back.
+            shown.thought_over = True
+            self._write(f"{shown.stream.finish()}\n")
+            shown.stream = TerminalStream(colour=self._colour, width=self._width)
+            self._print_line(f"↑ {view.label}")
+            self._write("\n")
+            shown.begin_anew()
+            return
+        if len(view.text) > shown.thought and not shown.thought_over:
             self._write(self._dimmed(safe(view.text[shown.thought :])))
             shown.thought = len(view.text)
         if view.done and not shown.thought_over:
@@ -147,6 +156,14 @@ class _Shown:
         self.status = ""
         self.thought = 0
         self.thought_over = False
+        self._printed = ""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether some of its text is printed."""
+        return bool(self._printed)
+
+    def begin_anew(self) -> None:
         self._printed = ""
 
     def text(self, frame: Frame) -> str:

@@ -20,7 +20,7 @@ from inference.engines.lengths import count_within
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.revisions import of_file
 from inference.reasoning.formats import FORMATS, Format
-from inference.reasoning.splitter import Splitter
+from inference.reasoning.splitter import Splitter, reclassified
 
 # A token is at most eight characters of a word with the blanks before it: about what real tokenizers make of prose.
 _TOKEN = re.compile(r"\s*\S{1,8}|\s+")
@@ -92,8 +92,8 @@ def _format(answer: str) -> Format | None:
 
 def _apart(text: str) -> tuple[str, str, bool]:
     """Reasoning, answer, and whether the text ends inside the reasoning."""
-    splitter = Splitter()
-    parts = splitter.feed(text) + splitter.close()
+    splitter = Splitter(orphans=True)
+    parts = reclassified(splitter.feed(text) + splitter.close())
     thought, said = ("".join(words for kind, words in parts if kind == wanted) for wanted in ("thinking", "answer"))
     return thought, said, splitter.thinking
 

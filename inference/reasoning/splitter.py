@@ -8,7 +8,7 @@ concatenated are the text, and how it is cut into deltas changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -16,9 +16,12 @@ import regex
 
 from inference.reasoning.formats import FORMATS, THINK, Format
 
-Kind = Literal["thinking", "answer", "mark"]
+Kind = Literal["thinking", "answer", "mark", "orphan"]
 Part = tuple[Kind, str]
-"""A "mark" is shown nowhere: tags, and the blank lines between reasoning and answer."""
+"""A "mark" is shown nowhere: tags, and the blank lines between reasoning and answer.
+
+An "orphan" is a mark, too: the closing one of reasoning that nothing had opened. Every answer before it was reasoning.
+"""
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _MOST_OF_A_LINE = 200
@@ -32,9 +35,11 @@ class Splitter:
             marks in the middle of one count only in a known family, or after reasoning.
         inside: the text begins inside the reasoning; None where nobody can tell. Then all is held back until a mark
             tells, or the end.
+        orphans: where `inside` is False, a closing mark outside of code that nothing opened tells otherwise: once, as
+            long as there was no reasoning.
     """
 
-    def __init__(self, format: Format | None = None, *, inside: bool | None = False) -> None:
+    def __init__(self, format: Format | None = None, *, inside: bool | None = False, orphans: bool = False) -> None:
         self._known = format
         self._format = format or THINK
         self._state: Literal["start", "thinking", "after", "answer"] = "thinking" if inside else "start"
@@ -51,6 +56,9 @@ class Splitter:
         """The answer as it seems, which a further closing mark would make reasoning."""
         self._reasons = bool(inside)
         """There was reasoning, so there may be more."""
+        self._orphans = orphans and inside is False
+        self._opened_in_text = 0
+        """Opening marks in an answer that nothing has closed: they and their ends are mere words."""
         self.closed_unopened = False
         """Where nobody could tell, it was reasoning: its end came without a beginning."""
 
@@ -143,7 +151,7 @@ class Splitter:
             return _marks(self._known, None, closing=True)
         if self._state == "thinking" or self._pending is not None or self._known is not None or self._reasons:
             return _marks(self._known, self._format, closing=True)
-        return None
+        return _ORPHANS if self._orphans else None
 
     def _act(self, kind: str, format: Format, length: int) -> bool:
         """What a mark does; False: here it is text."""
@@ -151,6 +159,10 @@ class Splitter:
             return self._in_reasoning(kind, format, length)
         if self._pending is not None and kind in ("opens", "closes"):
             return self._in_doubt(kind, format, length)
+        if self._orphans and not self._reasons and self._is_orphan(kind, format, length):
+            return True
+        if self._known is None and not self._reasons:
+            return False
         return self._in_answer(kind, format, length)
 
     def _in_reasoning(self, kind: str, format: Format, length: int) -> bool:
@@ -175,7 +187,8 @@ class Splitter:
             return False
         if self._code.covers_mark:
             return False
-        self.closed_unopened |= self._unsure
+        if self._unsure:
+            self.closed_unopened, self._format = True, format
         self._put_leading("thinking")
         self._was_reasoning()
         self._depth -= 1
@@ -192,6 +205,20 @@ class Splitter:
             self._put("mark", length)
             return True
         return False
+
+    def _is_orphan(self, kind: str, format: Format, length: int) -> bool:
+        """Whether a mark in an answer ends reasoning that nothing had opened, and all before it was that."""
+        if self._code.inside or not format.in_template or kind not in ("opens", "closes"):
+            return False
+        if kind == "opens" or self._opened_in_text:
+            self._opened_in_text += 1 if kind == "opens" else -1
+            return False
+        self._reasons, self._state, self._format = True, "after", format
+        text = self._held[self._at : self._at + length]
+        self._at += length
+        self._parts.append(("orphan", text))
+        self._code = _Code()
+        return True
 
     def _think(self, format: Format) -> None:
         self._state, self._format, self._depth = "thinking", format, 1
@@ -312,14 +339,36 @@ def _marks(known: Format | None, used: Format | None, *, closing: bool) -> Any:
     return regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in found.items()))
 
 
+def _orphan_marks() -> Any:
+    """Pattern of what opens and closes reasoning in families whose templates may open it."""
+    formats = [format for format in FORMATS if format.certain and format.in_template]
+    return regex.compile(
+        "|".join(
+            f"(?P<{kind}_{FORMATS.index(format)}>{_pattern(format, kind)})"
+            for kind in ("opens", "closes")
+            for format in formats
+        )
+    )
+
+
 def _pattern(format: Format, kind: str) -> str:
     literals = {"opens": format.opening, "closes": format.closing, "answers": format.answer}
     return getattr(format, kind) or re.escape(literals.get(kind, ""))
 
 
+_ORPHANS: Any = _orphan_marks()
+
+
 def _meaning(found: Any) -> tuple[str, Format]:
     kind, _, index = found.lastgroup.partition("_")
     return kind, FORMATS[int(index)]
+
+
+def reclassified(parts: Sequence[Part]) -> list[Part]:
+    """The parts, where an orphan has said that the answer before it was reasoning."""
+    at = next((index for index, (kind, _) in enumerate(parts) if kind == "orphan"), -1)
+    before: list[Part] = [("thinking" if kind == "answer" else kind, text) for kind, text in parts[: at + 1]]
+    return [("mark" if kind == "orphan" else kind, text) for kind, text in [*before, *parts[at + 1 :]]]
 
 
 def merged(parts: Iterable[Part]) -> list[Part]:

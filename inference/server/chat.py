@@ -14,7 +14,18 @@ from typing import Any
 
 from aiohttp import web
 
-from inference.api import ChatRequest, Event, Finished, Inference, InferenceError, Queued, Text, Thinking, Unavailable
+from inference.api import (
+    ChatRequest,
+    Event,
+    Finished,
+    Inference,
+    InferenceError,
+    Queued,
+    Reclassified,
+    Text,
+    Thinking,
+    Unavailable,
+)
 from inference.server.metrics import Metrics
 from inference.wire import (
     WrongRequest,
@@ -70,6 +81,9 @@ async def _whole(inference: Inference, asked: ChatRequest, metrics: Metrics, hea
         async for event in events:
             if isinstance(event, Text | Thinking):
                 said[type(event)].append(event.text)
+            elif isinstance(event, Reclassified):
+                said[Thinking] += said[Text]
+                said[Text] = []
             elif isinstance(event, Finished):
                 metrics.answered(event)
                 message = {"role": "assistant", "content": "".join(said[Text])}
@@ -162,6 +176,9 @@ class _Stream:
     async def _event(self, event: Event, metrics: Metrics) -> None:
         if isinstance(event, Queued) and not self._wants_queue:
             await self._write(f": waiting, place {event.position}\n\n".encode())
+            return
+        if isinstance(event, Reclassified) and not self._wants_queue:
+            await self._write(b": the content until here was reasoning\n\n")
             return
         await self._chunk(write_event(event))
         if isinstance(event, Finished):

@@ -10,7 +10,19 @@ import pytest
 
 from bots import wording
 from bots.bot import Bot
-from bots.messages import Action, Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from bots.messages import (
+    Action,
+    Captioned,
+    Ended,
+    Failed,
+    Notice,
+    Relabelled,
+    ReplyEvent,
+    Said,
+    Started,
+    Thought,
+    Waiting,
+)
 from inference.api import ChatRequest, Interrupted, Message, Unavailable
 from inference.engines.port import Output, Piece
 from inference.engines.scripted import ScriptedEngine
@@ -19,6 +31,7 @@ from tests.fakes import Chat, said, script, scripted_inference
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
 THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
+ORPHAN = {"match": "orphan", "answer": "let me see</think>\n\nforty two"}
 FILLER = {"match": "filler", "answer": "filler " * 20}
 PATIENT = {"match": "patient", "answer": "at last", "first_token_s": 0.6}
 PONDER = {"match": "ponder", "answer": "<think>" + "hm " * 500 + "</think>\n\nforty two"}
@@ -28,7 +41,7 @@ LONG = {"match": "long", "answer": "one two three four five six seven eight nine
 @pytest.fixture
 async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
     async with scripted_inference(
-        script(tmp_path, SLOW, THINK, PONDER, LONG, PATIENT, FILLER), context_tokens=400
+        script(tmp_path, SLOW, THINK, ORPHAN, PONDER, LONG, PATIENT, FILLER), context_tokens=400
     ) as inference:
         yield Chat(inference)
 
@@ -90,6 +103,24 @@ async def test_the_conversation_is_remembered_without_thinking(chat: Chat, monke
     assert "".join(event.text for event in events if isinstance(event, Thought)) == "let me see"
     await chat.say("and then?")
     assert spy.contents == ["think", "forty two", "and then?"]
+
+
+async def test_an_answer_that_turns_out_to_be_reasoning_is_kept_as_that(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say("orphan")
+    at = events.index(Relabelled())
+    assert said(events[:at]) == "let me see"
+    assert said(events[at:]) == "forty two"
+    assert ended(events).usage.thinking_tokens >= 3
+    started = events[0]
+    assert isinstance(started, Started)
+    turn = await chat.storage.turn(started.answer_id)
+    assert turn is not None
+    assert (turn.thinking, turn.text) == ("let me see", "forty two")
+    await chat.say("and then?")
+    assert spy.contents == ["orphan", "forty two", "and then?"]
 
 
 async def test_people_and_chats_are_apart(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

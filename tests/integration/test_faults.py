@@ -94,6 +94,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "erase": ("ask", "/privacy erase now"),
         "expire": (),
         "export": ("ask", "/privacy export"),
+        "forget_delivery": (),
         "head": ASK,
         "histograms": ("ask", "/stats"),
         "keep_soon": ASK,
@@ -111,6 +112,8 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "reply": ("ask", "edit"),
         "set_head": ("/reset",),
         "set_preferences": ("/temperature 0.4",),
+        "supersede": (),
+        "superseded": (),
         "turn": ("ask", "/regenerate"),
         "unanswered": (),
         "unlink": ("/link off",),
@@ -139,8 +142,9 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
 Nothing for what is no single person's: `expire`, `orphaned`, `pending`, `receive` and `unanswered` are called for many
 at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `count` is for what
 was given up without an ending (`test_usage`); `cancel` cannot fail; `put_turn` nobody
-calls; `delete` is called where an edited question takes its answer back (test_telegram_edits.py), `typing` where an
-answer is late (test_outbox.py).
+calls; `supersede`, `superseded` and `forget_delivery` are called where an answer turns out to be reasoning
+(test_relabelled.py); `delete` is called there and where an edited question takes its answer back
+(test_telegram_edits.py), `typing` where an answer is late (test_outbox.py).
 """
 
 

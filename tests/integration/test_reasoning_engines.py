@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inference.api import ChatRequest, Finished, Message, Sampling, Text, Thinking
+from inference.api import ChatRequest, Event, Finished, Message, Reclassified, Sampling, Text, Thinking
 from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
 from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.openai import OpenAIEngine
@@ -44,6 +44,8 @@ async def told(engine: Engine, request: ChatRequest) -> tuple[str, str, Finished
                 thinking += event.text
             elif isinstance(event, Text):
                 answer += event.text
+            elif isinstance(event, Reclassified):
+                thinking, answer = thinking + answer, ""
             elif isinstance(event, Finished):
                 return thinking, answer, event
     raise AssertionError("it has no end")
@@ -223,7 +225,7 @@ NESTED = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"
     ("events", "thinking", "answer"),
     [
         ([chunk("\n"), field("reasoning_content", "hm"), chunk("\n\n42")], "hm", "42"),
-        ([field("reasoning_content", "h"), chunk("42"), field("reasoning_content", "m")], "hm", "42"),
+        ([field("reasoning_content", "h"), chunk("42"), field("reasoning_content", "m")], "h\n\nm", "42"),
         ([chunk("42"), field("reasoning", "hm")], "hm", "42"),
         ([both("hm", "42")], "hm", "42"),
         ([both("h", ""), both("m", "4"), both(None, "2")], "hm", "42"),
@@ -262,10 +264,87 @@ async def test_a_server_that_takes_the_reasoning_away_is_not_waited_for_twice() 
         assert engine._opens is False
 
 
-async def test_a_model_that_is_not_known_to_reason_is_watched_after_a_mark_without_a_beginning() -> None:
-    async with served(chunk("secret</think>"), chunk("the answer"), *ENDED) as (engine, _server):
-        assert (await told(engine, ask()))[1] == "secret</think>the answer", "nothing is lost"
-        assert (await told(engine, ask()))[:2] == ("secret", "the answer")
+ORPHANS = [name for name in CERTAIN if FAMILIES[name].in_template]
+
+
+def orphan(name: str) -> str:
+    """What a model of the family writes whose template has opened the reasoning."""
+    return WRITTEN[name].format("secret", "the answer").removeprefix(FAMILIES[name].opening).lstrip("\n")
+
+
+async def events_of(engine: Engine, request: ChatRequest) -> list[Event]:
+    async with aclosing(LocalInference(engine, clock=lambda: 0.0).stream(request)) as events:
+        return [event async for event in events]
+
+
+@pytest.mark.parametrize("name", ORPHANS)
+async def test_an_end_without_a_beginning_tells_that_all_before_it_was_reasoning(name: str, tmp_path: Path) -> None:
+    async with served(*pieces(orphan(name)), *ENDED) as (engine, _server):
+        events = await events_of(engine, ask())
+        assert sum(isinstance(event, Reclassified) for event in events) == 1
+        before = events[: events.index(Reclassified())]
+        assert "".join(event.text for event in before if isinstance(event, Text)).startswith("sec"), "at once"
+        thinking, answer, end = await told(engine, ask())
+        assert (thinking.strip(), answer) == ("secret", "the answer"), "the next one is held until that is known"
+    async with scripted(tmp_path, orphan(name)) as engine:
+        thinking, answer, end = await told(engine, ask())
+        assert (thinking.strip(), answer) == ("secret", "the answer")
+        assert end.usage.thinking_tokens > 0
+        assert end.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "the tag `</think>` ends it",
+        "so:\n\n```\n<think>\n</think>\n```\n\nfine",
+        "write <think>, then </think>, then more",
+        "a `</think",
+        "a [/THIN",
+    ],
+)
+async def test_a_literal_end_in_code_or_behind_its_beginning_stays_text(answer: str, tmp_path: Path) -> None:
+    async with served(*pieces(answer), *ENDED) as (engine, _server):
+        assert (await told(engine, ask()))[:2] == ("", answer)
+    async with scripted(tmp_path, answer) as engine:
+        assert (await told(engine, ask()))[:2] == ("", answer)
+
+
+async def test_reasoning_without_a_beginning_takes_no_tokens_of_the_answer(tmp_path: Path) -> None:
+    """The engine stopped at what was to be the answer's length: the answer goes on from there."""
+    async with scripted(tmp_path, "hm " * 30 + "</think>" + "word " * 30) as engine:
+        thinking, answer, end = await told(engine, ask(max_new_tokens=35))
+        assert thinking.count("hm") == 30
+        assert answer.count("word") >= 29
+        assert end.usage.completion_tokens <= 35
+        assert end.usage.thinking_tokens >= 30
+
+
+async def test_an_answer_that_is_continued_may_turn_out_to_be_reasoning(tmp_path: Path) -> None:
+    """A crash, or Continue, in the middle of it: what was said before belongs to it."""
+    async with scripted(tmp_path, "secret thoughts</think>the answer") as engine:
+        events = await events_of(engine, ask(prefix="secret "))
+        assert "".join(event.text for event in events if isinstance(event, Text)) == "thoughtsthe answer"
+        assert Reclassified() in events
+
+
+async def test_reasoning_of_earlier_answers_never_goes_back() -> None:
+    turns = (
+        Message("user", "what is `</think>`?"),
+        Message("assistant", "secret</think>the answer"),
+        Message("user", "a</think>b"),
+        Message("assistant", "<think>hm</think>\n\nit is `</think>`"),
+        Message("user", "x"),
+    )
+    async with served(chunk("hi"), *ENDED) as (engine, server):
+        await events_of(engine, ChatRequest(id="r", messages=turns, sampling=Sampling(), owner="ann"))
+    sent = [message["content"].replace("\u200b", "") for message in server.bodies[-1]["messages"]]
+    assert sent == ["what is `</think>`?", "the answer", "a</think>b", "it is `</think>`", "x"]
+
+
+async def test_two_blocks_of_reasoning_are_two_paragraphs(tmp_path: Path) -> None:
+    async with scripted(tmp_path, "<think>one</think>\n\n<think>two</think>\n\nthe answer") as engine:
+        assert (await told(engine, ask()))[:2] == ("one\n\ntwo", "the answer")
 
 
 async def test_reasoning_is_handed_to_a_server_in_the_marks_of_its_family() -> None:

@@ -19,7 +19,17 @@ import openai
 import pytest
 from yarl import URL
 
-from inference.api import ChatRequest, Interrupted, Message, Sampling, Unavailable
+from inference.api import (
+    ChatRequest,
+    Finished,
+    Interrupted,
+    Message,
+    Queued,
+    Reclassified,
+    Sampling,
+    Text,
+    Unavailable,
+)
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Piece
@@ -34,6 +44,7 @@ from tests.integration.test_cli import Partyline
 KEY = "the key"
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
 THINK = {"match": "think", "answer": "<think>hm hm</think>\n\nforty two"}
+ORPHAN = {"match": "orphan", "answer": "hm hm</think>\n\nforty two"}
 
 
 @dataclass
@@ -65,7 +76,7 @@ async def serve(local: LocalInference, **bounds: Any) -> AsyncIterator[Served]:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with scripted_inference(script(tmp_path, SLOW, THINK), slots=2) as local, serve(local) as made:
+    async with scripted_inference(script(tmp_path, SLOW, THINK, ORPHAN), slots=2) as local, serve(local) as made:
         yield made
 
 
@@ -98,8 +109,30 @@ async def test_the_official_client_streams(served: Served) -> None:
 
 
 async def test_every_chunk_has_a_choice_unless_more_was_asked_for(served: Served) -> None:
-    stream = await served.client.chat.completions.create(**chat("hello", stream=True))
-    assert all([chunk.choices async for chunk in stream])
+    for text in ("hello", "orphan"):
+        stream = await served.client.chat.completions.create(**chat(text, stream=True))
+        assert all([chunk.choices async for chunk in stream])
+
+
+async def test_text_that_turns_out_to_be_reasoning_is_told_in_process_and_over_http(served: Served) -> None:
+    remote = RemoteInference(served.address, KEY, clock=time.monotonic)
+    await remote.start()
+    request = ChatRequest(id="r", messages=(Message("user", "orphan"),), sampling=Sampling(), owner="ann")
+    try:
+        for inference in (served.local, remote):
+            async with aclosing(inference.stream(request)) as events:
+                told = [event async for event in events if not isinstance(event, Queued)]
+            at = told.index(Reclassified())
+            assert "".join(event.text for event in told[:at] if isinstance(event, Text)) == "hm hm"
+            assert "".join(event.text for event in told[at:] if isinstance(event, Text)) == "forty two"
+            assert isinstance(told[-1], Finished)
+            assert told[-1].usage.thinking_tokens >= 2
+            assert told[-1].usage.completion_tokens <= 3
+    finally:
+        await remote.close()
+    done = await served.client.chat.completions.create(**chat("orphan"))
+    assert done.choices[0].message.content == "forty two"
+    assert getattr(done.choices[0].message, "reasoning_content", None) == "hm hm"
 
 
 async def test_an_answer_cut_by_max_tokens_says_length(served: Served) -> None:

@@ -239,6 +239,24 @@ async def test_a_chunk_that_was_sent_anew_is_in_the_new_message(storage: Storage
     assert await storage.answer_at("c", "1") is None
 
 
+async def test_messages_that_are_superseded_wait_to_be_deleted(storage: Storage) -> None:
+    for position, message in enumerate(["1", "2", "3"]):
+        await storage.record_delivery("c", "a", position, message)
+    await storage.record_delivery("c", "other", 1, "9")
+    for _ in range(2):
+        await storage.supersede("c", "a")
+        assert await storage.delivered("c", "a") == Delivered("a", ("1",))
+        assert sorted(await storage.superseded("c", "a")) == ["2", "3"]
+    await storage.forget_delivery("c", "2")
+    await storage.record_delivery("c", "a", 1, "4")
+    await storage.record_delivery("c", "a", 2, "5")
+    assert await storage.delivered("c", "a") == Delivered("a", ("1", "4", "5"))
+    assert await storage.superseded("c", "a") == ["3"]
+    await storage.supersede("c", "a")
+    assert sorted(await storage.superseded("c", "a")) == ["3", "4", "5"]
+    assert await storage.delivered("c", "other") == Delivered("other", ("9",))
+
+
 async def test_a_message_that_shows_another_answer_belongs_to_that_one(storage: Storage) -> None:
     await storage.record_delivery("c", "a", 0, "1")
     await storage.record_delivery("c", "b", 0, "1")

@@ -6,7 +6,7 @@ import asyncio
 import random
 import selectors
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -282,7 +282,7 @@ class SimulatedChannel:
 
     async def find(self, nonce: str) -> str | None:
         chat = self._platform.chat(self._chat)
-        return next((message.id for message in chat.messages if message.nonce == nonce), None)
+        return next((each.id for each in chat.messages if each.nonce == nonce and not each.deleted), None)
 
     async def edit(self, message_id: str, frame: Frame) -> str | None:
         def apply(chat: Chat) -> None:
@@ -348,7 +348,7 @@ class Records:
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         positions = self.positions.get((chat, answer_id), {})
-        return Delivered(answer_id, tuple(positions[position] for position in sorted(positions)))
+        return Delivered(answer_id, tuple(positions[position] for position in sorted(positions) if position >= 0))
 
     async def answer_at(self, chat: str, message_id: str) -> str | None:
         found = (answer for (at, answer), ids in self.positions.items() if at == chat and message_id in ids.values())
@@ -356,6 +356,21 @@ class Records:
 
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         self.positions.setdefault((chat, answer_id), {})[position] = message_id
+
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        positions = self.positions.get((chat, answer_id), {})
+        last = min(0, *positions) if positions else 0
+        for position in [position for position in positions if position > 0]:
+            positions[last - position] = positions.pop(position)
+
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        positions = self.positions.get((chat, answer_id), {})
+        return [positions[position] for position in sorted(positions) if position < 0]
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        for (at, _), positions in self.positions.items():
+            for position in [each for each, known in positions.items() if at == chat and known == message_id]:
+                del positions[position]
 
     async def record_shown(self, chat: str, answer_id: str) -> None:
         pass

@@ -58,10 +58,15 @@ INSIDE = st.sampled_from([True, False, None])
 
 
 def split(
-    text: str, cuts: list[int] | None = None, *, format: Format | None = None, inside: bool | None = False
+    text: str,
+    cuts: list[int] | None = None,
+    *,
+    format: Format | None = None,
+    inside: bool | None = False,
+    orphans: bool = False,
 ) -> list[Part]:
     """The parts of a text that is fed in pieces cut at `cuts`."""
-    splitter = Splitter(format, inside=inside)
+    splitter = Splitter(format, inside=inside, orphans=orphans)
     bounds = [0, *sorted(cuts or []), len(text)]
     parts = [part for a, b in pairwise(bounds) for part in splitter.feed(text[a:b])]
     parts += splitter.close()
@@ -76,22 +81,23 @@ def apart(text: str, *, format: Format | None = None, inside: bool | None = Fals
     return thinking, "".join(words for kind, words in parts if kind == "answer")
 
 
-@given(TEXTS, st.lists(st.integers(0, 400), max_size=30), KNOWN, INSIDE)
+@given(TEXTS, st.lists(st.integers(0, 400), max_size=30), KNOWN, INSIDE, st.booleans())
 def test_how_the_text_is_cut_changes_nothing(
-    text: str, cuts: list[int], format: Format | None, inside: bool | None
+    text: str, cuts: list[int], format: Format | None, inside: bool | None, orphans: bool
 ) -> None:
-    whole = split(text, format=format, inside=inside)
-    assert split(text, [min(cut, len(text)) for cut in cuts], format=format, inside=inside) == whole
-    assert split(text, list(range(len(text))), format=format, inside=inside) == whole
+    whole = split(text, format=format, inside=inside, orphans=orphans)
+    assert split(text, [min(cut, len(text)) for cut in cuts], format=format, inside=inside, orphans=orphans) == whole
+    assert split(text, list(range(len(text))), format=format, inside=inside, orphans=orphans) == whole
 
 
-@given(TEXTS, KNOWN, INSIDE)
+@given(TEXTS, KNOWN, INSIDE, st.booleans())
 def test_nothing_is_lost_and_only_marks_and_blanks_are_taken_out(
-    text: str, format: Format | None, inside: bool | None
+    text: str, format: Format | None, inside: bool | None, orphans: bool
 ) -> None:
-    parts = split(text, format=format, inside=inside)
+    parts = split(text, format=format, inside=inside, orphans=orphans)
     assert "".join(words for _, words in parts) == text
-    bare = "".join(words for kind, words in parts if kind == "mark")
+    assert sum(kind == "orphan" for kind, _ in parts) <= 1
+    bare = "".join(words for kind, words in parts if kind in ("mark", "orphan"))
     for mark in sorted(FRAGMENTS, key=len, reverse=True):
         bare = bare.replace(mark, "")
     # A heading of harmony may hold more than a channel's name.

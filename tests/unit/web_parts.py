@@ -147,6 +147,15 @@ class NoRecord:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         pass
 
+    async def supersede(self, chat: str, answer_id: str) -> None:
+        pass
+
+    async def superseded(self, chat: str, answer_id: str) -> Sequence[str]:
+        return ()
+
+    async def forget_delivery(self, chat: str, message_id: str) -> None:
+        pass
+
     async def record_shown(self, chat: str, answer_id: str) -> None:
         pass
 
