@@ -19,8 +19,8 @@ from adapters.stopping import PART_WITHIN_S, PLATFORMS_WITHIN_S, Bounded, Budget
 from adapters.storage.memory import MemoryStorage
 from bots import wording
 from bots.account import Account
-from bots.admission import Access
 from bots.bot import Bot
+from bots.people.access import Access
 from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds

@@ -1,25 +1,20 @@
-"""Who is served, what is taken on at all, and the line of one person's messages in one chat. No clock, no platform."""
+"""What is taken on at all, and the line of one person's messages in one chat. No clock, no platform."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 from bots import wording
-from bots.commands import read
 from bots.messages import Incoming
-from bots.preferences import Refused
 
 MAX_CHARACTERS = 1_000_000
 MAX_PICTURES = 10
 MAX_LINE = 5
 _REMEMBERED_EVENTS = 10_000
-_REMEMBERED_PEOPLE = 10_000
-_MINUTE_S = 60.0
 
 
 def refusal(incoming: Incoming) -> str | None:
@@ -53,108 +48,6 @@ class Seen:
     def forget(self, incoming: Incoming) -> None:
         """The event was given up before its reply was whole; it may come again."""
         self._events.pop((incoming.chat, incoming.event_id), None)
-
-
-class Unheard(Exception):
-    """Silence is the answer: to a stranger where the operator wants it so, and to a flood that was warned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """The operator's word on who is served.
-
-    Args:
-        owners: ids of people who are always served, at any rate ("telegram:4711").
-        allowed_users: ids of people who are no strangers.
-        allowed_chats: chats in which nobody is a stranger ("telegram:-1001234", topics included).
-        strangers: whether everybody else is answered, refused with a sentence, or ignored; "auto" refuses them in
-            direct messages as soon as there are owners or allowed users, and answers them where others are.
-        requests_per_minute: of one person, over all chats; 0 for any number.
-    """
-
-    owners: Collection[str] = ()
-    allowed_users: Collection[str] = ()
-    allowed_chats: Collection[str] = ()
-    strangers: Literal["auto", "answer", "refuse", "ignore"] = "auto"
-    requests_per_minute: int = 0
-
-    def is_stranger(self, incoming: Incoming) -> bool:
-        person = incoming.author.id
-        if self._lets_in(incoming) or person in self.owners or person in self.allowed_users:
-            return False
-        names = incoming.chat, *incoming.places
-        return not any(_is_in(name, chat) for name in names for chat in self.allowed_chats)
-
-    def _lets_in(self, incoming: Incoming) -> bool:
-        if self.strangers == "auto":
-            return not (incoming.direct and (self.owners or self.allowed_users))
-        return self.strangers == "answer"
-
-
-def _is_in(chat: str, allowed: str) -> bool:
-    """Whether the chat is the allowed one, or a topic or thread of it, whatever account of the bot is in it."""
-    platform, *parts = chat.split(":")
-    allowed_platform, _, name = allowed.partition(":")
-    return chat == allowed or (platform == allowed_platform and name in parts)
-
-
-class Admission:
-    """Lets people in: by the operator's lists, then by the rate of their requests."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._rates: OrderedDict[str, _Rate] = OrderedDict()
-
-    def is_stranger(self, incoming: Incoming) -> bool:
-        return self._access.is_stranger(incoming)
-
-    def check(self, incoming: Incoming, now: float) -> None:
-        """Takes one request of this person into account.
-
-        Args:
-            now: seconds of any clock that does not go back.
-
-        Raises:
-            Refused: not served, with the sentence that says why.
-            Unheard: not served, and not a word.
-        """
-        person = incoming.author.id
-        if self._access.is_stranger(incoming):
-            if self._access.strangers == "ignore":
-                raise Unheard
-            raise Refused(wording.for_members_only(person))
-        called = read(incoming.text)
-        free = person in self._access.owners or (called is not None and called.name == "stop")
-        if self._access.requests_per_minute and not free:
-            self._rate_of(person).count(now, self._access.requests_per_minute)
-
-    def _rate_of(self, person: str) -> _Rate:
-        rate = self._rates.setdefault(person, _Rate())
-        self._rates.move_to_end(person)
-        if len(self._rates) > _REMEMBERED_PEOPLE:
-            self._rates.popitem(last=False)
-        return rate
-
-
-class _Rate:
-    """One person's requests of the last minute; who goes on beyond the limit is told so once."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-        self._told = False
-
-    def count(self, now: float, limit: int) -> None:
-        # A clock that was set back must not lock anybody out until it is where it was.
-        while self._times and not now - _MINUTE_S < self._times[0] <= now:
-            self._times.popleft()
-        if len(self._times) < limit:
-            self._times.append(now)
-            self._told = False
-        elif self._told:
-            raise Unheard
-        else:
-            self._told = True
-            raise Refused(wording.too_fast(limit, self._times[0] + _MINUTE_S - now))
 
 
 @dataclass(slots=True, eq=False)

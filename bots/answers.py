@@ -116,6 +116,11 @@ class Answers:
         """Whether that answer is being written, or waits for its turn."""
         return self._lines.find(answer_id) is not None
 
+    def person_of(self, answer_id: str) -> str | None:
+        """For whom that answer is being written or waits; None where it is not underway."""
+        place = self._lines.find(answer_id)
+        return place.person if place is not None else None
+
     def stop(self, chat: str, person: str, answer_id: str | None) -> int | None:
         """Stops that answer, or all of the person's here; returns how many, None if it is not theirs."""
         places = self._lines.of(chat, person)

@@ -12,9 +12,11 @@ from bots import account, admission, ledger, prompt, wording
 from bots.answers import AFTER, Answers, Task
 from bots.commands import Called, read
 from bots.entry import Entry
-from bots.messages import Attached, Failed, Incoming, Notice, ReplyEvent, Started
+from bots.messages import Attached, Failed, Incoming, Notice, Permit, Person, Refusal, ReplyEvent, Started
+from bots.people.access import Access
+from bots.people.gate import Call, Gate, Unheard, call_of
 from bots.picture_words import wants_description
-from bots.ports import Reply, Storage, Turn
+from bots.ports import Reply, Storage, StorageError, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from bots.usage import Asked
 from inference.api import Inference, InferenceError, Interrupted
@@ -41,7 +43,7 @@ class Bot:
         now: Callable[[], float],
         new_id: Callable[[], str],
         own: account.Account | None = None,
-        access: admission.Access | None = None,
+        access: Access | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -50,9 +52,9 @@ class Bot:
         self._new_id = new_id
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
-        self._admission = admission.Admission(access or admission.Access())
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
+        self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event whose answer is shown.
@@ -107,14 +109,14 @@ class Bot:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
         entry = Entry(self._storage, self._new_reply(incoming), new=incoming.new)
         try:
-            self._admission.check(incoming, self._now())
+            incoming = await self._let_in(incoming)
             async with aclosing(self._in_turn(incoming, entry)) as events:
                 async for event in events:
                     entry.started |= isinstance(event, Started)
                     if isinstance(event, Notice | Attached) and not event.id:
                         event = await entry.say(event)
                     yield event
-        except admission.Unheard:
+        except Unheard:
             return
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
@@ -136,9 +138,20 @@ class Bot:
             chat=incoming.chat,
             event_id=incoming.event_id,
             answer_id=ledger.answer_id(incoming.chat, incoming.event_id),
-            person=incoming.author.id,
+            person=incoming.account or incoming.author.id,
             created_at=self._now(),
         )
+
+    async def _let_in(self, incoming: Incoming) -> Incoming:
+        """Return the message as it goes on behind the gate: in the name of the account that it is done for.
+
+        Raises:
+            Refused, Unheard: the gate refuses it.
+        """
+        decision = incoming.decision or await self._gate.decide(call_of(incoming))
+        if isinstance(decision, Refusal):
+            raise Unheard if decision.silent else Refused(decision.sentence)
+        return replace(incoming, decision=decision, author=Person(decision.account, incoming.author.name))
 
     async def _in_turn(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
         async with AsyncExitStack() as door:
@@ -175,12 +188,41 @@ class Bot:
         await self._storage.set_preferences(place, {setting.name: bound})
         return wording.place_bound(setting, bound)
 
-    def is_stranger(self, incoming: Incoming) -> bool:
-        """Whether this will not be answered, whatever it is: nothing need be fetched for it."""
-        return self._admission.is_stranger(incoming)
+    async def enter(self, call: Call) -> Permit:
+        """Let somebody do something that is no message: whoever does it for them asks here first.
+
+        Raises:
+            Refused, Unheard: it must not be done.
+            StorageError: it cannot be decided.
+        """
+        return await self._gate.enter(call)
+
+    async def admit(self, incoming: Incoming, *, files: bool = False) -> Incoming:
+        """Return the message with the gate's decision, for a platform that does something before `respond`.
+
+        What has no `Permit` is still to be given to `respond`, which says why. Nothing may be fetched, shown or taken
+        back for it.
+
+        Args:
+            files: there are files to be fetched.
+        """
+        try:
+            return replace(incoming, decision=await self._gate.decide(call_of(incoming, files=files)))
+        except StorageError:
+            return incoming  # `respond` says so
+
+    async def _owner_of(self, chat: str, message_id: str) -> str | None:
+        """Whose answer the message shows; None where it shows none."""
+        answer_id = await self._storage.answer_at(chat, message_id)
+        if answer_id is None:
+            return None
+        if (person := self._answers.person_of(answer_id)) is not None:
+            return person
+        turn = await self._storage.turn(answer_id)
+        return turn.person if turn is not None else None
 
     async def change_setting(self, person: str, name: str, value: str) -> str:
-        """Sets one setting and returns the sentence that says so.
+        """Sets one setting and returns the sentence that says so. `person` has passed the gate.
 
         Raises:
             Refused: there is no such setting, or it cannot have this value.
@@ -221,7 +263,10 @@ class Bot:
             await entry.claimed()  # what is erased includes this reply
             yield await self.account.do(incoming.author.id, called)
         else:
-            yield Notice(await self._say(incoming, called), private=True)
+            said = await self._say(incoming, called)
+            if _is_quiet(incoming):
+                return
+            yield Notice(said, private=True)
         if task is None:
             return
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
@@ -364,7 +409,11 @@ class Bot:
         answer_id = None
         if incoming.reply_to is not None:
             answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
-        count = self._answers.stop(incoming.chat, incoming.author.id, answer_id)
+        permit = incoming.decision
+        person = incoming.author.id
+        if answer_id is not None and isinstance(permit, Permit) and permit.moderates:
+            person = self._answers.person_of(answer_id) or person
+        count = self._answers.stop(incoming.chat, person, answer_id)
         if count is None:
             raise Refused(wording.not_yours())
         return wording.stopped(count) if count else wording.nothing_to_stop()
@@ -390,3 +439,7 @@ class Bot:
             return self.settings[name]
         close = difflib.get_close_matches(name, self.settings, n=1)
         raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))
+
+
+def _is_quiet(incoming: Incoming) -> bool:
+    return isinstance(incoming.decision, Permit) and incoming.decision.quiet

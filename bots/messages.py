@@ -37,6 +37,37 @@ class Picture:
         object.__setattr__(self, "name", one_line(self.name))
 
 
+@dataclass(frozen=True, slots=True)
+class ChatBudget:
+    """What the platform lets the bot send to a chat: `calls_per_minute`, shared by every chat of that `name`."""
+
+    name: str
+    calls_per_minute: float
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The gate has let a call in.
+
+    Args:
+        account: the id that it is done for.
+        quiet: it is done without a word, because the person is beyond the rate.
+        moderates: the thing is somebody else's.
+    """
+
+    account: str
+    quiet: bool = False
+    moderates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The gate has refused a call; `silent`: only a platform that must answer every call says so."""
+
+    sentence: str
+    silent: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """One message, command or pressed button of one person.
@@ -50,6 +81,10 @@ class Incoming:
         direct: nobody else is in the chat.
         instead_of: the person's answer whose place this one's takes, because the question was put differently.
         new: this process alone has the event, and has it for the first time: nothing is kept or shown of its reply.
+        account: the id that the author acts for, if the platform says that the author holds it; "": the author's own.
+        moderates: the platform lets the author remove other people's messages in this chat.
+        budget: what the chat can be sent; None where that is no limit.
+        decision: what the gate has decided, if it was asked before.
     """
 
     event_id: str
@@ -62,6 +97,10 @@ class Incoming:
     direct: bool = False
     instead_of: str | None = None
     new: bool = False
+    account: str = ""
+    moderates: bool = False
+    budget: ChatBudget | None = None
+    decision: Permit | Refusal | None = None
 
 
 class Action(StrEnum):

@@ -15,7 +15,7 @@ from bots.usage import Meter
 
 DEFAULT_DAYS = 14
 MAX_DAYS = 90
-_EVERYBODY = ("all", "everybody", "bot")
+EVERYBODY = frozenset({"all", "everybody", "bot"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def read(argument: str) -> Asked:
             days = int(word)
         elif word in ("light", "dark"):
             dark = word == "dark"
-        elif word in _EVERYBODY:
+        elif word in EVERYBODY:
             everybody = True
         else:
             raise Refused(wording.stats_usage(MAX_DAYS))

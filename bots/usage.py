@@ -82,6 +82,16 @@ class Meter:
                 if not goes_on:
                     await asyncio.shield(self._count(tally))
 
+    async def spent(self, person: str) -> str:
+        """Return the sentence for a person whose quota of tokens is used up, "" for everybody else."""
+        if not self.quotas.tokens:
+            return ""
+        people = await self.record.people(person)
+        quota = self.limits(people).tokens
+        if not quota or (await self.used_today(people)).tokens < quota:
+            return ""
+        return wording.tokens_used_up(quota, False, seconds_to_midnight(self.now()))
+
     def busy(self, people: Sequence[str]) -> bool:
         """Whether something is being answered for them."""
         return any(owner in people for owner in self._begun.values())

@@ -94,6 +94,10 @@ def not_your_panel() -> str:
     return "These are somebody else's settings; write /settings for yours."
 
 
+def button_is_old() -> str:
+    return "That button no longer works. Send the command instead."
+
+
 # Failures
 
 
@@ -206,6 +210,14 @@ def _named(name: str) -> str:
 
 def no_thinking() -> str:
     return "There is no thinking kept for this answer."
+
+
+def not_your_thinking() -> str:
+    return "Only the person who asked can open that."
+
+
+def for_admins() -> str:
+    return "Only those who may manage this server can do that."
 
 
 def not_here() -> str:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from adapters.delivery.channel import Channel
 from adapters.delivery.outcome import Outcome
-from bots.messages import Incoming, ReplyEvent
+from bots.messages import Incoming, Permit, ReplyEvent
+from bots.people.gate import Call
 from bots.ports import Deliveries
 
 
@@ -15,6 +16,14 @@ class Responder(Protocol):
     """The bot, as a platform sees it."""
 
     def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
+
+    async def enter(self, call: Call) -> Permit:
+        """Let somebody do something that is done before `respond`, or without it.
+
+        Raises:
+            Refused, Unheard: it must not be done.
+        """
+        ...
 
 
 class Outboxes(Protocol):

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import discord
 
 from adapters.discord.access import Where, is_allowed
 from adapters.discord.answers import Answers
-from adapters.discord.events import Event, File
+from adapters.discord.events import Event, File, place
 from adapters.discord.interactions import Deferred, Token
 from adapters.discord.patience import patiently
 from adapters.discord.places import Places
 from adapters.discord.reading import above
 from bots import wording
+from bots.messages import Permit, Refusal
+from bots.people.gate import Call, Unheard
+from bots.people.rights import Thing, Verb
+from bots.preferences import Refused
 from config.settings import DiscordSettings
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,10 @@ _ACKNOWLEDGED_ALREADY = 40060
 
 @dataclass(kw_only=True)
 class Desk:
-    """Where interactions come in: Discord gives three seconds for the acknowledgement, whatever else goes on."""
+    """Where interactions come in: Discord gives three seconds for the acknowledgement, whatever else goes on.
+
+    What the gate refuses is not acknowledged as an answer that begins: its sentence is the whole response.
+    """
 
     answers: Answers
     places: Places
@@ -70,6 +77,10 @@ class Desk:
             on_behalf=on_behalf,
             upload_bytes=interaction.filesize_limit,
         )
+        event = replace(event, decision=await self._decision(event))
+        if isinstance(event.decision, Refusal):
+            await say(interaction, event.decision.sentence)
+            return
         # Neither ends the other: an acknowledgement that is cancelled on its way may have come about all the same.
         acknowledged, recorded = await asyncio.gather(
             acknowledge(interaction, deferred),
@@ -82,6 +93,43 @@ class Desk:
             self.answers.answer([event])
         if isinstance(acknowledged, BaseException):
             raise acknowledged
+
+    async def _decision(self, event: Event) -> Permit | Refusal | None:
+        """None if it takes too long: it is decided before the answer, then."""
+        try:
+            async with asyncio.timeout(IN_TIME_S):
+                return (await self.answers.bot.admit(event.incoming(), files=bool(event.files))).decision
+        except TimeoutError:
+            return None
+
+    async def passes(
+        self, interaction: discord.Interaction, thing: Thing, verb: Verb, message: discord.Message | None = None
+    ) -> bool:
+        """Whether the gate lets this person do it; if not, they are told so.
+
+        To look up whose the message is may take longer than Discord waits for an acknowledgement.
+
+        Raises:
+            StorageError: it cannot be known.
+        """
+        channel = str(interaction.channel_id)
+        call = Call(
+            actor=f"discord:{interaction.user.id}",
+            thing=thing,
+            verb=verb,
+            chat=f"discord:{channel}",
+            places=(place(str(interaction.guild_id)),) if interaction.guild_id else (),
+            direct=interaction.guild_id is None,
+            message_id=str(message.id) if message else "",
+            moderates=interaction.permissions.manage_messages,
+            administers=interaction.permissions.manage_guild,
+        )
+        try:
+            await self.answers.bot.enter(call)
+        except (Refused, Unheard) as refusal:
+            await say(interaction, str(refusal))
+            return False
+        return True
 
     async def lets_in(self, interaction: discord.Interaction) -> bool:
         """Whether this person is answered here; if not, they are told so.

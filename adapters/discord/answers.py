@@ -24,7 +24,7 @@ from bots import wording
 from bots.bot import Bot
 from bots.commands import read as parsed
 from bots.ledger import left_behind
-from bots.messages import Action, Ended, Failed, Incoming, Notice, Person, ReplyEvent, Started
+from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Started
 from bots.ports import Received, Storage, StorageError
 from inference.api import Interrupted
 
@@ -180,19 +180,15 @@ class Answers:
         await self._deliver(await self._in_its_thread(event), _said(wording.broken()))
 
     async def _answer(self, event: Event) -> Outcome:
-        event = await self._in_its_thread(event)
-        incoming = Incoming(
-            event_id=event.id,
-            chat=event.chat,
-            author=await self._author(event),
-            text=event.text,
-            reply_to=event.replies_to,
-            places=event.places,
-            direct=not event.guild,
-            new=self._left.isdisjoint((*event.also, event.id)),
-        )
+        new = self._left.isdisjoint((*event.also, event.id))
+        incoming = event.incoming(new=new)
+        if incoming.decision is None and (event.files or event.opens):
+            incoming = await self.bot.admit(incoming, files=bool(event.files))
+        is_let_in = isinstance(incoming.decision, Permit)
+        event = await self._in_its_thread(event) if is_let_in else _where_it_was_asked(event)
+        incoming = replace(incoming, chat=event.chat)
         contents = Contents()
-        if event.files and not self.bot.is_stranger(incoming):
+        if event.files and is_let_in:
             contents = await read(event.files, self.api, self.fetch)
             text = "\n\n".join(part for part in (event.text, contents.text) if part)
             incoming = replace(incoming, text=text, pictures=contents.pictures)
@@ -274,15 +270,6 @@ class Answers:
             if timer is not None:
                 timer.cancel()
 
-    async def _author(self, event: Event) -> Person:
-        """Who asks; a moderator's press on somebody's answer counts as theirs."""
-        if event.on_behalf and event.replies_to:
-            answer_id = await self.storage.answer_at(event.chat, event.replies_to)
-            turn = await self.storage.turn(answer_id) if answer_id else None
-            if turn is not None:
-                return Person(turn.person, event.name)
-        return event.person
-
     async def _in_its_thread(self, event: Event) -> Event:
         """Opens the thread that the answer belongs into; without the permission it goes where the question is."""
         if not event.opens:
@@ -297,16 +284,18 @@ class Answers:
             )
         except ChannelError as error:
             if not isinstance(error, Refused) or error.code != _HAS_A_THREAD:
-                return replace(event, channel=event.above, above="", question=event.id)
+                return _where_it_was_asked(event)
         return event
 
     async def _stop(self, event: Event, message_id: str | None) -> None:
+        """Stop an answer that nobody can see any more, whoever has deleted what: it is no call of a person's."""
         stop = Incoming(
             event_id=f"{message_id or event.id}-gone",
             chat=event.chat,
-            author=await self._author(event),
+            author=event.person,
             text=Action.STOP.command,
             reply_to=message_id,
+            decision=Permit(event.person.id),
         )
         with suppress(Interrupted):  # it is stopped already
             async with aclosing(self.bot.respond(stop)) as events:
@@ -347,6 +336,11 @@ def _rebuilt(received: Received) -> Event | None:
     except (ValueError, KeyError, TypeError):
         log.warning("event %s was recorded by another version and is left out", received.id)
         return None
+
+
+def _where_it_was_asked(event: Event) -> Event:
+    """The event, to be answered under its message and not in a new thread."""
+    return replace(event, channel=event.above, above="", question=event.id, opens="") if event.opens else event
 
 
 async def _said(sentence: str) -> AsyncGenerator[ReplyEvent, None]:

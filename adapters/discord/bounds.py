@@ -12,6 +12,7 @@ from adapters.discord.acknowledging import Desk, acknowledge, say
 from adapters.discord.events import place
 from bots import wording
 from bots.bot import Bot
+from bots.people.rights import Thing, Verb
 from bots.preferences import BOUNDED, Refused
 
 _Channel = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
@@ -38,6 +39,8 @@ def _channels(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         channel: _Channel | None = None,
     ) -> None:
         await acknowledge(interaction, "private")
+        if not await desk.passes(interaction, Thing.SERVER, Verb.CHANGE):
+            return
         guild = str(interaction.guild_id)
         named = await desk.places.channels(guild)
         chosen = str(channel.id if channel else interaction.channel_id)
@@ -64,6 +67,8 @@ def _limits(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
     )
     async def limits(interaction: discord.Interaction, setting: str, highest: str | None = None) -> None:
         await acknowledge(interaction, "private")
+        if not await desk.passes(interaction, Thing.SERVER, Verb.CHANGE):
+            return
         guild = str(interaction.guild_id)
         if highest is None:
             bound = (await desk.places.bounds(guild)).get(setting)

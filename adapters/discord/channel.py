@@ -15,6 +15,8 @@ UPLOAD_BYTES = 10 * 1024 * 1024
 _MESSAGES = "/channels/{channel_id}/messages"
 _MESSAGE = _MESSAGES + "/{message_id}"
 _INTERVAL_S = 1.02
+CALLS_PER_MINUTE = 60 / _INTERVAL_S
+"""What a channel takes."""
 """Edits behave like 5 in 5 s; a little more keeps clear of the edge."""
 _ACCOUNT_INTERVAL_S = 1 / 45
 """Discord allows 50 requests a second to an account; some are left for what is no message."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from adapters.discord.channel import CALLS_PER_MINUTE
 from adapters.discord.interactions import Token
-from bots.messages import Person
+from bots.messages import ChatBudget, Incoming, Permit, Person, Refusal
 from bots.names import one_line
 from bots.ports import Received
 
@@ -42,11 +43,12 @@ class Event:
         question: the message that the answer replies to, if it is one.
         replies_to: the bot's message that this replies to, or whose button was pressed.
         token: of an interaction.
-        on_behalf: the press of somebody who may manage messages counts as the asker's.
+        on_behalf: the author may remove other people's messages there.
         upload_bytes: the largest file that may be sent there, 0 where that is not known.
         opens: the name of the thread that is to be opened for the answer.
         follows: the id of the message right before, which this one belongs together with.
         also: the ids of earlier messages that were taken together with this one.
+        decision: what the gate has said, in this process; not stored.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Event:
     opens: str = ""
     follows: str = ""
     also: tuple[str, ...] = field(default=())
+    decision: Permit | Refusal | None = None
 
     @property
     def chat(self) -> str:
@@ -79,10 +82,26 @@ class Event:
         """Where this is, for the bounds that a server's admins have set."""
         return (place(self.guild),) if self.guild else ()
 
+    def incoming(self, *, new: bool = True) -> Incoming:
+        """What the bot is asked, without the files."""
+        return Incoming(
+            event_id=self.id,
+            chat=self.chat,
+            author=self.person,
+            text=self.text,
+            reply_to=self.replies_to,
+            places=self.places,
+            direct=not self.guild,
+            moderates=self.on_behalf,
+            budget=ChatBudget(self.chat, CALLS_PER_MINUTE),
+            decision=self.decision,
+            new=new,
+        )
+
     def received(self, account: str, now: float) -> Received:
         """As it is kept: without the secret of its token."""
         kept = replace(self, token=replace(self.token, value="")) if self.token else self
-        payload = json.dumps(asdict(kept))
+        payload = json.dumps({name: value for name, value in asdict(kept).items() if name != "decision"})
         person = self.person.id
         return Received(account=account, id=self.id, chat=self.chat, payload=payload, received_at=now, person=person)
 

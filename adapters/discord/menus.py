@@ -12,6 +12,7 @@ from adapters.discord import reading
 from adapters.discord.acknowledging import Desk, acknowledge, say
 from adapters.discord.attachments import is_picture, is_text
 from bots import wording
+from bots.people.rights import Thing, Verb
 
 
 def message_menus(desk: Desk) -> Iterator[app_commands.ContextMenu]:
@@ -31,6 +32,8 @@ def message_menus(desk: Desk) -> Iterator[app_commands.ContextMenu]:
 
     async def go_on(interaction: discord.Interaction, message: discord.Message) -> None:
         await acknowledge(interaction, "private")
+        if not await desk.passes(interaction, Thing.ANSWER, Verb.FOLLOW, message):
+            return
         chat, storage = f"discord:{interaction.channel_id}", desk.answers.storage
         answer_id = await storage.answer_at(chat, str(message.id))
         if answer_id is not None:

@@ -6,7 +6,7 @@ import discord
 
 from adapters.discord.acknowledging import Desk, acknowledge, apologise, say
 from bots import wording
-from bots.bot import Bot
+from bots.people.rights import Thing, Verb
 from bots.preferences import Profile, Refused, Setting
 
 _LONGEST = 4000
@@ -32,7 +32,7 @@ class PromptModal(_Form):
         self.add_item(discord.ui.Label(text=wording.prompt_label(), component=self.prompt))
 
     async def open(self, interaction: discord.Interaction) -> None:
-        if await self._desk.lets_in(interaction):
+        if await self._desk.lets_in(interaction) and await self._desk.passes(interaction, Thing.WORDS, Verb.SEE):
             await interaction.response.send_modal(self)
 
     async def on_submit(self, interaction: discord.Interaction, /) -> None:
@@ -42,9 +42,9 @@ class PromptModal(_Form):
 class AdvancedModal(_Form):
     """The settings that few people change, each with what it is now."""
 
-    def __init__(self, bot: Bot, profile: Profile, settings: list[Setting]) -> None:
+    def __init__(self, desk: Desk, profile: Profile, settings: list[Setting]) -> None:
         super().__init__(title=wording.advanced_title())
-        self._bot, self._profile = bot, profile
+        self._desk, self._profile = desk, profile
         self._fields: dict[str, discord.ui.TextInput[AdvancedModal]] = {}
         for setting in settings:
             field: discord.ui.TextInput[AdvancedModal] = discord.ui.TextInput(
@@ -57,6 +57,8 @@ class AdvancedModal(_Form):
 
     async def on_submit(self, interaction: discord.Interaction, /) -> None:
         await acknowledge(interaction, "private")
+        if not await self._desk.passes(interaction, Thing.SETTINGS, Verb.CHANGE):
+            return
         person = f"discord:{interaction.user.id}"
         said = [
             await self._changed(person, name, field.value or "off")
@@ -67,6 +69,6 @@ class AdvancedModal(_Form):
 
     async def _changed(self, person: str, name: str, value: str) -> str:
         try:
-            return await self._bot.change_setting(person, name, value)
+            return await self._desk.answers.bot.change_setting(person, name, value)
         except Refused as refusal:
             return str(refusal)

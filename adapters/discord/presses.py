@@ -14,6 +14,7 @@ from adapters.discord.buttons import CUSTOM_ID, THINKING
 from adapters.discord.content import MESSAGE_UNITS
 from bots import wording
 from bots.messages import Action
+from bots.people.rights import Thing, Verb
 
 _FILE_BYTES = 8 * 1024 * 1024
 
@@ -36,29 +37,39 @@ def answer_button(desk: Desk) -> type[discord.ui.DynamicItem[discord.ui.Button[A
             if interaction.message is None:
                 return
             try:
-                await _pressed(desk, interaction, self.action, str(interaction.message.id))
+                if _carries(interaction.message, f"partyline:{self.action}"):
+                    await _pressed(desk, interaction, self.action, interaction.message)
+                else:
+                    await say(interaction, wording.button_is_old())
             except Exception as error:
                 await apologise(interaction, error)
 
     return AnswerButton
 
 
-async def _pressed(desk: Desk, interaction: discord.Interaction, name: str, message_id: str) -> None:
+def _carries(message: discord.Message, custom_id: str) -> bool:
+    """Whether the message shows that button. A modified client can press any button on any message."""
+    rows = (row for row in message.components if isinstance(row, discord.ActionRow))
+    return any(getattr(button, "custom_id", None) == custom_id for row in rows for button in row.children)
+
+
+async def _pressed(desk: Desk, interaction: discord.Interaction, name: str, message: discord.Message) -> None:
     if name == THINKING:
-        await _show_thinking(desk, interaction, message_id)
+        await acknowledge(interaction, "private")
+        if await desk.passes(interaction, Thing.REASONING, Verb.OPEN, message):
+            await _show_thinking(desk, interaction, str(message.id))
         return
-    action = Action(name)
+    action, message_id = Action(name), str(message.id)
     await desk.take(
         interaction,
         action.command,
         deferred="pressed",
         replies_to=message_id,
-        on_behalf=action is not Action.CONTINUE and interaction.permissions.manage_messages,
+        on_behalf=interaction.permissions.manage_messages,
     )
 
 
 async def _show_thinking(desk: Desk, interaction: discord.Interaction, message_id: str) -> None:
-    await acknowledge(interaction, "private")
     storage = desk.answers.storage
     answer_id = await storage.answer_at(f"discord:{interaction.channel_id}", message_id)
     turn = await storage.turn(answer_id) if answer_id else None

@@ -13,6 +13,7 @@ from adapters.discord.acknowledging import IN_TIME_S, Desk
 from adapters.discord.modals import AdvancedModal
 from bots.bot import Bot
 from bots.commands import COMMANDS
+from bots.people.rights import Thing, Verb
 from bots.preferences import Setting
 
 IN_SETTINGS = ("temperature", "top_p", "max_tokens", "preset", "thinking", "seed")
@@ -61,10 +62,10 @@ def _advanced(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
     fields = [setting for setting in bot.settings.values() if setting.advanced][:5]
 
     async def advanced(interaction: discord.Interaction) -> None:
-        if await desk.lets_in(interaction):
+        if await desk.lets_in(interaction) and await desk.passes(interaction, Thing.SETTINGS, Verb.SEE):
             async with asyncio.timeout(IN_TIME_S):  # a form cannot follow an acknowledgement
                 profile = await bot.profile(f"discord:{interaction.user.id}")
-            await interaction.response.send_modal(AdvancedModal(bot, profile, fields))
+            await interaction.response.send_modal(AdvancedModal(desk, profile, fields))
 
     return app_commands.Command(
         name="advanced", description=locale_str("Settings for those who know them"), callback=advanced

@@ -19,7 +19,7 @@ from bots import wording
 from bots.bot import Bot
 from bots.commands import read
 from bots.ledger import answer_id
-from bots.messages import Action, Incoming, Notice, ReplyEvent
+from bots.messages import Action, Incoming, Notice, Permit, ReplyEvent
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +72,27 @@ class Answering:
         old = await self._questions.answer_changed_by(asked)
         if old is None:
             return None
-        place = await self._withdraw(event_id, asked, old)
-        events = await self._events(event_id, asked, instead_of=old)
+        incoming = await self._bot.admit(self._incoming(event_id, asked), files=bool(asked.files))
+        if not isinstance(incoming.decision, Permit):
+            return self._bot.respond(incoming)
+        place = await self._withdraw(event_id, asked, old, incoming.decision)
+        events = self._bot.respond(replace(await self._with_pictures(incoming, asked), instead_of=old))
         return events if place is None else self._questions.in_place(events, asked.destination.chat, place)
 
-    async def _events(self, event_id: str, asked: Asked, instead_of: str | None = None) -> Stream:
+    async def _events(self, event_id: str, asked: Asked) -> Stream:
         """Raises PictureLost."""
-        return self._bot.respond(replace(await self._incoming(event_id, asked), instead_of=instead_of))
+        incoming = self._incoming(event_id, asked)
+        if asked.files:
+            incoming = await self._bot.admit(incoming, files=True)
+        return self._bot.respond(await self._with_pictures(incoming, asked))
 
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> Outcome:
         with self._questions.answering(asked, first):
             return await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
 
-    async def _incoming(self, event_id: str, asked: Asked) -> Incoming:
-        """Nothing is fetched for strangers. Raises PictureLost."""
-        incoming = Incoming(
+    def _incoming(self, event_id: str, asked: Asked) -> Incoming:
+        """The message without its pictures."""
+        return Incoming(
             event_id=event_id,
             chat=asked.destination.chat,
             author=asked.author,
@@ -94,13 +100,17 @@ class Answering:
             direct=asked.destination.is_private,
             text=asked.text,
             reply_to=asked.reply_to,
+            budget=self._post.budget(asked.destination),
             new=asked.new,
         )
-        if not asked.files or self._bot.is_stranger(incoming):
+
+    async def _with_pictures(self, incoming: Incoming, asked: Asked) -> Incoming:
+        """Nothing is fetched for what the gate has refused. Raises PictureLost."""
+        if not asked.files or not isinstance(incoming.decision, Permit):
             return incoming
         return replace(incoming, pictures=tuple([await self._post.fetched(file) for file in asked.files]))
 
-    async def _withdraw(self, event_id: str, asked: Asked, old: str) -> str | None:
+    async def _withdraw(self, event_id: str, asked: Asked, old: str, permit: Permit) -> str | None:
         """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
         shown = await self._questions.shown(asked, old)
         stop = Incoming(
@@ -110,6 +120,7 @@ class Answering:
             text=Action.STOP.command,
             reply_to=shown[0] if shown else None,
             places=asked.destination.places,
+            decision=permit,
         )
         async with aclosing(self._bot.respond(stop)) as events:
             async for _ in events:

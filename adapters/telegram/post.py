@@ -16,9 +16,11 @@ from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.drafts import DraftChannel, Switch
 from adapters.telegram.moves import Move, Moves
 from adapters.telegram.pictures import FileRef, fetch
-from bots.messages import Notice, Picture, ReplyEvent
+from bots.messages import ChatBudget, Notice, Picture, ReplyEvent
 from bots.ports import Deliveries
 from config.settings import TelegramSettings
+
+_MINUTE_S = 60.0
 
 
 class Post:
@@ -37,6 +39,10 @@ class Post:
 
     def limits(self, destination: Destination) -> Limits:
         return limits(destination, self._settings.private_interval_s, self._settings.group_interval_s)
+
+    def budget(self, destination: Destination) -> ChatBudget:
+        """What the chat can be sent, all its topics together."""
+        return ChatBudget(destination.group, _MINUTE_S / self.limits(destination).interval_s)
 
     async def fetched(self, file: FileRef) -> Picture:
         """Raises PictureLost."""

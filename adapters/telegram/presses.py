@@ -22,6 +22,8 @@ from bots import wording
 from bots.bot import Bot
 from bots.ledger import answer_id, written
 from bots.messages import Action, Incoming, Notice, Person
+from bots.people.gate import Call, Unheard
+from bots.people.rights import Thing, Verb
 from bots.ports import Reply, Storage, taken_over
 from bots.preferences import Refused
 
@@ -39,15 +41,23 @@ class Presses:
         self._panels = panels
 
     async def press(self, event_id: str, pressed: Pressed) -> Outcome:
-        """Always answers the query, so that the button does not go on spinning; foreign data does nothing."""
+        """Always answers the query, so that the button does not go on spinning.
+
+        Foreign data does nothing, and neither does data that the message does not carry.
+        """
         action = read_action(pressed.data)
         panel = self._panels.read(pressed.data)
+        if action is None and panel is None:
+            await self._toast(pressed, "")
+            return NOTHING
+        if not pressed.carried:
+            return await self._is_old(pressed)
         if action is not None:
-            owner = await self._questions.owner_of(pressed)
-            return await self._act(event_id, await self._in_the_name_of(owner, pressed), action)
-        if panel is not None:
-            return await self._adjust(event_id, await self._in_the_name_of(panel.owner, pressed), panel)
-        await self._toast(pressed, "")
+            return await self._act(event_id, pressed, action)
+        return await self._adjust(event_id, pressed, panel) if panel is not None else NOTHING
+
+    async def _is_old(self, pressed: Pressed) -> Outcome:
+        await self._toast(pressed, wording.button_is_old(), alert=True)
         return NOTHING
 
     async def apologise(self, pressed: Pressed) -> Outcome:
@@ -55,12 +65,12 @@ class Presses:
         await self._toast(pressed, wording.broken(), alert=True)
         return NOTHING
 
-    async def _in_the_name_of(self, owner: str | None, pressed: Pressed) -> Pressed:
-        """Who writes as the whole chat still presses buttons under their own name: all admins may, then."""
-        chat = pressed.destination.chat_id
-        if owner != person_id(chat) or owner == pressed.author.id or not await self._is_admin(pressed):
-            return pressed
-        return replace(pressed, author=Person(owner, pressed.author.name))
+    async def _account(self, owner: str | None, pressed: Pressed) -> str:
+        """The chat, for its admins where it is the owner: who writes in its name presses buttons under their own."""
+        chat = person_id(pressed.destination.chat_id)
+        if owner != chat or owner == pressed.author.id or not await self._is_admin(pressed):
+            return ""
+        return chat
 
     async def _is_admin(self, pressed: Pressed) -> bool:
         chat, person = pressed.destination.chat_id, user_id(pressed.author.id)
@@ -78,6 +88,8 @@ class Presses:
             direct=pressed.destination.is_private,
             text=action.command,
             reply_to=pressed.message_id,
+            account=await self._account(await self._questions.owner_of(pressed), pressed),
+            budget=self._post.budget(pressed.destination),
             new=pressed.new,
         )
         async with aclosing(self._bot.respond(incoming)) as events:
@@ -86,14 +98,22 @@ class Presses:
                 await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
                 return NOTHING
             await self._toast(pressed, "")
-            with self._questions.answering(pressed, first):
+            holder = Person(incoming.account or pressed.author.id, pressed.author.name)
+            with self._questions.answering(replace(pressed, author=holder), first):
                 replying = beginning_with(first, events)
                 return await self._post.deliver(pressed.destination, replying, reply_to=pressed.asked_by)
 
     async def _adjust(self, event_id: str, pressed: Pressed, panel: PanelPress) -> Outcome:
-        if pressed.author.id != panel.owner:
-            await self._toast(pressed, wording.not_your_panel(), alert=True)
+        try:
+            await self._bot.enter(await self._call(pressed, panel))
+        except Refused as refusal:
+            await self._toast(pressed, str(refusal), alert=True)
             return NOTHING
+        except Unheard:
+            await self._toast(pressed, "")
+            return NOTHING
+        if await self._questions.owner_of(pressed) is not None:  # an answer is never edited or deleted as a panel
+            return await self._is_old(pressed)
         if panel.setting == CLOSE:
             await self._toast(pressed, "")
             with suppress(ChannelError):
@@ -108,6 +128,21 @@ class Presses:
         if panel.value == SHOW:
             return NOTHING
         return await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
+
+    async def _call(self, pressed: Pressed, panel: PanelPress) -> Call:
+        here = pressed.destination
+        return Call(
+            actor=pressed.author.id,
+            thing=Thing.PANEL,
+            verb=Verb.PRESS,
+            chat=here.chat,
+            places=here.places,
+            direct=here.is_private,
+            owner=panel.owner,
+            account=await self._account(panel.owner, pressed),
+            budget=self._post.budget(here),
+            new=pressed.new,
+        )
 
     async def _changed_once(self, event_id: str, pressed: Pressed, panel: PanelPress) -> str:
         """A step up is not made again by whoever finds that the panel does not show it yet.

@@ -63,7 +63,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """A button under one of the bot's messages; `asked_by` is what that one answers; `new` as of a message."""
+    """A button under one of the bot's messages; `asked_by` is what that one answers; `new` as of a message.
+
+    `carried`: the message shows a button with that data. A modified client can send any data with any message.
+    """
 
     destination: Destination
     author: Person
@@ -71,6 +74,7 @@ class Pressed:
     data: str
     message_id: str
     asked_by: str | None = None
+    carried: bool = False
     new: bool = False
 
     def renamed(self, here: Destination) -> Pressed:
@@ -128,9 +132,9 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
     message = query.message
     if message is None or query.data is None:
         return None
-    asked_by, destination = None, Destination(me.id, message.chat.id)
-    if isinstance(message, Message):
-        destination = destination_of(message, me)
+    asked_by, destination, carried = None, Destination(me.id, message.chat.id), False
+    if isinstance(message, Message):  # otherwise it was deleted meanwhile, or is too old to be read
+        destination, carried = destination_of(message, me), query.data in _carried_by(message)
         asked_by = str(message.reply_to_message.message_id) if message.reply_to_message else None
     return Pressed(
         destination=destination,
@@ -139,7 +143,14 @@ def _pressed(query: CallbackQuery, me: User) -> Pressed | None:
         data=query.data,
         message_id=str(message.message_id),
         asked_by=asked_by,
+        carried=carried,
     )
+
+
+def _carried_by(message: Message) -> set[object]:
+    """What the buttons under the message carry."""
+    rows = message.reply_markup.inline_keyboard if message.reply_markup else ()
+    return {button.callback_data for row in rows for button in row if button.callback_data}
 
 
 def _asked(message: Message, me: User, *, edited: bool) -> Asked:

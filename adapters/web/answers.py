@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
@@ -26,7 +26,7 @@ from adapters.web.protocol import Pressed
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
 from bots.ledger import left_behind
-from bots.messages import Action, Incoming, Notice, Person, Picture
+from bots.messages import Action, Incoming, Notice, Permit, Person, Picture
 from bots.ports import Deliveries, Inbox, Received, StorageError
 from inference.api import Interrupted
 
@@ -64,9 +64,14 @@ class Answers:
             await self._take_on(event, None)
 
     async def stop_all_of(self, person: Person) -> None:
-        """Nobody is there any more to read what is being written for this person."""
+        """Nobody is there any more to read what is being written for this person: it is no call of theirs."""
         for post in self.board.growing(person.id):
-            await self.to_press(person, Pressed(client_id="", action=Action.STOP, message_id=post.id))
+            event = Event.of_press(
+                person,
+                Pressed(client_id="", action=Action.STOP, message_id=post.id),
+                f"{person.id}/{secrets.token_hex(8)}",
+            )
+            self.tasks.begin(self._quietly(replace(event.incoming([], new=True), decision=Permit(person.id))))
 
     async def take_up(self) -> None:
         """Goes on where an earlier process was killed, and from then on where another one is."""

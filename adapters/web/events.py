@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from adapters.web.channel import CHAT
 from adapters.web.posts import Post
 from adapters.web.protocol import Pressed
-from bots.messages import Incoming, Person, Picture
+from bots.messages import Incoming, Permit, Person, Picture
 from bots.ports import Received
 
 ACCOUNT = "web"
@@ -82,6 +82,7 @@ class Event:
         )
 
     def incoming(self, pictures: Sequence[Picture], *, new: bool) -> Incoming:
+        """What the bot is asked. A post was let in before it was shown; a press is still to be."""
         return Incoming(
             event_id=self.id,
             chat=CHAT,
@@ -89,5 +90,6 @@ class Event:
             text=self.text,
             pictures=tuple(pictures),
             reply_to=self.message_id,
+            decision=None if self.message_id else Permit(self.person),
             new=new,
         )

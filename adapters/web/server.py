@@ -33,8 +33,10 @@ from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
+from bots.people.gate import Unheard
 from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox
+from bots.preferences import Refused as NotLetIn
 from inference.api import ModelInfo
 from inference.connections import check_body, listening
 
@@ -204,6 +206,10 @@ class WebServer:
     async def _upload(self, request: web.Request) -> web.Response:
         check_body(request, _MAX_FORM_BYTES)
         secret = _secret(request)
+        try:
+            await request.app[_VISITS].uploads_of(person_id(secret))
+        except (NotLetIn, Unheard) as error:  # before any of it is read
+            return web.json_response({"sentence": str(error)}, status=403)
         try:
             async with asyncio.timeout(_FORM_S):
                 pictures = await self._received(request, person_id(secret))

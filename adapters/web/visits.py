@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol
@@ -17,12 +18,17 @@ from adapters.web import protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
+from adapters.web.channel import CHAT
 from adapters.web.faults import Faults, patiently
 from adapters.web.inbound import Full, Inbound
 from adapters.web.people import BOT_NAME, name_for, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Upload, Uploads
-from bots.messages import Action, Person
+from bots import wording
+from bots.messages import Action, Incoming, Person
+from bots.people.gate import Call, Unheard, call_of
+from bots.people.rights import Thing, Verb
+from bots.preferences import Refused as NotLetIn
 from inference.api import ModelInfo
 
 _log = logging.getLogger(__name__)
@@ -132,13 +138,13 @@ class Visits:
             case protocol.Typed():
                 self._typed(listener, asked, size)
             case protocol.Pressed():
-                self._pressed(person, asked)
+                self._pressed(listener, asked)
             case protocol.Changed():
                 self.inbound.put(person, partial(self._changed, person, asked))
             case protocol.Renamed():
                 self.inbound.put(person, partial(self._renamed, person, asked))
             case protocol.Dropped():
-                self.uploads.drop(person, asked.picture)
+                self.inbound.put(person, partial(self._dropped, person, asked))
 
     def _typed(self, listener: Listener, typed: protocol.Typed, size: int) -> None:
         """Posts the message once, however often it is sent. Each time it is answered when it is settled."""
@@ -161,7 +167,7 @@ class Visits:
             await self.answers.to_post(post, uploads)
             self._remember(event_id, post.id)
             said = protocol.accepted(typed.client_id, post.id)
-        except Refused as error:
+        except (Refused, NotLetIn, Unheard) as error:
             said = protocol.rejected(typed.client_id, str(error))
         except Exception as error:
             self._faults.say("a message of the page failed", error)
@@ -178,11 +184,15 @@ class Visits:
 
         Raises:
             Refused: a picture is not there.
+            NotLetIn, Unheard: the gate refuses it, and nothing is shown of it.
         """
         later = "a message of the page is stored later"
         post = await patiently(partial(self.posts.with_event, event_id), later, self._faults)
         if post is not None:
             return post, ()
+        author = Person(person, self.audience.name_of(person))
+        asked = Incoming(event_id=event_id, chat=CHAT, author=author, text=typed.text, new=True)
+        await self.answers.bot.enter(call_of(asked, files=bool(typed.pictures), posted=True))
         uploads = self.uploads.take(person, typed.pictures)
         put_up = partial(self._put_up, person, event_id, typed.text, uploads)
         return await patiently(put_up, later, self._faults), uploads
@@ -205,11 +215,12 @@ class Visits:
             attachments=tuple(each.attachment for each in uploads),
         )
 
-    def _pressed(self, person: str, pressed: protocol.Pressed) -> None:
+    def _pressed(self, listener: Listener, pressed: protocol.Pressed) -> None:
+        person = listener.person
         event_id = f"{person}/{pressed.client_id}"
         if pressed.client_id and event_id in self._kept:
             return
-        press = partial(self.answers.to_press, Person(person, self.audience.name_of(person)), pressed)
+        press = partial(self._press, listener, pressed)
         if pressed.action is Action.STOP:  # waits for nothing, also not for the storage
             self.answers.tasks.begin(press())
         else:
@@ -217,11 +228,36 @@ class Visits:
         if pressed.client_id:
             self._remember(event_id, pressed.message_id)
 
+    async def _press(self, listener: Listener, pressed: protocol.Pressed) -> None:
+        """Does what the button says, if the post has that button."""
+        find = partial(self.board.post, pressed.message_id)
+        post = await patiently(find, "a button of the page is looked up later", self._faults)
+        if post is None or post.kind != "bot" or pressed.action not in post.frame.actions:
+            if pressed.action is not Action.STOP:  # what is to be stopped is over
+                listener.tell("", protocol.error(wording.button_is_old(), pressed.client_id))
+            return
+        person = listener.person
+        await self.answers.to_press(Person(person, self.audience.name_of(person)), pressed)
+
+    async def _let_in(self, person: str, thing: Thing, verb: Verb) -> None:
+        """Raises NotLetIn, Unheard or StorageError."""
+        await self.answers.bot.enter(Call(actor=person, thing=thing, verb=verb, chat=CHAT))
+
+    async def uploads_of(self, person: str) -> None:
+        """Let the person upload something. Raises NotLetIn, Unheard or StorageError."""
+        await self._let_in(person, Thing.UPLOAD, Verb.ADD)
+
+    async def _dropped(self, person: str, dropped: protocol.Dropped) -> None:
+        with suppress(NotLetIn, Unheard):
+            await self._let_in(person, Thing.UPLOAD, Verb.REMOVE)
+            self.uploads.drop(person, dropped.picture)
+
     async def _changed(self, person: str, changed: protocol.Changed) -> None:
         refused = False
         try:
+            await self._let_in(person, Thing.SETTINGS, Verb.CHANGE)
             sentence = await self.answers.panel.change(person, changed.name, changed.value) or ""
-        except ValueError as error:
+        except (ValueError, NotLetIn, Unheard) as error:
             sentence, refused = str(error), True
         except Exception as error:
             self._unsaved(person, changed.client_id, error)
@@ -231,8 +267,9 @@ class Visits:
 
     async def _renamed(self, person: str, renamed: protocol.Renamed) -> None:
         try:
+            await self._let_in(person, Thing.NAME, Verb.CHANGE)
             name = await rename(self.posts, person, renamed.name)
-        except ValueError as error:
+        except (ValueError, NotLetIn, Unheard) as error:
             self.audience.tell(person, "", protocol.error(str(error), renamed.client_id))
         except Exception as error:
             self._unsaved(person, renamed.client_id, error)

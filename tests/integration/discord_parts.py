@@ -15,8 +15,8 @@ from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.discord.platform import serving
 from adapters.storage.memory import MemoryStorage
-from bots.admission import Access
 from bots.bot import Bot
+from bots.people.access import Access
 from bots.ports import Received, StorageError
 from bots.preferences import Bounds
 from config.settings import DiscordSettings

@@ -13,8 +13,8 @@ from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.storage.memory import MemoryStorage
 from adapters.telegram.platform import serving
-from bots.admission import Access
 from bots.bot import Bot
+from bots.people.access import Access
 from bots.ports import Storage
 from bots.preferences import Bounds
 from config.settings import TelegramSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.storage.memory import MemoryStorage
-from bots.admission import Access
+from bots.people.access import Access
 from bots.ports import StorageError
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
@@ -271,7 +271,7 @@ async def test_pictures_and_buttons_outlast_a_bad_line(server: TelegramServer, t
         assert answer.text.startswith("a picture of 5 bytes")
         ann.presses(answer, "", data="answer:regenerate")
         await until(lambda: server.world.toasts)
-    assert "have not kept that picture" in server.world.toasts[0][1]
+    assert "no longer works" in server.world.toasts[0][1]
     assert not any(server.failures.values())
 
 

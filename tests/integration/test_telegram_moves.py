@@ -9,7 +9,7 @@ import pytest
 
 from adapters.storage.memory import MemoryStorage
 from bots import wording
-from bots.admission import Access
+from bots.people.access import Access
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 from tests.servers.telegram_world import Chat, Message

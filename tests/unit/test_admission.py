@@ -1,24 +1,51 @@
-"""Who is let in, and how often."""
+"""Who is let in, how often, and to what: the gate without a platform."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bots.admission import Access, Admission, Unheard
-from bots.messages import Incoming, Person
+from bots.messages import ChatBudget, Incoming, Permit, Person, Refusal
+from bots.people.access import Access
+from bots.people.gate import Call, Gate, Unheard, call_of
+from bots.people.rates import MINUTE_S, Rates
+from bots.people.rights import Thing, Verb
 from bots.preferences import Refused
 
 
-def message(text: str = "hello", person: str = "telegram:1", chat: str = "telegram:9:1") -> Incoming:
-    return Incoming(event_id="e", chat=chat, author=Person(person, "Ann"), text=text)
+def message(text: str = "hello", person: str = "telegram:1", chat: str = "telegram:9:1", **more: Any) -> Call:
+    incoming = Incoming(event_id="e", chat=chat, author=Person(person, "Ann"), text=text, new=True, **more)
+    return call_of(incoming)
 
 
-def test_without_lists_everybody_is_let_in() -> None:
-    admission = Admission(Access())
+class Doors:
+    """A gate whose clock a test sets, over one answer of Ann's in every message."""
+
+    def __init__(self, **access: Any) -> None:
+        self.now = 0.0
+        self.spent: set[str] = set()
+        self.gate = Gate(Access(**access), lambda: self.now, self._owner_of, self._spent)
+
+    async def _owner_of(self, chat: str, message_id: str) -> str | None:
+        return "telegram:1"
+
+    async def _spent(self, person: str) -> str:
+        return "Used up." if person in self.spent else ""
+
+    async def at(self, now: float, call: Call) -> Permit:
+        self.now = now
+        return await self.gate.enter(call)
+
+
+async def test_without_lists_everybody_is_let_in() -> None:
+    doors = Doors()
     for number in range(1000):
-        admission.check(message(person=f"telegram:{number % 3}"), 0.0)
+        await doors.at(0.0, message(person=f"telegram:{number % 3}"))
 
 
 @pytest.mark.parametrize(
@@ -33,64 +60,157 @@ def test_without_lists_everybody_is_let_in() -> None:
         ("telegram:2", "telegram:9:-1001234", False),
         ("telegram:2", "discord:-100123", False),
         ("discord:3", "discord:77", True),
+        ("terminal:ann", "terminal:here", True),
     ],
 )
-def test_lists_name_people_and_chats(person: str, chat: str, is_in: bool) -> None:
-    access = Access(
+async def test_lists_name_people_and_chats(person: str, chat: str, is_in: bool) -> None:
+    doors = Doors(
         owners=["telegram:7"],
         allowed_users=["telegram:1"],
         allowed_chats=["telegram:-100123", "discord:77"],
         strangers="refuse",
     )
     if is_in:
-        Admission(access).check(message(person=person, chat=chat), 0.0)
+        await doors.at(0.0, message(person=person, chat=chat))
     else:
         with pytest.raises(Refused, match=person):
-            Admission(access).check(message(person=person, chat=chat), 0.0)
+            await doors.at(0.0, message(person=person, chat=chat))
 
 
-def test_a_chat_is_let_in_under_any_of_its_names() -> None:
-    access = Access(allowed_chats=["telegram:-1001"], strangers="refuse")
-    moved = replace(message(chat="telegram:9:-5"), places=("telegram:-1001",))
-    assert access.is_stranger(message(chat="telegram:9:-5"))
-    assert not access.is_stranger(moved)
+async def test_a_chat_is_let_in_under_any_of_its_names() -> None:
+    doors = Doors(allowed_chats=["telegram:-1001"], strangers="refuse")
+    with pytest.raises(Refused):
+        await doors.at(0.0, message(chat="telegram:9:-5"))
+    await doors.at(0.0, message(chat="telegram:9:-5", places=("telegram:-1001",)))
 
 
-def test_strangers_can_be_met_with_silence() -> None:
+async def test_strangers_can_be_met_with_silence() -> None:
     with pytest.raises(Unheard):
-        Admission(Access(strangers="ignore")).check(message(), 0.0)
+        await Doors(strangers="ignore").at(0.0, message())
 
 
-def test_a_rate_is_told_once_and_then_kept_in_silence() -> None:
-    admission = Admission(Access(requests_per_minute=3, owners=["telegram:7"]))
+async def test_a_rate_is_told_once_and_then_kept_in_silence() -> None:
+    doors = Doors(requests_per_minute=3, owners=["telegram:7"])
     for now in (0.0, 1.0, 2.0):
-        admission.check(message(), now)
+        await doors.at(now, message())
     with pytest.raises(Refused, match="50 s"):
-        admission.check(message(), 10.0)
+        await doors.at(10.0, message())
     with pytest.raises(Unheard):
-        admission.check(message(), 11.0)
-    admission.check(message("/stop"), 11.0)
-    admission.check(message(person="telegram:2"), 11.0)
+        await doors.at(11.0, message())
+    assert not (await doors.at(11.0, message("/stop"))).quiet
+    await doors.at(11.0, message(person="telegram:2"))
     for _ in range(10):
-        admission.check(message(person="telegram:7"), 11.0)
-    admission.check(message(), 60.0)
+        await doors.at(11.0, message(person="telegram:7"))
+    await doors.at(60.0, message())
     with pytest.raises(Refused):
-        admission.check(message(), 60.5)
+        await doors.at(60.5, message())
 
 
-def test_nobody_is_locked_out_by_a_clock_that_is_set_back() -> None:
-    admission = Admission(Access(requests_per_minute=2))
+async def test_a_stop_is_always_done_and_too_many_of_them_without_a_word() -> None:
+    """A word about each would be as good as a message to mute a chat with."""
+    doors = Doors(requests_per_minute=3)
+    said = [await doors.at(0.0, message("/stop")) for _ in range(9)]
+    assert [permit.quiet for permit in said] == [False] * 3 + [True] * 6
+    await doors.at(0.0, message())
+
+
+async def test_a_person_may_not_ask_for_more_than_the_chat_can_be_sent() -> None:
+    """An answer takes two calls, its first words and its last; a word of the bot's own takes one."""
+    doors, group = Doors(requests_per_minute=60), ChatBudget("telegram:9:-5", 60 / 3.1)
+    asked = message("hello", budget=group)
+    for _ in range(9):
+        await doors.at(0.0, asked)
+    with pytest.raises(Refused, match="9 messages"):
+        await doors.at(0.0, asked)
+    await doors.at(0.0, message("/help", budget=group))
+    with pytest.raises(Refused, match="19 messages"):
+        await doors.at(0.0, message("/help", budget=group, chat="telegram:9:-5:44"))
+    await doors.at(0.0, message("hello"))
+    await doors.at(0.0, message("hello", person="telegram:2", budget=group))
+
+
+async def test_a_press_is_counted_like_a_message() -> None:
+    doors = Doors(requests_per_minute=20)
+    press = Call(actor="telegram:1", thing=Thing.PANEL, verb=Verb.PRESS, chat="telegram:9:1", owner="telegram:1")
+    for _ in range(20):
+        await doors.at(0.0, press)
+    with pytest.raises(Refused):
+        await doors.at(0.0, press)
+
+
+async def test_what_was_let_in_before_a_restart_is_not_counted_again() -> None:
+    doors = Doors(requests_per_minute=1)
+    doors.spent = {"telegram:1"}
+    for _ in range(5):
+        await doors.at(0.0, replace(message(), new=False))
+
+
+async def test_nobody_is_locked_out_by_a_clock_that_is_set_back() -> None:
+    doors = Doors(requests_per_minute=2)
     for now in (7_200.0, 7_201.0, 3_600.0, 3_601.0):
-        admission.check(message(), now)
+        await doors.at(now, message())
     with pytest.raises(Refused):
-        admission.check(message(), 3_602.0)
+        await doors.at(3_602.0, message())
 
 
 @pytest.mark.parametrize(
     ("owners", "direct", "served"), [((), True, True), (("t:1",), True, False), (("t:1",), False, True)]
 )
-def test_by_default_strangers_have_no_direct_messages_once_there_are_owners(
+async def test_by_default_strangers_have_no_direct_messages_once_there_are_owners(
     owners: tuple[str, ...], direct: bool, served: bool
 ) -> None:
-    incoming = replace(message(), direct=direct)
-    assert Admission(Access(owners=owners)).is_stranger(incoming) is not served
+    decision = await Doors(owners=owners).gate.decide(message(direct=direct))
+    assert isinstance(decision, Permit if served else Refusal)
+
+
+async def test_who_moderates_may_stop_an_answer_and_have_nothing_generated() -> None:
+    doors = Doors(owners=["telegram:7"])
+    for person, moderates, may_stop in (
+        ("telegram:1", False, True),
+        ("telegram:2", False, False),
+        ("telegram:2", True, True),
+        ("telegram:7", False, True),
+    ):
+        for text, may in (("/stop", may_stop), ("/regenerate", person == "telegram:1")):
+            call = message(text, person=person, reply_to="5", moderates=moderates)
+            decision = await doors.gate.decide(call)
+            assert isinstance(decision, Permit) is may, (person, text)
+            if isinstance(decision, Permit):
+                assert decision == Permit(person, moderates=person != "telegram:1")
+
+
+async def test_who_acts_for_a_chat_is_let_in_and_counted_as_themselves() -> None:
+    doors = Doors(allowed_users=["telegram:2"], strangers="refuse", requests_per_minute=1)
+    panel = Call(actor="telegram:2", thing=Thing.PANEL, verb=Verb.PRESS, chat="c", owner="t:-5", account="t:-5")
+    assert (await doors.at(0.0, panel)).account == "t:-5"
+    with pytest.raises(Refused, match="minute"):
+        await doors.at(0.0, panel)
+    with pytest.raises(Refused, match="telegram:3"):
+        await doors.at(0.0, replace(panel, actor="telegram:3"))
+
+
+async def test_a_quota_that_is_used_up_refuses_what_generates() -> None:
+    doors = Doors()
+    doors.spent = {"telegram:1"}
+    for text, refused in (("hello", True), ("/regenerate", True), ("/help", False), ("/stop", False)):
+        assert isinstance(await doors.gate.decide(message(text)), Refusal) is refused
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(1, 3)), max_size=80),
+    st.integers(1, 20),
+)
+def test_no_minute_holds_more_than_the_limit(steps: list[tuple[float, int]], limit: int) -> None:
+    """And whoever waits for as long as they are told is let in."""
+    rates, now, taken = Rates(), 0.0, []
+    for pause, size in steps:
+        now += pause
+        wait_s = rates.wait_s("ann", limit, now, size)
+        assert 0 <= wait_s <= MINUTE_S
+        if wait_s <= 0:
+            rates.add("ann", now, size)
+            taken.append((now, size))
+            window = [each for time, each in taken if now - MINUTE_S < time]
+            assert sum(window) <= max(limit, size)
+        elif size <= limit:
+            assert deepcopy(rates).wait_s("ann", limit, now + wait_s + 1e-6, size) == 0

@@ -20,7 +20,8 @@ from adapters.web.memory import MemoryPosts
 from adapters.web.panel import SettingView
 from adapters.web.posts import Posts
 from adapters.web.server import WebServer
-from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
+from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Said, Started, Thought
+from bots.people.gate import Call
 from bots.ports import Delivered, Deliveries, Inbox
 from inference.api import ModelInfo, Timings, Usage
 
@@ -57,6 +58,10 @@ class FakeBot:
         self.release = asyncio.Event()
         self.pause: Callable[[], float] = lambda: 0.0
         self.closed = 0
+
+    async def enter(self, call: Call) -> Permit:
+        """A gate that is open."""
+        return Permit(call.actor)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         self.incoming.append(incoming)

@@ -1,0 +1,218 @@
+"""The gate: whatever somebody causes passes access, rate, quota and rights here, before anything is done or shown."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+
+from bots import wording
+from bots.commands import Called, read
+from bots.messages import ChatBudget, Incoming, Permit, Refusal
+from bots.people.access import Access
+from bots.people.rates import Rates
+from bots.people.rights import RULES, Relation, Rule, Thing, Verb
+from bots.preferences import Refused
+from bots.stats import EVERYBODY
+
+_REMEMBERED_PEOPLE = 10_000
+
+
+class Unheard(Exception):
+    """Do not reply: the operator ignores strangers, or this person was already told about the rate limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Something that one person does to one thing in one chat.
+
+    Args:
+        actor: who does it, whatever account the thing belongs to.
+        message_id: the bot's message that shows the thing; its owner is looked up. "": the actor's own thing.
+        owner: whose the thing is, where the platform knows; "" otherwise.
+        account: the id that the actor acts for, whose holder the platform says the actor is (the chat, for an admin
+            who writes in its name); "" for the actor's own.
+        moderates, administers: the platform lets the actor remove other people's messages there, or manage the server.
+        budget: what the chat can be sent; None where that is no limit.
+        posted: other people see it as a message of the actor's, so beyond the rate even a Stop is refused.
+        files: it comes with files, so what it takes of the quota is not known yet.
+        new: it happens now. What an earlier process let in is not counted again.
+    """
+
+    actor: str
+    thing: Thing
+    verb: Verb
+    chat: str
+    places: tuple[str, ...] = ()
+    direct: bool = False
+    message_id: str = ""
+    owner: str = ""
+    account: str = ""
+    moderates: bool = False
+    administers: bool = False
+    budget: ChatBudget | None = None
+    posted: bool = False
+    files: bool = False
+    new: bool = True
+
+    @property
+    def rule(self) -> Rule:
+        """The line of the table that it falls under."""
+        return RULES[self.thing, self.verb]
+
+
+def call_of(incoming: Incoming, *, files: bool = False, posted: bool = False) -> Call:
+    """What a message, command or pressed button does."""
+    thing, verb = _meant(read(incoming.text))
+    return Call(
+        actor=incoming.author.id,
+        thing=thing,
+        verb=verb,
+        chat=incoming.chat,
+        places=incoming.places,
+        direct=incoming.direct,
+        message_id=(incoming.reply_to or "") if thing is Thing.ANSWER else "",
+        account=incoming.account,
+        moderates=incoming.moderates,
+        budget=incoming.budget,
+        posted=posted,
+        files=files or bool(incoming.pictures),
+        new=incoming.new,
+    )
+
+
+_COMMANDS = {
+    "reset": (Thing.CONVERSATION, Verb.RESET),
+    "stop": (Thing.ANSWER, Verb.STOP),
+    "regenerate": (Thing.ANSWER, Verb.REGENERATE),
+    "continue": (Thing.ANSWER, Verb.CONTINUE),
+    "link": (Thing.LINK, Verb.CHANGE),
+}
+_ASKING = ("ask", "code", "caption")
+
+
+def _meant(called: Called | None) -> tuple[Thing, Verb]:
+    if called is None or called.name in _ASKING:
+        return Thing.CONVERSATION, Verb.ASK
+    words = called.argument.lower().split()
+    match called.name:
+        case "settings":
+            return Thing.SETTINGS, Verb.CHANGE if words else Verb.SEE
+        case "privacy":
+            return Thing.DATA, {"export": Verb.EXPORT, "erase": Verb.ERASE}.get(words[0] if words else "", Verb.SEE)
+        case "stats":
+            return (Thing.USAGE if EVERYBODY.isdisjoint(words) else Thing.EVERYBODY), Verb.SEE
+    if called.name in _COMMANDS:
+        return _COMMANDS[called.name]
+    # The other commands change one setting each, or show words; what is no command of ours gets a sentence.
+    return (Thing.SETTINGS, Verb.CHANGE) if words else (Thing.WORDS, Verb.SEE)
+
+
+class Gate:
+    """Decides calls.
+
+    Args:
+        now: seconds since the epoch.
+        owner_of: whose answer a message (chat, id) shows; None where it shows none.
+        spent: the sentence for a person whose quota of tokens is used up, "" for everybody else.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        now: Callable[[], float],
+        owner_of: Callable[[str, str], Awaitable[str | None]],
+        spent: Callable[[str], Awaitable[str]],
+    ) -> None:
+        self._access = access
+        self._now = now
+        self._owner_of = owner_of
+        self._spent = spent
+        self._rates = Rates()
+        self._told: OrderedDict[str, None] = OrderedDict()
+        """Who was told about the rate and has not been within it since."""
+
+    async def enter(self, call: Call) -> Permit:
+        """Let the call in.
+
+        Raises:
+            Refused: it is refused; the sentence is for the actor alone.
+            Unheard: the same, and not a word.
+        """
+        decision = await self.decide(call)
+        if isinstance(decision, Permit):
+            return decision
+        if decision.silent:
+            raise Unheard(decision.sentence)
+        raise Refused(decision.sentence)
+
+    async def decide(self, call: Call) -> Permit | Refusal:
+        """Return whether the call is let in, and count it. Every call is decided once.
+
+        Raises:
+            StorageError: whose the thing is, or what is left of the quota, cannot be read.
+        """
+        rule, person = call.rule, call.account or call.actor
+        if self._access.is_stranger(call.actor, (call.chat, *call.places), direct=call.direct):
+            if self._access.strangers == "ignore":
+                return Refusal(wording.not_here(), silent=True)
+            return Refusal(wording.for_members_only(call.actor))
+        late = self._count(call) if call.new else None
+        if late is not None and (rule.rated or call.posted):
+            return late
+        relations = await self._relations(call, person)
+        if not rule.allows(relations):
+            return Refusal(_refusal(rule))
+        if call.new and rule.generates and not call.files and (sentence := await self._spent(person)):
+            return Refusal(sentence)
+        others = Relation.OWNER not in relations
+        return Permit(person, quiet=late is not None, moderates=others and rule.allows(relations))
+
+    async def _relations(self, call: Call, person: str) -> list[Relation]:
+        owner = call.owner
+        if not owner and call.message_id:
+            owner = await self._owner_of(call.chat, call.message_id) or ""
+        found = [Relation.OWNER if owner in ("", person) else Relation.OTHER]
+        if call.moderates:
+            found.append(Relation.MODERATOR)
+        if call.administers:
+            found.append(Relation.ADMIN)
+        if call.actor in self._access.owners:
+            found.append(Relation.OPERATOR)
+        return found
+
+    def _count(self, call: Call) -> Refusal | None:
+        """Count the call, and say if it is one too many: of the person, or of what its chat can be sent."""
+        person, now, rule = call.actor, self._now(), call.rule
+        most = self._access.requests_per_minute
+        if not most or person in self._access.owners:
+            return None
+        # To stop an answer must not take from what may be asked, nor the other way round.
+        windows: list[tuple[Hashable, int, int]] = [((person, rule.rated), most, 1)]
+        if call.budget is not None:
+            chat = person, rule.rated, call.budget.name
+            windows.append((chat, int(call.budget.calls_per_minute), rule.calls))
+        waits = [(self._rates.wait_s(key, limit, now, size), limit // size) for key, limit, size in windows]
+        wait_s, limit = max(waits)
+        if wait_s <= 0:
+            for key, _, size in windows:
+                self._rates.add(key, now, size)
+            self._told.pop(person, None)
+            return None
+        told = person in self._told
+        self._told[person] = None
+        if len(self._told) > _REMEMBERED_PEOPLE:
+            self._told.popitem(last=False)
+        return Refusal(wording.too_fast(max(1, limit), wait_s), silent=told)
+
+
+def _refusal(rule: Rule) -> str:
+    if rule.thing is Thing.PANEL:
+        return wording.not_your_panel()
+    if rule.thing is Thing.EVERYBODY:
+        return wording.for_owners()
+    if rule.thing is Thing.SERVER:
+        return wording.for_admins()
+    if rule.thing is Thing.REASONING:
+        return wording.not_your_thinking()
+    return wording.not_yours()
