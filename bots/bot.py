@@ -54,7 +54,7 @@ class Bot:
         self._seen = admission.Seen()
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
-        self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent)
+        self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent, storage.people)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event whose answer is shown.

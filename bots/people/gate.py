@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
 
 from bots import wording
@@ -115,6 +115,7 @@ class Gate:
         now: seconds since the epoch.
         owner_of: whose answer a message (chat, id) shows; None where it shows none.
         spent: the sentence for a person whose quota of tokens is used up, "" for everybody else.
+        people: all ids that are linked to one, itself included.
     """
 
     def __init__(
@@ -123,11 +124,13 @@ class Gate:
         now: Callable[[], float],
         owner_of: Callable[[str, str], Awaitable[str | None]],
         spent: Callable[[str], Awaitable[str]],
+        people: Callable[[str], Awaitable[Collection[str]]],
     ) -> None:
         self._access = access
         self._now = now
         self._owner_of = owner_of
         self._spent = spent
+        self._people = people
         self._rates = Rates()
         self._told: OrderedDict[str, None] = OrderedDict()
         """Who was told about the rate and has not been within it since."""
@@ -177,9 +180,13 @@ class Gate:
             found.append(Relation.MODERATOR)
         if call.administers:
             found.append(Relation.ADMIN)
-        if call.actor in self._access.owners:
+        if not call.rule.allows(found) and await self._is_operator(call.actor):
             found.append(Relation.OPERATOR)
         return found
+
+    async def _is_operator(self, person: str) -> bool:
+        owners = self._access.owners
+        return bool(owners) and any(each in owners for each in await self._people(person))
 
     def _count(self, call: Call) -> Refusal | None:
         """Count the call, and say if it is one too many: of the person, or of what its chat can be sent."""

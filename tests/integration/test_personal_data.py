@@ -30,6 +30,7 @@ from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
 from bots.account import Account
 from bots.bot import Bot
 from bots.messages import Attached, Incoming, Notice, Person, Picture, ReplyEvent
+from bots.people.access import Access
 from bots.personal import Quotas, Retention, Used
 from bots.ports import Received, Turn
 from bots.preferences import Bounds
@@ -67,6 +68,7 @@ class World:
             now=lambda: NOON,
             new_id=lambda: f"id{next(self._numbers)}",
             own=own,
+            access=Access(owners=account.get("owners", ())),  # type: ignore[arg-type]
         )
 
     async def say(
