@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 
 from benchmarks.rivals import plots, report
@@ -40,6 +41,7 @@ def main() -> int:
     options.add_argument("--write", action="store_true", help="rewrite the figures, the table and the plots")
     chosen = options.parse_args()
     plan = Plan(rounds=chosen.rounds, parts=chosen.only, crowds=chosen.people, tokens=chosen.tokens)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the contenders would outlive it
     results = asyncio.run(measured(plan))
     parts = report.by_part(results, " ".join(["python -m benchmarks.against", *sys.argv[1:]]))
     found = report.known(parts)

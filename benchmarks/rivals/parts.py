@@ -143,7 +143,8 @@ async def telegram_parts(plan: Plan) -> AsyncIterator[Result]:
     async with llama() as engine, llama() as driven, on_telegram(engine, plan.tokens, threads=threads) as bots:
         ours: list[Bot | Driven] = [*bots[:2], Driven(driven, plan.tokens)]
         await warm(ours, APART, engine)
-        await warm(bots[2:], 1, engine)
+        if threads:
+            await warm(bots[2:], 1, engine)
         if "private" in plan.parts:
             for people in plan.crowds:
                 async for result in in_turn(ours, "private", people, PRIVATE[people] * plan.rounds, engine):

@@ -157,7 +157,7 @@ class DiscordPeople:
 
         def answers() -> list[dict[str, Any]]:
             own = [each for each in room.messages if each["author"]["id"] == self.server.bot["id"]]
-            return [each for each in own if (each.get("message_reference") or {}).get("message_id") == asked["id"]]
+            return [each for each in own if str((each.get("message_reference") or {}).get("message_id")) == asked["id"]]
 
         def shown() -> list[tuple[float, str]]:
             return [frame for each in answers()[:1] for frame in zip(each["times"], each["history"], strict=True)]
