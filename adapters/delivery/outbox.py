@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from itertools import count
 from types import TracebackType
@@ -54,11 +54,18 @@ Observer = Callable[[Job, float], None]
 class Outbox:
     """All that goes out to one chat: its replies take turns, the most urgent call first."""
 
-    def __init__(self, interval_s: float, gates: list[Gate], dice: random.Random, observe: Observer) -> None:
+    def __init__(
+        self,
+        interval_s: float,
+        gates: list[Gate],
+        dice: random.Random,
+        observe: Observer,
+        permitted: Callable[[], Awaitable[bool]],
+    ) -> None:
         self.pace = Pace(interval_s)
         self.running = False
         self._replies: list[Reply] = []
-        self._gates, self._dice, self._observe = gates, dice, observe
+        self._gates, self._dice, self._observe, self._permitted = gates, dice, observe, permitted
         self._news = asyncio.Event()
         self._left = asyncio.Event()
         self._succeeded_at = float("-inf")
@@ -121,7 +128,7 @@ class Outbox:
         held_up = False
         for gate in self._gates:
             held_up |= await gate.passed(priority)
-        return held_up
+        return await self._permitted() or held_up
 
     async def _make(self, job: Job, due: float) -> None:
         loop, reply = asyncio.get_running_loop(), job.reply
@@ -193,6 +200,7 @@ class Outboxes:
         overall_interval_s: the time between two calls of the whole program.
         dice: for the jitter of retries.
         observe: called with every call and the seconds that it went out later than it could have.
+        permitted: waited for before every call; False where it returned at once. Another process may have taken over.
     """
 
     def __init__(
@@ -202,10 +210,12 @@ class Outboxes:
         overall_interval_s: float = 0.0,
         dice: random.Random | None = None,
         observe: Observer | None = None,
+        permitted: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._phrases = phrases
         self._dice = dice or random.Random()
         self._observe = observe or _ignore
+        self._permitted = permitted or _at_once
         self._overall = [Gate(overall_interval_s)] if overall_interval_s else []
         self._accounts: dict[str, Gate] = {}
         self._outboxes: dict[tuple[str, str], Outbox] = {}
@@ -326,7 +336,7 @@ class Outboxes:
             gates = list(self._overall)
             if limits.account and limits.account_interval_s:
                 gates.append(self._accounts.setdefault(limits.account, Gate(limits.account_interval_s)))
-            self._outboxes[key] = Outbox(limits.interval_s, gates, self._dice, self._observe)
+            self._outboxes[key] = Outbox(limits.interval_s, gates, self._dice, self._observe, self._permitted)
         return self._outboxes[key]
 
     def _forget_chats(self) -> None:
@@ -339,6 +349,10 @@ class Outboxes:
 
 def _ignore(job: Job, late_s: float) -> None:
     pass
+
+
+async def _at_once() -> bool:
+    return False
 
 
 def _next_job(reply: Reply, now: float) -> Job | None:

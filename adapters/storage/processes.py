@@ -2,7 +2,8 @@
 
 Every process counts up its beat. Another one that has watched the beat stand still for `LEASE_S` of its own monotonic
 clock removes its row, and then whatever belonged to it is anybody's. A process whose row was removed ends: it was
-stopped for so long that others may be answering in its place. One that died on this machine is noticed at once.
+stopped for so long that others may be answering in its place. Before it says anything after such a stop, it looks
+whether its row is still there (`Lease.held`). One that died on this machine is noticed at once.
 
 Heartbeats have connections and threads of their own, so no other call of the process delays them.
 """
@@ -56,13 +57,49 @@ class Watch:
         return [process for process, (_, since) in self._seen.items() if now - since >= LEASE_S]
 
 
+class Lease:
+    """What a process knows of its own lease. `living` gives it."""
+
+    def __init__(self) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._tried_at = self._now()
+        self._tried = asyncio.Event()
+        self._wanted = asyncio.Event()
+
+    async def held(self) -> bool:
+        """Return when no other process can have taken over unnoticed; never if one has. False if it was known at once.
+
+        To be called before others are told anything: after a stop of half a lease the next heartbeat is waited for.
+        One that the database does not answer is enough, because then nobody can take over.
+        """
+        if self._now() - self._tried_at <= LEASE_S / 2:
+            return False
+        while self._now() - self._tried_at > LEASE_S / 2:
+            self._tried.clear()
+            self._wanted.set()
+            await self._tried.wait()
+        return True
+
+    async def due(self) -> None:
+        """Return when the next heartbeat is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await self._wanted.wait()
+        self._wanted.clear()
+
+    def tried(self, began_at: float) -> None:
+        """A heartbeat that began then was made, or the database did not answer."""
+        self._tried_at = began_at  # not its end: the process may have stood still while the answer was on its way
+        self._tried.set()
+
+
 def new_process() -> str:
     """A name for this process: where and which it is, as far as the system tells. Blocks."""
     return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{secrets.token_hex(8)}"
 
 
 @asynccontextmanager
-async def living(database: Database, process: str) -> AsyncIterator[None]:
+async def living(database: Database, process: str) -> AsyncIterator[Lease]:
     """The process is known to live inside of this.
 
     Raises:
@@ -72,10 +109,11 @@ async def living(database: Database, process: str) -> AsyncIterator[None]:
     born = insert(processes).values(id=process, beat=0)
     await database.beat(lambda connection: connection.execute(born))
     await _bury_neighbours(database, process)
+    lease = Lease()
     try:
         async with asyncio.TaskGroup() as group:
-            heart = group.create_task(_beat(database, process))
-            yield
+            heart = group.create_task(_beat(database, process, lease))
+            yield lease
             heart.cancel()
     finally:
         with suppress(StorageError, TimeoutError):
@@ -83,13 +121,15 @@ async def living(database: Database, process: str) -> AsyncIterator[None]:
                 await _bury(database, process)
 
 
-async def _beat(database: Database, process: str) -> None:
+async def _beat(database: Database, process: str, lease: Lease) -> None:
     watch, now = Watch(), asyncio.get_running_loop().time
     while True:
-        await asyncio.sleep(BEAT_S)
+        await lease.due()
+        began_at = now()
         try:
             async with asyncio.timeout(BEAT_WITHIN_S):
                 beats = await database.beat(partial(_beats, process=process))
+            lease.tried(began_at)
             async with asyncio.timeout(BEAT_WITHIN_S):
                 for dead in watch.dead(beats, now()):
                     await _bury(database, dead, processes.c.beat == beats[dead])
@@ -97,7 +137,7 @@ async def _beat(database: Database, process: str) -> None:
         except LeaseLost:
             raise
         except (StorageError, TimeoutError):
-            continue  # nobody's beat can be seen either: what was seen before counts no more when it is back
+            lease.tried(began_at)  # nobody's beat can be seen either: what was seen before counts no more when it is back
 
 
 def _beats(connection: Connection, process: str) -> dict[str, int]:

@@ -272,7 +272,10 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         return await self._database.read(lambda connection: connection.scalar(query))
 
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
-        """A message shows one chunk and a chunk is in one message: the newest record holds."""
+        """A message shows one chunk and a chunk is in one message: the newest record holds.
+
+        Where another process has taken the reply over, its records are left alone.
+        """
         row = {"chat": chat, "message_id": message_id, "answer_id": answer_id, "position": position}
         replaced = delete(deliveries).where(
             deliveries.c.chat == chat,
@@ -280,10 +283,15 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
             deliveries.c.position == position,
             deliveries.c.message_id != message_id,
         )
+        lost = select(literal(1)).where(
+            replies.c.chat == chat, replies.c.answer_id == answer_id, replies.c.process != self._process
+        )
         # The chunks before this one are final now: whoever goes on after a crash must have their text.
         text = self.behind.taken(answer_id) if position else None
 
         def write(connection: Connection) -> None:
+            if connection.scalar(lost.limit(1)):
+                return
             if text is not None:
                 self._grow_texts(connection, [text])
             connection.execute(replaced)

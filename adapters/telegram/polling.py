@@ -22,6 +22,12 @@ _WAIT_S = 25
 _ANSWER_WITHIN_S = 15.0
 _FIRST_PAUSE_S = 0.5
 _LAST_PAUSE_S = 30.0
+_CONFLICT_PAUSE_S = 3.0
+"""Whoever polls last is served. Two processes so take turns, and one that stands by is soon there when the other ends.
+
+The server itself tells of a conflict at most once in 3 s (telegram-bot-api, Client.cpp).
+"""
+_TELL_EVERY_S = 3_600.0
 _MOST_REFUSALS = 5
 # The library would warn of its own method under the usual name; that one fails whole batches for one odd update.
 _ENDPOINT = "get_Updates"
@@ -30,7 +36,7 @@ _ENDPOINT = "get_Updates"
 async def poll(api: Api, intake: Intake) -> NoReturn:
     """Takes updates for ever; whatever fails is tried again."""
     offset: int | None = None
-    failures = 0
+    failures, told_at = 0, float("-inf")
     refusals: Counter[int] = Counter()
     now = asyncio.get_running_loop().time
     while True:
@@ -41,7 +47,10 @@ async def poll(api: Api, intake: Intake) -> NoReturn:
         except Exception as error:
             failures += 1
             pause = _pause_s(error, failures)
-            log.warning("no updates, again in %.1f s: %s", pause, _reason(error))
+            is_known = isinstance(error, Conflict) and asked_at < told_at + _TELL_EVERY_S
+            if not is_known:
+                log.warning("no updates, again in %.1f s: %s", pause, _reason(error))
+                told_at = asked_at
             await asyncio.sleep(pause)
         else:
             failures = 0
@@ -108,6 +117,8 @@ async def _taken_alone(intake: Intake, updates: Sequence[dict[str, Any]], refusa
 def _pause_s(error: Exception, failures: int) -> float:
     if isinstance(error, RetryAfter):
         return retry_after_s(error)
+    if isinstance(error, Conflict):
+        return _CONFLICT_PAUSE_S
     return min(_LAST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(10, failures - 1))
 
 

@@ -43,6 +43,7 @@ class TelegramServer:
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
         self._polls = 0
+        """How many there have been."""
 
     @property
     def address(self) -> str:
@@ -204,20 +205,21 @@ class TelegramServer:
     async def _updates(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         if self.world.webhook.get("url"):
             raise ApiError(409, "Conflict: can't use getUpdates method while webhook is active")
-        if self._polls:
-            raise ApiError(409, "Conflict: terminated by other getUpdates request")
         offset = int(arguments["offset"]) if "offset" in arguments else None
         self._polls += 1
+        own = self._polls
+        self._news.set()
         try:
             async with asyncio.timeout(float(arguments.get("timeout", 0)) if self.holds_polls else 0):
-                while not (pending := self.world.pending(offset, int(arguments.get("limit", 100)))):
+                while own == self._polls:
+                    if pending := self.world.pending(offset, int(arguments.get("limit", 100))):
+                        return pending
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             return []
-        finally:
-            self._polls -= 1
-        return pending
+        # The newest one is served, and the one before it is told so.
+        raise ApiError(409, "Conflict: terminated by other getUpdates request; only one bot instance may run")
 
     def _file_info(self, file_id: str) -> dict[str, Any]:
         if file_id not in self.world.files:
