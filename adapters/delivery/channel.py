@@ -113,6 +113,10 @@ class Rejected(ChannelError):
     """The platform refuses this content for good; sending it again cannot help."""
 
 
+SENDING = "sending:"
+"""What begins the name under which a message is recorded before it is sent; its id replaces it."""
+
+
 class Channel(Protocol):
     """Every method except `measure` may raise any `ChannelError`; `send` and `upload` return the message's id."""
 
@@ -125,6 +129,14 @@ class Channel(Protocol):
 
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         """Posts a new message. `nonce` names the attempt: platforms that know nonces apply it once."""
+        ...
+
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        """A name, beginning with `SENDING`, for the message that `send` is about to make; None if `find` needs none.
+
+        It says where to look for it. A process that finds it recorded in place of an id passes it to `edit`, which
+        shows the frame in the message if it was sent, and sends it if not.
+        """
         ...
 
     async def find(self, nonce: str) -> str | None:

@@ -12,7 +12,7 @@ from io import StringIO
 from typing import Protocol
 
 from adapters.delivery.attachments import Attachment, text_file, whole_answer, whole_file
-from adapters.delivery.channel import Frame, Limits, ThinkingView
+from adapters.delivery.channel import SENDING, Frame, Limits, ThinkingView
 from adapters.delivery.chunking import Chunk, Chunker
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reasoning import Reasoning
@@ -249,7 +249,8 @@ class Note:
     def _placed(self, position: int, frame: Frame) -> Placed:
         """What an earlier run has shown is complete as it is."""
         known = self._known_ids[position] if position < len(self._known_ids) else None
-        return Placed("", position, frame, True, known, settled=known is not None, named=self.name)
+        settled = known is not None and not known.startswith(SENDING)
+        return Placed("", position, frame, True, known, settled=settled, named=self.name)
 
     def changes_at(self, now: float) -> None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from hashlib import blake2b
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 _TYPING_AFTER_S = 0.5
 _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
+_ANNOUNCED_WITHIN_S = 0.05
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
 
@@ -348,6 +350,7 @@ class Job:
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
         if shown.message_id is None and not await self._was_sent_after_all():
+            await self._announce(placed)
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None:
@@ -356,6 +359,14 @@ class Job:
                 await self._sent(renamed, placed.frame)
             shown.frame, shown.unsure, shown.at = placed.frame, False, reply.served_at
         shown.faults = 0
+
+    async def _announce(self, placed: Placed) -> None:
+        """Who goes on after a crash must know where to look for the message. A slow database delays nothing."""
+        name = self.reply.channel.sending(self._reply_to(placed), self.shown.nonce)
+        if name is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ANNOUNCED_WITHIN_S):
+                    await self.reply.keep(placed.answer_id or placed.named, placed.position, name)
 
     async def _upload(self, file: Attachment) -> None:
         if not await self._was_sent_after_all():

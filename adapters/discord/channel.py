@@ -82,6 +82,9 @@ class DiscordChannel:
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         return await self._post(body(frame), reply_to, nonce)
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return None
+
     async def find(self, nonce: str) -> str | None:
         """Looks at what the gateway has echoed, then at the newest messages; None where the history is closed to us."""
         if (message_id := self._echoes.message(nonce)) is not None:

@@ -102,6 +102,9 @@ class InteractionChannel(DiscordChannel):
                 self.needs_token = True
         return self._shows(await self._follow_up(body(frame)))
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return None
+
     async def find(self, nonce: str) -> str | None:
         return None if self.needs_token else await super().find(nonce)
 

@@ -12,7 +12,7 @@ from telegram import Bot, InlineKeyboardMarkup, LinkPreviewOptions, Message, Rep
 from telegram.constants import ChatAction
 from telegram.error import ChatMigrated, TelegramError
 
-from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
+from adapters.delivery.channel import SENDING, Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
 from adapters.telegram.addresses import Destination
 from adapters.telegram.failures import channel_error, has_no_text, is_not_modified
 from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
@@ -85,6 +85,13 @@ class Sightings:
         if len(self._own) > _REMEMBERED:
             self._own.popitem(last=False)
 
+    def newest_before_send(self, chat_id: int, asked: int | None) -> int | None:
+        """A number that the next message of this chat is certainly above; the closer, the fewer have to be tried."""
+        seen = self._newest.get(chat_id, 0)
+        if chat_id > _SUPERGROUPS_BELOW:
+            seen = max(seen, self._newest_shared)
+        return max(seen, asked or 0) or None
+
     def newest(self, chat_id: int) -> int | None:
         return self._newest.get(chat_id)
 
@@ -96,11 +103,13 @@ class Sightings:
 class _Attempt:
     """A send that has not been answered: its message, if there is one, came after message `after`.
 
-    `replies_to`: the message that it must reply to; None where there is no need to look.
+    `replies_to`: the message that it must reply to; None where there is no need to look. `is_left`: an earlier process
+    made it, so what else was sent since is not known.
     """
 
     after: int | None
     replies_to: int | None = None
+    is_left: bool = False
 
 
 class TelegramChannel:
@@ -129,8 +138,9 @@ class TelegramChannel:
         self._sightings = sightings
         self._attempts: dict[str, _Attempt] = {}
         question = None if asked is None else destination.number_of(asked)
+        self._question = question
         self._left = _Attempt(question, question)
-        """What an earlier process may have sent and not lived to record."""
+        """What an earlier process may have sent and not lived to record, without having announced it."""
         self._is_recorded = is_recorded
         self._has_moved = has_moved
 
@@ -159,6 +169,10 @@ class TelegramChannel:
             disable_notification=reply_to is None,
         )
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        after = self._sightings.newest_before_send(self._here.chat_id, self._question)
+        return None if after is None else f"{SENDING}{after}:{nonce}:{reply_to or ''}"
+
     async def find(self, nonce: str) -> str | None:
         """Telegram cannot be asked for a nonce, but a bot can edit its own messages alone.
 
@@ -171,7 +185,7 @@ class TelegramChannel:
         attempt = self._attempts.get(nonce, self._left)
         if attempt.after is None:
             return None
-        since_start = attempt is not self._left
+        since_start = attempt is not self._left and not attempt.is_left
         for message_id in self._sightings.candidates(self._here.chat_id, attempt.after, since_start=since_start):
             name = self._here.name_of(message_id)
             if self._is_recorded is not None and await self._is_recorded(name):
@@ -182,6 +196,8 @@ class TelegramChannel:
         return None
 
     async def edit(self, message_id: str, frame: Frame) -> str | None:
+        if message_id.startswith(SENDING):
+            return await self._sent_after_all(message_id, frame)
         number = self._here.number_of(message_id)
         if number is None:
             return await self._sent_instead_of(message_id, frame)
@@ -212,6 +228,12 @@ class TelegramChannel:
             return await TelegramChannel.edit(self, found, frame) or found
         return await TelegramChannel.send(self, frame, reply_to=reply_to, nonce=nonce)
 
+    async def _sent_after_all(self, name: str, frame: Frame) -> str:
+        """Shows it in the message that an earlier process announced by that name, or posts it."""
+        after, _, reply_to = name.removeprefix(SENDING).split(":")
+        self._attempts.setdefault(self._instead_of(name), _Attempt(int(after), is_left=True))
+        return await self._sent_instead_of(name, frame, reply_to or None)
+
     @staticmethod
     def _instead_of(message_id: str) -> str:
         return f"instead of {message_id}"
@@ -237,7 +259,7 @@ class TelegramChannel:
     async def _posted(
         self, nonce: str, method: Callable[..., Awaitable[Message]], reply_to: str | None, **arguments: Any
     ) -> str:
-        self._attempts[nonce] = _Attempt(self._sightings.newest(self._here.chat_id))
+        self._attempts[nonce] = _Attempt(self._sightings.newest_before_send(self._here.chat_id, None))
 
         async def post(**where: Any) -> Message:
             return await method(
@@ -250,6 +272,7 @@ class TelegramChannel:
             del self._attempts[nonce]
             raise
         self._settle(nonce, message.message_id)
+        self._left = _Attempt(None)  # messages are sent one after the other: what comes later was not sent before
         return self._here.name_of(message.message_id)
 
     def _reply(self, name: str | None) -> ReplyParameters | None:

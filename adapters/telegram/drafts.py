@@ -69,6 +69,10 @@ class DraftChannel(TelegramChannel):
         self._drafts.pop(name, None)
         return await super().send(frame, reply_to=reply_to, nonce=nonce)
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        """A draft has its name from its nonce."""
+        return None if self._takes_drafts else super().sending(reply_to, nonce)
+
     async def find(self, nonce: str) -> str | None:
         """A draft can be shown again; it is the same one."""
         for name in (_name(nonce), f"{_name(nonce)}{_LATER}"):

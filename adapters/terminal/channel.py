@@ -54,6 +54,9 @@ class TerminalChannel:
         self._show(message_id, frame)
         return message_id
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return None
+
     async def find(self, nonce: str) -> str | None:
         return self._sent.get(nonce)
 

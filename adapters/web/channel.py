@@ -50,6 +50,9 @@ class WebChannel:
             return await self._whisper(self._private_post(reply_to, nonce, kind="bot", frame=frame))
         return await self._add(kind="bot", frame=frame, reply_to=reply_to, nonce=nonce)
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return None
+
     async def find(self, nonce: str) -> str | None:
         for private in self._private.values():
             if private.nonce == nonce:

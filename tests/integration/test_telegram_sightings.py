@@ -20,11 +20,13 @@ HERE = Destination(4711, 1001)
 
 
 @asynccontextmanager
-async def channel(server: TelegramServer, asked: str | None = None) -> AsyncIterator[TelegramChannel]:
-    """Of a process that has seen nothing yet."""
+async def channel(
+    server: TelegramServer, asked: str | None = None, seen: Sightings | None = None
+) -> AsyncIterator[TelegramChannel]:
+    """Of a process that has seen nothing yet, or this."""
     settings = TelegramSettings.model_validate({"token": TOKEN, "api_base": server.address})
     async with bot_api(settings) as api:
-        yield TelegramChannel(api, HERE, limits(HERE, 0.01, 0.01), Sightings(), asked)
+        yield TelegramChannel(api, HERE, limits(HERE, 0.01, 0.01), seen or Sightings(), asked)
 
 
 async def test_a_file_is_not_written_over_and_the_words_come_all_the_same() -> None:
@@ -42,3 +44,52 @@ async def test_a_file_is_not_written_over_and_the_words_come_all_the_same() -> N
             assert await after.edit(str(shown), Frame(markdown="Here to help!")) is None
         assert chat.files == {"answer.md": b"many words"}
         assert [each.text for each in chat.answers] == ["Here to help!"]
+
+
+async def test_a_message_that_was_announced_is_found_however_many_others_were_sent_before() -> None:
+    """The next process has seen none of them, and nothing was recorded but the announcement."""
+    async with telegram() as server:
+        ann, others, seen = server.person(), [server.person(f"Other {n}", 2000 + n) for n in range(4)], Sightings()
+        question = ann.says("a long one")
+        async with channel(server, str(question.id), seen) as before:
+            first = await before.send(Frame(markdown="one"), reply_to=str(question.id), nonce="n0")
+            for other in others * 20:
+                seen.saw(other.private.id, other.says("hello").id)
+            name = before.sending(None, "n1")
+            assert name is not None
+            lost = await before.send(Frame(markdown="tw", growing=True), reply_to=None, nonce="n1")
+        async with channel(server, str(question.id)) as after:
+            assert await after.edit(first, Frame(markdown="one!")) is None
+            assert await after.edit(name, Frame(markdown="two")) == lost
+            assert await after.edit(lost, Frame(markdown="two!")) is None
+        assert [each.text for each in ann.private.answers] == ["one!", "two!"]
+
+
+async def test_a_message_that_was_announced_and_not_sent_is_sent() -> None:
+    async with telegram() as server:
+        ann = server.person()
+        question = ann.says("a question")
+        async with channel(server, str(question.id)) as before:
+            name = before.sending(str(question.id), "n0")
+        async with channel(server, str(question.id)) as after:
+            assert name is not None
+            sent = await after.edit(name, Frame(markdown="answer"))
+            assert await after.edit(str(sent), Frame(markdown="answer!")) is None
+        (shown,) = ann.private.answers
+        assert shown.text == "answer!"
+        assert shown.content["reply_to_message"]["message_id"] == question.id
+
+
+async def test_what_was_sent_anew_is_not_looked_for_under_another_name() -> None:
+    """The first message was beyond what is looked at: the second one must not be written over it."""
+    async with telegram() as server:
+        ann, other = server.person(), server.person("Other", 2000)
+        question = ann.says("a long one")
+        for _ in range(20):
+            other.says("hello")
+        async with channel(server, str(question.id)) as before:
+            await before.send(Frame(markdown="one"), reply_to=str(question.id), nonce="n0")
+        async with channel(server, str(question.id)) as after:
+            assert await after.find("n0") is None
+            await after.send(Frame(markdown="one"), reply_to=str(question.id), nonce="n0")
+            assert await after.find("n1") is None

@@ -280,6 +280,9 @@ class SimulatedChannel:
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         return await self._platform.call(self._chat, lambda chat: self._post(chat, nonce, frame, reply_to, None))
 
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return None
+
     async def find(self, nonce: str) -> str | None:
         chat = self._platform.chat(self._chat)
         return next((each.id for each in chat.messages if each.nonce == nonce and not each.deleted), None)
