@@ -7,6 +7,7 @@ and then the program is started anew without faults.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -128,6 +129,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "cancel": (),
     },
     Channel: {
+        "sending": ASK,
         "send": ASK,
         "edit": ASK,
         "find": ASK,
@@ -241,13 +243,13 @@ async def program(server: TelegramServer, folder: Path, faults: Faults) -> Async
 def break_channels(patch: pytest.MonkeyPatch, faults: Faults) -> None:
     for name in methods(Channel):
         found = getattr(TelegramChannel, name)
-        if name == "measure":
+        if not inspect.iscoroutinefunction(found):
 
-            def measured(self: Any, *args: Any, _found: Any = found, **kwargs: Any) -> Any:
-                faults.trip("measure", self._here.chat_id)
+            def called_at_once(self: Any, *args: Any, _name: str = name, _found: Any = found, **kwargs: Any) -> Any:
+                faults.trip(_name, self._here.chat_id)
                 return _found(self, *args, **kwargs)
 
-            patch.setattr(TelegramChannel, name, measured)
+            patch.setattr(TelegramChannel, name, called_at_once)
         else:
 
             async def called(self: Any, *args: Any, _name: str = name, _found: Any = found, **kwargs: Any) -> Any:
