@@ -137,7 +137,7 @@ async def _beat(database: Database, process: str, lease: Lease) -> None:
         except LeaseLost:
             raise
         except (StorageError, TimeoutError):
-            lease.tried(began_at)  # nobody's beat can be seen either: what was seen before counts no more when it is back
+            lease.tried(began_at)  # nobody's beat can be seen either: what was seen counts no more when it is back
 
 
 def _beats(connection: Connection, process: str) -> dict[str, int]:

@@ -101,7 +101,7 @@ async def test_who_stood_still_for_longer_than_its_lease_says_no_more(tmp_path: 
         await until(lambda: all(is_between_calls(chat) for chat in chats))
         first.send_signal(signal.SIGSTOP)
         query = select(processes.c.id)
-        while len(await database.read(lambda connection: connection.scalars(query).all())) > 1:
+        while len(await database.read(lambda connection: connection.scalars(query).all())) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         then = [shown(chat) for chat, owner in zip(chats, owners, strict=True)]
         await until(lambda: all(shown(chat) > before + 200 for chat, before in zip(chats, then, strict=True)))
