@@ -45,7 +45,19 @@ def _weights(value: object) -> object:
     return {name.strip(): weight for name, _, weight in pairs}
 
 
+def _keys(value: object) -> object:
+    """In the environment they are written `notebook=its key,report=its key`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [word.partition("=") for word in value.split(",") if word.strip()]
+    return {name.strip(): key.strip() for name, _, key in pairs}
+
+
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+Keys = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], Annotated[SecretStr, Field(min_length=16)]],
+    BeforeValidator(_keys),
+]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Share = Annotated[float, Field(ge=0.1, le=1.0)]
 Weights = Annotated[dict[str, Annotated[float, Field(ge=0.01, le=100)]], BeforeValidator(_weights)]
@@ -118,7 +130,9 @@ class ServeSettings(_Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
     port: int = Field(8081, ge=0, le=65_535, description="0: any free port")
-    key: SecretStr = Field(SecretStr(""), description="bearer key, empty: a new one is made and printed at each start")
+    key: SecretStr = Field(SecretStr(""), description="key of your bots, empty: one is made and printed at each start")
+    clients: Keys = Field({}, description="keys of other programs, by a name of yours; each is one owner in the queue")
+    clients_with_users: Words = Field((), description="those of them that may name users of their own")
     hostnames: Words = Field((), description="names under which /metrics needs no key")
     max_request_mb: int = Field(32, ge=1, le=1024, description="the largest request body")
     read_s: float = Field(30.0, ge=1, le=3600, description="how long a request's body may take to arrive")

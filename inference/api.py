@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
 Reason = Literal["stop", "length", "cancelled"]
+Standing = Literal["guest", "new", "known"]
+"""How well an owner is known: `known` for longer than a day, `new`, or a `guest` whose account costs nothing to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class ChatRequest:
 
     `id` is unique and names the request in logs and in `Inference.cancel`; `owner` is the fairness key (a person,
     whatever the platform); `prefix` is assistant text to continue from, its reasoning between `<think>` and
-    `</think>` whatever the model's own marks are: `<think>reasoning` goes on with the reasoning.
+    `</think>` whatever the model's own marks are: `<think>reasoning` goes on with the reasoning. `standing` decides who
+    gives way when the queue is full.
     """
 
     id: str
@@ -83,6 +86,7 @@ class ChatRequest:
     sampling: Sampling
     owner: str
     prefix: str = ""
+    standing: Standing = "new"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,7 @@ class CaptionRequest:
     image: bytes = field(repr=False)
     owner: str
     prompt: str = ""
+    standing: Standing = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +205,16 @@ class InferenceError(Exception):
 
 
 class Busy(InferenceError):
-    """The queue is full; `retry_in_s` is when a place should be free."""
+    """The queue is full; `retry_in_s` is when a place should be free.
 
-    def __init__(self, retry_in_s: float) -> None:
-        super().__init__(f"the queue is full, retry in {retry_in_s:.0f} s")
+    `gave_way`: the request had a place, and somebody who had fewer needed it. The owner's next request gets its turn.
+    """
+
+    def __init__(self, retry_in_s: float, *, gave_way: bool = False) -> None:
+        what = "the request gave its place to somebody with fewer" if gave_way else "the queue is full"
+        super().__init__(f"{what}, retry in {retry_in_s:.0f} s")
         self.retry_in_s = retry_in_s
+        self.gave_way = gave_way
 
 
 class TooLong(InferenceError):

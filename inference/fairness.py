@@ -1,18 +1,28 @@
-"""Who is next: start-time fair queueing by owner. Pure: no clock, no asyncio, no torch.
+"""Who is let in, and who is next: start-time fair queueing by owner (`inference.shares`). Pure: no asyncio, no torch, and
+the clock is an argument.
 
-Every owner has a virtual time, the tokens that were spent on them over their weight; whoever has had least goes next,
-whatever the number of requests they have waiting. Newcomers begin at the queue's own virtual time, which goes on with
-the tokens that are spent, shared by all who are there, so that no stream of them keeps anybody waiting for ever.
-Sources: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996); for the queue's time A. Demers,
-S. Keshav, S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (SIGCOMM 1989).
+Whoever has had least goes next, whatever the number of requests they have waiting. All new guests of a platform, who cost
+nothing to make, are one flow together, and share what it gets among themselves by the same rule. When the queue is full
+the newest request of whoever has the most gives way (`inference.places`). While people of another platform, or known ones,
+have asked lately, nobody else takes the last free slots.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
+
+from inference.api import Standing
+from inference.places import Path, Places, path_of, platform_of
+from inference.shares import Shares
+
+LATELY_S = 60.0
+"""How long slots are kept free for a side that has asked."""
+KEPT_S = 120.0
+"""How long the place of a request that gave way is kept."""
+_REMEMBERED = 10_000
 
 
 class Full(Exception):
@@ -23,18 +33,28 @@ class Full(Exception):
         self.position = position
 
 
-@dataclass(slots=True)
-class _Owner:
-    virtual: float = 0.0
-    active: int = 0
-    waiting: deque[str] = field(default_factory=deque)
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     owner: str
+    party: str
+    """Whose flow it is: the owner's, or that of all new guests of the platform."""
+    path: Path
     cost: float
     arrival: int
+
+    @property
+    def side(self) -> tuple[bool, str]:
+        """For whom others keep slots free: known people, or others, of one platform."""
+        return self.path[0] == "known", self.path[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The place of a request that gave way."""
+
+    arrival: int
+    virtual: float
+    until: float
 
 
 class FairQueue:
@@ -61,11 +81,18 @@ class FairQueue:
         self._max_waiting = max_waiting
         self._max_waiting_per_owner = max_waiting_per_owner
         self._weights = weights or {}
-        self._owners: dict[str, _Owner] = {}
+        self._parties = Shares(self._weight)
+        self._members: dict[str, Shares] = {}
+        """Of each party, what each of its owners has had."""
+        self._lines: dict[str, dict[str, deque[str]]] = {}
+        """Who waits, by party and owner."""
         self._waiting: dict[str, _Job] = {}
         self._running: dict[str, _Job] = {}
+        self._held = Places()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._asked: dict[tuple[bool, str], float] = {}
+        """When each side has asked last."""
         self._places: dict[str, int] = {}
-        self._virtual = 0.0
         self._arrivals = 0
 
     @property
@@ -76,47 +103,59 @@ class FairQueue:
     def running(self) -> int:
         return len(self._running)
 
-    def push(self, request_id: str, owner: str, cost: float) -> None:
-        """Adds a request that is expected to cost `cost` tokens.
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is remembered of anybody's shares."""
+        return not self._parties and not self._members
+
+    def push(
+        self, request_id: str, owner: str, cost: float, *, standing: Standing = "new", now: float = 0.0
+    ) -> str | None:
+        """Add a request that is expected to cost `cost` tokens; return the id of the waiting one that gave way to it.
+
+        Args:
+            standing: how well the owner is known.
+            now: seconds of a monotonic clock.
 
         Raises:
-            Full: the queue, or this owner's part of it, has no place.
+            Full: the owner has all the places that one owner may have, or the queue is full and nobody has more.
         """
-        state = self._owners.setdefault(owner, _Owner(virtual=self._virtual))
-        if self._has_no_place(state):
-            self._forget()
-            raise Full(len(self._waiting) + 1)
-        if not state.waiting and not state.active:
-            state.virtual = max(state.virtual, self._virtual)
+        path = path_of(owner, standing)
+        party = f"guests of {path[1]}" if standing == "guest" else owner
+        self._asked = {side: at for side, at in self._asked.items() if now - at < LATELY_S}
+        given_up = self._make_room(path, now)
+        kept = self._kept.pop(owner, None)
+        if kept is not None and kept.until < now:
+            kept = None
         self._arrivals += 1
-        self._waiting[request_id] = _Job(owner, cost, self._arrivals)
-        state.waiting.append(request_id)
+        job = _Job(owner, party, path, cost, self._arrivals if kept is None else kept.arrival)
+        self._asked[job.side] = now
+        self._waiting[request_id] = job
+        self._held.take(path)
+        self._parties.arrive(party, kept.virtual if kept is not None and party == owner else None)
+        self._members.setdefault(party, Shares(self._weight)).arrive(owner)
+        self._lines.setdefault(party, {}).setdefault(owner, deque()).append(request_id)
         self._places = {}
+        return given_up
 
-    def start(self) -> list[str]:
+    def start(self, now: float = 0.0) -> list[str]:
         """Moves every request that may run now to the running ones, and returns their ids in order."""
         started = []
-        while (request_id := self._startable()) is not None:
-            job = self._waiting.pop(request_id)
-            state = self._owners[job.owner]
-            state.waiting.popleft()
-            self._virtual = max(self._virtual, self._served(job.owner))
-            state.active += 1
-            state.virtual += self._share(job, job.cost)
+        while len(self._running) < self.slots and (request_id := self._next(now)) is not None:
+            job = self._take_out(request_id)
+            self._parties.start(job.party, job.cost)
+            self._members[job.party].start(job.owner, job.cost)
             self._running[request_id] = job
-            self._places = {}
             started.append(request_id)
         return started
 
     def remove(self, request_id: str, spent: float = 0.0) -> None:
         """Takes out a request, finished or given up; `spent` tokens replace the cost that was expected of it."""
         if (job := self._running.pop(request_id, None)) is not None:
-            self._virtual += spent / self._present()
-            state = self._owners[job.owner]
-            state.active -= 1
-            state.virtual += self._share(job, spent - job.cost)
-        elif (job := self._waiting.pop(request_id, None)) is not None:
-            self._owners[job.owner].waiting.remove(request_id)
+            self._parties.finish(job.party, job.cost, spent)
+            self._members[job.party].finish(job.owner, job.cost, spent)
+        elif request_id in self._waiting:
+            self._give_up(request_id)
         else:
             return
         self._places = {}
@@ -128,67 +167,126 @@ class FairQueue:
             self._places = {other: place for place, other in enumerate(self._order(), 1)}
         return self._places.get(request_id)
 
-    def _share(self, job: _Job, tokens: float) -> float:
-        """What so many tokens cost this owner."""
-        return tokens / self._weight(job.owner)
+    def _weight(self, name: str) -> float:
+        return self._weights.get(name, self._weights.get(platform_of(name), 1.0))
 
-    def _served(self, owner: str) -> float:
-        """The virtual time of an owner without what running requests are only expected to cost."""
-        expected = sum(self._share(job, job.cost) for job in self._running.values() if job.owner == owner)
-        return self._owners[owner].virtual - expected
-
-    def _weight(self, owner: str) -> float:
-        platform = owner.partition(":")[0]
-        return self._weights.get(owner, self._weights.get(platform, 1.0))
-
-    def _present(self) -> float:
-        """The weights of all owners who run or wait."""
-        return sum(self._weight(name) for name, state in self._owners.items() if state.active or state.waiting)
-
-    def _has_no_place(self, state: _Owner) -> bool:
+    def _make_room(self, path: Path, now: float) -> str | None:
+        """The id of the request that gave way, None where that was not needed. Raises Full."""
         if len(self._running) < self.slots and not self._waiting:
-            return False
-        return len(self._waiting) >= self._max_waiting or len(state.waiting) >= self._max_waiting_per_owner
-
-    def _startable(self) -> str | None:
-        """The next one, if there is a slot for it and its owner is not at their limit."""
-        if len(self._running) >= self.slots or (request_id := self._next()) is None:
             return None
-        at_limit = self._owners[self._waiting[request_id].owner].active >= self._per_owner
-        return None if at_limit else request_id
+        giver = None
+        if self._held.of(path) < self._max_waiting_per_owner:
+            if len(self._waiting) < self._max_waiting:
+                return None
+            giver = self._held.giver(path)
+        if giver is None:
+            raise Full(len(self._waiting) + 1)
+        return self._take_place(giver, now)
 
-    def _next(self) -> str | None:
-        """The least served owner first, owners at their limit last."""
-        candidates = [state for state in self._owners.values() if state.waiting]
-        if not candidates:
-            return None
-        best = min(candidates, key=self._rank)
-        return best.waiting[0]
+    def _take_place(self, giver: Path, now: float) -> str:
+        """The newest request of that owner leaves, and its place is kept for a while."""
+        newest = max(
+            (request_id for request_id, job in self._waiting.items() if job.path == giver),
+            key=lambda request_id: self._waiting[request_id].arrival,
+        )
+        job = self._waiting[newest]
+        flow = self._parties[job.party]
+        self._kept[job.owner] = _Kept(job.arrival, flow.virtual, now + KEPT_S)
+        self._kept.move_to_end(job.owner)
+        if len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
+        self._give_up(newest)
+        return newest
 
-    def _rank(self, state: _Owner) -> tuple[bool, float, int]:
-        return state.active >= self._per_owner, state.virtual, self._waiting[state.waiting[0]].arrival
+    def _give_up(self, request_id: str) -> None:
+        job = self._take_out(request_id)
+        self._parties.give_up(job.party)
+        self._members[job.party].give_up(job.owner)
+
+    def _take_out(self, request_id: str) -> _Job:
+        """Of those that wait."""
+        job = self._waiting.pop(request_id)
+        self._held.leave(job.path)
+        lines = self._lines[job.party]
+        lines[job.owner].remove(request_id)
+        if not lines[job.owner]:
+            del lines[job.owner]
+        if not lines:
+            del self._lines[job.party]
+        self._places = {}
+        return job
+
+    def _next(self, now: float) -> str | None:
+        """The least served owner of the least served party whom a free slot may be given to."""
+        may_start = self._may_start(now)
+        best: tuple[float, int, str] | None = None
+        for party, lines in self._lines.items():
+            members = self._members[party]
+            ranks = (
+                (members[owner].virtual, self._waiting[line[0]].arrival, line[0])
+                for owner, line in lines.items()
+                if members[owner].active < self._per_owner and self._waiting[line[0]].side in may_start
+            )
+            if (first := min(ranks, default=None)) is not None:
+                rank = (self._parties[party].virtual, *first[1:])
+                best = rank if best is None else min(best, rank)
+        return None if best is None else best[2]
+
+    def _may_start(self, now: float) -> set[tuple[bool, str]]:
+        """The sides of those that wait which a free slot may be given to.
+
+        The last ones are for a side that has none, as long as several have asked lately.
+        """
+        sides = {job.side for job in self._waiting.values()}
+        reserved = self.slots // 8 or int(self.slots >= 4)
+        if self.slots - len(self._running) > reserved:
+            return sides
+        running = Counter(job.side for job in self._running.values())
+        lately = {side for side, at in self._asked.items() if now - at < LATELY_S} | sides
+        return {side for side in sides if lately == {side} or running[side] < reserved}
 
     def _order(self) -> Iterator[str]:
         """The ids that wait, in the order in which they would start if every running request ended one by one."""
         heads = []
-        for state in self._owners.values():
-            rest = iter(state.waiting)
-            if (first := next(rest, None)) is not None:
-                heads.append((*self._rank(state), first, rest))
+        for party in self._lines:
+            rest = self._order_in(party)
+            at_limit, arrival, request_id = next(rest)
+            heads.append((at_limit, self._parties[party].virtual, arrival, request_id, rest))
         heapify(heads)
         while heads:
-            at_limit, virtual, _, request_id, rest = heads[0]
+            _, virtual, _, request_id, rest = heads[0]
             yield request_id
+            job = self._waiting[request_id]
+            if (following := next(rest, None)) is None:
+                heappop(heads)
+                continue
+            virtual += self._parties.charge(job.party, job.cost)
+            heapreplace(heads, (following[0], virtual, *following[1:], rest))
+
+    def _order_in(self, party: str) -> Iterator[tuple[bool, int, str]]:
+        """Those of one party: whether the owner is at their limit, the arrival, the id."""
+        members = self._members[party]
+        heads = []
+        for owner, line in self._lines[party].items():
+            rest = iter(line)
+            first = next(rest)
+            at_limit = members[owner].active >= self._per_owner
+            heads.append((at_limit, members[owner].virtual, self._waiting[first].arrival, first, rest))
+        heapify(heads)
+        while heads:
+            at_limit, virtual, arrival, request_id, rest = heads[0]
+            yield at_limit, arrival, request_id
             if (following := next(rest, None)) is None:
                 heappop(heads)
                 continue
             job = self._waiting[request_id]
-            virtual += self._share(job, job.cost)
+            virtual += members.charge(job.owner, job.cost)
             heapreplace(heads, (at_limit, virtual, self._waiting[following].arrival, following, rest))
 
     def _forget(self) -> None:
-        """Owners who are owed nothing leave no trace, or the map would grow for ever."""
+        """Owners who are owed nothing leave no trace."""
         quiet = not self._waiting and not self._running
-        for name, state in list(self._owners.items()):
-            if not state.waiting and not state.active and (quiet or state.virtual <= self._virtual):
-                del self._owners[name]
+        for members in self._members.values():
+            members.forget(everything=quiet)
+        for party in self._parties.forget(everything=quiet):
+            del self._members[party]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from inference.adaptive_limit import AdaptiveLimit
-from inference.api import Busy, Interrupted, Queued, Unavailable
+from inference.api import Busy, Interrupted, Queued, Standing, Unavailable
 from inference.fairness import FairQueue, Full
 
 T = TypeVar("T")
@@ -36,6 +36,10 @@ class TicketCancelled(Exception):
     """A person wants this request no more."""
 
 
+class GaveWay(Exception):
+    """This request had a place in the queue, which somebody who had fewer needed."""
+
+
 class OutOfTime(Exception):
     """This request has reached its deadline."""
 
@@ -47,7 +51,7 @@ class Ticket:
         self.turn = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._deadline = None if deadline_s is None else self._loop.time() + deadline_s
-        self._ended: TicketCancelled | Interrupted | None = None
+        self._ended: TicketCancelled | Interrupted | GaveWay | None = None
         self._scope: asyncio.Timeout | None = None
 
     def cancel(self) -> None:
@@ -58,7 +62,11 @@ class Ticket:
         """The service gives it up; a cancelled one stays cancelled."""
         self._end(Interrupted(why))
 
-    def _end(self, error: TicketCancelled | Interrupted) -> None:
+    def give_way(self) -> None:
+        """Somebody else needs its place in the queue."""
+        self._end(GaveWay())
+
+    def _end(self, error: TicketCancelled | Interrupted | GaveWay) -> None:
         if self._ended is None:
             self._ended = error
         if self._scope is not None and not self._scope.expired():
@@ -68,7 +76,7 @@ class Ticket:
         """Awaits; `cancel` and `interrupt` end it at once, and the awaitable with it.
 
         Raises:
-            TicketCancelled, Interrupted, OutOfTime, TimeoutError.
+            TicketCancelled, Interrupted, GaveWay, OutOfTime, TimeoutError.
         """
         if self._ended is not None:
             if asyncio.iscoroutine(awaitable):
@@ -117,14 +125,16 @@ class Lane:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def enter(self, request_id: str, owner: str, cost: float) -> Ticket:
-        """Raises Busy."""
+    def enter(self, request_id: str, owner: str, cost: float, standing: Standing = "new") -> Ticket:
+        """A place in the queue; where it is full, of whoever has the most. Raises Busy."""
         if request_id in self._tickets:
             raise Unavailable(f"request id {request_id} is in use")
         try:
-            self._queue.push(request_id, owner, cost)
+            gave_way = self._queue.push(request_id, owner, cost, standing=standing, now=self._clock())
         except Full as full:
             raise Busy(self.wait_s(full.position)) from full
+        if gave_way is not None:
+            self._tickets[gave_way].give_way()
         ticket = self._tickets[request_id] = Ticket(self._deadline_s)
         self.idle.clear()
         self._admit()
@@ -209,6 +219,6 @@ class Lane:
             if self._queue.running == len(self._alone):
                 next(iter(self._alone.values())).set()
             return
-        for request_id in self._queue.start():
+        for request_id in self._queue.start(self._clock()):
             self._starts[request_id] = self._clock(), self._epoch
             self._tickets[request_id].turn.set()

@@ -38,7 +38,7 @@ from inference.api import (
 from inference.lanes import Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle
 from inference.resuming import Resumption
-from inference.wire import ChunkReader, read_error, read_info, write_messages, write_request
+from inference.wire import ChunkReader, read_error, read_info, write_messages, write_person, write_request
 
 log = logging.getLogger(__name__)
 
@@ -269,6 +269,7 @@ class RemoteInference:
 
     async def _caption(self, ticket: Ticket, request: CaptionRequest) -> Caption:
         form = aiohttp.FormData({"prompt": request.prompt, "user": request.owner})
+        form.add_field("partyline", json.dumps(write_person(request.owner, request.standing)))
         form.add_field("image", request.image, filename="image", content_type="application/octet-stream")
         reply = await ticket.wait(self._json("POST", "/v1/captions", data=form))
         try:

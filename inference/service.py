@@ -28,7 +28,7 @@ from inference.api import (
 )
 from inference.engines.lengths import may_be_far_too_long
 from inference.engines.port import Engine, TooLarge
-from inference.lanes import Bounds, Lane, OutOfTime, Ticket, TicketCancelled
+from inference.lanes import Bounds, GaveWay, Lane, OutOfTime, Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle, State
 from inference.memory_trials import MemoryTrials
 from inference.reasoning.history import without_reasoning
@@ -190,7 +190,7 @@ class LocalInference:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         self._check_prefix(request)
         request = replace(request, messages=without_reasoning(request.messages))
-        ticket = self._enter(self._chats, request.id, request.owner, request.sampling.max_new_tokens)
+        ticket = self._enter(self._chats, request, request.sampling.max_new_tokens)
         meter = Meter(self._clock, arrived=self._clock())
         try:
             async with aclosing(self._until_turn(request.id, ticket)) as places:
@@ -202,6 +202,8 @@ class LocalInference:
                     yield event
         except TicketCancelled:
             yield meter.finished("cancelled")
+        except GaveWay:
+            raise Busy(self._chats.wait_s(), gave_way=True) from None
         except OutOfTime:
             if meter.started is None:
                 raise Busy(self._chats.wait_s()) from None
@@ -266,7 +268,7 @@ class LocalInference:
         if not request.image:
             raise BadImage("it is empty")
         arrived = self._clock()
-        ticket = self._enter(self._pictures, request.id, request.owner, _CAPTION_COST)
+        ticket = self._enter(self._pictures, request, _CAPTION_COST)
         try:
             await ticket.wait(ticket.turn.wait())
             started = self._clock()
@@ -274,6 +276,8 @@ class LocalInference:
             text = await ticket.wait(self._captioner.caption(request.image, request.prompt))
         except TicketCancelled:
             raise Cancelled from None
+        except GaveWay:
+            raise Busy(self._pictures.wait_s(), gave_way=True) from None
         except OutOfTime:
             raise Busy(self._pictures.wait_s()) from None
         finally:
@@ -286,9 +290,9 @@ class LocalInference:
         if context and may_be_far_too_long(said, context):
             raise TooLong(context, max(context + 1, len(request.prefix) // _CHARACTERS_A_TOKEN))
 
-    def _enter(self, lane: Lane, request_id: str, owner: str, cost: float) -> Ticket:
+    def _enter(self, lane: Lane, request: ChatRequest | CaptionRequest, cost: float) -> Ticket:
         self._lifecycle.admit()
-        return lane.enter(request_id, owner, cost)
+        return lane.enter(request.id, request.owner, cost, request.standing)
 
     async def _until_turn(self, request_id: str, ticket: Ticket) -> AsyncGenerator[Queued, None]:
         """Yields the place whenever it has changed, until it is the request's turn."""

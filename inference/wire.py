@@ -2,13 +2,14 @@
 
 Beyond OpenAI's fields there are vLLM's (`top_k`, `repetition_penalty`, `min_tokens`, `continue_final_message`) and a
 few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, `error.retry_in_s`, and
-`reclassified` in a chunk of a stream with `include_queue`: all content until there was reasoning. The code of an error
-tells them apart, "interrupted" being the one after which the same request goes on from its text.
+`reclassified` in a chunk of a stream with `include_queue`: all content until there was reasoning. `partyline` says whose
+request it is that a bot sends. The code of an error tells them apart, "interrupted" being the one after which the same
+request goes on from its text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -28,6 +29,7 @@ from inference.api import (
     Reason,
     Reclassified,
     Sampling,
+    Standing,
     Text,
     Thinking,
     Timings,
@@ -63,8 +65,6 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
 
 # OpenAI takes 4 stops; each is looked for in every piece of an answer.
 _MOST_STOPS, _LONGEST_STOP = 64, 1000
-# It is kept for fairness; ids of people are far shorter.
-_LONGEST_USER = 512
 # When a client may come again whose service is being stopped or loads, in seconds.
 RESTART_RETRY_S = 5.0
 
@@ -86,6 +86,7 @@ def write_request(request: ChatRequest, model: str) -> dict[str, Any]:
         "model": model,
         "messages": messages,
         "user": request.owner,
+        "partyline": write_person(request.owner, request.standing),
         "stream": True,
         "stream_options": {"include_usage": True, "include_queue": True},
         "thinking_budget": -1 if sampling.thinking_budget is None else sampling.thinking_budget,
@@ -101,7 +102,16 @@ def write_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
-def read_request(body: object, request_id: str) -> ChatRequest:
+def write_person(owner: str, standing: Standing) -> dict[str, str]:
+    """Whose request it is; only the bots' key may say so."""
+    return {"owner": owner, "standing": standing}
+
+
+Whose = Callable[[object, object], tuple[str, Standing]]
+"""Owner and standing by the fields `user` and `partyline`: a `Client.owner` of `inference.server.clients`."""
+
+
+def read_request(body: object, request_id: str, whose: Whose) -> ChatRequest:
     """Raises WrongRequest."""
     if not isinstance(body, dict):
         raise WrongRequest("", "the body must be a JSON object")
@@ -115,13 +125,15 @@ def read_request(body: object, request_id: str) -> ChatRequest:
             raise WrongRequest("continue_final_message", "the last message must be the assistant's to be continued")
         *messages, last = messages
         prefix = last.content
-    owner = body.get("user") or "anybody"
-    if not isinstance(owner, str):
-        raise WrongRequest("user", "user must be a string")
-    if len(owner) > _LONGEST_USER:
-        raise WrongRequest("user", f"user must have at most {_LONGEST_USER} characters")
-    sampling = _sampling(body)
-    return ChatRequest(id=request_id, messages=tuple(messages), sampling=sampling, owner=owner, prefix=prefix)
+    owner, standing = whose(body.get("user"), body.get("partyline"))
+    return ChatRequest(
+        id=request_id,
+        messages=tuple(messages),
+        sampling=_sampling(body),
+        owner=owner,
+        prefix=prefix,
+        standing=standing,
+    )
 
 
 def read_messages(values: object) -> list[Message]:
@@ -285,8 +297,8 @@ def _read_usage(usage: Mapping[str, Any]) -> Usage:
 def write_error(error: InferenceError) -> tuple[int, dict[str, Any]]:
     """The HTTP status and OpenAI's error object. Why the engine cannot answer is for our log alone."""
     match error:
-        case Busy(retry_in_s=wait):
-            return 429, _error(str(error), "rate_limit_error", "busy", retry_in_s=wait)
+        case Busy(retry_in_s=wait, gave_way=gave_way):
+            return 429, _error(str(error), "rate_limit_error", "busy", retry_in_s=wait, gave_way=gave_way)
         case TooLong(limit=limit, tokens=tokens):
             message = f"This model's maximum context length is {limit} tokens. Your messages have {tokens} tokens."
             details = {"n_ctx": limit, "n_prompt_tokens": tokens}
@@ -317,7 +329,7 @@ def read_error(error: object) -> InferenceError:
     try:
         match details.get("code"):
             case "busy":
-                return Busy(float(details["retry_in_s"]))
+                return Busy(float(details["retry_in_s"]), gave_way=details.get("gave_way") is True)
             case "context_length_exceeded":
                 return TooLong(int(details["n_ctx"]), int(details["n_prompt_tokens"]))
             case "bad_image":

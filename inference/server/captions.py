@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import BodyPartReader, web
 
 from inference.api import CaptionRequest, Inference
+from inference.server.clients import Client
 from inference.wire import WrongRequest
 
-_ANYBODY = "anybody"
 _MAX_PARTS = 16
 
 
-async def read_form(request: web.Request, request_id: str) -> CaptionRequest:
-    """The fields `image` (a file), `prompt` and `user`. Raises WrongRequest, HTTPRequestEntityTooLarge."""
+async def read_form(request: web.Request, request_id: str, client: Client) -> CaptionRequest:
+    """The fields `image` (a file), `prompt` and `user`, and `partyline` as JSON of a bot.
+
+    Raises:
+        WrongRequest, HTTPRequestEntityTooLarge.
+    """
     image = b""
-    words = {"prompt": "", "user": ""}
+    words = {"prompt": "", "user": "", "partyline": ""}
     left = request.client_max_size
     parts = 0
     try:
@@ -39,12 +44,13 @@ async def read_form(request: web.Request, request_id: str) -> CaptionRequest:
                 image = bytes(data)
             elif part.name in words:
                 words[part.name] = data.decode("utf-8", "replace")
+        person = json.loads(words["partyline"]) if words["partyline"] else None
     except ValueError as error:
         raise WrongRequest("", "the form is damaged") from error
-    return _request(request_id, image, **words)
+    return _request(request_id, image, words["prompt"], words["user"], person, client)
 
 
-def read_json(body: Any, request_id: str) -> CaptionRequest:
+def read_json(body: Any, request_id: str, client: Client) -> CaptionRequest:
     """`{"image": base64 or a data: address, "prompt": text, "user": text}`. Raises WrongRequest."""
     if not isinstance(body, dict):
         raise WrongRequest("", "the body must be a JSON object or a form")
@@ -57,11 +63,12 @@ def read_json(body: Any, request_id: str) -> CaptionRequest:
         data = base64.b64decode(image.rpartition(",")[2], validate=True)
     except (binascii.Error, ValueError) as error:
         raise WrongRequest("image", "image is not valid base64") from error
-    return _request(request_id, data, prompt, user)
+    return _request(request_id, data, prompt, user, body.get("partyline"), client)
 
 
-def _request(request_id: str, image: bytes, prompt: str, user: str) -> CaptionRequest:
-    return CaptionRequest(id=request_id, image=image, prompt=prompt, owner=user or _ANYBODY)
+def _request(request_id: str, image: bytes, prompt: str, user: str, person: object, client: Client) -> CaptionRequest:
+    owner, standing = client.owner(user, person)
+    return CaptionRequest(id=request_id, image=image, prompt=prompt, owner=owner, standing=standing)
 
 
 async def caption(inference: Inference, request: CaptionRequest) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from inference.api import (
     Thinking,
     Unavailable,
 )
+from inference.server.clients import Client
 from inference.server.metrics import Metrics
 from inference.wire import (
     WrongRequest,
@@ -51,14 +52,21 @@ class UnknownModel(web.HTTPNotFound):
 
 
 async def complete(
-    request: web.Request, body: Any, inference: Inference, metrics: Metrics, answer_id: str, write_s: float
+    request: web.Request,
+    body: Any,
+    inference: Inference,
+    metrics: Metrics,
+    answer_id: str,
+    write_s: float,
+    client: Client,
 ) -> web.StreamResponse:
     """Raises InferenceError, WrongRequest or HTTPNotFound before anything is sent.
 
     Args:
+        client: who asks.
         write_s: a client that takes nothing of a stream for so many seconds has gone.
     """
-    asked = read_request(body, answer_id)
+    asked = read_request(body, answer_id, client.owner)
     wanted = body.get("model") or ""
     if not isinstance(wanted, str):
         raise WrongRequest("model", "model must be a name")

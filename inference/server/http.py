@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from inference.bounded_json import TooManyValues, loads
 from inference.connections import check_body, listening
 from inference.hosts import host_allowed
 from inference.server import captions, chat
+from inference.server.clients import Client, Clients
 from inference.server.metrics import CONTENT_TYPE, Metrics
 from inference.service import LocalInference
 from inference.wire import RESTART_RETRY_S, WrongRequest, read_messages, write_error, write_info, wrong_request
@@ -32,6 +32,7 @@ _OPEN = frozenset({"/healthz", "/readyz"})
 _OPEN_HERE = frozenset({"/metrics"})
 # Of a request's JSON; a conversation of ten thousand messages has a tenth of it.
 _MAX_VALUES = 300_000
+_CLIENT = web.RequestKey("client", Client)
 _CLIENT_GONE = 499  # nginx's number; nobody is there to see it but the metrics
 
 
@@ -54,11 +55,19 @@ class ServerBounds:
 
 
 class InferenceServer:
-    """Serves one `LocalInference`, which somebody else starts and closes."""
+    """Serves one `LocalInference`, which somebody else starts and closes.
 
-    def __init__(self, inference: LocalInference, key: str, bounds: ServerBounds | None = None) -> None:
+    Args:
+        key: the one of Partyline's own bots, and of the operator.
+        clients: those of other programs.
+    """
+
+    def __init__(
+        self, inference: LocalInference, key: str, bounds: ServerBounds | None = None, clients: Sequence[Client] = ()
+    ) -> None:
         self._inference = inference
-        self._key = key.encode()
+        own = Client(name="partyline", key=key.encode(), names_users=True, is_bot=True)
+        self._clients = Clients([own, *clients])
         self._bounds = bounds or ServerBounds()
         self._metrics = Metrics()
 
@@ -129,10 +138,11 @@ class InferenceServer:
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """Raises Interrupted: the service is being stopped."""
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, b"Bearer " + self._key):
+        client = self._clients.of(request.headers.get("Authorization", ""))
+        if client is None:
             details = _error("the key is missing or wrong", "invalid_request_error", "invalid_api_key")
             return failure(401, details, {"WWW-Authenticate": "Bearer"})
+        request[_CLIENT] = client
         readiness = self._inference.readiness
         if readiness.state in ("draining", "stopped"):
             raise Interrupted(f"the service is {readiness.state}")
@@ -160,16 +170,22 @@ class InferenceServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await self._json(request)
         return await chat.complete(
-            request, body, self._inference, self._metrics, _new_id("chatcmpl"), self._bounds.read_s
+            request,
+            body,
+            self._inference,
+            self._metrics,
+            _new_id("chatcmpl"),
+            self._bounds.read_s,
+            request[_CLIENT],
         )
 
     async def _caption(self, request: web.Request) -> web.StreamResponse:
         async with asyncio.timeout(self._bounds.read_s):
             if request.content_type == "multipart/form-data":
-                asked = await captions.read_form(request, _new_id("caption"))
+                asked = await captions.read_form(request, _new_id("caption"), request[_CLIENT])
             else:
                 body = await self._json(request)
-                asked = await asyncio.to_thread(captions.read_json, body, _new_id("caption"))
+                asked = await asyncio.to_thread(captions.read_json, body, _new_id("caption"), request[_CLIENT])
         return web.json_response(await captions.caption(self._inference, asked))
 
     async def _tokenize(self, request: web.Request) -> web.Response:

@@ -217,10 +217,13 @@ class Machine(RuleBasedStateMachine):
     def push(self, owner: str, cost: int) -> None:
         self.number += 1
         try:
-            self.fair.push(str(self.number), owner, cost)
-            self.waiting.add(str(self.number))
+            gave_way = self.fair.push(str(self.number), owner, cost)
         except Full:
             assert len(self.running) == 3 or self.waiting
+        else:
+            self.waiting.add(str(self.number))
+            assert gave_way is None or gave_way in self.waiting, "who is being served keeps the slot"
+            self.waiting.discard(gave_way or "")
 
     @rule()
     def start(self) -> None:
@@ -228,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         assert started <= self.waiting
         self.waiting -= started
         self.running |= started
-        active = {name: owner.active for name, owner in self.fair._owners.items()}
+        active = Counter(job.owner for job in self.fair._running.values())
         assert all(count <= 2 for count in active.values())
         if len(self.running) < 3:
             assert all(active[job.owner] == 2 for job in self.fair._waiting.values()), "a slot is idle for no reason"
@@ -246,7 +249,7 @@ class Machine(RuleBasedStateMachine):
         assert (self.fair.waiting, self.fair.running) == (len(self.waiting), len(self.running))
         assert len(self.running) <= 3
         if not self.waiting and not self.running:
-            assert not self.fair._owners, "nothing is remembered of a quiet queue"
+            assert self.fair.is_blank, "nothing is remembered of a quiet queue"
 
 
 TestMachine = Machine.TestCase

@@ -1,0 +1,74 @@
+"""Who gives way when the queue is full. Pure.
+
+The places are shared like this: by how well people are known, then by platform, then by person. Whatever part has more
+than its equal share lends the rest, and gives the newest of it back when a part with less asks. So nobody can take all
+places by having many accounts, and none stands empty while somebody wants it. (Max-min fairness: D. Bertsekas,
+R. Gallager, "Data Networks", 6.5.2.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from inference.api import Standing
+
+Path = tuple[str, ...]
+"""Standing, platform, owner."""
+
+
+def platform_of(owner: str) -> str:
+    """What has given the owner their id: a platform ("telegram"), or a client of the API ("api:notebook")."""
+    if "/" in owner:
+        return owner.rpartition("/")[0]
+    return owner.partition(":")[0] if ":" in owner else ""
+
+
+def path_of(owner: str, standing: Standing) -> Path:
+    return standing, platform_of(owner), owner
+
+
+class Places:
+    """How many requests of each part wait."""
+
+    def __init__(self) -> None:
+        self._inside: dict[Path, Counter[str]] = {}
+        """Of each part, how many requests its own parts have."""
+        self._owners: Counter[Path] = Counter()
+
+    def take(self, path: Path) -> None:
+        for depth, name in enumerate(path):
+            self._inside.setdefault(path[:depth], Counter())[name] += 1
+        self._owners[path] += 1
+
+    def leave(self, path: Path) -> None:
+        for depth, name in enumerate(path):
+            inside = self._inside[path[:depth]]
+            inside[name] -= 1
+            if not inside[name]:
+                del inside[name]
+            if not inside:
+                del self._inside[path[:depth]]
+        self._owners[path] -= 1
+        if not self._owners[path]:
+            del self._owners[path]
+
+    def of(self, path: Path) -> int:
+        return self._owners[path]
+
+    def giver(self, path: Path) -> Path | None:
+        """Who gives a place to a newcomer of this path; None if nobody has more than the newcomer would have.
+
+        First the part that has more than its share; where no part has, the owner with the most requests.
+        """
+        for depth, name in enumerate(path):
+            inside = self._inside.get(path[:depth], Counter())
+            fullest = max(inside, key=inside.__getitem__, default=name)
+            if inside[fullest] > inside[name] + 1:
+                return self._fullest_owner((*path[:depth], fullest))
+        most = max(self._owners, key=self._owners.__getitem__, default=path)
+        return most if self._owners[most] > self._owners[path] + 1 else None
+
+    def _fullest_owner(self, part: Path) -> Path:
+        while (inside := self._inside.get(part)) is not None:
+            part = (*part, max(inside, key=inside.__getitem__))
+        return part
