@@ -21,6 +21,7 @@ from bots import wording
 from bots.account import Account
 from bots.bot import Bot
 from bots.people.access import Access
+from bots.people.standing import Standings
 from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
@@ -168,6 +169,7 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
         ConfigError: the model is itself such a service.
         Unavailable, OSError: the model or the port.
     """
+    from inference.server.clients import Client
     from inference.server.http import InferenceServer, ServerBounds
 
     if settings.model.startswith(PREFIX):
@@ -180,9 +182,13 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
         read_s=options.read_s,
         hostnames=options.hostnames,
     )
+    clients = [
+        Client(name=name, key=key.get_secret_value().encode(), names_users=name in options.clients_with_users)
+        for name, key in options.clients.items()
+    ]
     inference = _local_inference(settings)
     try:
-        async with InferenceServer(inference, key, bounds).serving() as address:
+        async with InferenceServer(inference, key, bounds, clients).serving() as address:
             try:
                 yield address, inference
             finally:
@@ -343,6 +349,7 @@ def _bot(inference: Service, storage: Storage, settings: Settings) -> Bot:
         new_id=lambda: uuid.uuid4().hex,
         own=_account(storage, settings),
         access=Access(**settings.access.model_dump()),
+        standings=Standings(trusted=(*settings.access.owners, *settings.access.allowed_users), open_platforms=("web",)),
     )
 
 

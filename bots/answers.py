@@ -235,6 +235,7 @@ class _Answer:
                 image=picture.data,
                 prompt=self._task.caption_begins,
                 owner=self._profile.owner,
+                standing=self._profile.standing,
             )
             work = self._pending(self._inference.caption(request))
             try:
@@ -316,6 +317,7 @@ class _Answer:
             sampling=sampling,
             owner=self._profile.owner,
             prefix=said + opening,
+            standing=self._profile.standing,
         )
 
     async def _answer(self, request: ChatRequest, opening: str) -> AsyncGenerator[ReplyEvent, None]:

@@ -15,6 +15,7 @@ from bots.entry import Entry
 from bots.messages import Attached, Failed, Incoming, Notice, Permit, Person, Refusal, ReplyEvent, Started
 from bots.people.access import Access
 from bots.people.gate import Call, Gate, Unheard, call_of
+from bots.people.standing import Standings
 from bots.picture_words import wants_description
 from bots.ports import Reply, Storage, StorageError, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
@@ -32,6 +33,7 @@ class Bot:
         new_id: unique ids, for requests and turns.
         own: what people can see and do about their own data; without quotas and pictures if it is not given.
         access: who is served; None for everybody.
+        standings: how well people are known; everybody is new where it is not given.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Bot:
         new_id: Callable[[], str],
         own: account.Account | None = None,
         access: Access | None = None,
+        standings: Standings | None = None,
     ) -> None:
         self._inference = inference
         self._storage = storage
@@ -52,6 +55,7 @@ class Bot:
         self._new_id = new_id
         self._answers = Answers(inference, storage, now, new_id)
         self._seen = admission.Seen()
+        self._standings = standings or Standings()
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
         self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent, storage.people)
@@ -173,7 +177,8 @@ class Bot:
         settings = self.settings
         for bounds in known.places:
             settings = within(settings, bounds)
-        return Profile(settings, known.settings, self._bounds, known.people)
+        standing = self._standings.of(known.people, known.since, self._now())
+        return Profile(settings, known.settings, self._bounds, known.people, standing)
 
     async def bound(self, place: str, name: str, value: str) -> str:
         """Sets the highest value of a setting in a place, none for "off"; returns the sentence that says so.

@@ -108,11 +108,13 @@ class Known:
     Args:
         people: all ids of that person, the first one stands for all of them.
         places: the settings of the places where it is asked, in the order in which they were named.
+        since: the first day (UTC) of which usage of that person is kept, "" where there is none.
     """
 
     people: Sequence[str]
     settings: Mapping[str, str]
     places: Sequence[Mapping[str, str]] = ()
+    since: str = ""
 
 
 def taken_over(reply: Reply) -> Interrupted:

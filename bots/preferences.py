@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bots.messages import ThinkingMode
-from inference.api import Sampling
+from inference.api import Sampling, Standing
 
 Kind = Literal["number", "integer", "choice", "texts"]
 
@@ -214,13 +214,20 @@ def within(settings: Mapping[str, Setting], bounds: Mapping[str, str]) -> dict[s
 class Profile:
     """One person's settings, resolved: what they chose, else the defaults, within today's bounds.
 
-    `people` are all ids of the person; `owner` is who is served fairly: the same for all of them.
+    `people` are all ids of the person; `owner` is who is served fairly: the same for all of them. `standing` is how
+    well that owner is known.
     """
 
     def __init__(
-        self, settings: Mapping[str, Setting], chosen: Mapping[str, str], bounds: Bounds, people: Sequence[str] = ("",)
+        self,
+        settings: Mapping[str, Setting],
+        chosen: Mapping[str, str],
+        bounds: Bounds,
+        people: Sequence[str] = ("",),
+        standing: Standing = "new",
     ) -> None:
         self.people = people
+        self.standing = standing
         self.owner = people[0]
         self._settings = settings
         self._bounds = bounds

@@ -103,6 +103,11 @@ def button_is_old() -> str:
 
 def failure(error: InferenceError) -> str:
     match error:
+        case Busy(gave_way=True):
+            return (
+                "Somebody who had nothing in the queue has taken this place. Please send it again in about "
+                f"{seconds(error.retry_in_s)}, and it gets its turn as if it had waited."
+            )
         case Busy():
             return f"Everyone is being served right now; please send it again in about {seconds(error.retry_in_s)}."
         case TooLong():

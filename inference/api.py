@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 Role = Literal["system", "user", "assistant"]
 Reason = Literal["stop", "length", "cancelled"]
 Standing = Literal["guest", "new", "known"]
-"""How well an owner is known: `known` for longer than a day, `new`, or a `guest` whose account costs nothing to make."""
+"""How well an owner is known: `known` for over a day, `new`, or a `guest` whose account costs nothing to make."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Who is let in, and who is next: start-time fair queueing by owner (`inference.shares`). Pure: no asyncio, no torch, and
-the clock is an argument.
+"""Who is let in, and who is next: start-time fair queueing by owner (`inference.shares`).
 
-Whoever has had least goes next, whatever the number of requests they have waiting. All new guests of a platform, who cost
-nothing to make, are one flow together, and share what it gets among themselves by the same rule. When the queue is full
-the newest request of whoever has the most gives way (`inference.places`). While people of another platform, or known ones,
-have asked lately, nobody else takes the last free slots.
+Pure: no asyncio, no torch, and the clock is an argument.
+
+Whoever has had least goes next, whatever the number of requests they have waiting. All new guests of a platform, whose
+accounts cost nothing to make, are one flow together, and share what it gets by the same rule. When the queue is full,
+the newest request of whoever has the most gives way (`inference.places`). While people of another platform, or known
+ones, have asked lately, nobody else takes the last free slots.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
+from itertools import count
 
 from inference.api import Standing
 from inference.places import Path, Places, path_of, platform_of
@@ -123,10 +125,11 @@ class FairQueue:
         path = path_of(owner, standing)
         party = f"guests of {path[1]}" if standing == "guest" else owner
         self._asked = {side: at for side, at in self._asked.items() if now - at < LATELY_S}
-        given_up = self._make_room(path, now)
-        kept = self._kept.pop(owner, None)
+        kept = self._kept.get(owner)
         if kept is not None and kept.until < now:
             kept = None
+        given_up = self._make_room(path, now, returns=kept is not None)
+        self._kept.pop(owner, None)
         self._arrivals += 1
         job = _Job(owner, party, path, cost, self._arrivals if kept is None else kept.arrival)
         self._asked[job.side] = now
@@ -170,13 +173,17 @@ class FairQueue:
     def _weight(self, name: str) -> float:
         return self._weights.get(name, self._weights.get(platform_of(name), 1.0))
 
-    def _make_room(self, path: Path, now: float) -> str | None:
-        """The id of the request that gave way, None where that was not needed. Raises Full."""
+    def _make_room(self, path: Path, now: float, *, returns: bool) -> str | None:
+        """The id of the request that gave way, None where that was not needed. Raises Full.
+
+        Args:
+            returns: a place is kept for the owner; a quarter more than there are is for those.
+        """
         if len(self._running) < self.slots and not self._waiting:
             return None
         giver = None
         if self._held.of(path) < self._max_waiting_per_owner:
-            if len(self._waiting) < self._max_waiting:
+            if len(self._waiting) < self._max_waiting + returns * max(1, self._max_waiting // 4):
                 return None
             giver = self._held.giver(path)
         if giver is None:
@@ -219,16 +226,16 @@ class FairQueue:
     def _next(self, now: float) -> str | None:
         """The least served owner of the least served party whom a free slot may be given to."""
         may_start = self._may_start(now)
-        best: tuple[float, int, str] | None = None
+        best: tuple[tuple[float, int], int, str] | None = None
         for party, lines in self._lines.items():
             members = self._members[party]
             ranks = (
-                (members[owner].virtual, self._waiting[line[0]].arrival, line[0])
+                (members[owner].rank, self._waiting[line[0]].arrival, line[0])
                 for owner, line in lines.items()
                 if members[owner].active < self._per_owner and self._waiting[line[0]].side in may_start
             )
             if (first := min(ranks, default=None)) is not None:
-                rank = (self._parties[party].virtual, *first[1:])
+                rank = (self._parties[party].rank, *first[1:])
                 best = rank if best is None else min(best, rank)
         return None if best is None else best[2]
 
@@ -251,17 +258,19 @@ class FairQueue:
         for party in self._lines:
             rest = self._order_in(party)
             at_limit, arrival, request_id = next(rest)
-            heads.append((at_limit, self._parties[party].virtual, arrival, request_id, rest))
+            heads.append((at_limit, self._parties[party].rank, arrival, request_id, rest))
         heapify(heads)
-        while heads:
-            _, virtual, _, request_id, rest = heads[0]
+        for turn in count(self._parties.starts + 1):
+            if not heads:
+                return
+            _, (virtual, _), _, request_id, rest = heads[0]
             yield request_id
             job = self._waiting[request_id]
             if (following := next(rest, None)) is None:
                 heappop(heads)
                 continue
             virtual += self._parties.charge(job.party, job.cost)
-            heapreplace(heads, (following[0], virtual, *following[1:], rest))
+            heapreplace(heads, (following[0], (virtual, turn), *following[1:], rest))
 
     def _order_in(self, party: str) -> Iterator[tuple[bool, int, str]]:
         """Those of one party: whether the owner is at their limit, the arrival, the id."""
@@ -271,17 +280,19 @@ class FairQueue:
             rest = iter(line)
             first = next(rest)
             at_limit = members[owner].active >= self._per_owner
-            heads.append((at_limit, members[owner].virtual, self._waiting[first].arrival, first, rest))
+            heads.append((at_limit, members[owner].rank, self._waiting[first].arrival, first, rest))
         heapify(heads)
-        while heads:
-            at_limit, virtual, arrival, request_id, rest = heads[0]
+        for turn in count(members.starts + 1):
+            if not heads:
+                return
+            at_limit, (virtual, _), arrival, request_id, rest = heads[0]
             yield at_limit, arrival, request_id
             if (following := next(rest, None)) is None:
                 heappop(heads)
                 continue
             job = self._waiting[request_id]
             virtual += members.charge(job.owner, job.cost)
-            heapreplace(heads, (at_limit, virtual, self._waiting[following].arrival, following, rest))
+            heapreplace(heads, (at_limit, (virtual, turn), self._waiting[following].arrival, following, rest))
 
     def _forget(self) -> None:
         """Owners who are owed nothing leave no trace."""

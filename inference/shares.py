@@ -1,7 +1,7 @@
 """Start-time fair queueing: what each flow has had, and the clock at which newcomers begin. Pure.
 
-Every flow has a virtual time: the tokens that were spent on it over its weight. Newcomers begin at the clock, which goes
-on with the tokens that are spent, shared by all who are there, so that no stream of them keeps anybody waiting for ever.
+Every flow has a virtual time: the tokens that were spent on it over its weight. Newcomers begin at the clock, which
+goes on with the tokens that are spent, shared by all who are there, so that no stream of them keeps anybody waiting.
 Sources: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing" (SIGCOMM 1996); for the clock A. Demers, S. Keshav,
 S. Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (SIGCOMM 1989).
 """
@@ -14,12 +14,24 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Flow:
-    """`expected`: what running requests are going to cost, which is part of `virtual` already."""
+    """One flow.
+
+    Args:
+        turn: which of all starts was its last one. Of two flows that have had as much, the other one is next: requests
+            that took nothing are no way to go first again and again.
+        expected: what running requests are going to cost, which is part of `virtual` already.
+    """
 
     virtual: float = 0.0
+    turn: int = 0
     expected: float = 0.0
     waiting: int = 0
     active: int = 0
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Whoever has had least goes first."""
+        return self.virtual, self.turn
 
     @property
     def is_present(self) -> bool:
@@ -37,6 +49,7 @@ class Shares:
         self._weight = weight
         self._flows: dict[str, Flow] = {}
         self.clock = 0.0
+        self.starts = 0
 
     def __getitem__(self, name: str) -> Flow:
         return self._flows[name]
@@ -61,6 +74,8 @@ class Shares:
         self.clock = max(self.clock, flow.virtual - flow.expected)
         flow.waiting -= 1
         flow.active += 1
+        self.starts += 1
+        flow.turn = self.starts
         flow.expected += self.charge(name, cost)
         flow.virtual += self.charge(name, cost)
 

@@ -47,8 +47,8 @@ class Database(Protocol):
         """
         ...
 
-    async def wipe(self) -> None:
-        """Take what was deleted out of files that are only kept for a while, if nobody is using them."""
+    async def wipe(self) -> bool:
+        """Take what was deleted out of files that are only kept for a while. False if somebody was using them."""
         ...
 
     async def beat(self, work: Callable[[Connection], T]) -> T:

@@ -17,8 +17,8 @@ _LINKING = 7_827_341_190_458
 """Names PostgreSQL's lock; SQLite lets one transaction write at a time anyway."""
 
 
-_OF = bindparam("of", type_=AnyText)
-PROFILE: ColumnElement[str] = func.coalesce(select(links.c.profile).where(links.c.person == _OF).scalar_subquery(), _OF)
+OF = bindparam("of", type_=AnyText)
+PROFILE: ColumnElement[str] = func.coalesce(select(links.c.profile).where(links.c.person == OF).scalar_subquery(), OF)
 """The id under which the settings of the person "of" are."""
 _PEOPLE = select(links.c.person, links.c.profile).where(links.c.profile == PROFILE)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, text
 
 from adapters.storage import sqlite
 from adapters.storage.errors import in_one_sentence
@@ -21,6 +20,7 @@ T = TypeVar("T")
 
 READERS = 4
 """Threads, each with a connection; readers wait for each other rarely and briefly."""
+_WIPE_WAIT_MS = 100
 
 
 class LocalDatabase:
@@ -44,11 +44,8 @@ class LocalDatabase:
     async def beat(self, work: Callable[[Connection], T]) -> T:
         return await self._beats.ask(work)
 
-    async def wipe(self) -> None:
-        # The first one copies beside everybody; the second one, which others wait for, has nothing left to copy.
-        for mode in ("PASSIVE", "TRUNCATE"):
-            checkpoint = text(f"PRAGMA wal_checkpoint({mode})")
-            await self._reads.ask(partial(_made, statement=checkpoint))
+    async def wipe(self) -> bool:
+        return await self._reads.ask(_wipe)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
@@ -73,5 +70,14 @@ class LocalDatabase:
             return [work.do(connection) for work in works]
 
 
-def _made(connection: Connection, statement: TextClause) -> None:
-    connection.execute(statement).all()
+def _wipe(connection: Connection) -> bool:
+    """Empty the write-ahead log. False if somebody who reads or writes kept it from that."""
+    # The first one copies beside everybody; the second one has nothing left to copy. Nobody can write while that one
+    # waits for whoever reads, so it waits for a moment only.
+    patience = connection.execute(text("PRAGMA busy_timeout")).scalar_one()
+    try:
+        connection.execute(text(f"PRAGMA busy_timeout = {_WIPE_WAIT_MS}")).all()
+        busy = [connection.execute(text(f"PRAGMA wal_checkpoint({mode})")).one()[0] for mode in ("PASSIVE", "TRUNCATE")]
+    finally:
+        connection.execute(text(f"PRAGMA busy_timeout = {patience}")).all()
+    return not busy[-1]

@@ -78,7 +78,9 @@ class MemoryStorage(MemoryPersonal, Storage):
 
     async def known(self, person: str, places: Sequence[str] = ()) -> Known:
         bounds = [await self.preferences(place) for place in places]
-        return Known(await self.people(person), await self.preferences(person), bounds)
+        people = await self.people(person)
+        since = min((day for each, day in self._usage if each in people), default="")
+        return Known(people, await self.preferences(person), bounds, since)
 
     async def set_preferences(self, person: str, values: Mapping[str, str | None]) -> None:
         profile = self.profile_of(person)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,7 +30,6 @@ from sqlalchemy import (
 from adapters.storage.database import Database
 from adapters.storage.lasting import lasting
 from adapters.storage.quotas import carry_over, forget_before
-from adapters.storage.sqlite import overwriting
 from adapters.storage.tables import (
     WAITS,
     deliveries,
@@ -59,6 +61,9 @@ ANSWERED = {"answered": True, "payload": "", "chat": "", "person": ""}
 _BEGUN_WITHIN_S = 3_600.0
 """Until then what is being asked has been kept, or it never will be."""
 _MOST_UNKEPT = 10_000
+_WIPED_WITHIN_S = 5.0
+_WIPE_AGAIN_S = 0.2
+log = logging.getLogger(__name__)
 UNKEPT = (
     ~exists().where(turns.c.id == deliveries.c.answer_id),
     ~exists().where(replies.c.chat == deliveries.c.chat, replies.c.answer_id == deliveries.c.answer_id),
@@ -74,6 +79,8 @@ class SqlPersonalData(PersonalData):
         self._process = process
         self._unkept: dict[tuple[str, str], float] = {}
         self._looked_at = float("-inf")
+        self._unwiped = False
+        """Something was erased that a file still holds, because somebody was reading it."""
 
     def _left(self, process: Column[str]) -> ColumnElement[bool]:
         """Whether that process, which is another one, lives no more."""
@@ -102,13 +109,23 @@ class SqlPersonalData(PersonalData):
             carry_over(connection, people, today)
             # How far a channel was read is kept under its id.
             marks = preferences.c.person.startswith(READ_MARKS), preferences.c.name.in_(channels)
-            with overwriting(connection):
-                connection.execute(delete(preferences).where(*marks))
-                for table in _BY_PERSON:
-                    connection.execute(delete(table).where(table.c.person.in_(people)))
+            connection.execute(delete(preferences).where(*marks))
+            for table in _BY_PERSON:
+                connection.execute(delete(table).where(table.c.person.in_(people)))
 
         await self._database.write(write)
-        await self._database.wipe()
+        await self._wipe()
+
+    async def _wipe(self) -> None:
+        """Return when no file holds what was deleted. While somebody reads on (a backup), it is left for later."""
+        self._unwiped = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WIPED_WITHIN_S):
+                while not await self._database.wipe():  # noqa: ASYNC110  # another process reads it
+                    await asyncio.sleep(_WIPE_AGAIN_S)
+                self._unwiped = False
+                return
+        log.warning("what was erased stays in the write-ahead log until nobody is reading the database")
 
     async def _erase_some(self, table: Table, name: Column[str], answer: Column[str], people: Sequence[str]) -> bool:
         """Deletes some turns or replies with the messages that show them; whether there were any.
@@ -125,13 +142,12 @@ class SqlPersonalData(PersonalData):
             chats[row.chat].append(row)
 
         def write(connection: Connection) -> None:
-            with overwriting(connection):
-                for chat, some in chats.items():
-                    shown = deliveries.c.chat == chat, deliveries.c.answer_id.in_([row.answer for row in some])
-                    connection.execute(delete(deliveries).where(*shown))
-                    connection.execute(delete(heads).where(heads.c.turn_id.in_([row.answer for row in some])))
-                    own = table.c.chat == chat, name.in_([row.name for row in some])
-                    connection.execute(delete(table).where(*own))
+            for chat, some in chats.items():
+                shown = deliveries.c.chat == chat, deliveries.c.answer_id.in_([row.answer for row in some])
+                connection.execute(delete(deliveries).where(*shown))
+                connection.execute(delete(heads).where(heads.c.turn_id.in_([row.answer for row in some])))
+                own = table.c.chat == chat, name.in_([row.name for row in some])
+                connection.execute(delete(table).where(*own))
 
         if rows:
             await self._database.write(write)
@@ -153,8 +169,7 @@ class SqlPersonalData(PersonalData):
         closed = update(inbox).where(*which, WAITS).values(ANSWERED)
 
         def write(connection: Connection) -> None:
-            with overwriting(connection):
-                connection.execute(closed)
+            connection.execute(closed)
 
         await self._database.write(write)
 
@@ -179,7 +194,10 @@ class SqlPersonalData(PersonalData):
         count += await self._delete_some(replies, replies.c.created_at < old(days), limit)
         count += await self._expire_unkept(now)
         await self._database.write(partial(forget_before, day=_date(now)))
-        return count + await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
+        count += await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
+        if count or self._unwiped:
+            self._unwiped = not await self._database.wipe()
+        return count
 
     async def _expire_turns(self, before: float, limit: int) -> int:
         limit = min(limit, _MOST_VARIABLES)
@@ -302,10 +320,9 @@ def _delete_posts(connection: Connection, which: Select[Any]) -> None:
     found = connection.execute(which).all()
     shown = [each["id"] for row in found for each in json.loads(row.document).get("attachments", ())]
     ids = [row.id for row in found]
-    with overwriting(connection):
-        for column, values in ((files.c.id, shown), (posts.c.id, ids)):
-            for start in range(0, len(values), _MOST_VARIABLES):
-                connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
+    for column, values in ((files.c.id, shown), (posts.c.id, ids)):
+        for start in range(0, len(values), _MOST_VARIABLES):
+            connection.execute(delete(column.table).where(column.in_(values[start : start + _MOST_VARIABLES])))
 
 
 def _date(time: float) -> str:

@@ -73,8 +73,9 @@ class ServerDatabase:
     async def beat(self, work: Callable[[Connection], T]) -> T:
         return await self._beats.ask(work)
 
-    async def wipe(self) -> None:
+    async def wipe(self) -> bool:
         """The server overwrites by itself what nobody needs any more."""
+        return True
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)

@@ -26,9 +26,9 @@ from sqlalchemy import (
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
 from adapters.storage.lasting import PATIENCE_S, lasting
-from adapters.storage.links import PROFILE, SqlLinks, in_order, settled_profile
+from adapters.storage.links import OF, PROFILE, SqlLinks, in_order, settled_profile
 from adapters.storage.personal import ANSWERED, UNKEPT, SqlPersonalData
-from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns
+from adapters.storage.tables import deliveries, heads, inbox, links, preferences, replies, turns, usage
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import COUNTED, insert_new, insertion, upsert
 from adapters.storage.usage import SqlUsage, add_spent
@@ -47,8 +47,12 @@ _KNOWN = union_all(
         links.c.profile == PROFILE
     ),
     select(literal(0), preferences.c.name, preferences.c.value).where(preferences.c.person == PROFILE),
+    select(literal(2), func.coalesce(func.min(usage.c.day), ""), literal("")).where(
+        (usage.c.person == OF) | usage.c.person.in_(select(links.c.person).where(links.c.profile == PROFILE))
+    ),
 )
-"""Who is linked to a person, and their settings: one round trip."""
+"""Who is linked to a person, their settings, and the first day of which usage is kept: one round trip."""
+_SETTING, _LINK = 0, 1
 _RECEIVED = (inbox.c.account, inbox.c.id, inbox.c.chat, inbox.c.payload, inbox.c.received_at, inbox.c.person)
 
 
@@ -201,8 +205,10 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         def read(connection: Connection) -> Known:
             bounds = [_settings(connection, place) for place in places]
             rows = connection.execute(_KNOWN, {"of": person}).all()
-            linked = [(row.name, row.value) for row in rows if row.linked]
-            return Known(in_order(person, linked), {row.name: row.value for row in rows if not row.linked}, bounds)
+            linked = [(row.name, row.value) for row in rows if row.linked == _LINK]
+            chosen = {row.name: row.value for row in rows if row.linked == _SETTING}
+            since = next(row.name for row in rows if row.linked not in (_LINK, _SETTING))
+            return Known(in_order(person, linked), chosen, bounds, since)
 
         return await self._database.read(read)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
@@ -73,8 +72,9 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     # In WAL mode NORMAL would survive kill -9, but only FULL also survives a power cut with everything that a
-    # returned call has confirmed, and that is what the ports promise.
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    # returned call has confirmed, and that is what the ports promise. What is deleted or replaced is overwritten: an
+    # answer is kept again and again while it grows, and what somebody erases must not be in the gaps.
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -84,16 +84,3 @@ def _begin(connection: Connection) -> None:
     # single queries need no transaction.
     if connection.get_execution_options().get("begin_immediate"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def overwriting(connection: Connection) -> Iterator[None]:
-    """What is deleted inside is overwritten in an SQLite file. PostgreSQL does that by itself, in time."""
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("PRAGMA secure_delete = OFF").all()

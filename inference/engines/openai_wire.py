@@ -17,7 +17,6 @@ from inference.engines.refusals import Refusal
 from inference.reasoning.formats import Format
 from inference.reasoning.prefix import resume
 from inference.reasoning.splitter import Part, Splitter
-from inference.wire import write_person
 
 # Written by a person they would be read as the model's own marks: a space of no width makes them text.
 _CONTROL = re.compile(
@@ -213,7 +212,7 @@ def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         "min_p": 0.0,
         dialect.repetition: sampling.repetition_penalty,
         "min_tokens": sampling.min_new_tokens,
-        **({"partyline": write_person(request.owner, request.standing)} if dialect.names_owner else {}),
+        **({"partyline": {"owner": request.owner, "standing": request.standing}} if dialect.names_owner else {}),
         **dialect.extras,
     }
 

@@ -1,7 +1,7 @@
-"""Who asks over HTTP: each key is one client, and says which owners its requests may have. Pure but for the comparison.
+"""Who asks over HTTP: each key is one client, and says which owners its requests may have.
 
-Partyline's own bots share a key and name their people, whatever platform these are on. Any other client is an owner of its
-own ("api:notebook"). Where the operator lets it, it may name users, who are its own ("api:notebook/ann") and nobody else's.
+Partyline's own bots share a key and name their people, whatever platform these are on. Any other client is an owner of
+its own ("api:notebook"). Where the operator lets it, it may name users, who are its own ("api:notebook/ann").
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ def read_person(person: object) -> tuple[str, Standing]:
     """The inverse of `inference.wire.write_person`. Raises WrongRequest."""
     if not isinstance(person, Mapping):
         raise WrongRequest("partyline", "partyline must be an object")
-    standing = person.get("standing")
-    if standing not in get_args(Standing):
-        raise WrongRequest("partyline", f"partyline.standing must be one of {', '.join(get_args(Standing))}")
+    known: tuple[Standing, ...] = get_args(Standing)
+    standing = next((each for each in known if each == person.get("standing")), None)
+    if standing is None:
+        raise WrongRequest("partyline", f"partyline.standing must be one of {', '.join(known)}")
     return _name(person.get("owner"), "partyline.owner"), standing
 
 

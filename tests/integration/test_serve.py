@@ -35,6 +35,7 @@ from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Piece
 from inference.engines.scripted import ScriptedEngine
 from inference.remote import RemoteInference
+from inference.server.clients import Client
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
 from inference.wire import read_error
@@ -155,6 +156,56 @@ async def test_a_client_that_goes_away_frees_its_slot(served: Served) -> None:
         await asyncio.sleep(0.01)
     task.cancel()
     await served.idle()
+
+
+def owners(local: LocalInference) -> list[tuple[str, str]]:
+    """Of the requests that wait or run: the owner, and how well that one is known."""
+    queue = local._chats._queue
+    return sorted((job.owner, job.path[0]) for job in [*queue._waiting.values(), *queue._running.values()])
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "owner"),
+    [
+        (KEY, {}, ("api:partyline", "known")),
+        (KEY, {"user": "telegram:4711"}, ("api:partyline/telegram:4711", "guest")),
+        (KEY, {"partyline": {"owner": "telegram:4711", "standing": "new"}}, ("telegram:4711", "new")),
+        ("key of a report", {"user": "ann"}, ("api:report", "known")),
+        ("key of a report", {"partyline": {"owner": "telegram:4711", "standing": "known"}}, ("api:report", "known")),
+        ("key of a notebook", {"user": "ann"}, ("api:notebook/ann", "guest")),
+        ("key of a notebook", {"user": "telegram:4711"}, ("api:notebook/telegram:4711", "guest")),
+        ("key of a notebook", {"partyline": {"owner": "web:1", "standing": "known"}}, ("api:notebook", "known")),
+    ],
+)
+async def test_a_key_is_an_owner_and_names_nobody_elses_people(
+    tmp_path: Path, key: str, more: dict[str, Any], owner: tuple[str, str]
+) -> None:
+    clients = [
+        Client(name="report", key=b"key of a report"),
+        Client(name="notebook", key=b"key of a notebook", names_users=True),
+    ]
+    async with (
+        scripted_inference(script(tmp_path, SLOW), slots=2) as local,
+        InferenceServer(local, KEY, ServerBounds(port=0), clients).serving() as address,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http,
+    ):
+        async with http.post(f"{address}/v1/chat/completions", json=chat("slow", stream=True, **more)) as response:
+            assert response.status == 200
+            await response.content.readline()
+            assert owners(local) == [owner]
+        form = aiohttp.FormData({"prompt": "I see"} | {name: json.dumps(value) for name, value in more.items()})
+        form.add_field("image", b"no picture", filename="x.png")
+        async with http.post(f"{address}/v1/captions", data=form) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "person",
+    ["telegram:4711", {"owner": 1, "standing": "new"}, {"owner": "a", "standing": "king"}, {"standing": "new"}],
+)
+async def test_a_bot_that_names_nobody_is_told_so(served: Served, person: object) -> None:
+    status, body = await served.post("/v1/chat/completions", chat("hi", partyline=person))
+    assert (status, body["error"]["param"].partition(".")[0]) == (400, "partyline")
 
 
 async def test_no_key_no_answer(served: Served) -> None:

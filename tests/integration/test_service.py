@@ -274,6 +274,41 @@ async def test_a_full_queue_says_when_to_come_again(where: str, tmp_path: Path) 
         assert text_of(await collect(inference, request("hi", id="4"))) == "hi"
 
 
+async def test_whoever_has_the_most_gives_way_and_is_told_so(where: str, tmp_path: Path) -> None:
+    async with service_at(where, script(tmp_path, SLOW), slots=1, max_waiting=2) as inference:
+        running = inference.stream(request("slow", id="1", owner="telegram:a"))
+        await anext(running)
+        waiting = [await begun(inference, request("slow", id=f"{n}", owner="telegram:a")) for n in (2, 3)]
+        other = inference.stream(request("hi", id="4", owner="telegram:b"))
+        assert isinstance(await anext(other), Queued)
+        with pytest.raises(Busy) as busy:
+            await rest(waiting[1])
+        assert (busy.value.gave_way, busy.value.retry_in_s > 0) == (True, True)
+        again = await begun(inference, request("hi", id="5", owner="telegram:a"))
+        await waiting[0].aclose()
+        await running.aclose()
+        assert [text_of(each) for each in await asyncio.gather(rest(again), rest(other))] == ["hi", "hi"]
+
+
+async def test_guests_give_way_to_somebody_who_is_known(where: str, tmp_path: Path) -> None:
+    async with service_at(where, script(tmp_path, SLOW), slots=1, max_waiting=3) as inference:
+        streams = []
+        for number in range(4):
+            guest = replace(request("slow", id=f"{number}", owner=f"web:{number}"), standing="guest")
+            streams.append(await begun(inference, guest))
+        with pytest.raises(Busy):
+            await collect(inference, replace(request("hi", id="4", owner="web:4"), standing="guest"))
+        known = inference.stream(replace(request("hi", id="5", owner="web:5"), standing="known"))
+        assert await anext(known) == Queued(1, None)
+        with pytest.raises(Busy) as busy:
+            await rest(streams[3])
+        assert busy.value.gave_way
+        await streams[0].aclose()
+        assert text_of(await rest(known)) == "hi"
+        for stream in streams:
+            await stream.aclose()
+
+
 async def test_one_owner_waits_for_themselves_not_for_others_to_finish(inference: Service) -> None:
     hogs = [await begun(inference, request("slow", id=f"h{n}", owner="hog")) for n in range(6)]
     quiet = inference.stream(request("hello", id="q", owner="quiet"))

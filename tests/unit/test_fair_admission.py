@@ -1,0 +1,266 @@
+"""Who is let in when the queue is full, who gives way, and what accounts without end can cost somebody who is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.api import Standing
+from inference.fairness import KEPT_S, LATELY_S, FairQueue, Full
+from inference.places import Places, path_of, platform_of
+
+STANDINGS = st.sampled_from(get_args(Standing))
+OWNERS = st.builds("{}:{}".format, st.sampled_from(["discord", "telegram", "web"]), st.integers(0, 6))
+PATHS = st.builds(path_of, OWNERS, STANDINGS)
+
+
+def queue(slots: int = 8, waiting: int = 16, per_owner: int = 2, each: int = 8) -> FairQueue:
+    return FairQueue(slots=slots, per_owner=per_owner, max_waiting=waiting, max_waiting_per_owner=each)
+
+
+@given(st.lists(PATHS, min_size=1, max_size=60), PATHS)
+def test_whoever_has_nothing_is_let_in_if_somebody_has_two(
+    held: list[tuple[str, ...]], newcomer: tuple[str, ...]
+) -> None:
+    places = Places()
+    for path in held:
+        places.take(path)
+    giver, counts = places.giver(newcomer), Counter(held)
+    if not counts[newcomer] and max(counts.values()) >= 2:
+        assert giver is not None
+    if giver is None:
+        return
+    assert counts[giver] >= 1
+    assert giver != newcomer, "nobody gives way to themselves"
+    at = next(depth for depth in range(3) if giver[depth] != newcomer[depth])
+
+    def inside(path: tuple[str, ...]) -> int:
+        return sum(number for each, number in counts.items() if each[: at + 1] == path[: at + 1])
+
+    assert inside(giver) >= inside(newcomer) + 2 or counts[giver] >= counts[newcomer] + 2, (
+        "it would be taken back at once"
+    )
+
+
+@given(st.lists(PATHS, max_size=60))
+def test_places_that_are_left_leave_no_trace(held: list[tuple[str, ...]]) -> None:
+    places = Places()
+    for path in [*held, *held]:
+        places.take(path)
+    for path in [*held, *reversed(held)]:
+        places.leave(path)
+    assert not places._inside
+    assert not places._owners
+
+
+@given(st.lists(st.tuples(OWNERS, STANDINGS), min_size=30, max_size=80), st.sampled_from(["discord:me", "web:me"]))
+def test_a_known_person_is_let_in_whatever_others_have(crowd: list[tuple[str, Standing]], person: str) -> None:
+    """However many accounts, on whatever platforms: none of them is known."""
+    fair = queue(waiting=16)
+    for number, (owner, standing) in enumerate(crowd):
+        with suppress(Full):
+            fair.push(str(number), owner, 100, standing="new" if standing == "known" else standing)
+        fair.start()
+    fair.push("mine", person, 100, standing="known")
+    assert fair.position("mine") is not None or "mine" in fair.start()
+
+
+@given(st.integers(1, 8), st.lists(st.integers(1, 500), min_size=1, max_size=30), st.data())
+def test_of_guests_at_most_one_goes_before_a_known_person(slots: int, costs: list[int], data: st.DataObject) -> None:
+    """Any number of new guests, who come and go as they like."""
+    fair = queue(slots=slots, waiting=64)
+    guests = 0
+    running: list[str] = []
+    costs_of: dict[str, int] = {}
+
+    def come() -> None:
+        nonlocal guests
+        for cost in costs:
+            guests += 1
+            try:
+                fair.push(f"g{guests}", f"web:{guests % 40}", cost, standing="guest")
+                costs_of[f"g{guests}"] = cost
+            except Full:
+                return
+
+    def end() -> None:
+        if not running:
+            return
+        done = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        fair.remove(done, data.draw(st.integers(0, 2 * costs_of[done])))
+
+    for _ in range(data.draw(st.integers(1, 10))):
+        come()
+        running += fair.start()
+        end()
+    come()
+    running += fair.start()
+    fair.push("mine", "discord:1", 100, standing="known")
+    before = 0
+    for _ in range(200):
+        come()
+        started = fair.start()
+        if "mine" in started:
+            before += started.index("mine")
+            break
+        before += len(started)
+        running += started
+        end()
+    else:
+        pytest.fail("the known person was never served")
+    assert before <= 1
+
+
+def test_all_new_guests_of_a_platform_share_one_weight() -> None:
+    fair = queue(slots=1, waiting=64, per_owner=1)
+    for number in range(40):
+        fair.push(f"g{number}", f"web:{number}", 100, standing="guest")
+    for number in range(8):
+        fair.push(f"m{number}", "discord:1", 100)
+    order = []
+    for _ in range(10):
+        (started,) = fair.start()
+        order.append(started[0])
+        fair.remove(started, 100)
+    assert Counter(order) == {"g": 5, "m": 5}
+
+
+def test_guests_share_among_themselves_by_the_same_rule() -> None:
+    fair = queue(slots=1, waiting=64, per_owner=1)
+    for number in range(8):
+        fair.push(f"hog {number}", "web:hog", 100, standing="guest")
+    fair.push("ann", "web:ann", 100, standing="guest")
+    (first,) = fair.start()
+    fair.remove(first, 100)
+    assert fair.position("ann") == 1
+    assert fair.start() == ["ann"]
+
+
+@pytest.mark.parametrize("person", [("discord:1", "new"), ("web:mine", "known")])
+def test_two_requests_of_eighty_guests_keep_nobody_out(person: tuple[str, Standing]) -> None:
+    fair = queue(waiting=64)
+    for number in range(160):
+        with suppress(Full):
+            fair.push(f"g{number}", f"web:{number // 2}", 100, standing="guest")
+        fair.start()
+    assert fair.waiting == 64
+    for number in range(8):
+        assert fair.push(f"mine {number}", person[0], 100, standing=person[1]) is not None
+    assert fair.waiting == 64
+
+
+def test_eight_accounts_in_ten_chats_keep_nobody_out() -> None:
+    fair = queue(waiting=64)
+    for number in range(80):
+        with suppress(Full):
+            fair.push(f"t{number}", f"telegram:{number % 8}", 100)
+        fair.start()
+    gave_way = fair.push("mine", "telegram:4711", 100)
+    assert gave_way is not None
+    of_the_same = range(int(gave_way[1:]) % 8, 80, 8)
+    assert int(gave_way[1:]) > max(number for number in of_the_same if fair.position(f"t{number}")), "the newest"
+
+
+def test_a_part_of_the_places_is_for_each_platform_and_for_known_people() -> None:
+    fair = queue(slots=1, waiting=12)
+    for number in range(13):
+        fair.push(f"d{number}", f"discord:{number}", 100)
+        fair.start()
+    with pytest.raises(Full):
+        fair.push("one more", "discord:99", 100)
+    for number in range(6):
+        assert fair.push(f"t{number}", f"telegram:{number}", 100) is not None
+    with pytest.raises(Full):
+        fair.push("t6", "telegram:6", 100)
+    for number in range(6):
+        assert fair.push(f"k{number}", f"discord:k{number}", 100, standing="known") is not None
+    with pytest.raises(Full):
+        fair.push("k6", "discord:k6", 100, standing="known")
+    for number in range(2):
+        assert fair.push(f"g{number}", f"web:{number}", 100, standing="guest") is not None
+
+
+def test_a_request_that_gave_way_finds_its_turn_again() -> None:
+    fair = queue(slots=1, waiting=3, per_owner=1)
+    for number, owner in enumerate(["telegram:run", "telegram:a", "telegram:a", "telegram:b"]):
+        fair.push(str(number), owner, 100)
+        fair.start()
+    assert fair.push("c", "telegram:c", 100) == "2", "the newest of whoever has two"
+    fair.remove("0", 100)
+    (running,) = fair.start()
+    assert running == "1"
+    # In the meantime another has come, and the queue is full again; the one that gave way was there before.
+    fair.push("d", "telegram:d", 100, now=1.0)
+    fair.remove("1", 0)
+    assert fair.push("again", "telegram:a", 100, now=1.0) is None
+    order: list[str] = []
+    while started := fair.start():
+        order += started
+        fair.remove(started[0], 0)
+    assert order == ["again", "3", "c", "d"]
+
+
+def test_a_place_is_not_kept_for_ever() -> None:
+    fair = queue(slots=1, waiting=2, per_owner=1)
+    fair.push("0", "telegram:run", 100)
+    fair.start()
+    fair.push("1", "telegram:a", 100)
+    fair.push("2", "telegram:a", 100)
+    assert fair.push("b", "telegram:b", 100) == "2"
+    fair.remove("1")
+    fair.push("late", "telegram:a", 100, now=KEPT_S + 1)
+    assert (fair.position("b"), fair.position("late")) == (1, 2)
+
+
+def test_the_last_slot_is_kept_for_people_of_another_side() -> None:
+    fair = queue(slots=8)
+    fair.push("hello", "discord:1", 100, standing="known", now=0.0)
+    assert fair.start(0.0) == ["hello"]
+    fair.remove("hello", 100)
+    for number in range(12):
+        fair.push(f"t{number}", f"telegram:{number}", 100, now=1.0)
+    assert len(fair.start(1.0)) == 7
+    fair.push("again", "discord:1", 100, standing="known", now=2.0)
+    assert fair.start(2.0) == ["again"]
+    fair.remove("again", 100)
+    assert fair.start(3.0) == []
+    assert len(fair.start(2.0 + LATELY_S)) == 1, "nobody else has asked for a while"
+
+
+def test_whoever_is_alone_has_every_slot() -> None:
+    fair = queue(slots=8)
+    for number in range(12):
+        fair.push(f"t{number}", f"telegram:{number}", 100)
+    assert len(fair.start()) == 8
+    few = queue(slots=2)
+    few.push("d", "discord:1", 1)
+    few.push("t", "telegram:1", 1)
+    few.push("t2", "telegram:2", 1)
+    assert len(few.start()) == 2, "of few slots none is kept"
+
+
+@given(st.lists(st.tuples(OWNERS, STANDINGS, st.integers(0, 3)), max_size=60))
+def test_nobody_who_is_being_answered_gives_way(steps: list[tuple[str, Standing, int]]) -> None:
+    fair = queue(slots=2, waiting=4, each=3)
+    running: set[str] = set()
+    for number, (owner, standing, ends) in enumerate(steps):
+        with suppress(Full):
+            assert fair.push(str(number), owner, 10, standing=standing, now=float(number)) not in running
+        running |= set(fair.start(float(number)))
+        for done in sorted(running)[:ends]:
+            fair.remove(done, 10)
+            running.discard(done)
+        assert fair.waiting <= 4 + 1, "one place is for those who gave way"
+        assert fair.running == len(running)
+
+
+def test_users_of_a_client_are_one_platform() -> None:
+    assert platform_of("api:notebook/ann") == "api:notebook"
+    assert platform_of("api:notebook") == "api"
+    assert platform_of("telegram:4711") == "telegram"
+    assert platform_of("ann") == ""
