@@ -9,9 +9,11 @@ R. Gallager, "Data Networks", 6.5.2.)
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeVar
 
 from inference.api import Standing
 
+T = TypeVar("T")
 Path = tuple[str, ...]
 """Standing, platform, owner."""
 
@@ -62,13 +64,18 @@ class Places:
         """
         for depth, name in enumerate(path):
             inside = self._inside.get(path[:depth], Counter())
-            fullest = max(inside, key=inside.__getitem__, default=name)
+            fullest = _most(inside) or name
             if inside[fullest] > inside[name] + 1:
                 return self._fullest_owner((*path[:depth], fullest))
-        most = max(self._owners, key=self._owners.__getitem__, default=path)
+        most = _most(self._owners) or path
         return most if self._owners[most] > self._owners[path] + 1 else None
 
     def _fullest_owner(self, part: Path) -> Path:
         while (inside := self._inside.get(part)) is not None:
-            part = (*part, max(inside, key=inside.__getitem__))
+            part = (*part, _most(inside) or "")
         return part
+
+
+def _most(counts: Counter[T]) -> T | None:
+    """What there is most of, and of several the one that has come last. None if there is nothing."""
+    return max(reversed(counts), key=counts.__getitem__, default=None)

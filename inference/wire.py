@@ -2,8 +2,8 @@
 
 Beyond OpenAI's fields there are vLLM's (`top_k`, `repetition_penalty`, `min_tokens`, `continue_final_message`) and a
 few of our own: `thinking_budget` (-1: none), `stream_options.include_queue`, `timings`, `error.retry_in_s`, and
-`reclassified` in a chunk of a stream with `include_queue`: all content until there was reasoning. `partyline` says whose
-request it is that a bot sends. The code of an error tells them apart, "interrupted" being the one after which the same
+`reclassified` in a chunk of a stream with `include_queue`: all content until there was reasoning. In `partyline` a bot
+says whose request it is. The code of an error tells them apart, "interrupted" being the one after which the same
 request goes on from its text.
 """
 
