@@ -11,7 +11,7 @@ import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +38,7 @@ from tests.integration.test_faults import ANSWER, DOCUMENTED, DOES, SENTENCES, S
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_people import Person
 from tests.servers.discord_world import Room
+from tests.servers.telegram import until
 from tests.unit.web_parts import FakePanel, Page
 
 pytestmark = pytest.mark.timeout(300)
@@ -68,9 +69,9 @@ class Somebody:
     async def ask(self) -> None:
         await self.place.ask()
         self.asked += 1
-        deadline = time.monotonic() + 10.0
-        while not self.is_over(self.asked - 1) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):  # `wrong` says what is missing then
+            async with asyncio.timeout(10.0):
+                await until(lambda: self.is_over(self.asked - 1))
 
     def is_over(self, index: int) -> bool:
         shown = self.place.shown(index)
