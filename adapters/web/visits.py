@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol
@@ -144,7 +143,7 @@ class Visits:
             case protocol.Renamed():
                 self.inbound.put(person, partial(self._renamed, person, asked))
             case protocol.Dropped():
-                self.inbound.put(person, partial(self._dropped, person, asked))
+                self.inbound.put(person, partial(self._dropped, listener, asked))
 
     def _typed(self, listener: Listener, typed: protocol.Typed, size: int) -> None:
         """Posts the message once, however often it is sent. Each time it is answered when it is settled."""
@@ -247,10 +246,13 @@ class Visits:
         """Let the person upload something. Raises NotLetIn, Unheard or StorageError."""
         await self._let_in(person, Thing.UPLOAD, Verb.ADD)
 
-    async def _dropped(self, person: str, dropped: protocol.Dropped) -> None:
-        with suppress(NotLetIn, Unheard):
-            await self._let_in(person, Thing.UPLOAD, Verb.REMOVE)
-            self.uploads.drop(person, dropped.picture)
+    async def _dropped(self, listener: Listener, dropped: protocol.Dropped) -> None:
+        try:
+            await self._let_in(listener.person, Thing.UPLOAD, Verb.REMOVE)
+        except (NotLetIn, Unheard) as refusal:
+            listener.tell("", protocol.error(str(refusal)))
+        else:
+            self.uploads.drop(listener.person, dropped.picture)
 
     async def _changed(self, person: str, changed: protocol.Changed) -> None:
         refused = False

@@ -23,7 +23,10 @@ class Thing(StrEnum):
     SERVER = "a server's limits"
     UPLOAD = "an upload"
     NAME = "a name"
-    API = "the API"
+    COMPLETION = "an answer over HTTP"
+    CAPTION = "a caption over HTTP"
+    TOKENS = "a count of tokens"
+    MODELS = "the list of models"
     STATE = "health and metrics"
 
 
@@ -44,7 +47,6 @@ class Verb(StrEnum):
     ERASE = "erase"
     ADD = "add"
     REMOVE = "remove"
-    CALL = "call"
 
 
 class Relation(StrEnum):
@@ -120,7 +122,10 @@ TABLE = (
     Rule(thing=Thing.UPLOAD, verb=Verb.ADD, platforms=(Platform.PAGE,)),
     Rule(thing=Thing.UPLOAD, verb=Verb.REMOVE, platforms=(Platform.PAGE,)),
     Rule(thing=Thing.NAME, verb=Verb.CHANGE, platforms=(Platform.PAGE,)),
-    Rule(thing=Thing.API, verb=Verb.CALL, who=(Relation.CLIENT,), platforms=(Platform.API,)),
+    Rule(thing=Thing.COMPLETION, verb=Verb.ASK, who=(Relation.CLIENT,), platforms=(Platform.API,)),
+    Rule(thing=Thing.CAPTION, verb=Verb.ASK, who=(Relation.CLIENT,), platforms=(Platform.API,)),
+    Rule(thing=Thing.TOKENS, verb=Verb.SEE, who=(Relation.CLIENT,), platforms=(Platform.API,)),
+    Rule(thing=Thing.MODELS, verb=Verb.SEE, who=(Relation.CLIENT,), platforms=(Platform.API,)),
     Rule(
         thing=Thing.STATE,
         verb=Verb.SEE,
