@@ -117,6 +117,11 @@ class World(ABC):
                 return [(key, head) for key, head in self.storage._heads.items() if key[1] in people]
         return [self.storage._preferences.get(person) for person in people]
 
+    async def recorded(self, chat: str, message_id: str) -> None:
+        """Waits until the program knows what that message shows, which it does a moment after people see it."""
+        while await self.storage.answer_at(chat, message_id) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
     async def try_out(self, case: Case) -> Seen:
         _, rule, kind, expected = case
         owner = await self.person(Actor.OWNER)

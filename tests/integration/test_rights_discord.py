@@ -94,8 +94,14 @@ class OnDiscord(World):
 
     async def _answer(self, room: Room, owner: Person, text: str, ready: Any) -> Place:
         await owner.says(room, f"@bot {text}")
-        own = lambda: [each for each in room.messages if each["author"]["id"] == self.discord.bot["id"]]  # noqa: E731
-        return Place(room, await self.discord.until(lambda: next((each for each in own() if ready(each)), None)))
+
+        def found() -> dict[str, Any] | None:
+            own = (each for each in room.messages if each["author"]["id"] == self.discord.bot["id"])
+            return next((each for each in own if ready(each)), None)
+
+        message = await self.discord.until(found)
+        await self.recorded(f"discord:{room.id}", message["id"])
+        return Place(room, message)
 
     async def act(self, rule: Rule, person: Person, thing: Place) -> Attempt:
         key, room = (rule.thing, rule.verb), thing.room

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
+from adapters.telegram.addresses import Destination
 from adapters.telegram.platform import serving
 from bots.people.rights import Actor, Platform, Rule, Thing, Verb
 from config.settings import TelegramSettings
@@ -20,10 +21,11 @@ from tests.integration.telegram_parts import QUICK, answer_to
 from tests.rights import Attempt, Case, Results, World, a_bot, name_of, on, tried_out
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 from tests.servers.telegram_people import Person
-from tests.servers.telegram_world import Chat, Message
+from tests.servers.telegram_world import ME, Chat, Message
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
+_BOT = int(str(ME["id"]))
 _TEXTS = {
     (Thing.CONVERSATION, Verb.ASK): "hello",
     (Thing.CONVERSATION, Verb.RESET): "/reset",
@@ -75,6 +77,7 @@ class OnTelegram(World):
         group = self.server.group()
         answer = await answer_to(owner.says(f"@party_bot {text}", group), group, over=False)
         await until(lambda: ready(answer))
+        await self.recorded(Destination(_BOT, group.id).chat, str(answer.id))
         return Place(group, answer)
 
     async def act(self, rule: Rule, person: Person, thing: Place | None) -> Attempt:
@@ -87,8 +90,12 @@ class OnTelegram(World):
                 lambda: query not in self.server.world.queries,
             )
         asked = person.says(_TEXTS[rule.thing, rule.verb])
-        own = lambda: [each for each in person.private.messages if each.is_own and each.id > asked.id]  # noqa: E731
-        return Attempt(lambda: [each.file[0] if each.file else each.text for each in own()])
+
+        def words() -> list[str]:
+            own = [each for each in person.private.messages if each.is_own and each.id > asked.id]
+            return [each.file[0] if each.file else each.text for each in own]
+
+        return Attempt(words)
 
 
 @asynccontextmanager
