@@ -67,7 +67,9 @@ class Guest:
 
     async def listen(self) -> None:
         async for message in self.socket:
-            self.heard.append(message.json())
+            heard = message.json()
+            if heard["type"] != "post" or self.id in (heard["post"]["author"], heard["post"]["asker"]):
+                self.heard.append(heard)
 
     def posts(self) -> list[dict[str, Any]]:
         """The states of posts, newest first."""
@@ -106,6 +108,9 @@ class OnThePage(World):
         guest.id = hello["person"]
         self.tasks.create_task(guest.listen())
         return guest
+
+    async def leave(self, person: Guest) -> None:
+        await person.session.close()
 
     def id_of(self, person: Guest) -> str:
         return person.id
