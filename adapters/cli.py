@@ -1,4 +1,4 @@
-"""`partyline`: check, ask, chat, demo, discord, run, serve, data.
+"""`partyline`: check, ask, bench, chat, demo, discord, run, serve, data.
 
 Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use, 130 interrupted.
 """
@@ -80,6 +80,14 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--port", type=int, metavar="PORT", help="where to listen (default: serve.port)")
     shared.add_argument("--demo", action="store_true", help="use the embedded models")
     shared.set_defaults(command=_serve_inference)
+    bench = commands.add_parser("bench", help="how many people this machine serves at once")
+    bench.add_argument("--tokens", type=_number, default=128, metavar="N", help="tokens of an answer (default: 128)")
+    bench.add_argument(
+        "--people", type=_number, default=256, metavar="N", help="ask with at most so many (default: 256)"
+    )
+    bench.add_argument("--json", action="store_true", help="the figures as JSON")
+    bench.add_argument("--demo", action="store_true", help="use the embedded models")
+    bench.set_defaults(command=_bench)
     data.add_to(commands)
     commands.choices["data"].set_defaults(command=_data)
     return top
@@ -170,6 +178,20 @@ def _serve_inference(options: argparse.Namespace, settings: Settings) -> int:
     settings = _with_demo(options, settings)
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=changes)})
     return _until_done(serve(settings, _ready))
+
+
+def _bench(options: argparse.Namespace, settings: Settings) -> int:
+    from adapters.bench.command import bench
+
+    chosen = {"tokens": options.tokens, "most": options.people, "as_json": options.json}
+    return _until_done(bench(_with_demo(options, settings), _ready, **chosen))
+
+
+def _number(text: str) -> int:
+    """Raises ArgumentTypeError, which argparse turns into a sentence."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text} is no number; allowed: 1 to 10000")
+    return int(text)
 
 
 async def _serve(settings: Settings) -> int:

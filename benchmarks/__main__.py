@@ -16,6 +16,8 @@ _ALL = (
     "sampler",
     "reference",
     "against",
+    "writes",
+    "capacity",
 )
 
 

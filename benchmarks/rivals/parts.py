@@ -28,7 +28,8 @@ TOGETHER, APART = 4, 8
 BUSY_ROUNDS = 2
 STARTS = 3
 GROWTH = {"A": (50, 100, 200, 400, 1000), "B": (50, 200)}
-SCRIPTED_RATE, SCRIPTED_SLOTS = 30.0, 256
+SCRIPTED_RATE, SCRIPTED_FIRST_S, SCRIPTED_SLOTS = 10.0, 0.1, 256
+"""An engine without weights: twice as fast as people read, so that one core has time for all its streams."""
 WITHIN_S = 120.0
 """Who is not answered by then counts as not answered."""
 _seeds = itertools.count(1)
@@ -209,19 +210,21 @@ def written_script(folder: Path, tokens: int) -> Path:
     """What the engine without weights answers: as many tokens as the others, at a rate of its own."""
     path = folder / "script.jsonl"
     answer = " ".join(f"word{number:03}" for number in range(tokens))
-    path.write_text(json.dumps({"match": "", "answer": answer, "tokens_per_s": SCRIPTED_RATE, "first_token_s": 0.1}))
+    path.write_text(
+        json.dumps({"match": "", "answer": answer, "tokens_per_s": SCRIPTED_RATE, "first_token_s": SCRIPTED_FIRST_S})
+    )
     return path
 
 
 async def growth_part(plan: Plan) -> AsyncIterator[Result]:
-    """So many people write within one second, over an engine that has all the time in the world."""
+    """So many people write within one second, over an engine that has a slot for 256."""
     sizes = sorted({(people, name) for name, each in GROWTH.items() for people in each})
     for people, name in sizes:
         with TemporaryDirectory() as folder:
             script = await asyncio.to_thread(written_script, Path(folder), plan.tokens)
             async with telegram(Rules.strict()) as wire, AsyncExitStack() as stack:
                 if name == "A":
-                    starts = partyline(wire, Path(folder), plan.tokens, **_roomy(script))
+                    starts = partyline(wire, Path(folder), plan.tokens, **roomy(script))
                 else:
                     address = await stack.enter_async_context(scripted_server(script, SCRIPTED_SLOTS))
                     starts = usual_bot(wire, address, plan.tokens)
@@ -230,7 +233,8 @@ async def growth_part(plan: Plan) -> AsyncIterator[Result]:
                 yield await _crowd(name, people, plan.tokens, TelegramPeople(wire), contender)
 
 
-def _roomy(script: Path) -> dict[str, str]:
+def roomy(script: Path) -> dict[str, str]:
+    """Settings with which the engine without weights has a slot, or a place, for everybody."""
     return {
         "PARTYLINE_MODEL": f"scripted:{script}",
         "PARTYLINE_INFERENCE__SLOTS": str(SCRIPTED_SLOTS),
@@ -239,7 +243,8 @@ def _roomy(script: Path) -> dict[str, str]:
 
 
 async def _crowd(name: str, people: int, tokens: int, everybody: TelegramPeople, contender: Contender) -> Result:
-    cpu_s, memory_mib = contender.cpu_s(), contender.memory_mib()
+    await until_over(await everybody.ask(questions(1), together=False), contender, WITHIN_S)  # what is loaded once
+    before, cpu_s, memory_mib = everybody.counts(), contender.cpu_s(), contender.memory_mib()
     waiting: list[Question] = []
     began = time.monotonic()
     for seed, text in questions(people).items():
@@ -247,7 +252,7 @@ async def _crowd(name: str, people: int, tokens: int, everybody: TelegramPeople,
         await asyncio.sleep(max(0.0, began + len(waiting) / people - time.monotonic()))
     over = await until_over(waiting, contender, WITHIN_S)
     result = told("growth", name, waiting, over)
-    counts = everybody.counts()
+    counts = everybody.counts() - before
     result.calls, result.refused, result.prolonged = counts.calls, counts.refused, counts.prolonged
     result.tokens = tokens * len(over)
     result.cpu_s, result.memory_mib = contender.cpu_s() - cpu_s, contender.memory_mib() - memory_mib
