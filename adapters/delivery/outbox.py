@@ -293,7 +293,7 @@ class Outboxes:
             if not self._under_way:
                 self._idle.set()
         outcome = reply.outcome or Outcome(Ending.LEFT)
-        if outcome.reason:
+        if outcome.reason and outcome.is_settled:  # of what is left, its platform tells
             log.info("%s: %s is %s: %s", chat, reply.name, outcome.ending.value, outcome.reason)
         return outcome
 

@@ -2,7 +2,7 @@
 
 One task makes them, in order, and all that wait at once in one transaction. Of a growing text only the newest state
 counts, and it is written at most once in `INTERVAL_S`; everything else is written at once. What fails is tried again
-until it succeeds, because what it says has been shown already.
+until it succeeds, because what it says has been shown already. What the database refuses for good is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from adapters.storage.errors import StorageError, Taken
+from adapters.storage.errors import Refused, StorageError
 from bots.ports import Turn
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Behind:
             try:
                 await self._write(lambda connection: [work(connection) for work in works])
             except Exception as error:
-                if isinstance(error, StorageError) and not isinstance(error, Taken):
+                if isinstance(error, StorageError) and not isinstance(error, Refused):
                     log.warning("a write is made later: %s", error)
                     await asyncio.sleep(pause)
                     pause = min(_LAST_PAUSE_S, pause * 2)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bots import ports
@@ -47,8 +47,12 @@ class Locked(StorageError):
     """Another program kept the file locked for as long as a call may wait."""
 
 
-class Taken(StorageError):
-    """A value that must be unique is somebody else's already; nothing was changed."""
+class Refused(StorageError):
+    """The database never takes this value, however often it is tried; nothing was changed."""
+
+
+class Taken(Refused):
+    """A value that must be unique is somebody else's already."""
 
 
 @contextmanager
@@ -69,6 +73,8 @@ def in_one_sentence(where: str) -> Iterator[None]:
 def _kind(error: DBAPIError) -> type[StorageError]:
     if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
         return Locked
+    if isinstance(error, DataError):
+        return Refused
     return Away if _hung_up(error) else StorageError
 
 

@@ -244,6 +244,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def turn(self, turn_id: str) -> Turn | None:
+        await self.behind.caught_up(PATIENCE_S)
         query = select(*_TURN).where(turns.c.id == turn_id)
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return _turn(row) if row else None
@@ -262,6 +263,7 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
     @lasting
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
+        await self.behind.caught_up(PATIENCE_S)
         query = (
             select(deliveries.c.message_id)
             .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id, deliveries.c.position >= 0)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
+from adapters.storage.lasting import PATIENCE_S
 from adapters.storage.quotas import carried_over
 from adapters.storage.tables import histograms, usage
 from adapters.storage.upsert import add
@@ -27,6 +28,7 @@ class SqlUsage(UsageRecord):
         await self.behind.soon(lambda connection: add_spent(connection, spent))
 
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
+        await self.behind.caught_up(PATIENCE_S)
         sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]
         query = select(usage.c.day, *sums).where(_of(usage, people, since)).group_by(usage.c.day)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
@@ -47,6 +49,7 @@ class SqlUsage(UsageRecord):
             tokens, captions = connection.execute(sums).one()
             return Used(tokens=int(tokens or 0), captions=int(captions or 0)) + carried_over(connection, people, day)
 
+        await self.behind.caught_up(PATIENCE_S)  # an answer that was given while the database was slow counts too
         return await self._database.read(read)
 
     async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:

@@ -18,7 +18,7 @@ from tests.servers.discord_world import Room
 LINES: tuple[dict[str, Any], ...] = (
     {"match": "slow", "answer": "word " * 150, "tokens_per_s": 40},
     {"match": "epic", "answer": "word " * 450, "tokens_per_s": 100},
-    {"match": "tide", "answer": "The moon pulls. " * 20, "tokens_per_s": 60},
+    {"match": "tide", "answer": "The moon pulls. " * 20, "tokens_per_s": 20},
 )
 
 

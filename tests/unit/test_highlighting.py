@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from adapters.delivery.channel import Frame
+from adapters.delivery.renderers import highlighting
 from adapters.delivery.renderers.highlighting import HIGHLIGHT_LIMIT, Block, Colourist, coloured, plain
 from adapters.delivery.renderers.html import render_html
 from adapters.web.audience import Audience
@@ -24,7 +25,9 @@ SLOW = "a\n" * 7_000
 
 
 @pytest.fixture
-async def colourist() -> AsyncIterator[Colourist]:
+async def colourist(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Colourist]:
+    """Limited by the processor's time alone: its process has a low priority, and the machine may be busy."""
+    monkeypatch.setattr(highlighting, "_WALL_S", 600.0)
     made = Colourist()
     yield made
     await made.close()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from adapters.storage import behind
 from adapters.storage.behind import Behind, Work
-from adapters.storage.errors import StorageError, Taken
+from adapters.storage.errors import Refused, StorageError, Taken
 from adapters.storage.line import Line
 from bots.ports import Turn
 
@@ -68,7 +68,7 @@ async def test_what_waits_at_once_is_one_transaction_in_order() -> None:
     assert (disk.kept, disk.transactions) == (["a", "b", "c"], 1)
 
 
-@pytest.mark.parametrize("error", [LookupError(), Taken("It is there.")])
+@pytest.mark.parametrize("error", [LookupError(), Taken("It is there."), Refused("That is too long.")])
 async def test_only_what_fails_alone_is_left_out(error: Exception) -> None:
     disk = Disk()
     await disk.take(disk.put("a"), disk.put("broken", error), disk.put("c"))

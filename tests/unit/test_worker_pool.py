@@ -46,8 +46,8 @@ def work(data: bytes) -> bytes:
             return " ".join(os.readlink(f"/proc/self/fd/{name}") for name in _open_files()).encode()
         case b"print":
             print("not a reply", flush=True)
-        case b"count":
-            for _ in range(int(rest)):
+        case b"until":
+            while not Path(rest.decode()).exists():
                 pass
     return rest
 
@@ -97,19 +97,21 @@ async def test_an_input_that_is_refused_says_why() -> None:
     ],
 )
 async def test_what_exceeds_a_limit_ends_alone(data: bytes, why: str) -> None:
-    async with pool(wall_s=12.0, reply_bytes=40 * MB) as made:
+    async with pool(wall_s=12.0 if data == b"sleep" else 600.0, reply_bytes=40 * MB) as made:
         with pytest.raises(Overrun, match=why):
             await made.call(data)
         assert await made.call(b"say hi") == b"hi"
 
 
-async def test_what_needs_more_time_has_it_behind_the_others() -> None:
-    made = TieredPool(f"{__name__}:work", workers=1, quick_s=0.2, cpu_s=30.0, memory_bytes=200 * MB)
+async def test_what_needs_more_time_has_it_behind_the_others(tmp_path: Path) -> None:
+    made = TieredPool(f"{__name__}:work", workers=1, quick_s=0.2, cpu_s=60.0, memory_bytes=200 * MB)
+    over = tmp_path / "over"
     try:
-        slow = asyncio.ensure_future(made.call(b"count 50000000"))
+        slow = asyncio.ensure_future(made.call(f"until {over}".encode()))
         assert [await made.call(b"say %d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
         assert not slow.done()
-        assert await slow == b"50000000"
+        over.touch()
+        assert await slow == str(over).encode()
         with pytest.raises(Unusable):
             await made.call(b"refuse it")
         with pytest.raises(Overrun, match="memory"):

@@ -1,0 +1,45 @@
+"""Who reads what waits to be written waits for it: on SQLite, whose one writer is busy with something long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.storage.database import open_database
+from adapters.storage.sql import SqlStorage
+from bots.personal import Spent, Used
+from bots.ports import Delivered, Reply, Turn
+
+ANSWER = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
+REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p", state="streaming")
+WHOLE = replace(ANSWER, text="whole", state="done")
+READS: dict[str, tuple[Callable[[SqlStorage], Awaitable[object]], object]] = {
+    "turn": (lambda storage: storage.turn("a"), WHOLE),
+    "delivered": (lambda storage: storage.delivered("c", "a"), Delivered("a", ("m",))),
+    "used_on": (lambda storage: storage.used_on(["p"], "2026-01-01"), Used(tokens=7)),
+    "usage": (lambda storage: storage.usage(["p"], "2026-01-01"), {"2026-01-01": Used(answers=1, tokens=7)}),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_what_was_said_last_is_read(read: str, tmp_path: Path) -> None:
+    call, expected = READS[read]
+    over = threading.Event()
+    async with open_database(str(tmp_path / "p.sqlite3")) as database, asyncio.TaskGroup() as tasks:
+        storage = SqlStorage(database)
+        await storage.claim(REPLY)
+        await storage.begin(REPLY, [ANSWER], "a")
+        async with storage.behind.running():
+            tasks.create_task(database.write(lambda _: over.wait(60)))
+            spent = Spent(person="p", day="2026-01-01", used=Used(answers=1, tokens=7), marks=())
+            await storage.end(replace(REPLY, state="done", ending="{}"), WHOLE, spent)
+            await storage.record_delivery("c", "a", 0, "m")
+            reading = asyncio.ensure_future(call(storage))
+            await asyncio.wait([reading], timeout=0.2)
+            over.set()
+            assert await reading == expected
