@@ -40,8 +40,6 @@ TELEGRAM_CALLS = 29
 """In a second, of an account: with so many, `benchmarks.against --only growth` met no 429 with 1,000 people."""
 DISCORD_CALLS = 45
 """The pace of adapters/discord/channel.py, below the 50 requests a second of Discord's documentation."""
-COMPANY_S = 0.1
-"""For which first words wait for more of them (docs/delivery.md)."""
 CLOSE = 0.15
 """By that share the simulation may differ from what was measured."""
 ENGINES: dict[str, tuple[str, dict[int, float], int, float]] = {
@@ -69,7 +67,7 @@ def costs(engine: str, found: report.Known, writes: dict[str, float]) -> Costs:
         first_token_s=first_token_s,
         telegram_calls_a_second=TELEGRAM_CALLS,
         discord_calls_a_second=DISCORD_CALLS,
-        company_s=COMPANY_S,
+        overhead_s=overhead_s(found),
         # `benchmarks.against --only growth`: processor time over tokens, of the crowd where that was most.
         cpu_s_a_token=max(one.total(lambda each: each.cpu_s) / one.total(lambda each: each.tokens) for one in growth),
         # Discord's documentation: the most that it allows.
@@ -80,6 +78,11 @@ def costs(engine: str, found: report.Known, writes: dict[str, float]) -> Costs:
         rows_a_reply=writes["rows_a_reply"],
         rows_a_second=writes["rows_a_second"],
     )
+
+
+def overhead_s(found: report.Known) -> float:
+    """What Partyline adds to the first words of one person: `benchmarks.against --only private`, A without D."""
+    return found["private", 1, "A"].first(0.5) - found["private", 1, "D"].first(0.5)
 
 
 def demo(found: report.Known) -> tuple[str, dict[int, float], int, float]:
@@ -105,18 +108,18 @@ def compared(found: report.Known) -> Iterator[Compared]:
     for (part, people, contender), one in found.items():
         if (part, contender) != ("growth", "A"):
             continue
-        told = crowd(people, one)
+        told = crowd(people, one, overhead_s(found))
         yield Compared(people, "first words p50", one.first(0.5), told.first_p50)
         yield Compared(people, "first words p95", one.first(0.95), told.first_p95)
         yield Compared(people, "complete p95", one.complete(0.95), told.complete_p95)
 
 
-def crowd(people: int, measured: Figures) -> Waits:
+def crowd(people: int, measured: Figures, more_s: float) -> Waits:
     """So many people who write within one second, evenly: their engine has a rate for each, the process one core."""
     tokens = measured.rounds[0].tokens / measured.rounds[0].people
     cpu_s_a_token = measured.total(lambda each: each.cpu_s) / measured.total(lambda each: each.tokens)
     rates = Rates({1: SCRIPTED_RATE, SCRIPTED_SLOTS: SCRIPTED_RATE * SCRIPTED_SLOTS}, 1 / cpu_s_a_token)
-    flow = Flow([Engine(SCRIPTED_SLOTS, rates, SCRIPTED_FIRST_S)], [Server(TELEGRAM_CALLS, 1.0)], company_s=COMPANY_S)
+    flow = Flow([Engine(SCRIPTED_SLOTS, rates, SCRIPTED_FIRST_S)], [Server(TELEGRAM_CALLS, 1.0)], overhead_s=more_s)
     return waited(flow.run(Message(number / people, round(tokens)) for number in range(people)))
 
 

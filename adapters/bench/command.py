@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,7 +15,6 @@ from adapters.bench.measuring import crowd
 from adapters.bench.verdict import Crowd, in_words, next_size, serves, table
 from adapters.data.progress import progress
 from config.settings import Settings
-from inference.engines.llamacpp import available_cores
 
 _WARM_TOKENS = 8
 
@@ -52,7 +52,7 @@ def _place(settings: Settings) -> str:
     torch: Any = sys.modules.get("torch")  # loaded by the engine that uses it
     if torch is not None and torch.cuda.is_available():
         return f"on {torch.cuda.get_device_name()}"
-    cores = available_cores()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return f"on {cores} CPU core{'s' if cores != 1 else ''}"
 
 

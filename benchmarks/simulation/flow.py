@@ -44,8 +44,8 @@ class Flow:
     engines: Sequence[Engine]
     accounts: Sequence[Server]
     tasks: Sequence[Server] = ()
-    company_s: float = 0.0
-    """So long the first words wait for more of them."""
+    overhead_s: float = 0.0
+    """From a message to its first words, beyond what the engine takes, where nobody else is there."""
     messages: list[Message] = field(default_factory=list)
     now: float = 0.0
     _order: itertools.count[int] = field(default_factory=itertools.count)
@@ -96,7 +96,7 @@ class Flow:
     def _begin(self, at: int, number: int) -> None:
         self.engines[at].begin(number, self.messages[number].tokens, self.now)
         self._plan(at)
-        self._later(self.now + self.company_s, self._call, number, _FIRST_WORDS)
+        self._later(self.now + self.overhead_s, self._call, number, _FIRST_WORDS)
 
     def _plan(self, at: int) -> None:
         self._plans[at] = next(self._order)

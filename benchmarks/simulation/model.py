@@ -52,7 +52,7 @@ class Costs:
     first_token_s: float
     telegram_calls_a_second: int
     discord_calls_a_second: int
-    company_s: float
+    overhead_s: float
     cpu_s_a_token: float
     servers_a_shard: int
     picture_s: float
@@ -140,7 +140,7 @@ def simulated(load: Load, costs: Costs, deployment: Deployment, seed: int = 0) -
     flow = Flow(
         engines=[Engine(costs.slots, rates, costs.first_token_s) for _ in range(deployment.engines)],
         accounts=[*telegram, *discord],
-        company_s=costs.company_s,
+        overhead_s=costs.overhead_s,
         tasks=[Server(1, costs.picture_s) for _ in range(deployment.captioners)],
     )
     return flow.run(_spread(arrivals(rate, seconds, load.tokens, dice, load.pictures), load, deployment, dice))

@@ -21,7 +21,7 @@ COSTS = Costs(
     first_token_s=0.1,
     telegram_calls_a_second=29,
     discord_calls_a_second=45,
-    company_s=0.1,
+    overhead_s=0.1,
     cpu_s_a_token=0.0003,
     servers_a_shard=2500,
     picture_s=0.8,
@@ -39,7 +39,7 @@ MESSAGES = st.lists(
 
 def flow() -> Flow:
     engines = [Engine(3, RATES, 0.2), Engine(1, RATES)]
-    return Flow(engines, [Server(3, 1.0), Server(1, 0.5)], [Server(1, 2.0)], company_s=0.1)
+    return Flow(engines, [Server(3, 1.0), Server(1, 0.5)], [Server(1, 2.0)], overhead_s=0.1)
 
 
 @given(messages=MESSAGES)
@@ -136,7 +136,7 @@ def test_nobody_needs_nothing_and_waits_for_nothing() -> None:
 def test_a_light_load_waits_for_the_engine_alone() -> None:
     load = Load(people=50, pictures=0.0)
     told = waits(load, COSTS, needed(load, COSTS))
-    assert told.first_p95 == pytest.approx(COSTS.first_token_s + COSTS.company_s, abs=0.01)
+    assert told.first_p95 == pytest.approx(COSTS.first_token_s + COSTS.overhead_s, abs=0.01)
 
 
 @settings(deadline=None, max_examples=10)
