@@ -114,6 +114,7 @@ class Bot:
         entry = Entry(self._storage, self._new_reply(incoming), new=incoming.new)
         try:
             incoming = await self._let_in(incoming)
+            entry.reply = replace(entry.reply, person=incoming.author.id)
             async with aclosing(self._in_turn(incoming, entry)) as events:
                 async for event in events:
                     entry.started |= isinstance(event, Started)
@@ -142,7 +143,7 @@ class Bot:
             chat=incoming.chat,
             event_id=incoming.event_id,
             answer_id=ledger.answer_id(incoming.chat, incoming.event_id),
-            person=incoming.account or incoming.author.id,
+            person=incoming.author.id,
             created_at=self._now(),
         )
 

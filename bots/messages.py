@@ -5,6 +5,7 @@ No platform's words, limits or markup are here. Text is Markdown (CommonMark) as
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 from bots.names import one_line
 from inference.api import Reason, Timings, Usage
 
+Holds = Callable[[str], Awaitable[bool]]
 ThinkingMode = Literal["show", "hide", "file"]
 
 
@@ -81,7 +83,7 @@ class Incoming:
         direct: nobody else is in the chat.
         instead_of: the person's answer whose place this one's takes, because the question was put differently.
         new: this process alone has the event, and has it for the first time: nothing is kept or shown of its reply.
-        account: the id that the author acts for, if the platform says that the author holds it; "": the author's own.
+        holds: asks the platform whether the author acts for the owner of an answer, too.
         moderates: the platform lets the author remove other people's messages in this chat.
         budget: what the chat can be sent; None where that is no limit.
         decision: what the gate has decided, if it was asked before.
@@ -97,7 +99,7 @@ class Incoming:
     direct: bool = False
     instead_of: str | None = None
     new: bool = False
-    account: str = ""
+    holds: Holds | None = field(default=None, compare=False)
     moderates: bool = False
     budget: ChatBudget | None = None
     decision: Permit | Refusal | None = None

@@ -21,7 +21,7 @@ from adapters.telegram.requests import Pressed
 from bots import wording
 from bots.bot import Bot
 from bots.ledger import answer_id, written
-from bots.messages import Action, Incoming, Notice, Person
+from bots.messages import Action, Holds, Incoming, Notice, Permit, Person, Refusal
 from bots.people.gate import Call, Unheard
 from bots.people.rights import Thing, Verb
 from bots.ports import Reply, Storage, taken_over
@@ -65,12 +65,13 @@ class Presses:
         await self._toast(pressed, wording.broken(), alert=True)
         return NOTHING
 
-    async def _account(self, owner: str | None, pressed: Pressed) -> str:
-        """The chat, for its admins where it is the owner: who writes in its name presses buttons under their own."""
-        chat = person_id(pressed.destination.chat_id)
-        if owner != chat or owner == pressed.author.id or not await self._is_admin(pressed):
-            return ""
-        return chat
+    def _holds(self, pressed: Pressed) -> Holds:
+        """An admin acts for the chat, too: who writes in its name presses buttons under their own."""
+
+        async def holds(owner: str) -> bool:
+            return owner == person_id(pressed.destination.chat_id) and await self._is_admin(pressed)
+
+        return holds
 
     async def _is_admin(self, pressed: Pressed) -> bool:
         chat, person = pressed.destination.chat_id, user_id(pressed.author.id)
@@ -88,24 +89,24 @@ class Presses:
             direct=pressed.destination.is_private,
             text=action.command,
             reply_to=pressed.message_id,
-            account=await self._account(await self._questions.owner_of(pressed), pressed),
+            holds=self._holds(pressed),
             budget=self._post.budget(pressed.destination),
             new=pressed.new,
         )
+        incoming = await self._bot.admit(incoming)
         async with aclosing(self._bot.respond(incoming)) as events:
             first = await anext(events, None)
             if first is None or isinstance(first, Notice):
                 await self._toast(pressed, first.text if first else "", alert=first is not None and first.refused)
                 return NOTHING
             await self._toast(pressed, "")
-            holder = Person(incoming.account or pressed.author.id, pressed.author.name)
-            with self._questions.answering(replace(pressed, author=holder), first):
+            with self._questions.answering(_in_the_name_of(incoming.decision, pressed), first):
                 replying = beginning_with(first, events)
                 return await self._post.deliver(pressed.destination, replying, reply_to=pressed.asked_by)
 
     async def _adjust(self, event_id: str, pressed: Pressed, panel: PanelPress) -> Outcome:
         try:
-            await self._bot.enter(await self._call(pressed, panel))
+            await self._bot.enter(self._call(pressed, panel))
         except Refused as refusal:
             await self._toast(pressed, str(refusal), alert=True)
             return NOTHING
@@ -129,7 +130,7 @@ class Presses:
             return NOTHING
         return await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
 
-    async def _call(self, pressed: Pressed, panel: PanelPress) -> Call:
+    def _call(self, pressed: Pressed, panel: PanelPress) -> Call:
         here = pressed.destination
         return Call(
             actor=pressed.author.id,
@@ -139,7 +140,7 @@ class Presses:
             places=here.places,
             direct=here.is_private,
             owner=panel.owner,
-            account=await self._account(panel.owner, pressed),
+            holds=self._holds(pressed),
             budget=self._post.budget(here),
             new=pressed.new,
         )
@@ -185,3 +186,10 @@ class Presses:
         api = self._post.api
         with suppress(TelegramError):
             await patiently(lambda: api.answer_callback_query(pressed.query_id, text=text or None, show_alert=alert))
+
+
+def _in_the_name_of(decision: Permit | Refusal | None, pressed: Pressed) -> Pressed:
+    """The press as one of whom it is done for."""
+    if not isinstance(decision, Permit):
+        return pressed
+    return replace(pressed, author=Person(decision.account, pressed.author.name))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bots import wording
 from bots.commands import Called, read
-from bots.messages import ChatBudget, Incoming, Permit, Refusal
+from bots.messages import ChatBudget, Holds, Incoming, Permit, Refusal
 from bots.people.access import Access
 from bots.people.rates import Rates
 from bots.people.rights import RULES, Relation, Rule, Thing, Verb
@@ -30,8 +30,8 @@ class Call:
         actor: who does it, whatever account the thing belongs to.
         message_id: the bot's message that shows the thing; its owner is looked up. "": the actor's own thing.
         owner: whose the thing is, where the platform knows; "" otherwise.
-        account: the id that the actor acts for, whose holder the platform says the actor is (the chat, for an admin
-            who writes in its name); "" for the actor's own.
+        holds: asks the platform whether the actor acts for that owner, too (the chat, for an admin who writes in its
+            name). It is asked only about the owner of the thing, behind access and rate.
         moderates, administers: the platform lets the actor remove other people's messages there, or manage the server.
         budget: what the chat can be sent; None where that is no limit.
         posted: other people see it as a message of the actor's, so beyond the rate even a Stop is refused.
@@ -47,7 +47,7 @@ class Call:
     direct: bool = False
     message_id: str = ""
     owner: str = ""
-    account: str = ""
+    holds: Holds | None = None
     moderates: bool = False
     administers: bool = False
     budget: ChatBudget | None = None
@@ -72,7 +72,7 @@ def call_of(incoming: Incoming, *, files: bool = False, posted: bool = False) ->
         places=incoming.places,
         direct=incoming.direct,
         message_id=(incoming.reply_to or "") if thing is Thing.ANSWER else "",
-        account=incoming.account,
+        holds=incoming.holds,
         moderates=incoming.moderates,
         budget=incoming.budget,
         posted=posted,
@@ -155,7 +155,7 @@ class Gate:
         Raises:
             StorageError: whose the thing is, or what is left of the quota, cannot be read.
         """
-        rule, person = call.rule, call.account or call.actor
+        rule = call.rule
         if self._access.is_stranger(call.actor, (call.chat, *call.places), direct=call.direct):
             if self._access.strangers == "ignore":
                 return Refusal(wording.not_here(), silent=True)
@@ -163,7 +163,10 @@ class Gate:
         late = self._count(call) if call.new else None
         if late is not None and (rule.rated or call.posted):
             return late
-        relations = await self._relations(call, person)
+        owner = await self._owner(call)
+        holds = call.holds is not None and owner not in ("", call.actor) and await call.holds(owner)
+        person = owner if holds else call.actor
+        relations = await self._relations(call, is_owner=owner in ("", person))
         if not rule.allows(relations):
             return Refusal(_refusal(rule))
         if call.new and rule.generates and not call.files and (sentence := await self._spent(person)):
@@ -171,11 +174,14 @@ class Gate:
         others = Relation.OWNER not in relations
         return Permit(person, quiet=late is not None, moderates=others and rule.allows(relations))
 
-    async def _relations(self, call: Call, person: str) -> list[Relation]:
-        owner = call.owner
-        if not owner and call.message_id:
-            owner = await self._owner_of(call.chat, call.message_id) or ""
-        found = [Relation.OWNER if owner in ("", person) else Relation.OTHER]
+    async def _owner(self, call: Call) -> str:
+        """Whose the thing is; "" where it is the actor's or nobody's."""
+        if call.owner or not call.message_id:
+            return call.owner
+        return await self._owner_of(call.chat, call.message_id) or ""
+
+    async def _relations(self, call: Call, *, is_owner: bool) -> list[Relation]:
+        found = [Relation.OWNER if is_owner else Relation.OTHER]
         if call.moderates:
             found.append(Relation.MODERATOR)
         if call.administers:

@@ -184,12 +184,19 @@ async def test_who_moderates_may_stop_an_answer_and_have_nothing_generated() -> 
 
 async def test_who_acts_for_a_chat_is_let_in_and_counted_as_themselves() -> None:
     doors = Doors(allowed_users=["telegram:2"], strangers="refuse", requests_per_minute=1)
-    panel = Call(actor="telegram:2", thing=Thing.PANEL, verb=Verb.PRESS, chat="c", owner="t:-5", account="t:-5")
+    asked: list[str] = []
+
+    async def holds(owner: str) -> bool:
+        asked.append(owner)
+        return True
+
+    panel = Call(actor="telegram:2", thing=Thing.PANEL, verb=Verb.PRESS, chat="c", owner="t:-5", holds=holds)
     assert (await doors.at(0.0, panel)).account == "t:-5"
     with pytest.raises(Refused, match="minute"):
         await doors.at(0.0, panel)
     with pytest.raises(Refused, match="telegram:3"):
         await doors.at(0.0, replace(panel, actor="telegram:3"))
+    assert asked == ["t:-5"]  # the platform is asked for nobody who is refused anyway
 
 
 async def test_a_quota_that_is_used_up_refuses_what_generates() -> None:
