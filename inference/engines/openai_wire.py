@@ -225,6 +225,10 @@ def _told_to_go_on(prefix: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": _without_turns(words.strip())}, {"role": "user", "content": order}]
 
 
+_CERTAINLY_REPEATED = 16
+"""Characters that begin two messages of one stream by no accident."""
+
+
 class Malformed(Exception):
     """What came is not what the protocol says."""
 
@@ -253,7 +257,8 @@ class Reader:
         """Whether the text began inside the reasoning, as far as its marks have told."""
         self._prompt_tokens, self._counted = prompt_tokens, counted
         self._inside, self._format = inside, format
-        self._opened = False
+        self._opened = self._has_deltas = False
+        self._messages: dict[str, str] = {}
         # Servers leave marks in the field, too: the template's opening one again, or the closing one.
         self._field = Splitter(format, inside=True)
         # It reasons once more where its template begins that, and nobody shows how this prompt ends.
@@ -274,9 +279,12 @@ class Reader:
         elif "choices" not in chunk:
             self._other = json.dumps(chunk, ensure_ascii=False)[:_OTHER_CHARACTERS]
         for choice in _dicts(chunk.get("choices")):
-            delta = choice.get("delta")
-            if isinstance(delta, dict):
+            delta, message = choice.get("delta"), choice.get("message")
+            if isinstance(delta, dict) and (delta or not isinstance(message, dict)):
+                self._has_deltas |= bool(_reasoning_of(delta) or _content_of(delta))
                 yield from self._delta(delta)
+            elif isinstance(message, dict) and not self._has_deltas:
+                yield from self._delta(self._new_in(message))
             if (reason := choice.get("finish_reason")) is not None:
                 self._reason = "length" if reason == "length" else "stop"
 
@@ -298,6 +306,18 @@ class Reader:
         details = self._usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else None
         yield Closed(self._reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
+
+    def _new_in(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What a message in place of a delta adds: some servers send all that was said so far every time."""
+        texts = {"reasoning_content": _reasoning_of(message), "content": _content_of(message)}
+        before = self._messages
+        is_whole = sum(map(len, before.values())) >= _CERTAINLY_REPEATED and all(
+            not text or text.startswith(before[name]) for name, text in texts.items()
+        )
+        self._messages = {
+            name: (text or before[name]) if is_whole else before.get(name, "") + text for name, text in texts.items()
+        }
+        return {name: text[len(before[name]) :] if is_whole else text for name, text in texts.items()}
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Output]:
         reasoning, content = _reasoning_of(delta), _content_of(delta)

@@ -125,6 +125,12 @@ def on_telegram(sent: TelegramText) -> Shown:
 
 def in_terminal(printed: str) -> Shown:
     """What stands on the screen: a line that was erased to be styled again counts once."""
-    lines = [re.split(r"\x1b\[(?:2K|J)", line)[-1] for line in printed.split("\n")]
+    lines = list[str]()
+    for line in printed.split("\n"):
+        before, up, _ = line.rpartition("A\r\x1b[J")
+        rows = len(_ANSI.sub("", re.split(r"\x1b\[2K", before)[0]).rpartition("\x1b[")[0]) - 1
+        if up and (above := int(before.rpartition("\x1b[")[2]) - max(0, rows) // 80) > 0:
+            del lines[-above:]
+        lines.append(re.split(r"\x1b\[(?:2K|J)", line)[-1])
     text = _ANSI.sub("", "\n".join(lines))
     return Shown(text, _BARE.findall(text))

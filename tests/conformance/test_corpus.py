@@ -48,7 +48,7 @@ PLATFORMS: dict[str, Callable[[str], Shown]] = {
     "telegram": _on_telegram,
     "terminal": lambda markdown: in_terminal(_printed(markdown)),
 }
-_RECORDS = re.compile(r"^\|(?:.{60,}|.*\]\(https?:.*)\|$", re.MULTILINE)
+_RECORDS = re.compile(r"^\|(?:.{36,}|.*\]\(https?:.*)\|$", re.MULTILINE)
 """A row of a table that is too wide for a telephone, or has links: on chats its cells come in another order."""
 MEASURES: dict[str, Callable[[str], int]] = {
     "discord": lambda markdown: len(render_discord(markdown)),

@@ -218,6 +218,28 @@ def field(name: str, text: str) -> str:
     return f"data: {json.dumps({'choices': [{'index': 0, 'delta': {name: text}}]})}\n\n"
 
 
+def message(content: str, reasoning: str | None = None, delta: object = None) -> str:
+    said = {"role": "assistant", "content": content, "reasoning_content": reasoning}
+    choice = {"index": 0, "message": said, **({} if delta is None else {"delta": delta})}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [message("the whole answer of it", "hm")],
+        [message("the whole answer of it", "hm", delta={})],
+        [message("", "hm"), message("the whole "), message("answer of it")],
+        [message("the whole answer", "hm"), message("the whole answer of", "hm"), message("the whole answer of it")],
+        [field("reasoning_content", "hm"), chunk("the whole answer of it"), message("the whole answer of it", "hm")],
+    ],
+)
+async def test_a_server_may_send_messages_in_place_of_deltas(events: list[str]) -> None:
+    async with served(*events, *ENDED) as (engine, _server):
+        thinking, answer, _ = await told(engine, ask())
+        assert (thinking.replace("hmhm", "hm"), answer) == ("hm", "the whole answer of it")
+
+
 NESTED = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "42"}]
 
 

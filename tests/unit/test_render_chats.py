@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
-from adapters.delivery.renderers.telegram import render_telegram, utf16_units
+from adapters.delivery.renderers.telegram import quieted, render_telegram, utf16_units
 from adapters.delivery.renderers.terminal import TerminalStream, safe
+from tests.conformance.chats import in_terminal
 from tests.unit.test_chunking import markdown_texts
 from tests.unit.test_render_html import HOSTILE
 
@@ -104,7 +105,15 @@ def test_telegram_blocks() -> None:
         ("```python:src/a.py\nx\n```", "*src/a.py*\n```python\nx\n```"),
         ("x[^1]\n\n[^1]: y", "x\\[1\\]\n\n\\[1\\]: y"),
         (r"\(x^2\,dx\) $a_1*b_2$", r"x² dx a₁\*b₂"),
-        (r"\(e^{i\pi}\)", r"`\(e^{i\pi}\)`"),
+        (r"\(e^{i\pi}\)", "e^(iπ)"),
+        (r"$\mathrm{H_2O}$ $\mathrm{J\,s}$ $\frac{\mathrm{d}y}{\mathrm{d}x}$", "H₂O J s (dy)/(dx)"),
+        (r"\(\overline{x}\)", r"`\(\overline{x}\)`"),
+        (r"\(e^{-x^2/2}\) \(x_{B}\) \(a_Bc\) \(\big\uparrow\)", r"e^(-x²/2) x\_B a\_(B)c ↑"),
+        (r"\(\int_{-\infty}^{\infty} f\) \(\sqrt{x}^2\) \(\underbrace{x}\)", r"∫\_(-∞)^∞ f (√x)² `\(\underbrace{x}\)`"),
+        (
+            "````md\n# T\n``x`` `y`\n```py\nz\n```\nw\n````",
+            "```md\n# T\n``x`` `y`\n```\n` ```py`\n```md\nz\n```\n` ``` `\n```md\nw\n```",
+        ),
         ("$5 and $6", "$5 and $6"),
         ("\\- no", r"\- no"),
         ("---", "———"),
@@ -163,8 +172,8 @@ def test_names_keep_every_letter() -> None:
             "ไทย | हिन्दी\n----+-----\n👩\u200d👩\u200d👧  | x",
         ),
         (
-            "| $x^2$ | b |\n|---|---|\n| \\(e^{i\\pi}\\) | c |",
-            "x²           | b\n-------------+--\n\\(e^{i\\pi}\\) | c",
+            "| $x^2$ | b |\n|---|---|\n| \\(\\overline{xx}\\) | c |",
+            "x²                | b\n------------------+--\n\\(\\overline{xx}\\) | c",
         ),
     ],
 )
@@ -185,9 +194,60 @@ def test_a_table_that_lines_cannot_show_is_a_list_of_records() -> None:
 
 def test_mathematics_in_a_terminal() -> None:
     stream = TerminalStream(colour=True)
-    printed = stream.feed("so \\(x^2\\) and \\(e^{i\\pi}\\) for $5 and $6\n\\[\n\\int_0^1 **x**\n\\]\n**b**\n")
-    assert "so x² and \x1b[36m\\(e^{i\\pi}\\)\x1b[0m for $5 and $6\n" in printed
-    assert "\x1b[36m\\int_0^1 **x**\x1b[0m\n\x1b[36m\\]\x1b[0m\n\x1b[1m**b**\x1b[0m\n" in printed
+    printed = stream.feed("so \\(x^2\\), \\(\\overline{x}\\) for $5 and $6\n\\[\n\\overline{x} **x**\n\\]\n**b**\n")
+    assert "so x², \x1b[36m\\(\\overline{x}\\)\x1b[0m for $5 and $6\n" in printed
+    assert "\x1b[36m\\overline{x} **x**\x1b[0m\n\x1b[36m\\]\x1b[0m\n\x1b[1m**b**\x1b[0m\n" in printed
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_formula_of_several_lines_becomes_readable_when_it_is_closed(size: int) -> None:
+    for written, shown in (
+        ("a\n\\[\n\\int_0^1 x^2\n\\]\nb\n", "a\n∫₀¹ x²\nb\n"),
+        ("a\n$$\nx^2 \\\\\ny\n$$\nb\n", "a\nx²\ny\nb\n"),
+        ("a\n\\[\n\\int_0^1 x^2\n", "a\n\\[\n\\int_0^1 x^2\n"),
+        ("\\[\n" + "x\n" * 20 + "\\]\n", "\\[\n" + "x\n" * 20 + "\\]\n"),
+    ):
+        stream = TerminalStream(colour=True)
+        pieces = [written[at : at + size] for at in range(0, len(written), size)]
+        assert in_terminal("".join(map(stream.feed, pieces)) + stream.finish()).text == shown
+
+
+def test_what_telegram_would_make_live_is_code() -> None:
+    markdown = (
+        "call +1-212-555-0123, card 4111 1111 1111 1111, see README.md, **python.org/doc**, 127.0.0.1:80/x,"
+        " tg://resolve?domain=x, me@x.org"
+    )
+    rendered = render_telegram(markdown)
+    assert rendered.text == markdown.replace("**", "")
+    code = [rendered.text[each.offset : each.end] for each in rendered.entities if each.type == "code"]
+    assert code == [
+        "+1-212-555-0123", "4111 1111 1111 1111", "README.md", "python.org/doc", "127.0.0.1:80/x",
+        "tg://resolve?domain=x", "me@x.org",
+    ]  # fmt: skip
+    quiet = "On 2024-05-01 100 000 000 e.g. 3.14, 1234567890123456, 1.2.3.4.5 and U.S.A."
+    assert render_telegram(quiet).entities == ()
+
+
+@pytest.mark.parametrize("piece", ["a.", "a@", "1 ", "+1 ", "a-", "a.b@", "1.", "x://"])
+def test_looking_for_what_is_live_takes_linear_time(piece: str) -> None:
+    took = []
+    for size in (10_000, 100_000):
+        began = time.process_time()
+        quieted(piece * (size // len(piece)))
+        took.append(time.process_time() - began)
+    assert took[1] < 40 * max(took[0], 0.02)
+
+
+def test_fractions_on_telegram_are_no_commands() -> None:
+    rendered = render_telegram("\\(\\frac{n(n+1)}{2}\\) and\n\n\\[\n\\frac{f(x+h)-f(x)}{h}\n\\]")
+    assert rendered.text == "(n(n+1))∕2 and\n\n(f(x+h)-f(x))∕h"
+    assert rendered.entities == ()
+
+
+def test_tables_on_telegram_are_as_wide_as_a_telephone() -> None:
+    rows = ["| a | b |\n|---|---|\n| {} | x |".format("y" * width) for width in (32, 33)]
+    assert [render_telegram(row).entities[0].type for row in rows] == ["pre", "bold"]
+    assert all(render_discord(row).startswith("```") for row in rows)
 
 
 @pytest.mark.parametrize("line", ["**a " * 20_000, "`a``b" * 20_000, "**" * 50_000, "\\(a " * 20_000, "$a " * 20_000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 
 from adapters.delivery.renderers.tree import Item, Link, List, plain
 from adapters.delivery.renderers.walk import Walker
@@ -97,16 +98,24 @@ class _Discord(Walker):
         # A list's indentation would become a part of the code.
         prefixes, self._prefixes = self._prefixes, [prefix for prefix in self._prefixes if prefix == self.quote_prefix]
         if block is None:
-            self._lines(code)
+            self._in_parts(code, language)
         else:
             self.emit(block)
         self._prefixes = prefixes
 
-    def _lines(self, code: str) -> None:
-        for number, line in enumerate(code.removesuffix("\n").split("\n")):
+    def _in_parts(self, code: str, language: str) -> None:
+        """Nothing holds all of it: what is without three backticks is in blocks, and each line with them by itself."""
+        parts = groupby(code.removesuffix("\n").split("\n"), key=lambda line: "```" in line)
+        for number, (is_alone, lines) in enumerate(parts):
             if number:
                 self.emit("\n")
-            self.code(line)
+            if not is_alone:
+                self.emit("```" + language + "\n" + "\n".join(lines) + "\n```")
+                continue
+            for index, line in enumerate(lines):
+                if index:
+                    self.emit("\n")
+                self.code(line)
 
     def marker(self, list_: List, item: Item) -> str:
         """Discord counts on from the first number by itself; one that it would change is no list's for it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from adapters.delivery.renderers.tree import Alignment
 
 WIDEST = 60
-"""Columns of a monospaced font; a wider table is shown as a list of records."""
+"""Columns of a monospaced font; a wider table is shown as a list of records. Where a platform does not say another."""
 
 
 def columns(text: str) -> int:
@@ -20,11 +20,13 @@ def columns(text: str) -> int:
     return width if width >= 0 else len(text)
 
 
-def table_lines(rows: Sequence[Sequence[str]], alignments: Sequence[Alignment]) -> list[str] | None:
-    """The rows as lines of equal columns, with a rule under the header; None where they are too wide."""
+def table_lines(
+    rows: Sequence[Sequence[str]], alignments: Sequence[Alignment], widest: int = WIDEST
+) -> list[str] | None:
+    """The rows as lines of equal columns, with a rule under the header; None where they have more than `widest`."""
     measured = [[columns(cell) for cell in row] for row in rows]
     widths = [max(column) for column in zip(*measured, strict=True)]
-    if sum(widths) + 3 * (len(widths) - 1) > WIDEST:
+    if sum(widths) + 3 * (len(widths) - 1) > widest:
         return None
     lines = [
         " | ".join(

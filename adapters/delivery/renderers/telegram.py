@@ -12,14 +12,23 @@ from adapters.delivery.renderers.tree import Link, plain
 from adapters.delivery.renderers.walk import Walker
 
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
-_SIGNS = re.compile(r"[@/#$]\w")
+_FRACTION = re.compile(r"(?<!\w)/(?=\w)")
+_SIGNS = re.compile(r"[@/#$+]\w|\w\.\w|://|\d[ -]?\d{3}")
 _LIVE = re.compile(
-    r"(?<!\w)@\w{2,}"
+    r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)++"
+    r"|(?<!\w)(?:tg|ton|tonsite)://\S*[^\s.,;:!?()<>]"
+    r"|(?<!\w)@\w{2,}"
     r"|(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,})?(?![\w/<>])"
     r"|(?<![\w#])#\w*[^\W\d]\w*"
     r"|(?<![\w$])\$(?:1INCH|[A-Z]{1,8})(?![\w$])"
+    r"|(?<![\w+])\+\d(?:[ ().-]{0,2}\d){6,14}(?!\w)"
+    r"|(?<![\w.,+-])(?P<card>\d(?:[ -]?\d){12,18})(?![\w])"
+    r"|(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)(?::\d+)?(?:/(?:[^\s()<>]*[^\s()<>.,;:!?])?)?"
+    r"|(?<![\w@/.:-])(?:[\w-]++\.)+(?:[a-z]{2,24}|рф|укр|бел)(?![\w-])(?::\d+)?(?:[/?#](?:[^\s()<>]*[^\s()<>.,;:!?])?)?"
 )
-"""What Telegram makes a mention, a command, a hashtag or a stock of by itself."""
+"""What Telegram makes live by itself: e-mail addresses, its own links, mentions, commands, hashtags, stocks, numbers of
+telephones and bank cards, addresses without a scheme. The last are often names of files (`README.md`), which would lead
+to somebody's site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
     )
     found, index = list[Entity](), 0
     for live in _LIVE.finditer(text):
+        if live["card"] and not _is_card(live["card"]):
+            continue
         while index < len(covered) and covered[index].end <= live.start():
             index += 1
         end = min(live.end(), covered[index].offset) if index < len(covered) else live.end()
@@ -88,6 +99,13 @@ def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
             found.append(Entity("code", live.start(), end - live.start()))
     begins = [code.offset for code in found]
     return [*(_outside(span, found, begins) for span in spans), *found] if found else spans
+
+
+def _is_card(number: str) -> bool:
+    """Whether it may be a bank card's: by Luhn's check digit (ISO/IEC 7812)."""
+    digits = [int(char) for char in reversed(number) if char.isdigit()]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
 def _outside(span: Entity, codes: Sequence[Entity], begins: Sequence[int]) -> Entity:
@@ -117,6 +135,9 @@ def _in_units(spans: list[Entity], text: str) -> list[Entity]:
 
 
 class _Telegram(Walker):
+    # On Android code is 15 units high, so a column has 9; a bubble leaves about 330 of a telephone's 412.
+    widest = 36
+
     def __init__(self) -> None:
         super().__init__()
         self.spans: list[Entity] = []
@@ -155,6 +176,10 @@ class _Telegram(Walker):
         start = self._here()
         self.label(link.children)
         self.spans.append(Entity("text_link", start, self._here() - start, url=address))
+
+    def formula(self, readable: str) -> str:
+        """A slash behind a bracket would begin a command, so the fraction has a sign of its own."""
+        return _FRACTION.sub("∕", readable)
 
     def text(self, text: str) -> None:
         self.emit(text)

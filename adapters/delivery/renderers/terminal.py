@@ -15,6 +15,7 @@ _HEADING = re.compile(r" {0,3}#{1,6} ")
 _CONTAINERS = re.compile(r"[ \t>]*")
 _TOKEN = re.compile(r"https?://\S+|`+|\*\*|\$|\\.")
 _TICKS = re.compile(r"`+")
+_DISPLAY = re.compile(r"([ \t]*)(?:\\\[(.+)\\\]|\$\$(.+)\$\$)[ \t]*", re.DOTALL)
 _MOST_ROWS = 8
 """What is further up may have left the screen, and cannot be changed any more."""
 _BOLD, _DIM, _CODE, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
@@ -38,6 +39,8 @@ class TerminalStream:
         self._colour, self._width = colour, width
         self._line: list[str] = []
         self._fence = ""
+        self._formula: list[str] = []
+        """Its lines."""
         self._math = ""
         """What closes the mathematics on lines of its own that is open."""
 
@@ -86,7 +89,7 @@ class TerminalStream:
             self._fence, self._math = fence[1], ""
             return f"{_DIM}{line}{_PLAIN}"
         if self._is_display(line):
-            return f"{_CODE}{line}{_PLAIN}"
+            return self._whole_formula(line) or f"{_CODE}{line}{_PLAIN}"
         if _HEADING.match(line):
             return f"{_BOLD}{_inline(line, _BOLD)}{_PLAIN}"
         return _inline(line, "")
@@ -99,7 +102,24 @@ class TerminalStream:
             return bool(inner and closing)
         closing = opens_display(inner)
         self._math = "" if closing in inner[2:] else closing
+        self._formula.clear()
         return bool(self._math)
+
+    def _whole_formula(self, line: str) -> str:
+        """What takes the place of all its lines once it is closed; "" where its meaning is not exact in Unicode, or too
+        much of it is on the screen."""
+        self._formula.append(line)
+        if self._math or len(self._formula) > _MOST_ROWS:
+            return ""
+        if any(not each.isprintable() or columns(each) >= self._width for each in self._formula):
+            return ""
+        found = _DISPLAY.fullmatch("\n".join(self._formula))
+        readable = unicode_math(found[2] if found[2] is not None else found[3], display=True) if found else None
+        if found is None or readable is None:
+            return ""
+        above = len(self._formula) - 1
+        shown = "\n".join(found[1] + each for each in readable.split("\n"))
+        return (f"\x1b[{above}A\r\x1b[J" if above else "") + shown
 
 
 def _inline(line: str, around: str) -> str:

@@ -23,6 +23,7 @@ _VULGAR = {
     ("1", "8"): "⅛", ("3", "8"): "⅜", ("5", "8"): "⅝", ("7", "8"): "⅞", ("1", "9"): "⅑", ("1", "10"): "⅒",
 }  # fmt: skip
 _ROOTS = {"": "√", "2": "√", "3": "∛", "4": "∜"}
+_RADICALS = frozenset("√∛∜")
 _SPACES = {"\\,": " ", "\\;": " ", "\\:": " ", "\\ ": " ", "~": " ", "\\!": "", "\\quad": "  ", "\\qquad": "    "}
 _ESCAPED = {"\\%": "%", "\\$": "$", "\\#": "#", "\\&": "&", "\\_": "_", "\\{": "{", "\\}": "}", "\\|": "‖"}
 _FUNCTIONS = frozenset((
@@ -47,6 +48,9 @@ _ACCENTS = {
 }
 _OWN = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\lvert": "|", "\\rvert": "|", "\\colon": ":"}
 _LETTERS = frozenset(("\\mathbb", "\\mathbf", "\\mathcal", "\\mathfrak", "\\mathit", "\\boldsymbol", "\\mathscr"))
+_AFTER_SCRIPT = frozenset(("", "}", "^", "_", *"+-=<>()[]|,.;:!?/"))
+_MARKS = re.compile(r"\\(?:over|under|wide|x)[a-z]+|\\(?:check|breve|acute|grave|mathring|dddot|ddddot|not)$")
+"""What is written over or under an argument."""
 _TIGHT = frozenset("√∛∜∑∏∫∬∭∮∂∇∞¬∀∃∄")
 """Mathematical symbols that stand without spaces around them."""
 
@@ -105,7 +109,9 @@ class _Reader:
         if token in ("^", "_"):
             base = parts[-1] if parts else _Part("")
             script = self._script(token)
-            if base.compound and base.text:
+            if script[0] in "^_" and not base.text.strip():
+                raise _Inexact  # nothing that it would stand at
+            if (base.compound and base.text) or base.text.strip()[:1] in _RADICALS:
                 base = _Part(f"({base.text})")
             parts[-1:] = [_Part(base.text + script)]
         elif token == "'":
@@ -116,9 +122,13 @@ class _Reader:
     def _script(self, token: str) -> str:
         written = self._argument().text.replace(" ", "")
         characters = _SUPERSCRIPTS if token == "^" else _SUBSCRIPTS
-        if not written or any(char not in characters for char in written):
+        if not written:
             raise _Inexact
-        return "".join(characters[char] for char in written)
+        if all(char in characters for char in written):
+            return "".join(characters[char] for char in written)
+        # As in UnicodeMath (Unicode Technical Note 28), where there are no small characters for it.
+        alone = len(written) == 1 and (self._next.isspace() or self._next in _AFTER_SCRIPT)
+        return f"{token}{written}" if alone else f"{token}({written})"
 
     def _argument(self) -> _Part:
         while self._next.isspace():
@@ -152,6 +162,8 @@ class _Reader:
             )
         if token == "\\boxed":
             return _Part(f"[{self._argument().text}]")
+        if token == "\\mathrm":
+            return self._argument()
         if token in _WORDS:
             return _Part(self._words())
         if token in _SIZES:
@@ -237,6 +249,8 @@ def _is_compound(text: str) -> bool:
 def _symbol(command: str) -> str:
     from latex2mathml.symbols_parser import convert_symbol
 
+    if _MARKS.match(command) and command not in ("\\xi",):
+        raise _Inexact
     code = convert_symbol(command)
     symbol = chr(int(code, 16)) if code else ""
     if not symbol or unicodedata.category(symbol)[0] in "MC":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from adapters.delivery.renderers.commonmark import reveal_bidi
-from adapters.delivery.renderers.tables import table_lines
+from adapters.delivery.renderers.tables import WIDEST, table_lines
 from adapters.delivery.renderers.tree import (
     Block,
     Break,
@@ -36,6 +36,8 @@ class Walker(ABC):
     """Lays out lines, their list markers and the space between blocks; a platform says what each thing looks like."""
 
     quote_prefix = ""
+    widest = WIDEST
+    """Columns of the widest table that is shown as one."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -135,7 +137,11 @@ class Walker(ABC):
         if readable is None:
             self.code(math.written)
         else:
-            self.text(readable)
+            self.text(self.formula(readable))
+
+    def formula(self, readable: str) -> str:
+        """How a formula is written here that Unicode has characters for."""
+        return readable
 
     def _block(self, block: Block) -> None:
         match block:
@@ -198,7 +204,7 @@ class Walker(ABC):
         if readable is None:
             self.code_block(f"{block.math.written}{block.after}\n", "latex")
             return
-        for number, line in enumerate(readable.split("\n")):
+        for number, line in enumerate(self.formula(readable).split("\n")):
             if number:
                 self.emit("\n")
             self.text(line)
@@ -210,7 +216,7 @@ class Walker(ABC):
         if not any(_has_label(cell) for row in table.rows for cell in row):
             words = [[cell_text(cell) for cell in row] for row in table.rows]
             if not any("```" in cell for row in words for cell in row):
-                lines = table_lines(words, table.alignments)
+                lines = table_lines(words, table.alignments, self.widest)
         if lines is not None:
             self.code_block("\n".join(lines) + "\n", "")
         else:
