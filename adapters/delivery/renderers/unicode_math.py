@@ -46,7 +46,15 @@ _ACCENTS = {
     "\\ddot": "\u0308",
     "\\tilde": "\u0303",
 }
-_OWN = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\lvert": "|", "\\rvert": "|", "\\colon": ":"}
+_OWN = {
+    "\\dfrac": "\\frac",
+    "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
+    "\\lvert": "|",
+    "\\rvert": "|",
+    "\\colon": ":",
+    "\\setminus": "∖",  # the library's is in hardly any font
+}
 _LETTERS = frozenset(("\\mathbb", "\\mathbf", "\\mathcal", "\\mathfrak", "\\mathit", "\\boldsymbol", "\\mathscr"))
 _AFTER_SCRIPT = frozenset(("", "}", "^", "_", *"+-=<>()[]|,.;:!?/"))
 _MARKS = re.compile(r"\\(?:over|under|wide|x)[a-z]+|\\(?:check|breve|acute|grave|mathring|dddot|ddddot|not)$")
