@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.charts import draw
 from adapters.delivery.phrases import Phrases
@@ -26,7 +26,7 @@ from bots.personal import Quotas, Retention
 from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
 from config.settings import ConfigError, DiscordSettings, Settings, TelegramSettings, WebSettings
-from inference.api import Service
+from inference.api import Service, Unavailable
 from inference.engines.llamacpp import LlamaOptions
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
@@ -40,6 +40,7 @@ from inference.supervisor import SupervisedEngine
 
 log = logging.getLogger(__name__)
 
+Ready = Callable[[str], None]
 _LOOK_EVERY_S = 2.0
 """How often a start looks for a database that is away."""
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from adapters.storage.database import Database
 
 
+_TOLD_WITHIN_S = 1.5
+"""How long a program whose model cannot be loaded lives on, so that who waits for an answer reads that."""
 _SHOWN_WITHIN_S = 1.0
 """How long the last frames of answers that have ended may take; the rest is shown after the next start."""
 
@@ -61,29 +64,48 @@ class App:
     storage: Storage
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The platforms are served: a line about each. `loaded` returns when the model can answer."""
+
+    lines: list[str]
+    loaded: Callable[[], Awaitable[None]]
+
+
 @asynccontextmanager
-async def in_memory(settings: Settings) -> AsyncIterator[App]:
-    """The bot over a store that forgets, for one answer. Raises Unavailable."""
-    async with _inference(settings) as inference:
+async def in_memory(settings: Settings, ready: Ready) -> AsyncIterator[App]:
+    """The bot over a store that forgets, for one answer, while its model is loaded; `ready` is told its name then.
+
+    Raises:
+        Unavailable: in a group.
+    """
+    async with _inference(settings, ready) as inference:
         storage = MemoryStorage()
         yield App(_bot(inference, storage, settings), inference, storage)
 
 
 @asynccontextmanager
-async def on_disk(settings: Settings) -> AsyncIterator[App]:
-    """The bot over the configured database, without a platform. Raises Unavailable or StorageError."""
+async def on_disk(settings: Settings, ready: Ready) -> AsyncIterator[App]:
+    """The bot over the configured database, without a platform, while its model is loaded.
+
+    `ready` is told the model's name then.
+
+    Raises:
+        StorageError.
+        Unavailable: in a group.
+    """
     from adapters.storage.database import open_database
     from adapters.storage.sql import SqlStorage
 
-    async with open_database(settings.database) as database, _inference(settings) as inference:
+    async with open_database(settings.database) as database, _inference(settings, ready) as inference:
         storage = SqlStorage(database)
         async with storage.behind.running():
             yield App(_bot(inference, storage, settings), inference, storage)
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[list[str]]:
-    """Every configured platform, serving; yields a line about each.
+async def serving(settings: Settings) -> AsyncIterator[Running]:
+    """Every configured platform, serving, while the model is loaded: who writes meanwhile is told, and answered then.
 
     It waits for a service or a database server that is away, with a line in the log every few seconds.
 
@@ -93,17 +115,18 @@ async def serving(settings: Settings) -> AsyncIterator[list[str]]:
     Raises:
         ConfigError: no platform is switched on, or one that this version does not have.
         LeaseLost: in a group: another process took over, because this one stood still.
-        Unavailable, StorageError, OSError: the model, the database or the port.
+        Unavailable: in a group: the model cannot be loaded.
+        StorageError, OSError: the database or the port.
     """
     _check_platforms(settings)
     async with AsyncExitStack() as stack:
         with made_to_last():
-            lines = await _started(settings, stack)
-        yield lines
+            running = await _started(settings, stack)
+        yield running
 
 
-async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
-    """Starts the program's parts, each to be left with the stack; a line about each platform."""
+async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
+    """Starts the program's parts, each to be left with the stack."""
     from adapters.delivery.outbox import Outboxes
     from adapters.delivery.renderers.libraries import load_libraries
     from adapters.storage.processes import living, new_process
@@ -111,11 +134,16 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
 
     inference = _made_inference(settings, patient=True)
     stack.push_async_callback(within, PART_WITHIN_S, "the model", inference.close)
-    async with asyncio.TaskGroup() as starting:
-        # The model loads in a thread while the database is opened.
-        starting.create_task(inference.start())
-        starting.create_task(asyncio.to_thread(load_libraries))
-        database = await _patiently_opened(settings, stack)
+    delivery: Outboxes | None = None
+
+    async def told() -> None:
+        """Who waits for the model reads why it does not come, before the program ends."""
+        if delivery is not None:
+            await delivery.drained(_TOLD_WITHIN_S)
+
+    loading = _loading(inference, failed=told)
+    begin = await stack.enter_async_context(Bounded("the model's start", loading))
+    database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
     lease = await stack.enter_async_context(Bounded("the lease", living(database, process)))
     storage = SqlStorage(database, process)
@@ -143,7 +171,41 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> list[str]:
         await inference.drain(settings.inference.drain_s if kind is None else 0.0)
 
     stack.push_async_exit(drain)
-    return lines
+    begin(asyncio.to_thread(load_libraries))  # no platform waits for them
+    return Running(lines, inference.ready)
+
+
+@asynccontextmanager
+async def _loading(
+    inference: Service,
+    loaded: Callable[[], None] = lambda: None,
+    failed: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """The model is loaded inside of this, beside what else is begun with the function that is yielded.
+
+    Raises:
+        Unavailable: in a group, which ends what is done inside: the model cannot be loaded.
+    """
+    begun = list[asyncio.Task[None]]()
+
+    async def load() -> None:
+        try:
+            await inference.start()
+        except Unavailable:
+            if failed is not None:
+                await failed()
+            raise
+        loaded()
+
+    async with asyncio.TaskGroup() as tasks:
+
+        def begin(work: Coroutine[Any, Any, None]) -> None:
+            begun.append(tasks.create_task(work))
+
+        begin(load())
+        yield begin
+        for task in begun:
+            task.cancel()
 
 
 async def _patiently_opened(settings: Settings, stack: AsyncExitStack) -> Database:
@@ -257,6 +319,7 @@ def phrases() -> Phrases:
     """The bot's own sentences around an answer, for the delivery."""
     return Phrases(
         waiting=wording.waiting,
+        loading=wording.loading,
         starting=wording.starting,
         thinking=wording.thinking,
         footer=wording.footer,
@@ -275,11 +338,11 @@ def _check_platforms(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _inference(settings: Settings) -> AsyncIterator[Service]:
+async def _inference(settings: Settings, ready: Ready) -> AsyncIterator[Service]:
     inference = _made_inference(settings)
     try:
-        await inference.start()
-        yield inference
+        async with _loading(inference, lambda: ready(inference.info.name)):
+            yield inference
     finally:
         await inference.close()
 

@@ -200,15 +200,21 @@ async def _serve(settings: Settings) -> int:
 
         async with AsyncExitStack() as stack:
             async with stop.ending():
-                addresses = await stack.enter_async_context(serving(settings))
-                _ready(" ".join(addresses), stream=sys.stdout)
+                running = await stack.enter_async_context(serving(settings))
+                lines = " ".join(running.lines)
+                print(f"Connected after {_seconds()}, loading {settings.model}: {lines}", flush=True)
+                await running.loaded()
+                _ready(lines, stream=sys.stdout)
             await stop.wanted.wait()
     return 0
 
 
 def _ready(what: str, stream: Any = None) -> None:
-    took = time.monotonic() - _STARTED
-    print(f"Partyline is ready after {took:.1f} s: {what}", file=stream or sys.stderr, flush=True)
+    print(f"Partyline is ready after {_seconds()}: {what}", file=stream or sys.stderr, flush=True)
+
+
+def _seconds() -> str:
+    return f"{time.monotonic() - _STARTED:.1f} s"
 
 
 def _until_done(work: Coroutine[Any, Any, int]) -> int:

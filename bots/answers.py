@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bots import admission, asking, ledger, wording
 from bots.entry import Entry
@@ -195,8 +195,16 @@ class _Answer:
         self._begun = task.resumes.created_at if task.resumes and task.asked else now()
         self._spent: Usage | None = None
         """What the answer took before it was interrupted."""
+        self._has_waited = False
+        """For the model to be loaded, as everybody did: there may be no room for all at once."""
 
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
+        async with aclosing(self._until_loaded()) as news:
+            async for each in news:
+                yield each
+        if self._task.pictures and self._inference.info.captioner is None and not self._place.stopped:
+            yield await self._end(Failed(wording.no_captioner()))
+            return
         if self._task.asked is not None:
             async with aclosing(self._go_on(self._task.asked)) as events:
                 async for event in events:
@@ -216,8 +224,16 @@ class _Answer:
             async for event in events:
                 yield event
 
-    def _pending(self, work: Coroutine[Any, Any, T]) -> Pending[T]:
-        return Pending(self._inference, self._place, work)
+    def _pending(self, work: Coroutine[Any, Any, T], what: Literal["model", "pictures"] = "model") -> Pending[T]:
+        return Pending(self._inference, self._place, work, what)
+
+    async def _until_loaded(self) -> AsyncGenerator[Waiting, None]:
+        """Nothing is known of the model before, not even how much it reads. Raises Interrupted."""
+        if self._inference.loading() is not None:
+            self._has_waited = True
+            async with aclosing(self._pending(self._inference.ready()).news()) as news:
+                async for each in news:
+                    yield each
 
     async def _follow(self) -> None:
         question = self._task.question
@@ -237,7 +253,7 @@ class _Answer:
                 owner=self._profile.owner,
                 standing=self._profile.standing,
             )
-            work = self._pending(self._inference.caption(request))
+            work = self._pending(self._inference.caption(request), "pictures")
             try:
                 async with aclosing(work.news()) as news:
                     async for each in news:
@@ -267,7 +283,7 @@ class _Answer:
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
         info, task = self._inference.info, self._task
-        question = asking.about_pictures(task.question, self._captions)
+        question = asking.about_pictures(asking.worded(task.question, info), self._captions)
         opening = "" if task.resumes else asking.opening(question, info)
         sampling = asking.sampling(self._profile, anew=task.anew)
         said = asking.prefix(self._text, self._thinking, cut_off=False)
@@ -362,7 +378,7 @@ class _Answer:
             yield await self._end(ending)
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """An answer that was taken on before a restart waits for its place, however many do."""
+        """An answer that was taken on before a restart, or a start, waits for its place, however many do."""
         while True:
             try:
                 async with aclosing(self._inference.stream(request)) as events:
@@ -370,7 +386,7 @@ class _Answer:
                         yield event
                 return
             except Busy as busy:
-                if self._task.asked is None or self._place.stopped:
+                if not (self._task.asked or self._has_waited) or self._place.stopped:
                     raise
                 await asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S))
 

@@ -20,6 +20,12 @@ def sampling(profile: Profile, *, anew: bool) -> Sampling:
     return replace(wanted, seed=secrets.randbelow(_SEEDS)) if anew or wanted.seed is None else wanted
 
 
+def worded(question: Turn, info: ModelInfo) -> Turn:
+    """The question in the words that this kind of model wants; one that was put so before stays as it is."""
+    wanted = prompt.for_text(question.text, info)
+    return question if question.prompt or wanted == question.text else replace(question, prompt=wanted)
+
+
 def about_pictures(question: Turn, captions: Sequence[str]) -> Turn:
     """The question with what its pictures show."""
     if not captions:

@@ -97,6 +97,7 @@ class Bot:
         if not shown:
             return
         if not entry.reply.ending:
+            await self._inference.ready()
             answer = replace(answer, state="failed", reason=None) if answer else None
             await entry.end(self._closing(entry.reply, answer), answer)
         for event in ledger.repeated(entry.reply, answer, shown):
@@ -328,10 +329,9 @@ class Bot:
         return replace(task, asks=bool(called.argument))
 
     async def _plain(self, incoming: Incoming, text: str) -> Task:
-        if incoming.pictures and self._inference.info.captioner is None:
+        if incoming.pictures and self._inference.info.captioner is None and self._inference.loading() is None:
             raise Refused(wording.no_captioner())
         text = text.strip()
-        ready = prompt.for_text(text, self._inference.info)
         earlier = await self._earlier_question(incoming)
         question = Turn(
             id=self._new_id(),
@@ -339,7 +339,6 @@ class Bot:
             person=incoming.author.id,
             role="user",
             text=text,
-            prompt=ready if ready != text else "",
             parent_id=earlier.parent_id if earlier else await self._branched_from(incoming),
             created_at=self._now(),
         )

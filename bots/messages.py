@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bots.names import one_line
-from inference.api import Reason, Timings, Usage
+from inference.api import Loading, Reason, Timings, Usage
 
 Holds = Callable[[str], Awaitable[bool]]
 ThinkingMode = Literal["show", "hide", "file"]
@@ -142,11 +142,12 @@ class Started:
 class Waiting:
     """The answer waits for its turn: `position` 1 is next; `eta_s` in seconds, None while nothing is known.
 
-    `position` 0: it waits for the model, which is away for a moment.
+    `position` 0: it waits for the model, which is away for a moment, or for what `loading` says.
     """
 
     position: int
     eta_s: float | None
+    loading: Loading | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from bots.measures import Stats
 from bots.messages import Ended
 from bots.personal import Quotas, Retention
 from bots.preferences import PRESETS, Setting
-from inference.api import BadImage, Busy, InferenceError, ModelInfo, OutOfMemory, TooLong, Unavailable
+from inference.api import BadImage, Busy, InferenceError, Loading, ModelInfo, OutOfMemory, TooLong, Unavailable
 
 
 def seconds(value: float) -> str:
@@ -37,6 +37,15 @@ def waiting(position: int, eta_s: float | None) -> str:
 
 def was_thinking() -> str:
     return "That was my thinking. The answer comes now."
+
+
+def loading(awaited: Loading) -> str:
+    if awaited.what == "pictures":
+        return "I'm getting ready to look at pictures. The first one takes a moment…"
+    if awaited.state == "failed":
+        return "I can't start right now. Your message is safe, and I'll answer it as soon as I can."
+    share = "" if awaited.share is None else f" ({awaited.share:.0%})".replace("%", " %")
+    return f"The model is loading{share}…"
 
 
 def starting() -> str:

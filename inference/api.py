@@ -112,6 +112,19 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """Why nothing can be answered yet: the language model, or what looks at pictures, is not there.
+
+    `share`: so much of it is loaded, from 0 to 1; None where nobody can tell. "away": the service is not reached.
+    "failed": it cannot be loaded; the program ends, and the next start answers.
+    """
+
+    what: Literal["model", "pictures"] = "model"
+    share: float | None = None
+    state: Literal["loading", "away", "failed"] = "loading"
+
+
+@dataclass(frozen=True, slots=True)
 class Thinking:
     """More reasoning text (a delta)."""
 
@@ -271,6 +284,18 @@ class Inference(Protocol):
     @property
     def is_away(self) -> bool:
         """Whether what is asked waits for the service itself: it is not reached, or its engine is being replaced."""
+        ...
+
+    def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
+        """What a start, or a first picture, is busy with at the moment; None where nobody waits for that."""
+        ...
+
+    async def ready(self) -> None:
+        """Returns when the model is loaded; until then `info` is a guess, and nothing else may be asked.
+
+        Raises:
+            Interrupted: the service is being stopped, also because its model cannot be loaded.
+        """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:

@@ -62,6 +62,7 @@ class BlipCaptioner:
         )
         self._loading = threading.Lock()
         self._loaded: Blip | None = None
+        self._loads = False
         self._seen: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """Until when, and the caption; oldest first. By digest, so that no words of people and no pictures are kept."""
 
@@ -76,6 +77,11 @@ class BlipCaptioner:
     @property
     def slots(self) -> int:
         return self._slots
+
+    @property
+    def loads(self) -> bool:
+        """Whether the checkpoint is being loaded: ten seconds and more, where torch is not imported yet."""
+        return self._loads
 
     async def preload(self) -> None:
         """Loads the checkpoint now. Raises Unavailable."""
@@ -134,11 +140,15 @@ class BlipCaptioner:
     def _load(self) -> Blip:
         with self._loading:
             if self._loaded is None:
-                from inference.blip import load
+                self._loads = True
+                try:
+                    from inference.blip import load
 
-                log.info("loading the captioner %s", self._name)
-                self._loaded = load(self._reference, self._device)
-                log.info("captioner %s is loaded", self._name)
+                    log.info("loading the captioner %s", self._name)
+                    self._loaded = load(self._reference, self._device)
+                    log.info("captioner %s is loaded", self._name)
+                finally:
+                    self._loads = False
             return self._loaded
 
 

@@ -36,11 +36,15 @@ _SMALL = ("*.json", "*.jinja", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def folder_of(reference: str, say: Callable[[str], None] = lambda text: None) -> Path:
+Say = Callable[[str, float | None], None]
+"""Hears what a start is busy with, and how much of that is done (0 to 1), where that is known."""
+
+
+def folder_of(reference: str, say: Say = lambda text, share: None) -> Path:
     """The folder of a checkpoint or adapter, downloaded if need be.
 
     Args:
-        say: is told how far the download is, in bytes.
+        say: is told how far the download is.
 
     Raises:
         Unavailable: there is none, it may not be read, or the disk is too small.
@@ -86,7 +90,7 @@ def _looks_like_a_path(reference: str) -> bool:
     return reference.startswith(("/", ".", "~")) or reference.count("/") > 1 or (os.sep != "/" and os.sep in reference)
 
 
-def _downloaded(reference: str, say: Callable[[str], None]) -> Path:
+def _downloaded(reference: str, say: Say) -> Path:
     kinds = [*_SMALL, *_WEIGHTS]
     try:
         files = snapshot_download(reference, allow_patterns=kinds, dry_run=True)
@@ -102,7 +106,11 @@ def _downloaded(reference: str, say: Callable[[str], None]) -> Path:
     _check_disk(reference, missing)
     if missing:
         log.info("downloading %s: %.1f GB", reference, missing / _GB)
-    bars = _bars(lambda done: say(f"downloading {reference}: {done / _GB:.2f} of {missing / _GB:.2f} GB"))
+    bars = _bars(
+        lambda done: say(
+            f"downloading {reference}: {done / _GB:.2f} of {missing / _GB:.2f} GB", min(1.0, done / max(1, missing))
+        )
+    )
     return Path(snapshot_download(reference, allow_patterns=kinds, tqdm_class=bars))
 
 

@@ -10,8 +10,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 
@@ -26,6 +26,7 @@ from inference.api import (
     Event,
     Finished,
     Interrupted,
+    Loading,
     Message,
     ModelInfo,
     Queued,
@@ -105,6 +106,11 @@ class RemoteInference:
         """Held by the one request that looks whether the service is back, for all that wait."""
         self._looks = 0
         """How often it was found to be back."""
+        self._settled = asyncio.Event()
+        """It was found, or nobody is to wait for it any more."""
+        self._state: dict[str, Any] = {}
+        """What it said last of itself; nothing while it is not reached."""
+        self._asked_at = float("-inf")
 
     @property
     def info(self) -> ModelInfo:
@@ -114,6 +120,20 @@ class RemoteInference:
     @property
     def is_away(self) -> bool:
         return bool(self._waiting)
+
+    def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
+        if what == "pictures":
+            return Loading("pictures") if self._state.get("pictures") == "loading" else None
+        if self._state.get("status") == "loading":
+            share = self._state.get("share")
+            return Loading(share=float(share) if isinstance(share, int | float) else None)
+        if self._settled.is_set():
+            return None
+        return Loading(state="failed" if self._lifecycle.state == "failed" else "away")
+
+    async def ready(self) -> None:
+        await self._settled.wait()
+        self._lifecycle.admit()
 
     async def start(self) -> None:
         """Waits until the service has loaded its model.
@@ -127,12 +147,17 @@ class RemoteInference:
         self._http = aiohttp.ClientSession(timeout=_timeout(_SILENCE_S), headers=headers, connector=connector)
         try:
             await self._until_ready(patient=self._patient)
+        except Unavailable:
+            self._lifecycle.become("failed")
+            raise
         except _Away as error:
             raise Unavailable(str(error)) from error
         self._lifecycle.become("ready")
+        self._settled.set()
 
     async def drain(self, deadline_s: float) -> None:
         self._lifecycle.become("draining")
+        self._settled.set()
         for ticket in list(self._waiting):
             ticket.interrupt("the bot is being stopped, and the service is away")
         try:
@@ -143,6 +168,7 @@ class RemoteInference:
 
     async def close(self) -> None:
         self._lifecycle.become("stopped")
+        self._settled.set()
         self._give_up()
         if self._http is not None:
             await self._http.close()
@@ -271,11 +297,23 @@ class RemoteInference:
         form = aiohttp.FormData({"prompt": request.prompt, "user": request.owner})
         form.add_field("partyline", json.dumps(write_person(request.owner, request.standing)))
         form.add_field("image", request.image, filename="image", content_type="application/octet-stream")
-        reply = await ticket.wait(self._json("POST", "/v1/captions", data=form))
+        watch = asyncio.ensure_future(self._watch())
+        try:
+            reply = await ticket.wait(self._json("POST", "/v1/captions", data=form))
+        finally:
+            watch.cancel()
         try:
             return Caption(str(reply["text"]), Timings(**reply["timings"]))
         except (KeyError, TypeError) as error:
             raise Unavailable("the service sent no caption") from error
+
+    async def _watch(self) -> None:
+        """Hears whether a picture waits for what looks at it, for as long as one is looked at."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if self._clock() - self._asked_at >= _POLL_S:  # one of those who wait asks for all
+                with suppress(_Away, Unavailable):
+                    await self._readiness()
 
     async def _events(self, request: ChatRequest, ticket: Ticket) -> AsyncGenerator[Event, None]:
         """Raises InferenceError, _Away."""
@@ -346,14 +384,15 @@ class RemoteInference:
         timeout = aiohttp.ClientTimeout(total=_PROBE_S)
         if self._http is None or self._http.closed:
             raise Unavailable("the connection to the service is closed")
+        self._state, self._asked_at = {}, self._clock()
         try:
             response = await _spoken(self._http.get(f"{self._address}/readyz", timeout=timeout))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise Unavailable(f"{self._address} is no address of a service") from error
         async with response:
+            state = self._state = await _state(response)
             if response.status == 200:
                 return None
-            state = await _state(response)
             status = state.get("status")
             if status not in _COMING and not _is_a_proxys(response, status):
                 raise Unavailable(f"{self._address} is not ready: {status or response.status}")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inference.answers import Answer, Meter
 from inference.api import (
@@ -18,6 +18,7 @@ from inference.api import (
     CaptionRequest,
     ChatRequest,
     Event,
+    Loading,
     Message,
     ModelInfo,
     OutOfMemory,
@@ -51,11 +52,16 @@ _GIVEN_UP_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests are answered; `seconds` since it became so, `detail` for the operator."""
+    """Whether requests are answered; `seconds` since it became so, `detail` for the operator.
+
+    `share` of the start is done (0 to 1), where that is known; `pictures`: a first one waits for what looks at it.
+    """
 
     state: State
     detail: str
     seconds: float
+    share: float | None = None
+    pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,11 @@ class Captioner(Protocol):
     @property
     def slots(self) -> int:
         """How many pictures it looks at in one batch."""
+        ...
+
+    @property
+    def loads(self) -> bool:
+        """Whether its checkpoint is being loaded, for which pictures wait."""
         ...
 
     async def caption(self, image: bytes, prompt: str) -> str:
@@ -110,6 +121,8 @@ class LocalInference:
         self._chats = Lane(engine.slots, bounds, clock)
         self._pictures = _picture_lane(captioner.slots if captioner is not None else 1, bounds, clock)
         self._lifecycle = Lifecycle(clock)
+        self._settled = asyncio.Event()
+        """The model is loaded, or nobody is to wait for it any more."""
         self._trials = MemoryTrials()
 
     @property
@@ -122,13 +135,28 @@ class LocalInference:
     def is_away(self) -> bool:
         return bool(getattr(self._engine, "is_dead", False))
 
+    def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
+        if what == "pictures":
+            return Loading("pictures") if self._captioner is not None and self._captioner.loads else None
+        match self._lifecycle.state:
+            case "loading":
+                return Loading(share=self._engine.share)
+            case "failed":
+                return Loading(state="failed")
+        return None
+
+    async def ready(self) -> None:
+        await self._settled.wait()
+        self._lifecycle.admit()
+
     @property
     def readiness(self) -> Readiness:
         life = self._lifecycle
         if life.state in ("ready", "restarting"):
             life.become("restarting" if self._engine.lost else "ready")
         detail = self._progress if life.state == "loading" else self._engine.info.name
-        return Readiness(life.state, detail, life.seconds)
+        share = self._engine.share if life.state == "loading" else None
+        return Readiness(life.state, detail, life.seconds, share, self.loading("pictures") is not None)
 
     @property
     def load(self) -> Load:
@@ -137,7 +165,7 @@ class LocalInference:
         return Load(*counts)
 
     async def start(self) -> None:
-        """Raises Unavailable when the model cannot be loaded."""
+        """Raises Unavailable when the model cannot be loaded; who waits for it waits until `drain` or `close`."""
         failure: Unavailable | None = None
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report())
@@ -150,9 +178,11 @@ class LocalInference:
         self._lifecycle.become("ready" if failure is None else "failed")
         if failure is not None:
             raise failure
+        self._settled.set()
 
     async def drain(self, deadline_s: float) -> None:
         self._lifecycle.become("draining")
+        self._settled.set()
         if await self._idle_within(deadline_s):
             return
         for lane in (self._chats, self._pictures):
@@ -170,6 +200,7 @@ class LocalInference:
 
     async def close(self) -> None:
         self._lifecycle.become("stopped")
+        self._settled.set()
         for lane in (self._chats, self._pictures):
             lane.interrupt_all("the service is stopped")
         await self._engine.close()

@@ -93,6 +93,10 @@ class SupervisedEngine:
     def progress(self) -> str:
         return self._engine.progress
 
+    @property
+    def share(self) -> float | None:
+        return self._engine.share
+
     async def start(self) -> None:
         await self._engine.start()
 

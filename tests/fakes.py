@@ -32,6 +32,7 @@ class FakeCaptioner:
     name = "fake captioner"
     demo = False
     slots = 2
+    loads = False
 
     def __init__(self) -> None:
         self.prompts: list[str] = []

@@ -482,6 +482,8 @@ class Answer:
             yield self._ended_frame("", None)
 
     def _status(self) -> str:
+        if self._waiting and self._waiting.loading:
+            return self._phrases.loading(self._waiting.loading)
         if self._waiting:
             return self._phrases.waiting(self._waiting.position, self._waiting.eta_s)
         return self._phrases.starting()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bots.messages import Ended
+from inference.api import Loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +15,7 @@ class Phrases:
 
     Args:
         waiting: the place in the queue (1 is next) and the expected wait in seconds, None while nothing is known.
+        loading: what the answer waits for while that is being loaded.
         starting: the placeholder of an answer that is being begun.
         thinking: the seconds of reasoning, 0 where they are not known any more, and whether it is over.
         footer: the small print under a finished answer.
@@ -25,6 +27,7 @@ class Phrases:
     """
 
     waiting: Callable[[int, float | None], str]
+    loading: Callable[[Loading], str]
     starting: Callable[[], str]
     thinking: Callable[[float, bool], str]
     footer: Callable[[Ended], str]

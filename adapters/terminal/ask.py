@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapters.app import in_memory
+from adapters.app import Ready, in_memory
 from adapters.delivery.renderers.terminal import safe
 from adapters.terminal.channel import save
 from bots import wording
@@ -32,9 +32,7 @@ from bots.messages import (
 )
 from bots.preferences import Refused
 from config.settings import Settings
-from inference.api import Interrupted
-
-Ready = Callable[[str], None]
+from inference.api import Interrupted, Loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +46,13 @@ class Question:
 
 
 async def ask(question: Question, settings: Settings, ready: Ready) -> int:
-    """One answer on stdout; returns the exit code. Raises Unavailable."""
+    """One answer on stdout; returns the exit code. Raises Unavailable, in a group."""
     try:
         pictures = tuple([await asyncio.to_thread(picture, path) for path in question.images])
     except OSError as error:
         print(f"partyline: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    async with in_memory(settings) as app:
+    async with in_memory(settings, ready) as app:
         person = Person("terminal:ask", "you")
         try:
             for name, value in question.settings.items():
@@ -62,7 +60,6 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
         except Refused as refusal:
             print(f"partyline: {refusal}", file=sys.stderr)
             return 2
-        ready(app.inference.info.name)
         text = question.text if question.text.strip() else "/caption"
         incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures, new=True)
         show = _Lines() if question.json else _Prose()
@@ -90,6 +87,8 @@ class _Prose:
 
     def __call__(self, event: ReplyEvent) -> None:
         match event:
+            case Waiting(0, _, Loading() as awaited):
+                print(wording.loading(awaited), file=sys.stderr, flush=True)
             case Said(text):
                 print(safe(text), end="", flush=True)
             case Relabelled():
@@ -118,6 +117,8 @@ class _Lines:
 
     def __call__(self, event: ReplyEvent) -> None:
         match event:
+            case Waiting(0, _, Loading() as awaited):
+                self._print("loading", wording.loading(awaited), what=awaited.what, share=awaited.share)
             case Waiting(position, eta_s):
                 self._print("queued", wording.waiting(position, eta_s), position=position, eta_s=eta_s)
             case Thought(text):

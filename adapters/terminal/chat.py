@@ -13,10 +13,10 @@ from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 
-from adapters.app import App, on_disk, phrases
+from adapters.app import App, Ready, on_disk, phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import Ending
-from adapters.terminal.ask import Ready, picture
+from adapters.terminal.ask import picture
 from adapters.terminal.channel import TerminalChannel
 from bots import wording
 from bots.messages import Incoming, Person, Picture
@@ -27,9 +27,8 @@ CHAT = "terminal:here"
 
 
 async def chat(settings: Settings, ready: Ready) -> int:
-    """A conversation until the end of input. Raises Unavailable or StorageError."""
-    async with on_disk(settings) as app, Outboxes(phrases=phrases()) as outboxes:
-        ready(app.inference.info.name)
+    """A conversation until the end of input. Raises StorageError, and Unavailable in a group."""
+    async with on_disk(settings, ready) as app, Outboxes(phrases=phrases()) as outboxes:
         print("Write a message; /help lists the commands, @file adds a picture, Ctrl-D ends.")
         await _Conversation(app, outboxes).hold()
     return 0

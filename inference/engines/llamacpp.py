@@ -95,6 +95,10 @@ class LlamaCppEngine:
         return ""
 
     @property
+    def share(self) -> float | None:
+        return None
+
+    @property
     def lost(self) -> bool:
         return False
 

@@ -86,6 +86,10 @@ class OpenAIEngine:
         return ""
 
     @property
+    def share(self) -> float | None:
+        return None
+
+    @property
     def lost(self) -> bool:
         return False
 

@@ -99,6 +99,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def share(self) -> float | None:
+        """How much of the start is done, from 0 to 1; None where nobody can tell."""
+        ...
+
+    @property
     def lost(self) -> bool:
         """The engine has died and could not be replaced yet."""
         ...

@@ -1,8 +1,9 @@
 """An engine without weights: it answers from a file, at the speed that the file says.
 
 `scripted:FILE` names a JSON-lines file; each line is `{"match": regex, "answer": text, "tokens_per_s": 30,
-"first_token_s": 0.1}`. The first `match` found in the newest user turn wins; without a match the turn is said back. For
-tests, load and acceptance on every platform.
+"first_token_s": 0.1}`. The first `match` found in the newest user turn wins; without a match the turn is said back. A
+line `{"loading_s": 60}` makes the start last that long, and `"fails": "why"` beside it ends it so. For tests, load and
+acceptance on every platform.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ DEFAULT_TOKENS_PER_S = 30.0
 DEFAULT_FIRST_TOKEN_S = 0.1
 # Shorter sleeps than this are not kept by event loops; faster scripts send several tokens at once.
 _TICK_S = 0.004
+_LOADING_TICK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,20 @@ class Line:
     first_token_s: float = DEFAULT_FIRST_TOKEN_S
 
 
-def parse_line(number: int, text: str) -> Line:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How long the start lasts, and why it fails, if it does."""
+
+    loading_s: float = 0.0
+    fails: str = ""
+
+
+def parse_line(number: int, text: str) -> Line | Start:
     """Raises Unavailable with the line's number and what is wrong with it."""
     try:
         values = json.loads(text)
+        if set(values) <= {"loading_s", "fails"}:
+            return Start(float(values.get("loading_s", 0.0)), str(values.get("fails", "")))
         if unknown := set(values) - _FIELDS:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
         line = Line(
@@ -119,6 +131,7 @@ class ScriptedEngine:
         self._lines: list[Line] = []
         self.steps = 0
         self.progress = ""
+        self.share: float | None = None
         self.lost = False
         self._info = ModelInfo(name=f"scripted:{path.name}", context_tokens=context_tokens)
 
@@ -138,7 +151,20 @@ class ScriptedEngine:
         revision = await asyncio.to_thread(of_file, self._path)
         self._info = replace(self._info, reference=self._info.name, revision=revision)
         rows = enumerate(text.split("\n"), 1)
-        self._lines = [parse_line(number, row) for number, row in rows if row.strip()]
+        parsed = [parse_line(number, row) for number, row in rows if row.strip()]
+        self._lines = [line for line in parsed if isinstance(line, Line)]
+        for start in parsed:
+            if isinstance(start, Start):
+                await self._last(start)
+
+    async def _last(self, start: Start) -> None:
+        now = asyncio.get_running_loop().time
+        began = now()
+        while (passed := now() - began) < start.loading_s:
+            self.share = passed / start.loading_s
+            await asyncio.sleep(min(_LOADING_TICK_S, start.loading_s - passed))
+        if start.fails:
+            raise Unavailable(start.fails)
 
     async def close(self) -> None:
         pass

@@ -157,7 +157,13 @@ class InferenceServer:
 
     async def _readiness(self, request: web.Request) -> web.Response:
         readiness = self._inference.readiness
-        body = {"status": readiness.state, "detail": readiness.detail, "seconds": round(readiness.seconds, 1)}
+        body = {
+            "status": readiness.state,
+            "detail": readiness.detail,
+            "seconds": round(readiness.seconds, 1),
+            "share": readiness.share,
+            "pictures": "loading" if readiness.pictures else "",
+        }
         return web.json_response(body, status=200 if readiness.state == "ready" else 503)
 
     async def _figures(self, request: web.Request) -> web.Response:

@@ -249,8 +249,8 @@ def test_serving_needs_no_torch(partyline: Partyline) -> None:
         "from adapters.app import serving\n"
         "from config.settings import load\n"
         "async def main():\n"
-        "    async with serving(load()) as addresses:\n"
-        "        print(addresses)\n"
+        "    async with serving(load()) as running:\n"
+        "        print(running.lines)\n"
         "        assert not {'torch', 'transformers', 'discord', 'telegram'} & set(sys.modules)\n"
         "asyncio.run(main())\n"
     )

@@ -48,6 +48,12 @@ class Echo:
     info = ModelInfo(name="echo", context_tokens=8192, captioner="eyes")
     is_away = False
 
+    def loading(self, what: str = "model") -> None:
+        return
+
+    async def ready(self) -> None:
+        return
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         yield Text(request.messages[-1].content)
         yield Finished("length" if "more" in request.messages[-1].content else "stop", Usage(), Timings())

@@ -46,8 +46,14 @@ def use(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_download_says_how_far_it_is(hub: dict[str, bytes], caplog: pytest.LogCaptureFixture) -> None:
     said: list[str] = []
+    shares: list[float | None] = []
+
+    def say(text: str, share: float | None) -> None:
+        said.append(text)
+        shares.append(share)
+
     caplog.set_level(logging.INFO)
-    folder = await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", said.append)
+    folder = await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", say)
     assert (folder / "model.safetensors").read_bytes() == hub[WEIGHTS]
     assert not (folder / "pytorch_model.bin").exists(), "the same weights twice"
     assert "downloading tiny/chat" in caplog.text
@@ -55,8 +61,9 @@ async def test_a_download_says_how_far_it_is(hub: dict[str, bytes], caplog: pyte
     assert done == sorted(done)
     total = said[-1].split()[4]
     assert said[-1] == f"downloading tiny/chat: {total} of {total} GB"
+    assert shares[-1] == 1.0
     said.clear()
-    assert await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", said.append) == folder
+    assert await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", say) == folder
     assert not said, "it is there already"
 
 
@@ -75,8 +82,8 @@ async def test_readiness_shows_the_download(hub: dict[str, bytes], monkeypatch: 
     shown: list[str] = []
     say = engine._say
 
-    def noted(progress: str) -> None:
-        say(progress)
+    def noted(progress: str, share: float | None) -> None:
+        say(progress, share)
         shown.append(service.readiness.detail)
 
     monkeypatch.setattr(engine, "_say", noted)

@@ -59,6 +59,7 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
 
 PHRASES = Phrases(
     waiting=lambda position, eta_s: f"In the queue, {position}, {eta_s} s",
+    loading=lambda awaited: f"Loading the {awaited.what}",
     starting=lambda: "Starting",
     thinking=lambda seconds, done: f"{'Thought' if done else 'Thinking'}, {seconds:.0f} s",
     footer=lambda ended: f"{ended.model}, {ended.reason}",

@@ -35,6 +35,7 @@ ENDED = Ended(
 
 PHRASES = Phrases(
     waiting=lambda position, eta_s: f"Waiting as number {position}.",
+    loading=lambda awaited: f"The {awaited.what} loads.",
     starting=lambda: "Starting…",
     thinking=lambda seconds, done: f"Thinking, {seconds:.0f} s",
     footer=lambda ended: ended.model,

@@ -21,6 +21,7 @@ from inference.engines.transformers.text import Detokenizer
 from inference.garbage import made_to_last
 
 if TYPE_CHECKING:
+    from inference.checkpoint import Say
     from inference.engines.transformers.loading import Loaded
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,17 @@ class TransformersEngine:
         self._thread: ThreadPoolExecutor | None = None
         self._numbers = count()
         self._progress = ""
+        self._share: float | None = None
 
     @property
     def progress(self) -> str:
         """What the start is busy with, downloads in gigabytes."""
         return self._progress
+
+    @property
+    def share(self) -> float | None:
+        """Of a download; how much of the weights is read, nobody tells."""
+        return self._share
 
     @property
     def lost(self) -> bool:
@@ -167,9 +174,9 @@ class TransformersEngine:
         finally:
             loaded.batch.drop(name)
 
-    def _say(self, progress: str) -> None:
+    def _say(self, progress: str, share: float | None) -> None:
         """Called in the thread that loads."""
-        self._progress = progress
+        self._progress, self._share = progress, share
 
     def _running(self) -> Loaded:
         if self._loaded is None:
@@ -217,7 +224,7 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
 
 
 @made_to_last()
-def _load(reference: str, options: TransformersOptions, say: Callable[[str], None]) -> Loaded:
+def _load(reference: str, options: TransformersOptions, say: Say) -> Loaded:
     from inference.engines.transformers.loading import load
 
     return load(reference, options, say)

@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from inference.api import Sampling, Unavailable
-from inference.checkpoint import check_memory, folder_of, free_memory, weights_size
+from inference.checkpoint import Say, check_memory, folder_of, free_memory, weights_size
 from inference.engines.llamacpp import available_cores
 from inference.engines.revisions import SNAPSHOTS, of_folder
 from inference.engines.transformers import attention
@@ -74,13 +74,13 @@ class Loaded:
         self.batch.stop(hard_stop=True)
 
 
-def load(reference: str, options: TransformersOptions, say: Callable[[str], None] = lambda text: None) -> Loaded:
+def load(reference: str, options: TransformersOptions, say: Say = lambda text, share: None) -> Loaded:
     """Tells `say` what it is busy with. Raises Unavailable."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not torch.cuda.is_available():
         torch.set_num_threads(options.threads or available_cores())
     folder = folder_of(reference, say)
-    say(f"loading {reference}: {weights_size(folder) / 1e9:.2f} GB of weights")
+    say(f"loading {reference}: {weights_size(folder) / 1e9:.2f} GB of weights", None)
     check_memory(reference, weights_size(folder))
     tokenizer, model = _read(reference, folder)
     if options.adapter:
@@ -143,7 +143,7 @@ def _dtype(folder: Path, config: Any) -> Any:
     return torch.float32 if 2 * weights_size(folder) < free_memory() else "auto"
 
 
-def _adapted(model: Any, adapter: str, say: Callable[[str], None]) -> Any:
+def _adapted(model: Any, adapter: str, say: Say) -> Any:
     """The model with a LoRA adapter: added up where the weights are plain, beside them where they are quantised."""
     folder = folder_of(adapter, say)
     try:

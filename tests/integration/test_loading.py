@@ -1,0 +1,270 @@
+"""What comes while the model is loaded: it is told, recorded, and answered then, whatever happens to the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bots import wording
+from bots.messages import Ended, Failed, Notice, ReplyEvent, Waiting
+from inference.api import Interrupted, Loading, Unavailable
+from inference.engines.scripted import ScriptedEngine
+from inference.lanes import Bounds
+from inference.remote import RemoteInference
+from inference.server.http import InferenceServer, ServerBounds
+from inference.service import LocalInference
+from tests.fakes import Chat, FakeCaptioner, said, script
+from tests.integration.telegram_parts import answer_to
+from tests.integration.test_kill import free_port
+from tests.integration.test_telegram_process import partyline
+from tests.servers.telegram import telegram, until
+
+MATHS = {"match": "9", "answer": "forty two"}
+pytestmark = pytest.mark.timeout(120)
+
+
+class Slow(ScriptedEngine):
+    """Is loaded when the test says so; `share` is what the test sets."""
+
+    def __init__(self, folder: Path, fails: str = "") -> None:
+        super().__init__(script(folder, MATHS))
+        self.come = asyncio.Event()
+        self._fails = fails
+
+    async def start(self) -> None:
+        await self.come.wait()
+        if self._fails:
+            raise Unavailable(self._fails)
+        await super().start()
+
+
+@asynccontextmanager
+async def loading(engine: Slow, **bounds: Any) -> AsyncIterator[LocalInference]:
+    inference = LocalInference(engine, FakeCaptioner(), bounds=Bounds(**bounds), clock=time.monotonic)
+    start = asyncio.ensure_future(inference.start())
+    try:
+        yield inference
+    finally:
+        start.cancel()
+        await asyncio.wait([start])
+        await inference.close()
+
+
+async def collected(events: AsyncGenerator[ReplyEvent, None], into: list[ReplyEvent]) -> None:
+    async with aclosing(events) as all_of_them:
+        async for event in all_of_them:
+            into.append(event)
+
+
+async def test_a_question_waits_with_the_share_that_is_loaded_and_is_answered(tmp_path: Path) -> None:
+    engine, events = Slow(tmp_path), list[ReplyEvent]()
+    async with loading(engine) as inference, asyncio.TaskGroup() as tasks:
+        chat = Chat(inference)
+        tasks.create_task(collected(chat.events(chat.incoming("6 * 9")), events))
+        await until(lambda: Waiting(0, None, Loading()) in events)
+        engine.share = 0.42
+        await until(lambda: Waiting(0, None, Loading(share=0.4)) in events)
+        engine.come.set()
+        await until(lambda: events and isinstance(events[-1], Ended))
+    assert said(events) == "forty two"
+    assert [event.loading for event in events if isinstance(event, Waiting)] == [Loading(), Loading(share=0.4)]
+
+
+def test_what_people_read_has_a_number_only_where_there_is_one() -> None:
+    assert wording.loading(Loading(share=0.4)) == "The model is loading (40 %)…"
+    assert wording.loading(Loading()) == "The model is loading…"
+    assert "pictures" in wording.loading(Loading("pictures"))
+    assert "safe" in wording.loading(Loading(state="failed"))
+
+
+async def test_a_question_can_be_stopped_while_the_model_is_loaded(tmp_path: Path) -> None:
+    events = list[ReplyEvent]()
+    async with loading(Slow(tmp_path)) as inference, asyncio.TaskGroup() as tasks:
+        chat = Chat(inference)
+        tasks.create_task(collected(chat.events(chat.incoming("6 * 9")), events))
+        await until(lambda: any(isinstance(event, Waiting) for event in events))
+        (stopped,) = await chat.say("/stop")
+        await until(lambda: isinstance(events[-1], Ended))
+    assert stopped == Notice("Stopped.", private=True)
+    assert isinstance(events[-1], Ended)
+    assert events[-1].reason == "cancelled"
+
+
+async def test_everybody_who_waited_for_the_model_finds_a_place(tmp_path: Path) -> None:
+    """The queue has room for two, and nobody is sent away who came before it could move."""
+    engine, events = Slow(tmp_path), [list[ReplyEvent]() for _ in range(9)]
+    async with loading(engine, max_waiting=2) as inference, asyncio.TaskGroup() as tasks:
+        chat = Chat(inference)
+        for number, own in enumerate(events):
+            tasks.create_task(collected(chat.events(chat.incoming("9", f"person {number}")), own))
+        await until(lambda: all(any(isinstance(event, Waiting) for event in own) for own in events))
+        engine.come.set()
+        await until(lambda: all(own and isinstance(own[-1], Ended | Failed) for own in events))
+    assert [said(own) for own in events] == ["forty two"] * 9
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_and_marks_nothing(tmp_path: Path) -> None:
+    engine, events = Slow(tmp_path, fails="no memory"), list[ReplyEvent]()
+    inference = LocalInference(engine, clock=time.monotonic)
+    chat = Chat(inference)
+    incoming = chat.incoming("6 * 9")
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_ended(collected(chat.events(incoming), events)))
+        start = tasks.create_task(_ended(inference.start()))
+        await until(lambda: Waiting(0, None, Loading()) in events)
+        engine.come.set()
+        assert isinstance(await start, Unavailable)
+        await until(lambda: Waiting(0, None, Loading(state="failed")) in events)
+        await inference.drain(0.0)
+        assert isinstance(await asked, Interrupted)
+    await inference.close()
+    kept = await chat.storage.reply(incoming.chat, incoming.event_id)
+    assert kept is not None
+    assert not kept.ending
+
+
+async def _ended(work: Any) -> BaseException | None:
+    try:
+        await work
+    except Exception as error:
+        return error
+    return None
+
+
+async def test_a_service_that_loads_is_waited_for_with_its_share(tmp_path: Path) -> None:
+    engine, events = Slow(tmp_path), list[ReplyEvent]()
+    async with loading(engine) as local:
+        server = InferenceServer(local, "key", ServerBounds(port=0))
+        async with server.serving() as address, asyncio.TaskGroup() as tasks:
+            remote = RemoteInference(address, "key", clock=time.monotonic, patient=True)
+            tasks.create_task(remote.start())
+            chat = Chat(remote)
+            # What looks at pictures is not known yet either: nobody is sent away for that.
+            tasks.create_task(collected(chat.events(chat.incoming("how many? 9", pictures=[b"1234"])), events))
+            engine.share = 0.42
+            await until(lambda: Waiting(0, None, Loading(share=0.4)) in events)
+            engine.come.set()
+            await until(lambda: events and isinstance(events[-1], Ended | Failed))
+            await remote.close()
+    assert said(events) == "forty two"
+
+
+async def test_a_service_that_is_not_there_is_away(tmp_path: Path) -> None:
+    remote = RemoteInference(f"http://127.0.0.1:{free_port()}", "key", clock=time.monotonic, patient=True)
+    events = list[ReplyEvent]()
+    chat = Chat(remote)
+    start = asyncio.ensure_future(remote.start())
+    asked = asyncio.ensure_future(_ended(collected(chat.events(chat.incoming("hello")), events)))
+    await until(lambda: Waiting(0, None) in events)
+    start.cancel()
+    await remote.drain(0.0)
+    assert isinstance(await asked, Interrupted)
+    await remote.close()
+
+
+class Eyes(FakeCaptioner):
+    """Loads until the test lets it see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.see = asyncio.Event()
+
+    async def caption(self, image: bytes, prompt: str) -> str:
+        self.loads = True
+        await self.see.wait()
+        self.loads = False
+        return await super().caption(image, prompt)
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+async def test_a_first_picture_says_what_it_waits_for(tmp_path: Path, over_http: bool) -> None:
+    eyes, events = Eyes(), list[ReplyEvent]()
+    local = LocalInference(ScriptedEngine(script(tmp_path, MATHS)), eyes, clock=time.monotonic)
+    await local.start()
+    async with InferenceServer(local, "key", ServerBounds(port=0)).serving() as address:
+        remote = RemoteInference(address, "key", clock=time.monotonic)
+        await remote.start()
+        chat = Chat(remote if over_http else local)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(collected(chat.events(chat.incoming("", pictures=[b"1234"])), events))
+            await until(lambda: Waiting(0, None, Loading("pictures")) in events)
+            eyes.see.set()
+            await until(lambda: isinstance(events[-1], Ended))
+        await remote.close()
+    await local.close()
+
+
+# The program as a process
+
+
+async def test_platforms_poll_before_the_model_is_there_and_the_question_is_answered_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    lines = script(tmp_path, MATHS)
+    quick = lines.read_text()
+    async with telegram() as server:
+        ann = server.person()
+        lines.write_text(quick + '\n{"loading_s": 600}')
+        async with partyline(tmp_path, server) as process:
+            question = ann.says("6 * 9")
+            message = await until(lambda: next((m for m in ann.private.answers if "The model is load" in m.text), None))
+            assert "0 %" in message.text
+            process.kill()
+        lines.write_text(quick + '\n{"loading_s": 2}')
+        async with partyline(tmp_path, server) as process:
+            answer = await answer_to(question, ann.private)
+            await until(lambda: "forty two" in answer.text)
+        assert len(ann.private.answers) == 1, "in the message that said that the model was loading"
+
+
+@pytest.mark.parametrize("how", ["term", "fails"])
+async def test_a_start_that_ends_while_the_model_is_loaded_loses_nothing(tmp_path: Path, how: str) -> None:
+    lines = script(tmp_path, MATHS)
+    quick = lines.read_text()
+    start = '{"loading_s": 600}' if how == "term" else '{"loading_s": 4, "fails": "no memory for it"}'
+    async with telegram() as server:
+        ann = server.person()
+        lines.write_text(f"{quick}\n{start}")
+        async with partyline(tmp_path, server) as process:
+            question = ann.says("6 * 9")
+            await until(lambda: any("The model is load" in m.text for m in ann.private.answers))
+            if how == "term":
+                process.terminate()
+            _, heard = await process.communicate()
+            assert process.returncode == (0 if how == "term" else 1)
+            if how == "fails":
+                assert heard.decode().count("partyline: ") == 1
+                assert "no memory for it" in heard.decode()
+                assert "safe" in ann.private.answers[0].text
+        lines.write_text(quick)
+        async with partyline(tmp_path, server):
+            answer = await answer_to(question, ann.private)
+            await until(lambda: "forty two" in answer.text)
+        assert len(ann.private.answers) == 1
+
+
+async def test_ask_says_what_it_waits_for(tmp_path: Path) -> None:
+    lines = script(tmp_path, MATHS)
+    lines.write_text(lines.read_text() + '\n{"loading_s": 3}')
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", "from adapters.cli import main; main()", "ask", "6 * 9"),
+        cwd=tmp_path,
+        env=environ | {"PARTYLINE_MODEL": f"scripted:{lines}", "PARTYLINE_CAPTIONER": ""},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, heard = await process.communicate()
+    assert out.decode() == "forty two\n"
+    assert "The model is loading (" in heard.decode()
+    assert "ready" in heard.decode()
