@@ -33,8 +33,7 @@ from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.garbage import made_to_last
 from inference.lanes import Bounds as ServiceBounds
-from inference.models import captioner_for, engine_for
-from inference.remote import PREFIX, RemoteInference
+from inference.models import PREFIX, captioner_for, engine_for, keeps_python_busy
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
 
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from adapters.storage.database import Database
 
 
+_LIBRARIES_AFTER_S = 0.2
 _TOLD_WITHIN_S = 1.5
 """How long a program whose model cannot be loaded lives on, so that who waits for an answer reads that."""
 _SHOWN_WITHIN_S = 1.0
@@ -128,7 +128,6 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
 async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
     """Starts the program's parts, each to be left with the stack."""
     from adapters.delivery.outbox import Outboxes
-    from adapters.delivery.renderers.libraries import load_libraries
     from adapters.storage.processes import living, new_process
     from adapters.storage.sql import SqlStorage
 
@@ -141,7 +140,10 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
         if delivery is not None:
             await delivery.drained(_TOLD_WITHIN_S)
 
-    loading = _loading(inference, failed=told)
+    connected = asyncio.Event()
+    if not keeps_python_busy(settings.model):
+        connected.set()
+    loading = _loading(inference, after=connected, failed=told)
     begin = await stack.enter_async_context(Bounded("the model's start", loading))
     database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
@@ -171,14 +173,24 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
         await inference.drain(settings.inference.drain_s if kind is None else 0.0)
 
     stack.push_async_exit(drain)
-    begin(asyncio.to_thread(load_libraries))  # no platform waits for them
+    connected.set()
+    begin(_load_libraries())
     return Running(lines, inference.ready)
+
+
+async def _load_libraries() -> None:
+    """What renders answers: not before the platforms have asked for what there is to answer."""
+    from adapters.delivery.renderers.libraries import load_libraries
+
+    await asyncio.sleep(_LIBRARIES_AFTER_S)
+    await asyncio.to_thread(load_libraries)
 
 
 @asynccontextmanager
 async def _loading(
     inference: Service,
     loaded: Callable[[], None] = lambda: None,
+    after: asyncio.Event | None = None,
     failed: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
     """The model is loaded inside of this, beside what else is begun with the function that is yielded.
@@ -189,6 +201,8 @@ async def _loading(
     begun = list[asyncio.Task[None]]()
 
     async def load() -> None:
+        if after is not None:
+            await after.wait()
         try:
             await inference.start()
         except Unavailable:
@@ -350,6 +364,8 @@ async def _inference(settings: Settings, ready: Ready) -> AsyncIterator[Service]
 def _made_inference(settings: Settings, *, patient: bool = False) -> Service:
     """The service, here or elsewhere, not started; a `patient` start waits for one elsewhere. Raises Unavailable."""
     if settings.model.startswith(PREFIX):
+        from inference.remote import RemoteInference
+
         return RemoteInference(
             settings.model.removeprefix(PREFIX),
             settings.inference.api_key.get_secret_value(),

@@ -1,7 +1,8 @@
 """From `partyline run` to the first poll and the first words, against a Bot API server on loopback.
 
 Every start is in an empty folder, with the embedded model, and with a question that waits for it:
-`python -m benchmarks.start --starts 5`. `--program` is another checkout's interpreter, started in turn with this one.
+`python -m benchmarks.start --starts 5`. `--beside` is the folder of another version, which is started in turn with this
+one; what counts is the ratio.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import time
 from asyncio.subprocess import DEVNULL
 from pathlib import Path
 
+import psutil
 from aiohttp import web
 
 from tests.servers.telegram import TOKEN, TelegramServer, until
 
 _PROGRAM = "from adapters.cli import main; main()"
+_LONGEST_S = 60.0
 _STATES = ("Writing", "The model is", "Thinking")
 
 
@@ -36,7 +39,7 @@ class _Clocked(TelegramServer):
         return await super()._call(request)
 
 
-async def measured(program: str, model: str) -> dict[str, float]:
+async def measured(code: Path, model: str) -> dict[str, float]:
     """Seconds from the start of the process."""
     server = _Clocked()
     await server.start()
@@ -48,46 +51,53 @@ async def measured(program: str, model: str) -> dict[str, float]:
             "PARTYLINE_MODEL": model,
             "PARTYLINE_CAPTIONER": "demo",
             "PARTYLINE_LOG_LEVEL": "error",
+            "PYTHONPATH": str(code),
         }
         chat = server.person().private
         server.person().says("Tell me about the sea.")
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            program, "-c", _PROGRAM, "run", cwd=folder, env=inherited | settings, stdout=DEVNULL
+            sys.executable, "-c", _PROGRAM, "run", cwd=folder, env=inherited | settings, stdout=DEVNULL
         )
         try:
-            await until(lambda: "getUpdates" in server.first)
-            polled = server.first["getUpdates"] - began
-            await until(lambda: chat.answers)
-            seen = time.monotonic() - began
-            await until(lambda: any(each.text and not each.text.startswith(_STATES) for each in chat.answers))
-            words = time.monotonic() - began
+            async with asyncio.timeout(_LONGEST_S):
+                await until(lambda: "getUpdates" in server.first)
+                polled = server.first["getUpdates"] - began
+                used = psutil.Process(process.pid).cpu_times()
+                await until(lambda: chat.answers)
+                seen = time.monotonic() - began
+                await until(lambda: any(each.text and not each.text.startswith(_STATES) for each in chat.answers))
+                words = time.monotonic() - began
         finally:
-            process.terminate()
+            process.kill()
             await process.wait()
             await server.kill()
-    return {"first poll": polled, "anything seen": seen, "first words": words}
+    cpu = used.user + used.system
+    return {"first poll": polled, "processor time until then": cpu, "anything seen": seen, "first words": words}
 
 
-async def compare(programs: list[str], starts: int, model: str) -> None:
-    found: dict[str, list[dict[str, float]]] = {program: [] for program in programs}
+async def compare(versions: list[Path], starts: int, model: str) -> None:
+    found: dict[Path, list[dict[str, float]]] = {code: [] for code in versions}
     for _ in range(starts):
-        for program in programs:
-            found[program].append(await measured(program, model))
-    for program, runs in found.items():
-        print(Path(program).parents[2])
+        for code in versions:
+            found[code].append(await measured(code, model))
+    first = found[versions[0]]
+    for code, runs in found.items():
+        print(code)
         for name in runs[0]:
             values = sorted(run[name] for run in runs)
-            print(f"  {name}: median {statistics.median(values):.2f} s, from {values[0]:.2f} to {values[-1]:.2f} s")
+            ratio = statistics.median(own[name] / run[name] for own, run in zip(first, runs, strict=True))
+            middle = f"median {statistics.median(values):.2f} s, from {values[0]:.2f} to {values[-1]:.2f} s"
+            print(f"  {name}: {middle}" + ("" if runs is first else f"; the first version takes {ratio:.2f} of that"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--program", action="append", default=[], metavar="PYTHON")
+    parser.add_argument("--beside", action="append", type=Path, default=[], metavar="FOLDER")
     options = parser.parse_args()
-    asyncio.run(compare([sys.executable, *options.program], options.starts, options.model))
+    asyncio.run(compare([Path(__file__).parents[1], *options.beside], options.starts, options.model))
     return 0
 
 

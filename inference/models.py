@@ -14,9 +14,10 @@ from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
-from inference.remote import PREFIX
 
 DEMO = "demo"
+PREFIX = "partyline+"
+"""Before the address of a service that serves the model."""
 _DEMO_MODEL = "SmolLM2-135M-Instruct"
 
 
@@ -41,6 +42,12 @@ def engine_for(reference: str, options: LlamaOptions, servers: ServerOptions | N
         f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a hub id, a folder, a .gguf "
         f"file, the address of a server (http://host:8000/v1), scripted:FILE or {DEMO}"
     )
+
+
+def keeps_python_busy(reference: str) -> bool:
+    """Whether loading it imports libraries for seconds: what is started beside that takes twice as long."""
+    elsewhere = reference.startswith(("scripted:", "http://", "https://", PREFIX)) or reference == DEMO
+    return not (elsewhere or reference.lower().endswith(".gguf"))
 
 
 def _for_transformers(options: LlamaOptions) -> TransformersOptions:

@@ -44,7 +44,6 @@ from inference.wire import ChunkReader, read_error, read_info, write_messages, w
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-PREFIX = "partyline+"
 _CONNECT_S = 5.0
 # A stream has a heartbeat every 15 s; a caption may wait for a model that is loaded first.
 _STREAM_SILENCE_S = 60.0

@@ -29,7 +29,6 @@ from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
 from adapters.telegram.questions import Questions
 from adapters.telegram.secrecy import hidden
-from adapters.telegram.webhook import listening
 from adapters.telegram.wire import BotApiRequest
 from bots.bot import Bot
 from bots.ports import Storage
@@ -160,6 +159,8 @@ async def _take_updates(api: Api, intake: Intake, settings: TelegramSettings) ->
         except TelegramError as error:
             log.info("no webhook was taken back: %s", error)
         await poll(api, intake)
+    from adapters.telegram.webhook import listening  # an HTTP server, which no poll waits for
+
     secret = settings.webhook_secret.get_secret_value() or secrets.token_urlsafe(32)
     async with listening(intake, settings.webhook_url, settings.webhook_host, settings.webhook_port, secret) as port:
         log.info("updates are taken on port %d", port)

@@ -15,14 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import psutil
+from typing import TYPE_CHECKING, Any, Literal
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
 from inference.engines.handover import Handover
 from inference.engines.lengths import count_within, may_be_far_too_long
-from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.presence import Presence
 from inference.engines.revisions import of_file
@@ -30,6 +27,9 @@ from inference.engines.spinning import Spinning
 from inference.faults import missing_memory
 from inference.reasoning.formats import FORMATS, OPEN, Format, format_of
 from inference.reasoning.prefix import resume
+
+if TYPE_CHECKING:
+    from inference.engines.llamacpp_prompts import LlamaPrompts
 
 _BATCH_TOKENS = 256
 # Of the machine's memory, for conversations whose slot somebody else has taken; never more than the library would take.
@@ -109,7 +109,8 @@ class LlamaCppEngine:
         key = secrets.token_urlsafe(24)
         self._server = await asyncio.to_thread(_load, self._path, self._options, key)
         await asyncio.to_thread(self._spinning.start)
-        self._prompts = LlamaPrompts(self._server.listening_address, key)
+        client = await asyncio.to_thread(_client)
+        self._prompts = client(self._server.listening_address, key)
         await self._read_info(self._prompts)
 
     async def close(self) -> None:
@@ -281,6 +282,7 @@ class LlamaCppEngine:
 def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     if not path.is_file():
         raise Unavailable(f"there is no file {path}")
+    import psutil
     import xllamacpp  # loads a native library of 30 MB, so not before it is asked for
 
     if (sentence := missing_memory(path.name, path.stat().st_size, _free_memory(xllamacpp))) is not None:
@@ -312,6 +314,13 @@ def _load(path: Path, options: LlamaOptions, key: str) -> Any:
     return server
 
 
+def _client() -> type[LlamaPrompts]:
+    """Imports a library for HTTP, which no platform waits for."""
+    from inference.engines.llamacpp_prompts import LlamaPrompts
+
+    return LlamaPrompts
+
+
 def _wait_for_loop(server: Any) -> None:
     """Returns when the library's loop takes tasks; these figures are the cheapest one.
 
@@ -323,6 +332,8 @@ def _wait_for_loop(server: Any) -> None:
 
 def _free_memory(xllamacpp: Any) -> int:
     """Bytes that weights may take: of the machine, and of every GPU that the build can use."""
+    import psutil
+
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     gpus = [device for device in xllamacpp.get_device_info() if device["type"] != cpu]
     return int(psutil.virtual_memory().available) + sum(int(device["memory_free"]) for device in gpus)

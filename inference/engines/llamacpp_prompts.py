@@ -72,10 +72,17 @@ class LlamaPrompts:
         if self._http.closed:
             raise Unavailable("the engine is not running")
         try:
-            async with self._http.request(method, path, json=body) as response:
-                reply: dict[str, Any] = await response.json()
+            try:
+                return await self._once(method, path, body)
+            except aiohttp.ServerDisconnectedError:
+                # It closes connections that were idle for 5 s, and did so while this was on its way.
+                return await self._once(method, path, body)
         except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as error:
             raise Unavailable(f"llama.cpp did not answer {path}: {error}") from error
+
+    async def _once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        async with self._http.request(method, path, json=body) as response:
+            reply: dict[str, Any] = await response.json()
         if response.status != 200:
             kind = Rejected if response.status == 400 else Unavailable
             raise kind(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
