@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-import aiohttp
 from telegram import Bot, Message
 from telegram.error import TelegramError
-from yarl import URL
 
-from adapters.downloads import DownloadFailed, download
-from adapters.telegram.patience import PAUSES_S, patiently
+from adapters.telegram.patience import patiently
 from bots.messages import Picture
 
 MAX_BYTES = 20 * 2**20
@@ -65,13 +63,12 @@ async def fetch(bot: Bot, file: FileRef, folder: str = "") -> Picture:
             path = (found.file_path or "").removeprefix(f"{bot.base_file_url}/")
             if path.startswith("/") and folder:
                 return Picture(await asyncio.to_thread(_read, Path(path), Path(folder)), file.name)
-            return Picture(await _download_patiently(_address(bot, path)), file.name)
+            downloads = await asyncio.to_thread(import_module, "adapters.telegram.downloads")
+            return Picture(await downloads.download(_address(bot, path)), file.name)
     except TimeoutError:
         raise PictureLost(f"not here in {_TIMEOUT_S:g} s") from None
     except TelegramError as error:
         raise PictureLost(str(error)) from None
-    except aiohttp.ClientError as error:
-        raise PictureLost(type(error).__name__) from None
 
 
 def _read(path: Path, folder: Path) -> bytes:
@@ -88,28 +85,11 @@ def _read(path: Path, folder: Path) -> bytes:
         raise PictureLost(f"the server's file cannot be read: {type(error).__name__}") from None
 
 
-def _address(bot: Bot, path: str) -> URL:
+def _address(bot: Bot, path: str) -> str:
     """Names of files are somebody else's words."""
     if not path:
         raise PictureLost("the server has no path for it")
-    return URL(f"{bot.base_file_url}/{quote(path)}", encoded=True)
-
-
-async def _download_patiently(address: URL) -> bytes:
-    for pause_s in PAUSES_S:
-        try:
-            return await _download(address)
-        except aiohttp.ClientError:
-            await asyncio.sleep(pause_s)
-    return await _download(address)
-
-
-async def _download(address: URL) -> bytes:
-    try:
-        return await download(address, MAX_BYTES, lambda other: other.origin() == address.origin())
-    except DownloadFailed as error:
-        local = "; a server with --local needs telegram.files_dir" if "//" in address.path else ""
-        raise PictureLost(f"{error}{local}") from None
+    return f"{bot.base_file_url}/{quote(path)}"
 
 
 def _checked(data: bytes) -> bytes:

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.timeout(90)
 
 
 @asynccontextmanager
-async def partyline(folder: Path, server: TelegramServer, **environ: str) -> AsyncIterator[Process]:
+async def partyline(
+    folder: Path, server: TelegramServer, code: str = "from adapters.cli import main; main()", **environ: str
+) -> AsyncIterator[Process]:
     """The program in a folder of its own; ends with the context."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")}
     settings = {
@@ -31,7 +33,6 @@ async def partyline(folder: Path, server: TelegramServer, **environ: str) -> Asy
         "PARTYLINE_CAPTIONER": "demo",
         "PARTYLINE_TELEGRAM__PRIVATE_INTERVAL_S": "0.1",
     }
-    code = "from adapters.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, "run", cwd=folder, env=inherited | settings | environ, stdout=PIPE, stderr=PIPE
     )
