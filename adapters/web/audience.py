@@ -7,32 +7,54 @@ falls behind even so is closed; the page comes back by itself and begins with th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from aiohttp import web
 
 from adapters.web import protocol
+from adapters.web.deltas import View
 from adapters.web.handouts import Handouts
 
 _MAX_BACKLOG = 1000
 _MAX_BACKLOG_CHARACTERS = 32_000_000
 """Twice a `hello` with the longest posts."""
+_MAX_STATES = 32
+"""Answers that grow at the same time, and those that get their colours next."""
 _MAX_KEPT_NOTICES = 20
 _MAX_ABSENT = 200
 
 
 class Listener:
-    """One socket of one person. `tell` never waits; `pump` writes in the order of first telling."""
+    """One socket of one person. `tell` never waits; `pump` writes in the order of first telling.
 
-    def __init__(self, person: str) -> None:
+    Args:
+        deltas: the page can make a new state of a post of the one that it has.
+    """
+
+    def __init__(self, person: str, *, deltas: bool = False) -> None:
         self.person = person
-        self._backlog: dict[str, str] = {}
+        self._deltas = deltas
+        self._has: dict[str, View] = {}
+        """The newest posts as this socket was told of them, for the next delta."""
+        self._backlog: dict[str, str | View] = {}
         self._news = asyncio.Event()
         self._characters = 0
         self._unnamed = 0
         self.overrun = False
 
-    def tell(self, key: str, message: str) -> None:
+    def has(self, views: Iterable[View]) -> None:
+        """It was told all of these."""
+        for view in views:
+            self._keep(view)
+
+    def _keep(self, view: View) -> None:
+        if self._deltas:
+            self._has.pop(view.id, None)
+            self._has[view.id] = view
+            if len(self._has) > _MAX_STATES:
+                del self._has[next(iter(self._has))]
+
+    def tell(self, key: str, message: str | View) -> None:
         """Queues the message; one that waits under the same key is replaced. An empty key is never replaced."""
         if not key:
             self._unnamed += 1
@@ -49,7 +71,12 @@ class Listener:
     def _taken(self, key: str) -> str:
         message = self._backlog.pop(key)
         self._characters -= len(message)
-        return message
+        if isinstance(message, str):
+            self._has.pop(key, None)  # it was removed
+            return message
+        base = self._has.get(message.id)
+        self._keep(message)
+        return message.whole() if base is None else message.since(base)
 
     async def pump(self, socket: web.WebSocketResponse) -> None:
         """Writes until the socket is gone."""
@@ -112,7 +139,7 @@ class Audience:
         self.tell(person, "name", protocol.name(name))
         self.tell_people()
 
-    def broadcast(self, key: str, message: str) -> None:
+    def broadcast(self, key: str, message: str | View) -> None:
         for listener in self:
             listener.tell(key, message)
 

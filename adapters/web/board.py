@@ -8,7 +8,6 @@ what the others post.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from adapters.delivery.channel import Frame
 from adapters.web import protocol
 from adapters.web.audience import Audience
+from adapters.web.deltas import View
 from adapters.web.faults import Faults
 from adapters.web.posts import Post, Posts
 from adapters.web.unwritten import Unwritten
@@ -59,7 +59,7 @@ class Board:
         self._plain: dict[str, None] = {}
         self._finished = asyncio.Event()
         self._recent: dict[str, Post] = {}
-        self._views: dict[str, tuple[int, str]] = {}
+        self._views: dict[str, View] = {}
         self._stored: dict[str, int] = {}
         """By post: the revision that this board has read from the disk, as far as it looked."""
         self._faults = Faults(_log)
@@ -80,7 +80,11 @@ class Board:
 
     def views(self) -> list[str]:
         """The newest posts as JSON, oldest first."""
-        return [self._views[post_id][1] for post_id in self._recent if post_id in self._views]
+        return [view.json for view in self.shown()]
+
+    def shown(self) -> list[View]:
+        """The newest posts as they were drawn last, oldest first."""
+        return [self._views[post_id] for post_id in self._recent if post_id in self._views]
 
     def posts(self) -> list[Post]:
         """The newest posts, oldest first."""
@@ -203,9 +207,12 @@ class Board:
         for kept in (self._views, self._coloured, self._plain):
             kept.pop(post_id, None)
 
-    def draw(self, post: Post) -> str:
-        """The post's view as JSON. Slow for long posts: run it off the loop."""
-        return json.dumps(protocol.view(post, self._html(post)), separators=(",", ":"))
+    def draw(self, post: Post) -> View:
+        """The post as the page draws it. Slow for long posts: run it off the loop."""
+        view = View(protocol.view(post, self._html(post)))
+        if not post.frame.growing:
+            len(view.json)  # what grows is seldom sent as a whole, and what is whole to everybody who comes
+        return view
 
     def _html(self, post: Post) -> str:
         if post.kind == "person":
@@ -219,8 +226,8 @@ class Board:
             self._faults.say(f"post {post.id} is shown as it was written", error)
             return f'<p dir="auto">{escape(post.frame.markdown)}</p>'
 
-    def _draw_all(self, posts: Sequence[Post]) -> dict[str, tuple[int, str]]:
-        return {post.id: (post.revision, self.draw(post)) for post in posts}
+    def _draw_all(self, posts: Sequence[Post]) -> dict[str, View]:
+        return {post.id: self.draw(post) for post in posts}
 
     def _remember(self, post: Post) -> None:
         self._recent[post.id] = post
@@ -234,9 +241,9 @@ class Board:
     async def _show(self, post: Post) -> None:
         """Draws and sends the post, unless a newer state of it was drawn meanwhile."""
         drawn = await asyncio.to_thread(self.draw, post)
-        shown, _ = self._views.get(post.id, (-1, ""))
-        if post.id in self._recent and post.revision > shown:
-            self._views[post.id] = (post.revision, drawn)
-        if post.revision > shown:
-            self._audience.broadcast(post.id, protocol.post(drawn))
+        shown = self._views.get(post.id)
+        if shown is None or post.revision > shown.revision:
+            if post.id in self._recent:
+                self._views[post.id] = drawn
+            self._audience.broadcast(post.id, drawn)
         self._want_colours(post)

@@ -133,7 +133,7 @@ class WebChannel:
     async def _whisper(self, post: Post) -> str:
         self._private[post.id] = post
         drawn = await asyncio.to_thread(self._board.draw, post)
-        self._audience.tell_surely(self._asker, post.id, protocol.notice(drawn))
+        self._audience.tell_surely(self._asker, post.id, protocol.notice(drawn.json))
         return post.id
 
 

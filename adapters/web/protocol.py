@@ -131,7 +131,7 @@ def _message(kind: str, **fields: object) -> str:
     return json.dumps({"type": kind, **fields}, separators=(",", ":"))
 
 
-def view(post: Post, html: str) -> dict[str, object]:
+def view(post: Post, html: str) -> dict[str, Any]:
     """The post as the page draws it; `html` is its rendered Markdown and safe."""
     frame = post.frame
     return {
@@ -161,10 +161,6 @@ def view(post: Post, html: str) -> dict[str, object]:
 def hello(posts: Sequence[str], **fields: object) -> str:
     """The whole state; `posts` are views that are JSON already."""
     return _message("hello", version=VERSION, **fields)[:-1] + ',"posts":[' + ",".join(posts) + "]}"
-
-
-def post(view_json: str) -> str:
-    return f'{{"type":"post","post":{view_json}}}'
 
 
 def remove(post_id: str) -> str:

@@ -188,13 +188,13 @@ class WebServer:
         return web.Response(text=self._code_css, content_type="text/css", headers={"Cache-Control": "no-cache"})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=False)
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=True)
         secret = _secret(request)
         _remember(socket, secret)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await request.app[_VISITS].receive(socket, person_id(secret))
+            await request.app[_VISITS].receive(socket, person_id(secret), deltas="deltas" in request.query)
         finally:
             self._sockets.discard(socket)
         return socket

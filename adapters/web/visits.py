@@ -69,21 +69,22 @@ class Visits:
     """Those that are being stored, and who wants to know."""
     _faults: Faults = field(default_factory=lambda: Faults(_log))
 
-    async def receive(self, socket: web.WebSocketResponse, person: str) -> None:
+    async def receive(self, socket: web.WebSocketResponse, person: str, *, deltas: bool = False) -> None:
         """Serves one socket until it is closed. The edge: whatever fails below costs this socket alone."""
         try:
-            await self._serve(socket, person)
+            await self._serve(socket, person, deltas=deltas)
         except Exception as error:
             self._faults.say("a socket of the page is closed, which comes back by itself", error)
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"try again")
 
-    async def _serve(self, socket: web.WebSocketResponse, person: str) -> None:
-        listener = Listener(person)
+    async def _serve(self, socket: web.WebSocketResponse, person: str, *, deltas: bool) -> None:
+        listener = Listener(person, deltas=deltas)
         name = await name_for(self.posts, person)
         settings = await self.answers.panel.describe(person)
         self.audience.join(listener, name)
         try:
             listener.tell("hello", self._hello(person, name))  # the first thing that it hears
+            listener.has(self.board.shown())
             self.audience.tell_people()
             listener.tell("settings", protocol.settings(settings))
             self.audience.hand_over(listener)

@@ -12,6 +12,7 @@ from adapters.delivery.channel import Frame, MessageGone, Rejected, Unsent
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
 from adapters.web.channel import LIMITS, WebChannel
+from adapters.web.deltas import View
 from adapters.web.handouts import LIFETIME_S, Handouts
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Post, StoredFile
@@ -26,8 +27,8 @@ class Recorder(Listener):
         self.told: list[dict[str, Any]] = []
         self.news = asyncio.Event()
 
-    def tell(self, key: str, message: str) -> None:
-        self.told.append(json.loads(message))
+    def tell(self, key: str, message: str | View) -> None:
+        self.told.append(json.loads(message if isinstance(message, str) else message.whole()))
         self.news.set()
 
     def posts(self) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ export class Link {
   open() {
     clearTimeout(this.timer);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/ws`);
+    this.socket = new WebSocket(`${scheme}://${location.host}/ws?deltas`);
     this.socket.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
     this.socket.addEventListener("close", () => this.lost());
   }
@@ -42,6 +42,11 @@ export class Link {
     this.connected(false);
     this.timer = setTimeout(() => this.open(), this.delay * (0.7 + 0.6 * Math.random()));
     this.delay = Math.min(this.delay * 1.7, LONGEST_DELAY_MS);
+  }
+
+  /** What is shown here is not what the server believes: everything anew. */
+  renew() {
+    this.socket.close(4000, "begin again");
   }
 
   /** Tries at once when there is reason to believe that it works now. */

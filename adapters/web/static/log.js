@@ -47,6 +47,19 @@ export class Log {
     else if (whole ? JSON.stringify(known.post) !== JSON.stringify(post) : post.revision > known.post.revision) this.change(known, post);
   }
 
+  /** A newer state of a post, as what is new to the one that is shown. */
+  grow({ id, base, set }) {
+    const known = this.articles.get(id);
+    if (!known || known.post.revision !== base) return this.link.renew();
+    const { post } = known;
+    const next = { ...post, ...set };
+    if (set.html !== undefined) next.html = spliced(post.html, set.html);
+    if (set.thinking && post.thinking) {
+      next.thinking = { ...set.thinking, text: spliced(post.thinking.text, set.thinking.text) };
+    }
+    return this.change(known, next);
+  }
+
   putPrivate(post) {
     const known = this.articles.get(post.id);
     if (known) known.show(post);
@@ -206,6 +219,9 @@ export class Log {
     this.follow();
   }
 }
+
+/** `[kept, rest]` keeps so much of what was there; anything else is all there is. */
+const spliced = (before, now) => (Array.isArray(now) ? before.slice(0, now[0]) + now[1] : now);
 
 async function copy(text) {
   try {

@@ -26,6 +26,7 @@ const receivers = {
     log.load(message.posts);
   },
   post: (message) => log.put(message.post),
+  delta: (message) => log.grow(message),
   remove: (message) => log.remove(message.id),
   notice: (message) => log.putPrivate(message.post),
   settings: (message) => settings.show(message),
