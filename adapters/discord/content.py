@@ -37,23 +37,26 @@ def whispered(frame: Frame) -> dict[str, Any]:
     return body(frame) | {"flags": _SUPPRESS_EMBEDS | _EPHEMERAL}
 
 
-@lru_cache(maxsize=32)
+rendered = lru_cache(maxsize=32)(render_discord)
+"""A text is measured and then sent with other words around it: it is read once."""
+
+
 def content(frame: Frame) -> str:
     thinking = _thinking(frame.thinking) if frame.thinking else ""
-    markdown = render_discord(frame.markdown) if frame.markdown else ""
+    markdown = rendered(frame.markdown) if frame.markdown else ""
     failure = render_discord(frame.failure) if frame.failure else ""
     parts = (thinking, markdown, subtext(frame.status), failure, subtext(frame.footer))
     return "\n".join(part for part in parts if part)
 
 
 class RenderedFrames(PersonalData):
-    """What `content` remembers of everybody's answers: forgotten as soon as anything is erased."""
+    """What `rendered` remembers of everybody's answers: forgotten as soon as anything is erased."""
 
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return {}
 
     async def erase(self, people: Sequence[str], today: str) -> None:
-        content.cache_clear()
+        rendered.cache_clear()
 
     async def expire(self, retention: Retention, now: float, limit: int) -> int:
         return 0

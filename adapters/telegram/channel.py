@@ -15,7 +15,7 @@ from telegram.error import ChatMigrated, TelegramError
 from adapters.delivery.channel import SENDING, Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
 from adapters.telegram.addresses import Destination
 from adapters.telegram.failures import channel_error, has_no_text, is_not_modified
-from adapters.telegram.rendering import MESSAGE_UNITS, entities, keyboard, length, render
+from adapters.telegram.rendering import MESSAGE_UNITS, Renderer, entities, keyboard, length
 
 UPLOAD_BYTES = 50_000_000
 ACCOUNT_INTERVAL_S = 0.036
@@ -137,6 +137,7 @@ class TelegramChannel:
         self._limits = limits
         self._sightings = sightings
         self._attempts: dict[str, _Attempt] = {}
+        self._render = Renderer()
         question = None if asked is None else destination.number_of(asked)
         self._question = question
         self._left = _Attempt(question, question)
@@ -150,14 +151,14 @@ class TelegramChannel:
 
     def measure(self, frame: Frame) -> int:
         """UTF-16 units of the text after rendering; more where it holds more entities than Telegram shows."""
-        return length(render(frame))
+        return length(self._render(frame))
 
     def keyboard(self, frame: Frame) -> InlineKeyboardMarkup | None:
         return keyboard(frame)
 
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         """Only the first message of a reply rings, the one that answers something."""
-        text = render(frame)
+        text = self._render(frame)
         return await self._posted(
             nonce,
             self._bot.send_message,
@@ -201,7 +202,7 @@ class TelegramChannel:
         number = self._here.number_of(message_id)
         if number is None:
             return await self._sent_instead_of(message_id, frame)
-        text = render(frame)
+        text = self._render(frame)
         try:
             await self._bot.edit_message_text(
                 chat_id=self._here.chat_id,

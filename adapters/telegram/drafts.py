@@ -16,7 +16,7 @@ from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rej
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel
 from adapters.telegram.failures import channel_error
-from adapters.telegram.rendering import entities, render
+from adapters.telegram.rendering import entities
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class DraftChannel(TelegramChannel):
         return self._switch.works and not self._refused
 
     async def _is_drafted(self, name: str, frame: Frame) -> bool:
-        text = render(frame)
+        text = self._render(frame)
         try:
             await self._bot.send_message_draft(
                 chat_id=self._here.chat_id,

@@ -18,21 +18,42 @@ MOST_ENTITIES = 100
 """Telegram ignores further ones."""
 _KEPT_FIRST = ("code", "pre", "text_link", "expandable_blockquote")
 """In this order: a name that lost its `code` would notify somebody."""
+_REMEMBERED = 2
+"""A message that is full, and the one that grows behind it."""
 _NOTHING = "…"
 """Telegram takes no message without a visible character."""
 
 
+class Renderer:
+    """Renders the frames of one reply. A text is measured and then sent with other words around it: it is read once."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, bool], TelegramText] = {}
+
+    def __call__(self, frame: Frame) -> TelegramText:
+        """Reasoning in an expandable quote, then the text, then the bot's own words around it."""
+        page = _Page()
+        if frame.thinking:
+            page.add_thinking(frame.thinking)
+        page.add_plain(frame.status, "italic")
+        if frame.markdown:
+            page.add(self._text(frame.markdown, frame.notice))
+        page.add_plain(frame.failure)
+        page.add_plain(frame.footer, "italic")
+        return page.finished()
+
+    def _text(self, markdown: str, live: bool) -> TelegramText:
+        key = markdown, live
+        if (text := self._newest.get(key)) is None:
+            text = self._newest[key] = render_telegram(markdown, live=live)
+            if len(self._newest) > _REMEMBERED:
+                del self._newest[next(iter(self._newest))]
+        return text
+
+
 def render(frame: Frame) -> TelegramText:
-    """Reasoning in an expandable quote, then the text, then the bot's own words around it."""
-    page = _Page()
-    if frame.thinking:
-        page.add_thinking(frame.thinking)
-    page.add_plain(frame.status, "italic")
-    if frame.markdown:
-        page.add(render_telegram(frame.markdown, live=frame.notice))
-    page.add_plain(frame.failure)
-    page.add_plain(frame.footer, "italic")
-    return page.finished()
+    """A single frame."""
+    return Renderer()(frame)
 
 
 def length(text: TelegramText) -> int:

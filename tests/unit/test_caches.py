@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.delivery.channel import Frame
-from adapters.discord.content import RenderedFrames, content
+from adapters.discord.content import RenderedFrames, content, rendered
 from adapters.web import audience, handouts
 from adapters.web.audience import Listener
 from adapters.web.handouts import Handouts
@@ -66,6 +66,6 @@ async def test_what_waits_for_a_slow_socket_is_bounded_in_characters() -> None:
 async def test_rendered_frames_are_forgotten_when_somebody_is_erased() -> None:
     for number in range(100):
         content(Frame(markdown=f"an answer {number}"))
-    assert content.cache_info().currsize == content.cache_info().maxsize == 32
+    assert rendered.cache_info().currsize == rendered.cache_info().maxsize == 32
     await RenderedFrames().erase(["discord:1"], "2026-11-30")
-    assert content.cache_info().currsize == 0
+    assert rendered.cache_info().currsize == 0
