@@ -219,7 +219,7 @@ async def test_platforms_poll_before_the_model_is_there_and_the_question_is_answ
             message = await until(lambda: next((m for m in ann.private.answers if "The model is load" in m.text), None))
             assert "0 %" in message.text
             process.kill()
-        lines.write_text(quick + '\n{"loading_s": 2}')
+        lines.write_text(quick + '\n{"loading_s": 1}')
         async with partyline(tmp_path, server) as process:
             answer = await answer_to(question, ann.private)
             await until(lambda: "forty two" in answer.text)
@@ -228,24 +228,28 @@ async def test_platforms_poll_before_the_model_is_there_and_the_question_is_answ
 
 @pytest.mark.parametrize("how", ["term", "fails"])
 async def test_a_start_that_ends_while_the_model_is_loaded_loses_nothing(tmp_path: Path, how: str) -> None:
-    lines = script(tmp_path, MATHS)
-    quick = lines.read_text()
-    start = '{"loading_s": 600}' if how == "term" else '{"loading_s": 4, "fails": "no memory for it"}'
+    pipe, whole = tmp_path / "script.jsonl", script(tmp_path, MATHS).read_text()
+    pipe.unlink()
+    os.mkfifo(pipe)  # the start waits for what is in it
     async with telegram() as server:
         ann = server.person()
-        lines.write_text(f"{quick}\n{start}")
         async with partyline(tmp_path, server) as process:
+            writer = await asyncio.to_thread(pipe.open, "w")
             question = ann.says("6 * 9")
-            await until(lambda: any("The model is load" in m.text for m in ann.private.answers))
+            await until(lambda: any("The model is loading…" in m.text for m in ann.private.answers))
             if how == "term":
                 process.terminate()
+            else:
+                writer.write("this is no script")
+                writer.close()
             _, heard = await process.communicate()
             assert process.returncode == (0 if how == "term" else 1)
             if how == "fails":
                 assert heard.decode().count("partyline: ") == 1
-                assert "no memory for it" in heard.decode()
+                assert "line 1 of the script" in heard.decode()
                 assert "safe" in ann.private.answers[0].text
-        lines.write_text(quick)
+        pipe.unlink()
+        pipe.write_text(whole)
         async with partyline(tmp_path, server):
             answer = await answer_to(question, ann.private)
             await until(lambda: "forty two" in answer.text)
@@ -253,18 +257,22 @@ async def test_a_start_that_ends_while_the_model_is_loaded_loses_nothing(tmp_pat
 
 
 async def test_ask_says_what_it_waits_for(tmp_path: Path) -> None:
-    lines = script(tmp_path, MATHS)
-    lines.write_text(lines.read_text() + '\n{"loading_s": 3}')
+    pipe, whole = tmp_path / "script.jsonl", script(tmp_path, MATHS).read_text()
+    pipe.unlink()
+    os.mkfifo(pipe)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PARTYLINE_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", "from adapters.cli import main; main()", "ask", "6 * 9"),
         cwd=tmp_path,
-        env=environ | {"PARTYLINE_MODEL": f"scripted:{lines}", "PARTYLINE_CAPTIONER": ""},
+        env=environ | {"PARTYLINE_MODEL": f"scripted:{pipe}", "PARTYLINE_CAPTIONER": ""},
         stdout=PIPE,
         stderr=PIPE,
     )
+    assert process.stderr is not None
+    with await asyncio.to_thread(pipe.open, "w") as writer:
+        assert await process.stderr.readline() == "The model is loading…\n".encode()
+        writer.write(whole)
     out, heard = await process.communicate()
     assert out.decode() == "forty two\n"
-    assert "The model is loading (" in heard.decode()
     assert "ready" in heard.decode()
