@@ -148,11 +148,11 @@ class ScriptedEngine:
             text = await asyncio.to_thread(self._path.read_text, encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"the script {self._path} cannot be read: {error}") from error
-        revision = await asyncio.to_thread(of_file, self._path)
-        self._info = replace(self._info, reference=self._info.name, revision=revision)
         rows = enumerate(text.split("\n"), 1)
         parsed = [parse_line(number, row) for number, row in rows if row.strip()]
         self._lines = [line for line in parsed if isinstance(line, Line)]
+        revision = await asyncio.to_thread(of_file, self._path)
+        self._info = replace(self._info, reference=self._info.name, revision=revision)
         for start in parsed:
             if isinstance(start, Start):
                 await self._last(start)

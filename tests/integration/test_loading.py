@@ -234,14 +234,15 @@ async def test_a_start_that_ends_while_the_model_is_loaded_loses_nothing(tmp_pat
     async with telegram() as server:
         ann = server.person()
         async with partyline(tmp_path, server) as process:
-            writer = await asyncio.to_thread(pipe.open, "w")
+            writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)
             question = ann.says("6 * 9")
             await until(lambda: any("The model is loading…" in m.text for m in ann.private.answers))
             if how == "term":
                 process.terminate()
+                await process.wait()  # while the thread that loads still waits
             else:
-                writer.write("this is no script")
-                writer.close()
+                os.write(writer, b"this is no script")
+            os.close(writer)
             _, heard = await process.communicate()
             assert process.returncode == (0 if how == "term" else 1)
             if how == "fails":
@@ -273,6 +274,8 @@ async def test_ask_says_what_it_waits_for(tmp_path: Path) -> None:
     with await asyncio.to_thread(pipe.open, "w") as writer:
         assert await process.stderr.readline() == "The model is loading…\n".encode()
         writer.write(whole)
+        pipe.unlink()
+        pipe.write_text(whole)  # it is read once more
     out, heard = await process.communicate()
     assert out.decode() == "forty two\n"
     assert "ready" in heard.decode()
