@@ -21,9 +21,9 @@ _WARM_TOKENS = 8
 
 async def bench(settings: Settings, ready: Callable[[str], None], *, tokens: int, most: int, as_json: bool) -> int:
     """Prints a table and a verdict, or both as JSON; bars go to stderr. Raises Unavailable."""
-    async with in_memory(_open_to(most, settings)) as app:
+    async with in_memory(_open_to(most, settings), ready) as app:
         inference = app.inference
-        ready(inference.info.name)
+        await inference.ready()
         await crowd(inference, 1, _WARM_TOKENS, lambda share: None)
         crowds: list[Crowd] = []
         while (people := next_size(crowds, most)) is not None:
