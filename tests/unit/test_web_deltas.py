@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
+from aiohttp import WSCloseCode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +23,9 @@ from adapters.web.channel import WebChannel
 from adapters.web.deltas import View
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Post
-from adapters.web.protocol import view
+from adapters.web.protocol import MAX_FRAME_BYTES, view
 from bots.messages import Action
+from tests.unit.web_parts import Parts, browser_session
 
 TEXTS = st.text(st.sampled_from("ab<>é€😀\ud800 \n"), max_size=60)
 FRAMES = st.builds(
@@ -144,3 +148,18 @@ async def test_a_removed_post_is_kept_for_no_delta() -> None:
     wire.closed = False
     await listener.pump(wire)  # type: ignore[arg-type]
     assert not listener._has
+
+
+async def test_what_is_compressed_may_be_no_larger_than_what_is_not() -> None:
+    async with (
+        Parts().server().serving() as address,
+        browser_session() as session,
+        session.ws_connect(address + "ws", compress=15) as socket,
+    ):
+        assert socket.compress, "the server takes compressed messages"
+        await socket.send_str("0" * (MAX_FRAME_BYTES + 1))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20):
+                while not socket.closed:
+                    await socket.receive()
+        assert socket.close_code == WSCloseCode.MESSAGE_TOO_BIG
