@@ -21,6 +21,8 @@ _TAGS = {
 }
 _AGAIN = re.compile(r"(?:\x1b\[\d+A)?\r\x1b\[(?:2K|J)")
 """From its beginning, a line is printed again in styles."""
+_UP = re.compile(r"\x1b\[(\d+)A\r\x1b\[J")
+"""So many rows above, what is printed next takes the place of all below."""
 _STYLE = re.compile(r"\x1b\[(\d*)m")
 _TELEGRAM_CSS = """
 body { margin: 0; background: #cfd9c3; font: 15px/1.35 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
@@ -102,7 +104,12 @@ def _screen(markdown: str, piece: int) -> str:
     stream = TerminalStream(colour=True, width=80)
     pieces = [stream.feed(markdown[start : start + piece]) for start in range(0, len(markdown), piece)]
     printed = "".join([*pieces, stream.finish()])
-    lines = [_AGAIN.split(line)[-1] for line in printed.split("\n")]
+    lines = list[str]()
+    for line in printed.split("\n"):
+        for up in _UP.finditer(line):
+            rows = max(0, len(_AGAIN.split(line[: up.start()])[-1]) - 1) // 80
+            lines = lines[: max(0, len(lines) - max(0, int(up[1]) - rows))]
+        lines.append(_AGAIN.split(line)[-1])
     return "\n".join(map(_coloured, lines))
 
 
