@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,7 +35,8 @@ _requests.addFilter(_is_ours)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KEEPALIVE_S = 75.0
 _LINGERING_S = 2.0
-_BACKLOG = 512
+_BACKLOG = 1024
+_OTHER_FILES = 512
 _WARNING_EVERY_S = 60.0
 
 
@@ -68,7 +70,9 @@ async def listening(
     Raises:
         OSError: if the port is taken.
     """
-    gate = _Gate(bounds or ConnectionBounds())
+    bounds = bounds or ConnectionBounds()
+    _allow_files(bounds.total)
+    gate = _Gate(bounds)
     app.middlewares.insert(0, gate.noticed)
     runner = web.AppRunner(
         app,
@@ -92,6 +96,16 @@ async def listening(
             server.close()
     finally:
         await runner.cleanup()
+
+
+def _allow_files(connections: int) -> None:
+    """Raise this process's soft limit of open files, where it is lower than the connections that it takes need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def check_body(request: web.Request, limit: int) -> None:

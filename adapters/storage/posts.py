@@ -72,9 +72,11 @@ class SqlPosts(Generic[P, F]):
         self._decode = decode
         self._make_file = make_file
 
-    async def load(self, limit: int) -> Sequence[P]:
+    async def load(self, limit: int, before: int | None = None) -> Sequence[P]:
         # SQLite takes a negative limit for none.
         query = select(posts.c.document).order_by(posts.c.position.desc()).limit(max(limit, 0))
+        if before is not None:
+            query = query.where(posts.c.position < before)
         documents = await self._database.read(lambda connection: connection.scalars(query).all())
         return [self._decode(document) for document in reversed(documents)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from aiohttp import web
 
@@ -16,8 +17,11 @@ from adapters.web.deltas import View
 from adapters.web.handouts import Handouts
 
 _MAX_BACKLOG = 1000
-_MAX_BACKLOG_CHARACTERS = 32_000_000
-"""Twice a `hello` with the longest posts."""
+_MAX_BACKLOG_CHARACTERS = 8_000_000
+"""Ten times the longest post."""
+_LISTED_PEOPLE = 500
+PRESENCE_EVERY_S = 1.0
+"""How often those who are here are counted for everybody: however many come and go, each page hears it once."""
 _MAX_STATES = 32
 """Answers that grow at the same time, and those that get their colours next."""
 _MAX_KEPT_NOTICES = 20
@@ -99,6 +103,7 @@ class Audience:
         self._listeners: dict[str, list[Listener]] = {}
         self._names: dict[str, str] = {}
         self._missed: dict[str, list[str]] = {}
+        self._moved = asyncio.Event()
         self.handouts = Handouts()
 
     def __contains__(self, person: object) -> bool:
@@ -111,9 +116,10 @@ class Audience:
         return self._names.get(person, "")
 
     def join(self, listener: Listener, name: str) -> None:
-        """From now on it is told everything; that somebody came is for `tell_people` to say."""
+        """From now on it is told everything."""
         self._listeners.setdefault(listener.person, []).append(listener)
         self._names[listener.person] = name
+        self._moved.set()
 
     def hand_over(self, listener: Listener) -> None:
         """Tells the private words that came while the person was away."""
@@ -127,7 +133,7 @@ class Audience:
             return
         self._listeners.pop(listener.person, None)
         self._names.pop(listener.person, None)
-        self.tell_people()
+        self._moved.set()
 
     def forget(self, person: str) -> None:
         """Drops the words and files that wait for this person."""
@@ -137,7 +143,7 @@ class Audience:
     def rename(self, person: str, name: str) -> None:
         self._names[person] = name
         self.tell(person, "name", protocol.name(name))
-        self.tell_people()
+        self._moved.set()
 
     def broadcast(self, key: str, message: str | View) -> None:
         for listener in self:
@@ -157,8 +163,20 @@ class Audience:
         if len(self._missed) > _MAX_ABSENT:
             del self._missed[next(iter(self._missed))]
 
-    def people(self) -> list[dict[str, str]]:
-        return [{"id": person, "name": name} for person, name in self._names.items()]
+    @property
+    def count(self) -> int:
+        """How many people are here."""
+        return len(self._names)
 
-    def tell_people(self) -> None:
-        self.broadcast("people", protocol.people(self.people()))
+    def people(self) -> str:
+        """The message about who is here; of very many the first."""
+        first = islice(self._names.items(), _LISTED_PEOPLE)
+        return protocol.people([{"id": person, "name": name} for person, name in first], self.count)
+
+    async def tell_presence(self) -> None:
+        """Tells everybody how many are here whenever that has changed, until it is cancelled."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            self.broadcast("presence", protocol.presence(self.count))
+            await asyncio.sleep(PRESENCE_EVERY_S)

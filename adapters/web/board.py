@@ -78,13 +78,14 @@ class Board:
         for post in reversed(self._recent.values()):
             self._want_colours(post)
 
-    def views(self) -> list[str]:
-        """The newest posts as JSON, oldest first."""
-        return [view.json for view in self.shown()]
+    def view(self, post_id: str) -> View | None:
+        """One of the newest posts as it was drawn last; None where it is none of them, or is not drawn yet."""
+        return self._views.get(post_id)
 
-    def shown(self) -> list[View]:
-        """The newest posts as they were drawn last, oldest first."""
-        return [self._views[post_id] for post_id in self._recent if post_id in self._views]
+    @property
+    def is_full(self) -> bool:
+        """There may be posts before the newest ones."""
+        return len(self._recent) >= SHOWN_POSTS
 
     def posts(self) -> list[Post]:
         """The newest posts, oldest first."""

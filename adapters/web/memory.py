@@ -19,8 +19,8 @@ class MemoryPosts:
     def _all(self) -> list[Post]:
         return sorted(map(decode, self._documents.values()), key=lambda post: post.position)
 
-    async def load(self, limit: int) -> Sequence[Post]:
-        return self._all()[-limit:]
+    async def load(self, limit: int, before: int | None = None) -> Sequence[Post]:
+        return [post for post in self._all() if before is None or post.position < before][-limit:]
 
     async def revisions(self, limit: int) -> Sequence[tuple[str, int]]:
         return [(post.id, post.revision) for post in await self.load(limit)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -15,6 +16,8 @@ COOKIE_LIFETIME_S = 400 * 24 * 3600
 BOT_NAME = "Partyline"
 _SECRET = re.compile(r"[0-9a-f]{48}")
 _LONGEST_NAME = 32
+_COUNTED_ATTEMPTS = 5
+_MANY_GUESTS = 10**6
 
 
 def new_secret() -> str:
@@ -46,16 +49,33 @@ def tidy_name(name: str) -> str:
     return tidy
 
 
-async def name_for(posts: Posts, person: str) -> str:
-    """The person's name; somebody new becomes the next free guest."""
-    known = await posts.name_of(person)
-    number = await posts.count_names() if known is None else 0
-    while known is None:
-        number += 1
-        guest = f"Guest {number}"
-        if await posts.put_name(person, guest):
-            return guest
-    return known
+class Guests:
+    """Gives newcomers names: "Guest 1", "Guest 2". However many come at once, each costs one write."""
+
+    def __init__(self, posts: Posts) -> None:
+        self._posts = posts
+        self._last: int | None = None
+        self._counting = asyncio.Lock()
+
+    async def name_for(self, person: str) -> str:
+        """The person's name; somebody new becomes the next free guest. Raises StorageError."""
+        known = await self._posts.name_of(person)
+        attempts = 0
+        while known is None:
+            guest = f"Guest {await self._next(attempts)}"
+            attempts += 1
+            if await self._posts.put_name(person, guest):
+                return guest
+        return known
+
+    async def _next(self, attempts: int) -> int:
+        if attempts >= _COUNTED_ATTEMPTS:  # people of earlier days have the next numbers
+            return secrets.randbelow(_MANY_GUESTS)
+        async with self._counting:
+            if self._last is None:
+                self._last = await self._posts.count_names()
+            self._last += 1
+            return self._last
 
 
 async def rename(posts: Posts, person: str, name: str) -> str:

@@ -72,8 +72,8 @@ class Post:
 class Posts(Protocol):
     """The channel's posts, files and names; implemented by `adapters.storage`, and by `MemoryPosts` in memory."""
 
-    async def load(self, limit: int) -> Sequence[Post]:
-        """The newest `limit` posts by `position`, oldest first."""
+    async def load(self, limit: int, before: int | None = None) -> Sequence[Post]:
+        """The newest `limit` posts by `position`, oldest first; of those before a position, where one is given."""
         ...
 
     async def revisions(self, limit: int) -> Sequence[tuple[str, int]]:

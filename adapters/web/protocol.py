@@ -12,7 +12,7 @@ from adapters.web.posts import Post
 from bots.messages import Action
 from inference.bounded_json import loads
 
-VERSION = 1
+VERSION = 2
 MAX_MESSAGE_BYTES = 256 * 1024
 """Longer messages are answered with a sentence; the socket itself breaks only at `MAX_FRAME_BYTES`."""
 MAX_FRAME_BYTES = 2 * 1024 * 1024
@@ -68,7 +68,26 @@ class Dropped:
     picture: str
 
 
-FromPage = Typed | Pressed | Changed | Renamed | Dropped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """Somebody scrolled up to the post at this position."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Somebody wants to see a post whose text was held back."""
+
+    post: str
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody looks who is here."""
+
+
+FromPage = Typed | Pressed | Changed | Renamed | Dropped | Earlier | Whole | Who
 
 
 def parse(raw: str) -> FromPage:
@@ -109,8 +128,20 @@ def _read(message: Mapping[str, Any], client_id: str) -> FromPage:
             return Renamed(client_id=client_id, name=clean(_text(message, "name")))
         case "drop":
             return Dropped(picture=_text(message, "picture"))
+        case "earlier":
+            return Earlier(before=_position(message["before"]))
+        case "whole":
+            return Whole(post=_text(message, "post"))
+        case "people":
+            return Who()
         case _:
             raise ValueError("unknown type")
+
+
+def _position(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise TypeError("before must be a position")
+    return value
 
 
 def _text(message: Mapping[str, Any], field: str) -> str:
@@ -158,9 +189,19 @@ def view(post: Post, html: str) -> dict[str, Any]:
     }
 
 
+def head(post: Post, size: int) -> dict[str, object]:
+    """The view of a long post without its text, which `whole` brings; `held` is the size of the whole view."""
+    return view(post, "") | {"text": "", "thinking": None, "held": size}
+
+
 def hello(posts: Sequence[str], **fields: object) -> str:
     """The whole state; `posts` are views that are JSON already."""
     return _message("hello", version=VERSION, **fields)[:-1] + ',"posts":[' + ",".join(posts) + "]}"
+
+
+def earlier(posts: Sequence[str], more: bool) -> str:
+    """Posts before those that the page has; `posts` are views that are JSON already."""
+    return _message("earlier", earlier=more)[:-1] + ',"posts":[' + ",".join(posts) + "]}"
 
 
 def remove(post_id: str) -> str:
@@ -181,8 +222,12 @@ def name(own: str) -> str:
     return _message("name", name=own)
 
 
-def people(everybody: Sequence[Mapping[str, str]]) -> str:
-    return _message("people", people=list(everybody))
+def presence(count: int) -> str:
+    return _message("presence", count=count)
+
+
+def people(everybody: Sequence[Mapping[str, str]], count: int) -> str:
+    return _message("people", people=list(everybody), count=count)
 
 
 def typing() -> str:

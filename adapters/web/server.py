@@ -23,9 +23,10 @@ from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE
 from adapters.web.colouring import render_coloured
+from adapters.web.history import History
 from adapters.web.inbound import Inbound
 from adapters.web.panel import SettingsPanel
-from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, is_secret, new_secret, person_id
+from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, Guests, is_secret, new_secret, person_id
 from adapters.web.personal import PageData
 from adapters.web.posts import Posts
 from adapters.web.previews import MEDIA_TYPE, Thumbnails
@@ -38,7 +39,7 @@ from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox
 from bots.preferences import Refused as NotLetIn
 from inference.api import ModelInfo
-from inference.connections import check_body, listening
+from inference.connections import ConnectionBounds, check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"}}
@@ -47,6 +48,8 @@ if (_charts := find_spec("matplotlib")) is not None and _charts.origin is not No
     _FILES["math.ttf"] = Path(_charts.origin).parent / "mpl-data/fonts/ttf/STIXGeneral.ttf"
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
+# Each visitor keeps a socket open, and a browser loads the files over six connections; hundreds may come at once.
+_CONNECTIONS = ConnectionBounds(without_request=1024, total=4096, per_address=1024)
 _CHUNK_BYTES = 64 * 1024
 _FORM_S = 300.0
 _MAX_PARTS = 2 * MAX_PICTURES
@@ -144,6 +147,7 @@ class WebServer:
             tasks.begin(board.write_behind())
             tasks.begin(board.follow())
             tasks.begin(board.add_colours())
+            tasks.begin(audience.tell_presence())
             yield await self._listen(stack, self._visits(answers))
 
     def _visits(self, answers: Answers) -> Visits:
@@ -151,6 +155,8 @@ class WebServer:
             answers=answers,
             audience=answers.audience,
             board=answers.board,
+            history=History(answers.board, self._posts),
+            guests=Guests(self._posts),
             posts=self._posts,
             uploads=self._uploads,
             info=self._info,
@@ -162,7 +168,9 @@ class WebServer:
 
     async def _listen(self, stack: AsyncExitStack, visits: Visits) -> str:
         app = self._application(visits)
-        port = await stack.enter_async_context(listening(app, self._host, self._port, shutdown_timeout=_CLOSING_S))
+        port = await stack.enter_async_context(
+            listening(app, self._host, self._port, bounds=_CONNECTIONS, shutdown_timeout=_CLOSING_S)
+        )
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}/"
 

@@ -19,8 +19,9 @@ from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
 from adapters.web.channel import CHAT
 from adapters.web.faults import Faults, patiently
+from adapters.web.history import History, Section
 from adapters.web.inbound import Full, Inbound
-from adapters.web.people import BOT_NAME, name_for, rename
+from adapters.web.people import BOT_NAME, Guests, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Upload, Uploads
 from bots import wording
@@ -56,6 +57,8 @@ class Visits:
     answers: Answers
     audience: Audience
     board: Board
+    history: History
+    guests: Guests
     posts: Posts
     uploads: Uploads
     info: Callable[[], ModelInfo]
@@ -79,13 +82,13 @@ class Visits:
 
     async def _serve(self, socket: web.WebSocketResponse, person: str, *, deltas: bool) -> None:
         listener = Listener(person, deltas=deltas)
-        name = await name_for(self.posts, person)
+        name = await self.guests.name_for(person)
         settings = await self.answers.panel.describe(person)
         self.audience.join(listener, name)
         try:
-            listener.tell("hello", self._hello(person, name))  # the first thing that it hears
-            listener.has(self.board.shown())
-            self.audience.tell_people()
+            newest = self.history.newest()
+            listener.tell("hello", self._hello(person, name, newest))  # the first thing that it hears
+            listener.has(newest.whole)
             listener.tell("settings", protocol.settings(settings))
             self.audience.hand_over(listener)
             async with asyncio.TaskGroup() as tasks:
@@ -97,16 +100,17 @@ class Visits:
         if person not in self.audience and socket.close_code in _GOODBYES:
             self.answers.tasks.begin(self._gone(Person(person, name)))
 
-    def _hello(self, person: str, name: str) -> str:
+    def _hello(self, person: str, name: str, newest: Section) -> str:
         return protocol.hello(
-            self.board.views(),
+            newest.views,
+            earlier=newest.earlier,
             person=person,
             name=name,
             bot=BOT_NAME,
             model=asdict(self.info()),
             examples=[{"kind": each.kind, "text": each.text} for each in self.examples],
             commands=[{"name": command, "summary": summary} for command, summary in self.commands],
-            people=self.audience.people(),
+            count=self.audience.count,
             limits={
                 "message_bytes": protocol.MAX_MESSAGE_BYTES,
                 "picture_bytes": MAX_PICTURE_BYTES,
@@ -145,6 +149,20 @@ class Visits:
                 self.inbound.put(person, partial(self._renamed, person, asked))
             case protocol.Dropped():
                 self.inbound.put(person, partial(self._dropped, listener, asked))
+            case protocol.Who():
+                listener.tell("people", self.audience.people())
+            case protocol.Earlier():
+                self.inbound.put(person, partial(self._earlier, listener, asked.before))
+            case protocol.Whole():
+                self.inbound.put(person, partial(self._whole, listener, asked.post))
+
+    async def _earlier(self, listener: Listener, before: int) -> None:
+        section = await self.history.before(before)
+        listener.tell("earlier", protocol.earlier(section.views, section.earlier))
+
+    async def _whole(self, listener: Listener, post_id: str) -> None:
+        drawn = await self.history.whole(post_id)
+        listener.tell("", protocol.remove(post_id) if drawn is None else drawn.whole())
 
     def _typed(self, listener: Listener, typed: protocol.Typed, size: int) -> None:
         """Posts the message once, however often it is sent. Each time it is answered when it is settled."""

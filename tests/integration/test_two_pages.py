@@ -41,7 +41,7 @@ def kept_in(database: Database) -> SqlPosts[Post, StoredFile]:
 
 
 def shown(each: Board) -> list[str]:
-    return [json.loads(view)["html"] for view in each.views()]
+    return [json.loads(each.view(post.id) or "")["html"] for post in each.posts()]
 
 
 async def test_posts_of_both_get_places_of_their_own(databases: list[Database]) -> None:

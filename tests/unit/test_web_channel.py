@@ -203,8 +203,9 @@ async def test_a_new_board_begins_with_the_newest_posts(desk: Desk) -> None:
         await desk.channel.send(Frame(markdown=str(number)), reply_to=None, nonce=str(number))
     again = Board(desk.posts, Audience(), str)
     await again.open()
-    assert [json.loads(view)["html"] for view in again.views()] == [str(n) for n in range(5, SHOWN_POSTS + 5)]
-    assert len(desk.board.views()) == SHOWN_POSTS
+    shown = [json.loads(again.view(post.id) or "")["html"] for post in again.posts()]
+    assert shown == [str(n) for n in range(5, SHOWN_POSTS + 5)]
+    assert len(desk.board.posts()) == SHOWN_POSTS
     older = await desk.posts.with_nonce("0")
     assert older is not None
     assert await again.change(older.id, Frame(markdown="edited"))

@@ -283,8 +283,10 @@ async def test_a_command_shows_its_settings_in_the_panel(address: str, parts: Pa
 async def test_people_have_names_of_their_own(address: str) -> None:
     async with visit(address) as ada, visit(address) as bob:
         await ada.say("name", name="Ada")
-        people = await bob.next("people", lambda message: message["people"][0]["name"] == "Ada")
-        assert [each["name"] for each in people["people"]] == ["Ada", "Guest 2"]
+        assert (await ada.next("name"))["name"] == "Ada"
+        await bob.say("people")
+        people = await bob.next("people")
+        assert ([each["name"] for each in people["people"]], people["count"]) == (["Ada", "Guest 2"], 2)
         await bob.say("name", name="ada")
         assert "already" in (await bob.next("error"))["sentence"]
         assert (await bob.next("name"))["name"] == "Guest 2"

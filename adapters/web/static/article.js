@@ -93,13 +93,15 @@ export class Article {
 
   showBody(post, before) {
     const { body } = this.parts;
-    if (post.kind !== "person") {
+    if (post.held) {
+      if (!before?.held) body.replaceChildren(this.heldButton(post));
+    } else if (post.kind !== "person") {
       if (before?.html !== post.html) patch(body, post.html);
     } else if (before?.text !== post.text) {
       body.classList.add("plain");
       body.replaceChildren(...plain(post.text));
     }
-    body.hidden = !(post.html || post.text);
+    body.hidden = !(post.html || post.text || post.held);
   }
 
   showFiles(post, before) {
@@ -132,6 +134,12 @@ export class Article {
     const button = element("button", { type: "button", class: `action ${action}` }, [icon(symbol), label]);
     const act = action === "dismiss" ? () => this.log.remove(this.post.id) : () => this.log.press(this.post, action, button);
     button.addEventListener("click", act);
+    return button;
+  }
+
+  heldButton(post) {
+    const button = element("button", { type: "button", class: "action held" }, [`Show this long message (${Math.ceil(post.held / 1000)} kB)`]);
+    button.addEventListener("click", () => this.log.bring(post, button));
     return button;
   }
 
@@ -176,7 +184,7 @@ function plain(text) {
 
 const sameFiles = (before, post) => JSON.stringify(before.attachments) === JSON.stringify(post.attachments);
 
-const picture = (name, url) => element("li", {}, [element("img", { src: url, alt: name })]);
+const picture = (name, url) => element("li", {}, [element("img", { src: url, alt: name, loading: "lazy" })]);
 
 function attachment({ id, name, media_type: type }) {
   if (id && type.startsWith("image/")) return picture(name, `/files/${id}`);

@@ -6,6 +6,7 @@ import { copyFormulas } from "./formulas.js";
 
 const NEAR_PX = 48;
 const TYPING_MS = 6000;
+const ABOVE_PX = 1200;
 
 export class Log {
   constructor(state, link) {
@@ -17,6 +18,8 @@ export class Log {
     this.pending = new Map();
     this.askers = new Map();
     this.following = true;
+    this.earlier = false;
+    this.asking = false;
     this.top = 0;
     this.unread = 0;
     this.view.addEventListener("scroll", () => this.scrolled());
@@ -28,22 +31,47 @@ export class Log {
     document.addEventListener("visibilitychange", () => this.read());
   }
 
-  /** The server's whole state: what changed meanwhile is edited in place, what was deleted goes. */
-  load(posts) {
+  /** The newest posts: what changed meanwhile is edited in place, what was deleted goes. */
+  load(posts, earlier) {
     const ids = new Set(posts.map((post) => post.id));
     const oldest = posts.length ? posts[0].position : Infinity;
-    for (const [id, article] of [...this.articles]) {
-      if (!ids.has(id) && article.post.position >= oldest) this.remove(id);
+    // Without a post that was here before, there may be others between these and those.
+    const joined = this.articles.has(posts[0]?.id);
+    for (const [id, { post }] of [...this.articles]) {
+      if (!ids.has(id) && post.position >= 0 && (post.position >= oldest || !joined)) this.remove(id);
     }
     for (const post of posts) this.put(post, true);
     byId("welcome").hidden = this.list.childElementCount > 0;
+    if (!joined) this.earlier = earlier;
+    this.asking = false;
     this.follow();
+    this.askEarlier();
+  }
+
+  /** Posts before the oldest one: what somebody reads stays where it is. */
+  prepend(posts, earlier) {
+    this.earlier = earlier;
+    this.asking = false;
+    const below = this.view.scrollHeight - this.view.scrollTop;
+    for (const post of posts) this.put(post, true);
+    this.view.scrollTop = this.view.scrollHeight - below;
+    this.askEarlier();
+  }
+
+  /** Asks for earlier posts as soon as their place is nearly in sight. */
+  askEarlier() {
+    if (!this.earlier || this.asking || this.view.scrollTop > ABOVE_PX) return;
+    const positions = [...this.articles.values()].map(({ post }) => post.position);
+    this.asking = true;
+    this.link.send("earlier", { type: "earlier", before: Math.min(...positions.filter((position) => position >= 0)) });
   }
 
   put(post, whole = false) {
     if (post.kind === "person") this.askers.set(post.author, post.name);
     const known = this.articles.get(post.id) ?? this.adopt(post);
     if (!known) this.append(post, whole);
+    else if (post.held && !known.post.held && post.revision === known.post.revision) return;
+    else if (known.post.held && !post.held) this.change(known, post);
     else if (whole ? JSON.stringify(known.post) !== JSON.stringify(post) : post.revision > known.post.revision) this.change(known, post);
   }
 
@@ -182,6 +210,13 @@ export class Log {
     this.typingTimer = setTimeout(() => this.hideTyping(), TYPING_MS);
   }
 
+  /** Brings the text of a long post, of which only the head was sent. */
+  bring(post, button) {
+    button.disabled = true;
+    this.link.send(`whole ${post.id}`, { type: "whole", post: post.id });
+    setTimeout(() => (button.disabled = false), 5000);
+  }
+
   hideTyping() {
     this.list.classList.remove("typing");
   }
@@ -206,6 +241,7 @@ export class Log {
     else if (this.view.scrollTop < this.top) this.following = false;
     this.top = this.view.scrollTop;
     byId("latest").hidden = this.following;
+    this.askEarlier();
   }
 
   follow() {

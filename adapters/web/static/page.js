@@ -21,16 +21,18 @@ const receivers = {
     showExamples(message.examples);
     composer.offer(message.commands);
     people.rename(message.name);
-    people.show(message.people);
+    people.count(message.count);
     composer.resume();
-    log.load(message.posts);
+    log.load(message.posts, message.earlier);
   },
+  earlier: (message) => log.prepend(message.posts, message.earlier),
+  presence: (message) => people.count(message.count),
   post: (message) => log.put(message.post),
   delta: (message) => log.grow(message),
   remove: (message) => log.remove(message.id),
   notice: (message) => log.putPrivate(message.post),
   settings: (message) => settings.show(message),
-  people: (message) => people.show(message.people),
+  people: (message) => people.show(message.people, message.count),
   name: (message) => people.rename(message.name),
   typing: () => log.showTyping(),
   accepted: (message) => composer.accepted(message.client_id),

@@ -11,6 +11,7 @@ export class People {
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") this.save();
     });
+    byId("people").addEventListener("toggle", () => this.look());
     for (const type of ["click", "focusin"]) {
       addEventListener(type, (event) => {
         if (!byId("people").contains(event.target)) byId("people").open = false;
@@ -29,13 +30,21 @@ export class People {
     if (document.activeElement !== this.input || !this.input.value) this.input.value = name;
   }
 
-  show(people) {
-    const count = people.length;
-    const details = byId("people");
-    details.querySelector("summary").textContent = count === 1 ? "Only you" : `${count} people`;
+  /** How many are here. Who they are is asked for while somebody looks. */
+  count(count) {
+    byId("people").querySelector("summary").textContent = count === 1 ? "Only you" : `${count} people`;
+    this.look();
+  }
+
+  look() {
+    if (byId("people").open) this.link.send("people", { type: "people" });
+  }
+
+  show(people, count) {
     const items = people.map(({ id, name }) =>
-      element("li", {}, [id === this.state.person ? `${name} (you)` : name]),
+      element("li", { dir: "auto" }, [id === this.state.person ? `${name} (you)` : name]),
     );
-    details.querySelector("ul").replaceChildren(...items);
+    if (count > people.length) items.push(element("li", { class: "more" }, [`and ${count - people.length} more`]));
+    byId("people").querySelector("ul").replaceChildren(...items);
   }
 }

@@ -1,0 +1,172 @@
+"""A first load is bounded, the rest comes when somebody scrolls, and a crowd that joins costs what it must."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import pytest
+
+from adapters.delivery.channel import Frame
+from adapters.web.audience import Audience, Listener
+from adapters.web.board import SHOWN_POSTS, Board
+from adapters.web.history import HELD_BYTES, PAGE_BYTES, PAGE_POSTS, History
+from adapters.web.memory import MemoryPosts
+from adapters.web.posts import Attachment, Post
+from tests.unit.web_parts import Page, Parts, browser_session, visit
+
+
+async def channel(texts: Sequence[str], pictures: int = 0) -> tuple[Board, MemoryPosts]:
+    posts = MemoryPosts()
+    attachments = tuple(Attachment(id=f"f{n}", name="a.png", media_type="image/webp") for n in range(pictures))
+    for number, text in enumerate(texts):
+        await posts.put(
+            Post(
+                id=f"p{number}",
+                position=number,
+                kind="person",
+                author="web:a",
+                name="A",
+                frame=Frame(markdown=text),
+                event_id=f"web:a/{number}",
+                attachments=attachments,
+            )
+        )
+    board = Board(posts, Audience(), str)
+    await board.open()
+    return board, posts
+
+
+def ids(views: Sequence[str]) -> list[str]:
+    return [json.loads(view)["id"] for view in views]
+
+
+async def everything(history: History) -> list[str]:
+    """All ids that somebody sees who scrolls up to the beginning."""
+    section = history.newest()
+    seen = ids(section.views)
+    while section.earlier:
+        section = await history.before(json.loads(section.views[0])["position"] if section.views else 0)
+        seen = ids(section.views) + seen
+        assert sum(map(len, section.views)) <= PAGE_BYTES
+    return seen
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 20_000, "x" * 200_000, "\U0001f600" * 20_000])
+async def test_a_first_load_is_small_whatever_was_posted(text: str) -> None:
+    board, posts = await channel([text] * 220)
+    history = History(board, posts)
+    newest = history.newest()
+    assert 0 < len(newest.views) <= PAGE_POSTS
+    assert sum(map(len, newest.views)) <= PAGE_BYTES
+    assert newest.earlier
+    assert ids(newest.views)[-1] == "p219"
+    assert await everything(history) == [f"p{number}" for number in range(220)]
+
+
+async def test_a_channel_of_few_posts_has_no_earlier_ones() -> None:
+    history = History(*await channel(["a", "b"]))
+    assert (ids(history.newest().views), history.newest().earlier) == (["p0", "p1"], False)
+    assert History(*await channel([])).newest().views == []
+
+
+async def test_pictures_count_in_a_first_load() -> None:
+    history = History(*await channel(["look"] * 50, pictures=10))
+    assert len(history.newest().views) < 5
+
+
+async def test_a_channel_of_as_many_posts_as_are_in_memory_ends() -> None:
+    history = History(*await channel(["x"] * SHOWN_POSTS))
+    assert len(await everything(history)) == SHOWN_POSTS
+
+
+async def test_a_long_post_comes_as_its_head_until_somebody_asks() -> None:
+    board, posts = await channel(["x" * (HELD_BYTES + 1)])
+    history = History(board, posts)
+    (head,) = map(json.loads, history.newest().views)
+    assert (head["text"], head["html"], head["name"]) == ("", "", "A")
+    whole = await history.whole("p0")
+    assert whole is not None
+    assert (json.loads(whole)["text"], len(whole)) == ("x" * (HELD_BYTES + 1), head["held"])
+    assert await history.whole("nothing") is None
+
+
+async def test_somebody_who_scrolls_up_and_opens_a_long_post() -> None:
+    parts = Parts()
+    for number in range(PAGE_POSTS + 3):
+        frame = Frame(markdown="long " * 20_000 if number == PAGE_POSTS else "x")
+        await parts.posts.put(
+            Post(id=f"p{number}", position=number, kind="bot", author="", name="P", frame=frame, nonce=str(number))
+        )
+    async with parts.server().serving() as address, visit(address) as page:
+        hello = next(message for message in page.seen if message["type"] == "hello")
+        assert (len(hello["posts"]), hello["earlier"]) == (PAGE_POSTS, True)
+        await page.say("earlier", before=hello["posts"][0]["position"])
+        earlier = await page.next("earlier")
+        assert ([post["id"] for post in earlier["posts"]], earlier["earlier"]) == (["p0", "p1", "p2"], False)
+        await page.say("whole", post=f"p{PAGE_POSTS}")
+        assert "long long" in (await page.post(lambda post: post["id"] == f"p{PAGE_POSTS}"))["html"]
+        await page.say("whole", post="nothing")
+        assert (await page.next("remove"))["id"] == "nothing"
+        for before in (-1, 2**63, "1", True, None):
+            await page.say("earlier", before=before, client_id="odd")
+            assert (await page.next("rejected"))["client_id"] == "odd"
+
+
+class CountedListener(Listener):
+    """Counts what its page is told."""
+
+    told: Counter[str]
+
+    def __init__(self, person: str) -> None:
+        super().__init__(person)
+        self.told = Counter()
+
+    def tell(self, key: str, message: str) -> None:
+        self.told[json.loads(message)["type"]] += 1
+        super().tell(key, message)
+
+
+async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own() -> None:
+    audience = Audience()
+    listeners = [CountedListener(f"web:{number}") for number in range(400)]
+    telling = asyncio.create_task(audience.tell_presence())
+    for number, listener in enumerate(listeners):
+        audience.join(listener, f"Guest {number}")
+    for _ in range(10):  # turns of the loop
+        await asyncio.sleep(0)
+    telling.cancel()
+    assert {tuple(listener.told.items()) for listener in listeners} == {(("presence", 1),)}
+    assert audience.count == 400
+
+
+async def test_a_crowd_is_told_a_constant_number_of_messages_each() -> None:
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(Parts().server().serving())
+        pages = []
+        for _ in range(30):
+            session = await stack.enter_async_context(browser_session())
+            pages.append(Page(await stack.enter_async_context(session.ws_connect(address + "ws"))))
+        last = await pages[-1].next("presence", lambda message: message["count"] == 30)
+        assert last
+        first = pages[0]
+        await first.next("presence", lambda message: message["count"] == 30)
+    told = Counter(message["type"] for message in first.seen)
+    assert told["hello"] == told["settings"] == 1
+    assert "people" not in told
+
+
+async def test_many_connections_at_once_are_all_served() -> None:
+    """More than a port without browsers takes: 64 that have sent nothing yet."""
+    async with Parts().server().serving() as address:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        opened = await asyncio.gather(*(asyncio.open_connection(host, int(port)) for _ in range(300)))
+        for _, writer in opened:
+            writer.write(f"GET /static/icon.svg HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answers = await asyncio.gather(*(reader.read(15) for reader, _ in opened), return_exceptions=True)
+        for _, writer in opened:
+            writer.close()
+    assert set(answers) == {b"HTTP/1.1 200 OK"}
