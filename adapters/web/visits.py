@@ -28,6 +28,7 @@ from bots import wording
 from bots.messages import Action, Incoming, Person
 from bots.people.gate import Call, Unheard, call_of
 from bots.people.rights import Thing, Verb
+from bots.ports import StorageError
 from bots.preferences import Refused as NotLetIn
 from inference.api import ModelInfo
 
@@ -157,7 +158,11 @@ class Visits:
                 self.inbound.put(person, partial(self._whole, listener, asked.post))
 
     async def _earlier(self, listener: Listener, before: int) -> None:
-        section = await self.history.before(before)
+        try:
+            section = await self.history.before(before)
+        except StorageError as error:  # the page asks again when somebody scrolls
+            self._faults.say("earlier posts of the page are not shown", error)
+            section = Section((), earlier=True)
         listener.tell("earlier", protocol.earlier(section.views, section.earlier))
 
     async def _whole(self, listener: Listener, post_id: str) -> None:

@@ -55,7 +55,7 @@ export class Log {
     const below = this.view.scrollHeight - this.view.scrollTop;
     for (const post of posts) this.put(post, true);
     this.view.scrollTop = this.view.scrollHeight - below;
-    this.askEarlier();
+    if (posts.length) this.askEarlier();
   }
 
   /** Asks for earlier posts as soon as their place is nearly in sight. */
