@@ -32,6 +32,7 @@ from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.garbage import made_to_last
+from inference.hosts import is_loopback
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import PREFIX, captioner_for, engine_for, keeps_python_busy
 from inference.service import LocalInference
@@ -295,6 +296,9 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         host=settings.host,
         port=settings.port,
         hostnames=settings.hostnames,
+        key=settings.secret.get_secret_value(),
+        password=settings.password.get_secret_value(),
+        proxies=settings.proxies,
         keeps=app.bot.account.privacy.keeps,
     )
     return server.serving()
@@ -349,6 +353,23 @@ def _check_platforms(settings: Settings) -> None:
     tokens = settings.discord.token, settings.telegram.token
     if not settings.web.enabled and not any(token.get_secret_value() for token in tokens):
         raise ConfigError(["no platform is switched on: set PARTYLINE_WEB__ENABLED=true for the local page"])
+    if settings.web.enabled:
+        _check_page(settings.web)
+
+
+def _check_page(web: WebSettings) -> None:
+    """Refuses to open the page to everybody by accident, and warns where a proxy may do so."""
+    if web.password.get_secret_value() or web.open:
+        return
+    if not is_loopback(web.host):
+        raise ConfigError(
+            [
+                f"web.host: whoever reaches {web.host} could use the page: set PARTYLINE_WEB__PASSWORD, "
+                "or PARTYLINE_WEB__OPEN=true if that is what you want"
+            ]
+        )
+    if web.hostnames:
+        log.warning("whoever reaches %s can use the page: web.password is not set", ", ".join(web.hostnames))
 
 
 @asynccontextmanager
@@ -439,6 +460,11 @@ def _account(storage: Storage, settings: Settings) -> Account:
         now=time.time,
         quotas=Quotas(tokens=settings.quotas.tokens, captions=settings.quotas.captions),
         owners=settings.access.owners,
-        retention=Retention(days=retention.days, usage_days=retention.usage_days, event_days=retention.event_days),
+        retention=Retention(
+            days=retention.days,
+            usage_days=retention.usage_days,
+            event_days=retention.event_days,
+            name_days=retention.name_days,
+        ),
         draw=draw,
     )

@@ -65,12 +65,14 @@ class Retention:
     Args:
         days: what was said, here and on the page.
         usage_days: usage.
+        name_days: names of people who have not come to the page for so long.
         event_days: the ids of events that were answered. Never 0: a platform gives an id once more after minutes.
     """
 
     days: int = 0
     usage_days: int = 400
     event_days: int = 30
+    name_days: int = 90
 
 
 class UsageRecord(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 PREFIX = "PARTYLINE_"
@@ -53,12 +54,19 @@ def _keys(value: object) -> object:
     return {name.strip(): key.strip() for name, _, key in pairs}
 
 
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for each in value:
+        ip_network(each, strict=False)
+    return value
+
+
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 Keys = Annotated[
     dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], Annotated[SecretStr, Field(min_length=16)]],
     BeforeValidator(_keys),
 ]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_networks)]
 Share = Annotated[float, Field(ge=0.1, le=1.0)]
 Weights = Annotated[dict[str, Annotated[float, Field(ge=0.01, le=100)]], BeforeValidator(_weights)]
 
@@ -122,6 +130,7 @@ class RetentionSettings(_Section):
 
     days: int = Field(0, ge=0, le=36_500, description="conversations and the page's posts, 0: until they are erased")
     usage_days: int = Field(400, ge=0, le=36_500, description="usage by person and day, 0: until it is erased")
+    name_days: int = Field(90, ge=0, le=36_500, description="names of the page's people who stay away, 0: for ever")
     event_days: int = Field(30, ge=1, le=36_500, description="ids of answered events")
 
 
@@ -145,6 +154,10 @@ class WebSettings(_Section):
     host: str = Field("127.0.0.1", min_length=1, description="loopback unless you know who can reach you")
     port: int = Field(8080, ge=0, le=65_535, description="0: any free port")
     hostnames: Words = Field((), description="further names of the page, such as a proxy's")
+    password: SecretStr = Field(SecretStr(""), description="what whoever enters must know, empty: anybody may enter")
+    open: bool = Field(False, description="listen beyond loopback without a password")
+    proxies: Networks = Field((), description="addresses of proxies whose X-Forwarded-For and -Proto count")
+    secret: SecretStr = Field(SecretStr(""), description="signs identities, empty: one in the database")
 
 
 class DiscordSettings(_Section):

@@ -22,6 +22,12 @@ def host_allowed(header: str, bound: str, names: Collection[str] = ()) -> bool:
     return address.is_loopback or not (bound == "localhost" or (ours and ours.is_loopback))
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a port that listens there is reached from this machine alone."""
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
 def _hostname(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").lower()

@@ -6,19 +6,24 @@ becomes a document and back (`adapters.web.posts.encode` and `decode`) and what 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 
 from adapters.storage.database import Database
 from adapters.storage.errors import Taken
-from adapters.storage.tables import files, names, posts
-from adapters.storage.upsert import upsert
+from adapters.storage.tables import files, names, page_secrets, posts
+from adapters.storage.upsert import insert_new, upsert
+from bots.names import keys
 
 _APPENDING = 7_827_341_190_459
 """Names PostgreSQL's lock: posts of several processes get their positions one after the other."""
+
+
+_KEY = "identities"
 
 
 class _Identified(Protocol):
@@ -62,12 +67,20 @@ class SqlPosts(Generic[P, F]):
     Args:
         encode: makes a document of a post; `decode` is its inverse.
         make_file: called with `id`, `name`, `media_type` and `data`.
+        clock: seconds since the epoch.
     """
 
     def __init__(
-        self, database: Database, *, encode: Callable[[P], str], decode: Callable[[str], P], make_file: Callable[..., F]
+        self,
+        database: Database,
+        *,
+        encode: Callable[[P], str],
+        decode: Callable[[str], P],
+        make_file: Callable[..., F],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._encode = encode
         self._decode = decode
         self._make_file = make_file
@@ -150,11 +163,30 @@ class SqlPosts(Generic[P, F]):
         return await self._database.read(lambda connection: connection.scalar(query))
 
     async def put_name(self, person: str, name: str) -> bool:
+        folded, skeleton = keys(name)
+        row = {"person": person, "name": name, "folded": folded, "skeleton": skeleton, "seen_at": self._clock()}
         try:
-            await self._put(names, {"person": person, "name": name, "folded": name.casefold()})
+            await self._put(names, row)
         except Taken:
             return False
         return True
+
+    async def saw(self, person: str) -> None:
+        query = update(names).where(names.c.person == person).values(seen_at=self._clock())
+        await self._database.write(lambda connection: connection.execute(query))
+
+    async def forget_names(self, before: float, limit: int) -> int:
+        old = select(names.c.person).where(names.c.seen_at < before).limit(limit)
+        query = delete(names).where(names.c.person.in_(old))
+        return await self._database.write(lambda connection: connection.execute(query).rowcount)
+
+    async def key(self, new: str) -> str:
+        def write(connection: Connection) -> str:
+            insert_new(connection, page_secrets, {"name": _KEY, "value": new})
+            query = select(page_secrets.c.value).where(page_secrets.c.name == _KEY)
+            return str(connection.scalar(query))
+
+        return await self._database.write(write)
 
     async def count_names(self) -> int:
         query = select(func.count()).select_from(names)

@@ -125,14 +125,27 @@ files = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-# `folded` is the name without case: nobody can be mistaken for somebody else.
+# `folded` and `skeleton` are what the name looks like (`bots.names.keys`): nobody can be mistaken for somebody else. A
+# process of an older program inserts without the second, and without when the person was last seen.
 names = Table(
     "names",
     metadata,
     Column("person", AnyText, primary_key=True),
     Column("name", AnyText, nullable=False),
     Column("folded", AnyText, nullable=False),
+    Column("skeleton", AnyText),
+    Column("seen_at", Double),
     Index("names_by_folded", "folded", unique=True),
+    Index("names_by_skeleton", "skeleton", unique=True),
+    Index("names_by_age", "seen_at"),
+)
+
+# What signs the identities of the page's guests; a program that restores a backup knows them by it.
+page_secrets = Table(
+    "page_secrets",
+    metadata,
+    Column("name", AnyText, primary_key=True),
+    Column("value", AnyText, nullable=False),
 )
 
 # What retention and erasing look for.

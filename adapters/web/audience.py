@@ -32,11 +32,13 @@ class Listener:
     """One socket of one person. `tell` never waits; `pump` writes in the order of first telling.
 
     Args:
+        address: where the person's requests come from.
         deltas: the page can make a new state of a post of the one that it has.
     """
 
-    def __init__(self, person: str, *, deltas: bool = False) -> None:
+    def __init__(self, person: str, address: str = "", *, deltas: bool = False) -> None:
         self.person = person
+        self.address = address
         self._deltas = deltas
         self._has: dict[str, View] = {}
         """The newest posts as this socket was told of them, for the next delta."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from adapters.web.posts import StoredFile
 
 LIFETIME_S = 900.0
-_MAX_FILES = 64
-_MAX_BYTES = 64 * 2**20
+MAX_FILES = 16
+MAX_BYTES = 32 * 2**20
+"""Both of one person, whose oldest file gives way."""
+TOTAL_BYTES = 256 * 2**20
+"""Of everybody; beyond that, whoever has most gives way."""
 
 
 class Handouts:
-    """What was handed out in the last minutes; the oldest gives way.
+    """What was handed out in the last minutes; each person has a share.
 
     Args:
         clock: seconds, monotonic.
@@ -26,8 +30,22 @@ class Handouts:
     def add(self, person: str, file: StoredFile) -> None:
         self._forget_old()
         self._files[file.id] = (person, self._clock() + LIFETIME_S, file)
-        while len(self._files) > 1 and sum(len(each[2].data) for each in self._files.values()) > _MAX_BYTES:
-            del self._files[next(iter(self._files))]
+        while self._sizes()[person] > MAX_BYTES or self._count(person) > MAX_FILES:
+            self._drop_oldest(person)
+        while (sizes := self._sizes()).total() > TOTAL_BYTES:
+            self._drop_oldest(sizes.most_common(1)[0][0])
+
+    def _sizes(self) -> Counter[str]:
+        sizes: Counter[str] = Counter()
+        for person, _, file in self._files.values():
+            sizes[person] += len(file.data)
+        return sizes
+
+    def _count(self, person: str) -> int:
+        return sum(1 for owner, _, _ in self._files.values() if owner == person)
+
+    def _drop_oldest(self, person: str) -> None:
+        del self._files[next(key for key, each in self._files.items() if each[0] == person)]
 
     def get(self, person: str, file_id: str) -> StoredFile | None:
         """The file, if it is this person's and still here."""
@@ -40,5 +58,4 @@ class Handouts:
 
     def _forget_old(self) -> None:
         now = self._clock()
-        kept = [(key, each) for key, each in self._files.items() if each[1] > now]
-        self._files = dict(kept[-_MAX_FILES:])
+        self._files = {key: each for key, each in self._files.items() if each[1] > now}

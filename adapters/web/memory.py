@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from adapters.web.posts import Post, StoredFile, decode, encode
+from bots.names import keys
 
 
 class MemoryPosts:
     """A `Posts` that keeps documents, so that what it gives back went through `encode` and `decode`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._seen: dict[str, float] = {}
         self._documents: dict[str, str] = {}
         self._files: dict[str, StoredFile] = {}
         self._names: dict[str, str] = {}
+        self._key = ""
 
     def _all(self) -> list[Post]:
         return sorted(map(decode, self._documents.values()), key=lambda post: post.position)
@@ -63,10 +68,30 @@ class MemoryPosts:
         return self._names.get(person)
 
     async def put_name(self, person: str, name: str) -> bool:
-        taken = any(each.casefold() == name.casefold() for who, each in self._names.items() if who != person)
+        mine = keys(name)
+        taken = any(
+            one == other
+            for who, each in self._names.items()
+            if who != person
+            for one, other in zip(keys(each), mine, strict=True)
+        )
         if not taken:
             self._names[person] = name
+            await self.saw(person)
         return not taken
+
+    async def saw(self, person: str) -> None:
+        self._seen[person] = self._clock()
+
+    async def forget_names(self, before: float, limit: int) -> int:
+        old = [person for person in self._names if self._seen[person] < before][:limit]
+        for person in old:
+            del self._names[person]
+        return len(old)
+
+    async def key(self, new: str) -> str:
+        self._key = self._key or new
+        return self._key
 
     async def count_names(self) -> int:
         return len(self._names)

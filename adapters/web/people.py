@@ -1,65 +1,57 @@
-"""Who is who: a secret cookie makes a person, who may choose a name that nobody else has."""
+"""What people are called: newcomers are numbered guests, and whoever wants takes a name that nobody else has."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import secrets
-import unicodedata
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 
 from adapters.web.posts import Posts
+from bots.names import look_alike, shown
 
-COOKIE = "partyline"
-COOKIE_LIFETIME_S = 400 * 24 * 3600
-"""Browsers cap it at 400 days (RFC 6265bis)."""
 BOT_NAME = "Partyline"
-_SECRET = re.compile(r"[0-9a-f]{48}")
 _LONGEST_NAME = 32
 _COUNTED_ATTEMPTS = 5
 _MANY_GUESTS = 10**6
-
-
-def new_secret() -> str:
-    return secrets.token_hex(24)
-
-
-def is_secret(cookie: str | None) -> bool:
-    return cookie is not None and _SECRET.fullmatch(cookie) is not None
-
-
-def person_id(secret: str) -> str:
-    """The public id of the cookie's owner: everybody on the page may know it, and it opens nothing."""
-    return "web:" + hashlib.sha256(secret.encode()).hexdigest()[:16]
+_REMEMBERED = 10_000
 
 
 def tidy_name(name: str) -> str:
-    """The name as it can be shown in one line: no control or formatting characters, at most 32 code points.
+    """The name as it can be shown in one line: visible characters alone, at most 32 code points.
 
     Raises:
-        ValueError: nothing is left, or it is the bot's; a sentence for the person.
+        ValueError: nothing is left, or it looks like the bot's; a sentence for the person.
     """
-    composed = unicodedata.normalize("NFKC", name)
-    visible = "".join(each if unicodedata.category(each)[0] != "C" else " " for each in composed)
-    tidy = " ".join(visible.split())[:_LONGEST_NAME].strip()
+    tidy = shown(name, _LONGEST_NAME)
     if not tidy:
         raise ValueError("A name needs at least one letter.")
-    if tidy.casefold() == BOT_NAME.casefold():
+    if look_alike(tidy, BOT_NAME):
         raise ValueError(f"{BOT_NAME} is the bot's own name; please take another one.")
     return tidy
 
 
 class Guests:
-    """Gives newcomers names: "Guest 1", "Guest 2". However many come at once, each costs one write."""
+    """Gives newcomers names: "Guest 1", "Guest 2". However many come at once, each costs one write.
 
-    def __init__(self, posts: Posts) -> None:
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, posts: Posts, clock: Callable[[], float] = time.time) -> None:
         self._posts = posts
+        self._clock = clock
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        """Who was noted as seen lately, by person and day."""
         self._last: int | None = None
         self._counting = asyncio.Lock()
 
     async def name_for(self, person: str) -> str:
         """The person's name; somebody new becomes the next free guest. Raises StorageError."""
         known = await self._posts.name_of(person)
+        if known is not None:
+            await self._note(person)
         attempts = 0
         while known is None:
             guest = f"Guest {await self._next(attempts)}"
@@ -67,6 +59,15 @@ class Guests:
             if await self._posts.put_name(person, guest):
                 return guest
         return known
+
+    async def _note(self, person: str) -> None:
+        """A name is kept for as long as its owner comes: that is noted once a day."""
+        key = f"{person} {self._clock() // 86_400:.0f}"
+        if key not in self._seen:
+            await self._posts.saw(person)
+            self._seen[key] = None
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
 
     async def _next(self, attempts: int) -> int:
         if attempts >= _COUNTED_ATTEMPTS:  # people of earlier days have the next numbers
@@ -86,5 +87,5 @@ async def rename(posts: Posts, person: str, name: str) -> str:
     """
     tidy = tidy_name(name)
     if not await posts.put_name(person, tidy):
-        raise ValueError(f"Somebody here is called {tidy} already; please take another name.")
+        raise ValueError(f"Somebody here is called {tidy} already, or nearly so. Please take another name.")
     return tidy

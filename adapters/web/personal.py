@@ -8,7 +8,7 @@ from typing import Any
 from adapters.delivery.renderers.mathml import mathml
 from adapters.web.audience import Audience
 from adapters.web.board import Board
-from adapters.web.posts import Post
+from adapters.web.posts import Post, Posts
 from adapters.web.uploads import Uploads
 from bots.personal import PersonalData, Retention
 
@@ -18,8 +18,9 @@ _DAY_S = 86_400.0
 class PageData(PersonalData):
     """Takes posts off the page before they are deleted from the tables, where all of them are."""
 
-    def __init__(self, board: Board, audience: Audience, uploads: Uploads) -> None:
+    def __init__(self, board: Board, audience: Audience, uploads: Uploads, posts: Posts) -> None:
         self._board = board
+        self._posts = posts
         self._audience = audience
         self._uploads = uploads
 
@@ -34,10 +35,13 @@ class PageData(PersonalData):
         await self._remove([post for post in self._board.posts() if {post.author, post.asker} & set(people)])
 
     async def expire(self, retention: Retention, now: float, limit: int) -> int:
+        count = 0
+        if retention.name_days:
+            count = await self._posts.forget_names(now - retention.name_days * _DAY_S, limit)
         if not retention.days:
-            return 0
+            return count
         before = now - retention.days * _DAY_S
-        return await self._remove([post for post in self._board.posts() if post.created_at < before][:limit])
+        return count + await self._remove([post for post in self._board.posts() if post.created_at < before][:limit])
 
     async def _remove(self, posts: Sequence[Post]) -> int:
         for post in posts:

@@ -114,7 +114,19 @@ class Posts(Protocol):
         ...
 
     async def put_name(self, person: str, name: str) -> bool:
-        """Gives the person this name; False, and nothing is changed, where somebody else has it (casefolded)."""
+        """Gives the person this name; False, and nothing is changed, where somebody else's looks like it."""
+        ...
+
+    async def saw(self, person: str) -> None:
+        """Notes that the person was here now."""
+        ...
+
+    async def forget_names(self, before: float, limit: int) -> int:
+        """Forgets at most so many names of people who were last seen before a time; returns how many."""
+        ...
+
+    async def key(self, new: str) -> str:
+        """The page's secret key: the stored one, or `new`, which is stored then. All callers get the same."""
         ...
 
     async def count_names(self) -> int:

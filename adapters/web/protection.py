@@ -14,10 +14,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from inference.hosts import host_allowed
 
-# Nothing of ours evaluates strings. 'unsafe-eval' lets browser automation and extensions do it in a page that runs no
-# script but our own; a script of anybody else's is kept out by 'self' as before.
 _POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -23,10 +23,12 @@ from adapters.web.audience import Audience
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE
 from adapters.web.colouring import render_coloured
+from adapters.web.door import Door, Visitor
 from adapters.web.history import History
+from adapters.web.identity import Identities, new_key
 from adapters.web.inbound import Inbound
 from adapters.web.panel import SettingsPanel
-from adapters.web.people import COOKIE, COOKIE_LIFETIME_S, Guests, is_secret, new_secret, person_id
+from adapters.web.people import Guests
 from adapters.web.personal import PageData
 from adapters.web.posts import Posts
 from adapters.web.previews import MEDIA_TYPE, Thumbnails
@@ -34,11 +36,13 @@ from adapters.web.protocol import MAX_FRAME_BYTES
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
+from bots.names import skeleton
 from bots.people.gate import Unheard
 from bots.personal import PersonalData
-from bots.ports import Deliveries, Inbox
+from bots.ports import Deliveries, Inbox, StorageError
 from bots.preferences import Refused as NotLetIn
 from inference.api import ModelInfo
+from inference.bounded_json import loads
 from inference.connections import ConnectionBounds, check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
@@ -50,6 +54,9 @@ _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 # Each visitor keeps a socket open, and a browser loads the files over six connections; hundreds may come at once.
 _CONNECTIONS = ConnectionBounds(without_request=1024, total=4096, per_address=1024)
+_MAX_PASSWORD_BYTES = 4096
+_PASSWORD_S = 10.0
+_PASSWORD_VALUES = 10
 _CHUNK_BYTES = 64 * 1024
 _FORM_S = 300.0
 _MAX_PARTS = 2 * MAX_PICTURES
@@ -71,6 +78,9 @@ class WebServer:
         keeps: told what the page holds of people in memory.
         port: 0 takes a free one.
         hostnames: further names by which the page may be called, beside loopback's.
+        key: signs the identities of people; empty: one that is made once and stored with the posts.
+        password: what whoever enters must know; empty: anybody may enter.
+        proxies: addresses and networks of proxies, which say where a request comes from and whether it came over TLS.
         grace_s: how long a closed page may take to come back (a reload) before its answers are stopped.
     """
 
@@ -92,6 +102,9 @@ class WebServer:
         hostnames: Collection[str] = (),
         grace_s: float = 6.0,
         keeps: Callable[[PersonalData], None] = lambda _: None,
+        key: str = "",
+        password: str = "",
+        proxies: Collection[str] = (),
     ) -> None:
         self._bot = bot
         self._outboxes = outboxes
@@ -108,6 +121,9 @@ class WebServer:
         self._hostnames = hostnames
         self._grace_s = grace_s
         self._keeps = keeps
+        self._key = key
+        self._password = password
+        self._proxies = proxies
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -124,8 +140,9 @@ class WebServer:
         colourist = Colourist()
         board = Board(self._posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
         await board.open()
-        self._keeps(PageData(board, audience, self._uploads))
+        self._keeps(PageData(board, audience, self._uploads, self._posts))
         self._code_css = await asyncio.to_thread(_code_css)
+        await asyncio.to_thread(skeleton, "")  # reads its table
         async with AsyncExitStack() as stack:
             stack.push_async_callback(colourist.close)
             stack.push_async_callback(self._thumbnails.close)
@@ -144,11 +161,13 @@ class WebServer:
                 tasks=tasks,
             )
             await answers.take_up()
+            identities = Identities(self._key or await self._posts.key(new_key()), self._password)
+            door = Door(identities, self._is_known, self._proxies)
             tasks.begin(board.write_behind())
             tasks.begin(board.follow())
             tasks.begin(board.add_colours())
             tasks.begin(audience.tell_presence())
-            yield await self._listen(stack, self._visits(answers))
+            yield await self._listen(stack, self._visits(answers), door)
 
     def _visits(self, answers: Answers) -> Visits:
         return Visits(
@@ -166,20 +185,21 @@ class WebServer:
             inbound=Inbound(answers.tasks),
         )
 
-    async def _listen(self, stack: AsyncExitStack, visits: Visits) -> str:
-        app = self._application(visits)
+    async def _listen(self, stack: AsyncExitStack, visits: Visits, door: Door) -> str:
+        app = self._application(visits, door)
         port = await stack.enter_async_context(
             listening(app, self._host, self._port, bounds=_CONNECTIONS, shutdown_timeout=_CLOSING_S)
         )
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}/"
 
-    def _application(self, visits: Visits) -> web.Application:
+    def _application(self, visits: Visits, door: Door) -> web.Application:
         app = web.Application(middlewares=[protection.guard(self._host, self._hostnames)])
         app.on_response_prepare.append(protection.add_headers)
         app.on_shutdown.append(self._close_sockets)
-        app[_VISITS] = visits
+        app[_VISITS], app[_DOOR] = visits, door
         app.router.add_get("/", self._page)
+        app.router.add_post("/enter", self._enter)
         app.router.add_get("/ws", self._socket)
         app.router.add_post("/upload", self._upload)
         app.router.add_get("/files/{id}", self._file)
@@ -187,22 +207,52 @@ class WebServer:
         app.router.add_get("/static/{name}", _static)
         return app
 
+    async def _is_known(self, person: str) -> bool:
+        return await self._posts.name_of(person) is not None
+
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        response = web.FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
-        _remember(response, _secret(request))
+        door = request.app[_DOOR]
+        visitor = await _found(door.visitor(request))
+        may_enter = door.may_enter(request, visitor)
+        response = web.FileResponse(_STATIC / ("index.html" if may_enter else "enter.html"))
+        if may_enter:
+            door.remember(response, visitor)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def _enter(self, request: web.Request) -> web.Response:
+        """Takes the password; a JSON object, so that no form of another site can send one."""
+        check_body(request, _MAX_PASSWORD_BYTES)
+        door = request.app[_DOOR]
+        visitor = await _found(door.visitor(request))
+        try:
+            async with asyncio.timeout(_PASSWORD_S):
+                said = loads(await request.content.read(_MAX_PASSWORD_BYTES), values=_PASSWORD_VALUES)
+            password = said["password"] if isinstance(said, dict) else None
+        except (ValueError, LookupError, TimeoutError):
+            password = None
+        if not isinstance(password, str) or request.content_type != "application/json":
+            raise web.HTTPBadRequest(text='Send {"password": ...} as JSON.\n')
+        sentence = door.refusal(visitor, password)
+        response = web.json_response({"sentence": sentence}, status=403 if sentence else 200)
+        response.headers["Cache-Control"] = "no-store"
+        if not sentence:
+            door.enter(response, visitor)
         return response
 
     async def _code(self, _: web.Request) -> web.Response:
         return web.Response(text=self._code_css, content_type="text/css", headers={"Cache-Control": "no-cache"})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
+        door = request.app[_DOOR]
+        visitor = await _found(door.entered(request))
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=True)
-        secret = _secret(request)
-        _remember(socket, secret)
+        door.remember(socket, visitor)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await request.app[_VISITS].receive(socket, person_id(secret), deltas="deltas" in request.query)
+            deltas = "deltas" in request.query
+            await request.app[_VISITS].receive(socket, visitor.person, visitor.address, deltas=deltas)
         finally:
             self._sockets.discard(socket)
         return socket
@@ -212,15 +262,20 @@ class WebServer:
         await asyncio.gather(*(socket.close(code=1012, message=b"restarting") for socket in list(self._sockets)))
 
     async def _upload(self, request: web.Request) -> web.Response:
+        visitor = await _found(request.app[_DOOR].entered(request))
+        response = await self._uploaded(request, visitor)
+        request.app[_DOOR].remember(response, visitor)
+        return response
+
+    async def _uploaded(self, request: web.Request, visitor: Visitor) -> web.Response:
         check_body(request, _MAX_FORM_BYTES)
-        secret = _secret(request)
         try:
-            await request.app[_VISITS].uploads_of(person_id(secret))
+            await request.app[_VISITS].uploads_of(visitor.person)
         except (NotLetIn, Unheard) as error:  # before any of it is read
             return web.json_response({"sentence": str(error)}, status=403)
         try:
             async with asyncio.timeout(_FORM_S):
-                pictures = await self._received(request, person_id(secret))
+                pictures = await self._received(request, visitor)
         except TimeoutError:
             return web.json_response({"sentence": "The pictures took too long to arrive."}, status=408)
         except Refused as error:
@@ -228,11 +283,9 @@ class WebServer:
         except _NO_FORM:  # or the page was left meanwhile, and nobody reads this
             return web.json_response({"sentence": "The picture did not arrive whole; please try again."}, status=400)
         found = [{"id": each.id, "name": each.picture.name, "picture": each.preview is not None} for each in pictures]
-        response = web.json_response({"pictures": found})
-        _remember(response, secret)
-        return response
+        return web.json_response({"pictures": found})
 
-    async def _received(self, request: web.Request, person: str) -> list[Upload]:
+    async def _received(self, request: web.Request, visitor: Visitor) -> list[Upload]:
         """The pictures of a multipart form, each kept before the next one is read; all of them or none.
 
         Raises:
@@ -252,24 +305,29 @@ class WebServer:
                 if len(pictures) == MAX_PICTURES:
                     raise Refused(TOO_MANY)
                 read = partial(part.read_chunk, _CHUNK_BYTES)
-                pictures.append(await self._uploads.add(person, part.filename[:200], read))
-                undoing.callback(self._uploads.drop, person, pictures[-1].id)
+                pictures.append(await self._uploads.add(visitor.person, part.filename, read, visitor.address))
+                undoing.callback(self._uploads.drop, visitor.person, pictures[-1].id)
             undoing.pop_all()
         return pictures
 
     async def _file(self, request: web.Request) -> web.Response:
         file_id = request.match_info["id"]
         handouts = request.app[_VISITS].audience.handouts
-        stored = handouts.get(person_id(_secret(request)), file_id) or await self._posts.file(file_id)
+        visitor = await _found(request.app[_DOOR].entered(request))
+        own = handouts.get(visitor.person, file_id)
+        stored = own or await self._posts.file(file_id)
         if stored is None:
             raise web.HTTPNotFound(text="There is no such file.\n")
-        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        headers = {"Cache-Control": "no-store" if own else _CACHED}
         if stored.media_type not in _SHOWN:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(stored.name)}"
         return web.Response(body=stored.data, content_type=stored.media_type, headers=headers)
 
 
 _VISITS = web.AppKey("visits", Visits)
+_DOOR = web.AppKey("door", Door)
+# A post's pictures; not for long, because a person may erase them.
+_CACHED = "private, max-age=3600"
 _SHOWN = (MEDIA_TYPE, PICTURE)
 
 
@@ -280,16 +338,14 @@ async def _static(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def _secret(request: web.Request) -> str:
-    """The secret of the request's cookie, or a new one."""
-    secret = request.cookies.get(COOKIE)
-    return secret if secret is not None and is_secret(secret) else new_secret()
-
-
-def _remember(response: web.StreamResponse, secret: str) -> None:
-    # Not "Strict": a browser keeps that one back when a link on another site is followed, and takes a new one. What
-    # another site could send by itself is refused by its Origin, and does not carry this cookie either.
-    response.set_cookie(COOKIE, secret, max_age=COOKIE_LIFETIME_S, httponly=True, samesite="Lax", path="/")
+async def _found(visitor: Awaitable[Visitor]) -> Visitor:
+    """Raises web.HTTPServiceUnavailable: the storage, which knows the cookies of earlier versions, is away."""
+    try:
+        return await visitor
+    except StorageError:
+        raise web.HTTPServiceUnavailable(
+            text="Please try again in a minute.\n", headers={"Retry-After": "10", "Cache-Control": "no-store"}
+        ) from None
 
 
 def _code_css() -> str:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from adapters.web.buckets import network
 from adapters.web.posts import Attachment, StoredFile
 from adapters.web.previews import MEDIA_TYPE, Thumbnails
 from bots.messages import Picture
 
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 MAX_PICTURES = 10
-_MAX_WAITING_BYTES = 256 * 1024 * 1024
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+PERSON_BYTES = 100 * 1024 * 1024
+"""Of one person. Together with `ADDRESS_BYTES` nobody can take what others need."""
+ADDRESS_BYTES = 160 * 1024 * 1024
+"""Of all who come from one address."""
 _LIFETIME_S = 900.0
+_OWN_FULL = "Your pictures take too much room together. Please send or remove some first."
+_FULL = "Too many pictures are waiting here right now; please try again in a minute."
 TOO_MANY = f"At most {MAX_PICTURES} pictures fit into one message."
 
 
@@ -31,11 +39,29 @@ class Upload:
     picture: Picture
     preview: StoredFile | None
     arrived_at: float
+    address: str = ""
+
+    @property
+    def size(self) -> int:
+        return len(self.picture.data)
 
     @property
     def attachment(self) -> Attachment:
         name = self.picture.name or "picture"
         return Attachment(id=self.preview.id if self.preview else "", name=name, media_type=MEDIA_TYPE)
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """A picture of which a part is here."""
+
+    person: str
+    address: str
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
 
 
 class Uploads:
@@ -49,14 +75,17 @@ class Uploads:
     def __init__(self, thumbnails: Thumbnails, clock: Callable[[], float] = time.monotonic) -> None:
         self._thumbnails = thumbnails
         self._waiting: dict[str, Upload] = {}
-        self._arriving: dict[str, tuple[str, bytes | bytearray]] = {}
-        """By the id that each will have: whose it is, and what of it is here."""
+        self._arriving: dict[str, _Arriving] = {}
+        """By the id that each will have."""
         self._clock = clock
 
-    async def add(self, person: str, name: str, read: Callable[[], Awaitable[bytes]]) -> Upload:
+    async def add(self, person: str, name: str, read: Callable[[], Awaitable[bytes]], address: str = "") -> Upload:
         """Keeps a picture and makes its thumbnail.
 
+        Where no room is left, the person whose pictures take most of it loses their oldest one.
+
         Args:
+            address: where the person's request comes from.
             read: the next bytes of the picture, nothing at its end; not called any more once it is refused.
 
         Raises:
@@ -66,8 +95,11 @@ class Uploads:
         self._check_own(person)
         upload_id = secrets.token_urlsafe(12)
         try:
-            data = await self._arrived(upload_id, person, read)
-            self._arriving[upload_id] = person, data
+            arriving = self._arriving[upload_id] = _Arriving(person, network(address))
+            while chunk := await read():
+                self._check_room(arriving, len(chunk))
+                arriving.data += chunk
+            data = bytes(arriving.data)
             small = await self._thumbnails.make(data)
         finally:
             del self._arriving[upload_id]
@@ -78,17 +110,10 @@ class Uploads:
             picture=Picture(data, name),
             preview=preview or None,
             arrived_at=self._clock(),
+            address=arriving.address,
         )
         self._waiting[upload.id] = upload
         return upload
-
-    async def _arrived(self, upload_id: str, person: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
-        arriving = bytearray()
-        self._arriving[upload_id] = person, arriving
-        while chunk := await read():
-            self._check_room(len(arriving) + len(chunk), len(chunk))
-            arriving += chunk
-        return bytes(arriving)
 
     def take(self, person: str, ids: Sequence[str]) -> list[Upload]:
         """Hands the person's pictures over, in order, and forgets them.
@@ -117,17 +142,44 @@ class Uploads:
         self._waiting = {key: each for key, each in self._waiting.items() if each.person != person}
 
     def _check_own(self, person: str) -> None:
-        own = [each.person for each in self._waiting.values()] + [owner for owner, _ in self._arriving.values()]
-        if own.count(person) >= 2 * MAX_PICTURES:
+        if [each.person for each in self._here()].count(person) >= 2 * MAX_PICTURES:
             raise Refused(f"At most {MAX_PICTURES} pictures fit into one message; send or remove some first.")
 
-    def _check_room(self, size: int, more: int) -> None:
-        """Whether a picture may have `size` bytes, `more` of which are not here yet."""
-        if size > MAX_PICTURE_BYTES:
+    def _check_room(self, arriving: _Arriving, more: int) -> None:
+        """Whether so many more bytes of a picture may come. Raises Refused."""
+        if len(arriving.data) + more > MAX_PICTURE_BYTES:
             raise Refused(f"This picture is larger than {MAX_PICTURE_BYTES // 1024 // 1024} MB.")
-        waiting = sum(len(each.picture.data) for each in self._waiting.values())
-        if waiting + sum(len(data) for _, data in self._arriving.values()) + more > _MAX_WAITING_BYTES:
-            raise Refused("Too many pictures are waiting here right now; please try again in a minute.")
+        by_person, by_address = self._sizes()
+        if by_person[arriving.person] + more > PERSON_BYTES:
+            raise Refused(_OWN_FULL)
+        # Programs and pages of this machine itself have one address together, and are told apart by person.
+        if by_address[arriving.address] + more > ADDRESS_BYTES and arriving.address:
+            raise Refused(_FULL)
+        while sum(by_person.values()) + more > MAX_WAITING_BYTES:
+            if not self._made_room(by_person, by_person[arriving.person] + more):
+                raise Refused(_FULL)
+            by_person, _ = self._sizes()
+
+    def _here(self) -> list[Upload | _Arriving]:
+        return [*self._waiting.values(), *self._arriving.values()]
+
+    def _sizes(self) -> tuple[Counter[str], Counter[str]]:
+        """Bytes by person and by address."""
+        by_person: Counter[str] = Counter()
+        by_address: Counter[str] = Counter()
+        for each in self._here():
+            by_person[each.person] += each.size
+            by_address[each.address] += each.size
+        return by_person, by_address
+
+    def _made_room(self, by_person: Counter[str], wanted: int) -> bool:
+        """Drop the oldest waiting picture of whoever has most, if that is more than what is `wanted`."""
+        person, size = by_person.most_common(1)[0]
+        oldest = next((key for key, each in self._waiting.items() if each.person == person), None)
+        if size <= wanted or oldest is None:
+            return False
+        del self._waiting[oldest]
+        return True
 
     def _forget_old(self) -> None:
         limit = self._clock() - _LIFETIME_S

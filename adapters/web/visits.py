@@ -17,6 +17,7 @@ from adapters.web import protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
+from adapters.web.buckets import Budgets
 from adapters.web.channel import CHAT
 from adapters.web.faults import Faults, patiently
 from adapters.web.history import History, Section
@@ -37,6 +38,8 @@ _log = logging.getLogger(__name__)
 _REMEMBERED_EVENTS = 1000
 _REMEMBERED_ASKING = 20
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
+_TOO_MUCH_TEXT = "That's a lot of text in a short time. Please wait {:.0f} seconds."
+_TOO_MANY_NAMES = "You've changed your name often. Please wait {:.0f} seconds."
 _NOT_SAVED = "I couldn't save that just now. Please try again in a minute."
 _GOODBYES = {WSCloseCode.OK, WSCloseCode.GOING_AWAY}
 
@@ -67,22 +70,26 @@ class Visits:
     commands: Sequence[tuple[str, str]]
     grace_s: float
     inbound: Inbound
+    budgets: Budgets = field(default_factory=Budgets)
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
     _waiting: dict[str, list[Listener]] = field(default_factory=dict)
     """Those that are being stored, and who wants to know."""
     _faults: Faults = field(default_factory=lambda: Faults(_log))
 
-    async def receive(self, socket: web.WebSocketResponse, person: str, *, deltas: bool = False) -> None:
+    async def receive(
+        self, socket: web.WebSocketResponse, person: str, address: str = "", *, deltas: bool = False
+    ) -> None:
         """Serves one socket until it is closed. The edge: whatever fails below costs this socket alone."""
+        listener = Listener(person, address, deltas=deltas)
         try:
-            await self._serve(socket, person, deltas=deltas)
+            await self._serve(socket, listener)
         except Exception as error:
             self._faults.say("a socket of the page is closed, which comes back by itself", error)
             await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"try again")
 
-    async def _serve(self, socket: web.WebSocketResponse, person: str, *, deltas: bool) -> None:
-        listener = Listener(person, deltas=deltas)
+    async def _serve(self, socket: web.WebSocketResponse, listener: Listener) -> None:
+        person = listener.person
         name = await self.guests.name_for(person)
         settings = await self.answers.panel.describe(person)
         self.audience.join(listener, name)
@@ -177,6 +184,9 @@ class Visits:
         elif kept := self._kept.get(event_id):
             listener.tell("", protocol.accepted(typed.client_id, kept))
         elif event_id not in self._waiting:
+            if wait_s := self.budgets.post(listener.person, listener.address, size):
+                listener.tell("", protocol.rejected(typed.client_id, _TOO_MUCH_TEXT.format(wait_s)))
+                return
             self.inbound.put(listener.person, partial(self._keep, listener.person, event_id, typed), size)
             self._waiting[event_id] = [listener]
         elif len(self._waiting[event_id]) < _REMEMBERED_ASKING:
@@ -294,6 +304,8 @@ class Visits:
     async def _renamed(self, person: str, renamed: protocol.Renamed) -> None:
         try:
             await self._let_in(person, Thing.NAME, Verb.CHANGE)
+            if wait_s := self.budgets.names.take(person):
+                raise ValueError(_TOO_MANY_NAMES.format(wait_s))
             name = await rename(self.posts, person, renamed.name)
         except (ValueError, NotLetIn, Unheard) as error:
             self.audience.tell(person, "", protocol.error(str(error), renamed.client_id))

@@ -27,7 +27,7 @@ from adapters.discord.connection import new_client
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Post
 from tests.corpus.chats import messages, telegram_page, terminal_page
-from tests.e2e.chromium import chromium, find_chromium
+from tests.e2e.chromium import chromium, find_chromium, scroll_to_the_beginning, until
 from tests.unit.web_parts import Parts
 
 HERE = Path(__file__).parent
@@ -72,17 +72,19 @@ async def page_with(answers: dict[str, str]) -> AsyncIterator[str]:
         yield address
 
 
-async def open_page(browser: Browser, address: str, look: Look) -> Page:
+async def open_page(browser: Browser, address: str, look: Look, answers: int) -> Page:
     page = await browser.new_page(
         viewport={"width": look.width, "height": look.height},
         color_scheme=look.scheme,  # type: ignore[arg-type]
     )
     await page.goto(address)
     await page.locator("body:not(.offline) article.bot").first.wait_for()
+    await scroll_to_the_beginning(page, answers)
     await page.evaluate("document.fonts.ready.then(() => document.querySelector('#latest').remove())")
-    await page.wait_for_function(
+    await until(
+        page,
         "[...document.querySelectorAll('.code code[class]')].some((code) => code.querySelector('span'))"
-        " || !document.querySelector('.code code[class]')"
+        " || !document.querySelector('.code code[class]')",
     )
     return page
 
@@ -90,7 +92,7 @@ async def open_page(browser: Browser, address: str, look: Look) -> Page:
 async def of_the_page(browser: Browser, answers: dict[str, str], folder: Path) -> None:
     async with page_with(answers) as address:
         for look in LOOKS:
-            page = await open_page(browser, address, look)
+            page = await open_page(browser, address, look, len(answers))
             for name in answers:
                 await _shoot(page.locator(f'article[data-id="{name}"]'), folder / look.name / f"{name}.png")
             await page.close()
@@ -168,7 +170,7 @@ async def for_the_docs(path: str, folder: Path) -> None:
         made = Path(name)
         async with chromium(path) as browser:
             async with page_with(answers) as address:
-                page = await open_page(browser, address, Look(name="docs", width=800, height=760))
+                page = await open_page(browser, address, Look(name="docs", width=800, height=760), 1)
                 await _shoot(page.locator("body"), made / "page" / f"{SAMPLE}.png")
             await of_html(browser, telegram_page(answers), answers, made / "telegram")
             await of_html(browser, terminal_page(answers), answers, made / "terminal")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 _FLAGS = [
     "--no-sandbox",
@@ -26,6 +26,21 @@ def find_chromium() -> str | None:
     """The browser's path: what CHROMIUM names, or what is installed."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     return found if found and Path(found).exists() else None
+
+
+async def until(page: Page, expression: str) -> None:
+    """Waits until JavaScript says yes. The library's own way evaluates strings in the page, which forbids that."""
+    while not await page.evaluate(expression):
+        await page.wait_for_timeout(50)
+
+
+async def scroll_to_the_beginning(page: Page, answers: int) -> None:
+    """Scrolls up until so many answers are there: a page gets the newest ones first."""
+    await until(
+        page,
+        "() => { document.querySelector('#log').scrollTop = 0;"
+        f" return document.querySelectorAll('article.bot').length >= {answers}; }}",
+    )
 
 
 @asynccontextmanager

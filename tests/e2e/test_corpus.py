@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.corpus.pictures import corpus, page_with
+from tests.e2e.chromium import scroll_to_the_beginning, until
 from tests.e2e.conftest import Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -15,9 +16,15 @@ def answer(page: Page, name: str) -> Locator:
     return page.locator(f'article[data-id="{name}"]')
 
 
+async def opened(visit: Visit, address: str, **options: object) -> Page:
+    page = await visit(address, **options)
+    await scroll_to_the_beginning(page, len(corpus()))
+    return page
+
+
 async def test_no_answer_is_wider_than_a_telephone(visit: Visit) -> None:
     async with page_with(corpus()) as address:
-        page = await visit(address, viewport={"width": 390, "height": 800})
+        page = await opened(visit, address, viewport={"width": 390, "height": 800})
         await expect(page.locator("article.bot")).to_have_count(len(corpus()))
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         wide = await page.evaluate(
@@ -30,7 +37,7 @@ async def test_no_answer_is_wider_than_a_telephone(visit: Visit) -> None:
 
 async def test_a_mixed_answer_is_drawn_and_copied_by_its_source(visit: Visit) -> None:
     async with page_with(corpus()) as address:
-        page = await visit(address, viewport={"width": 390, "height": 800}, permissions=["clipboard-read"])
+        page = await opened(visit, address, viewport={"width": 390, "height": 800}, permissions=["clipboard-read"])
         mixed = answer(page, "compound-interest")
         sources = await mixed.locator("math").evaluate_all("all => all.map((math) => math.getAttribute('alttext'))")
         assert sources[:3] == ["r", "P", "n"]
@@ -45,7 +52,7 @@ async def test_a_mixed_answer_is_drawn_and_copied_by_its_source(visit: Visit) ->
 
 async def test_a_root_has_its_sign_whatever_fonts_there_are(visit: Visit) -> None:
     async with page_with(corpus()) as address:
-        page = await visit(address)
+        page = await opened(visit, address)
         assert (
             await page.evaluate("""document.fonts.load('16px "Partyline Math"').then((faces) => faces.length)""") == 1
         )
@@ -60,7 +67,7 @@ async def test_a_root_has_its_sign_whatever_fonts_there_are(visit: Visit) -> Non
 
 async def test_each_paragraph_has_the_direction_of_its_words(visit: Visit) -> None:
     async with page_with(corpus()) as address:
-        page = await visit(address)
+        page = await opened(visit, address)
         for name in ("arabic", "hebrew"):
             blocks = answer(page, name).locator(".body > :is(p, ul, ol, blockquote, table, h2)")
             directions = await blocks.evaluate_all("all => all.map((block) => getComputedStyle(block).direction)")
@@ -77,7 +84,7 @@ async def test_each_paragraph_has_the_direction_of_its_words(visit: Visit) -> No
 
 async def test_lists_of_tasks_and_wide_numbers_are_within_the_page(visit: Visit) -> None:
     async with page_with(corpus()) as address:
-        page = await visit(address, viewport={"width": 390, "height": 800})
+        page = await opened(visit, address, viewport={"width": 390, "height": 800})
         tasks = answer(page, "task-list")
         outer, inner = tasks.locator("li.task", has_text="Build"), tasks.locator("li.task", has_text="Linux").last
         outer_box, inner_box = await outer.bounding_box(), await inner.bounding_box()
@@ -98,13 +105,13 @@ _GROW = """() => {
 async def test_what_grows_late_takes_nobody_away_from_the_end(visit: Visit) -> None:
     async with page_with(corpus()) as address:
         page = await visit(address, viewport={"width": 390, "height": 800})
-        await expect(page.locator("article.bot")).to_have_count(len(corpus()))
+        await expect(page.locator("article.bot").last).to_be_visible()
         at_the_end = "() => { const log = document.querySelector('#log');" + (
             "return log.scrollHeight - log.clientHeight - log.scrollTop < 48; }"
         )
-        await page.wait_for_function(at_the_end)
+        await until(page, at_the_end)
         await page.evaluate(_GROW)
-        await page.wait_for_function(at_the_end)
+        await until(page, at_the_end)
         await page.locator("#log").hover()
         await page.mouse.wheel(0, -900)
         await expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,10 @@ from alembic import command
 from sqlalchemy import Connection, text
 
 from adapters.storage.database import Database, open_database
+from adapters.storage.posts import SqlPosts
 from adapters.storage.schema import HEAD, VERSION_TABLE
 from adapters.storage.sql import SqlStorage
+from adapters.web.posts import Post, StoredFile, decode, encode
 from bots.personal import Used
 from bots.ports import Delivered, Received, Turn
 from tests.servers.postgresql import Server
@@ -27,7 +30,7 @@ DATA = {
         "INSERT INTO heads VALUES ('c', 'web:ann', 'a')",
         "INSERT INTO deliveries VALUES ('c', '18446744073709551615', 'a', 0)",
         "INSERT INTO posts VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
-        "INSERT INTO names VALUES ('web:ann', 'Ann', 'ann')",
+        "INSERT INTO names VALUES ('web:ann', 'Ann', 'ann'), ('web:eve', '\u0410nn', '\u0430nn')",  # hers is Cyrillic
     ),
     "0002": (
         "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered) "
@@ -91,4 +94,9 @@ async def test_an_older_database_keeps_everything(
         assert await scalars(database, "SELECT revision FROM posts") == [0]
         if version >= "0005":
             assert (await storage.export(["web:ann"]))["waiting"] == ["{}"]
+        page = SqlPosts[Post, StoredFile](database, encode=encode, decode=decode, make_file=StoredFile)
+        assert [await page.name_of(person) for person in ("web:ann", "web:eve")] == ["Ann", "\u0410nn"]
+        assert not await page.put_name("web:new", "ANN")
+        assert await page.forget_names(time.time() - 3600, 10) == 0
+        assert await page.key("new") == await page.key("another") == "new"
         assert await scalars(database, f"SELECT version_num FROM {VERSION_TABLE}") == [HEAD]

@@ -38,13 +38,25 @@ POST = Post(
 PLAIN = Post(id="p2", position=2, kind="person", author="web:ann", name="Ann", frame=Frame(markdown="hi"))
 
 
+class Now:
+    """A clock that tests set."""
+
+    at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+NOW = Now()
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 async def posts(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Posts]:
     if cast(str, request.param) == "memory":
-        yield MemoryPosts()
+        yield MemoryPosts(clock=NOW)
         return
     async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
-        yield SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
+        yield SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile, clock=NOW)
 
 
 async def test_a_post_comes_back_whole(posts: Posts) -> None:
@@ -104,6 +116,40 @@ async def test_a_name_is_one_person_s_whatever_its_case(posts: Posts) -> None:
     assert await posts.put_name("web:bob", "Bob")
     assert not await posts.put_name("web:bob", "STRASSE")
     assert await posts.name_of("web:bob") == "Bob"
+
+
+async def test_a_name_is_no_other_persons_who_looks_like_it(posts: Posts) -> None:
+    assert await posts.put_name("web:ann", "Guest 10")
+    for lookalike in ("Guest lO", "guest\u200b10", "Gue\u0455t 10"):
+        assert not await posts.put_name("web:eve", lookalike)
+    assert await posts.put_name("web:eve", "Guest 11")
+
+
+async def test_names_of_those_who_stay_away_are_forgotten(posts: Posts, monkeypatch: pytest.MonkeyPatch) -> None:
+    for person in ("web:ann", "web:bob", "web:eve"):
+        await posts.put_name(person, person)
+    monkeypatch.setattr(Now, "at", 200.0)
+    await posts.saw("web:bob")
+    await posts.saw("web:nobody")
+    assert await posts.forget_names(100.0, 10) == 0
+    assert await posts.forget_names(150.0, 1) == 1
+    assert await posts.forget_names(150.0, 10) == 1
+    assert await posts.name_of("web:bob") == "web:bob"
+    assert await posts.count_names() == 1
+    assert await posts.put_name("web:new", "web:ann")
+
+
+async def test_all_who_ask_for_the_key_get_the_same(posts: Posts) -> None:
+    keys = await asyncio.gather(*(posts.key(f"key {number}") for number in range(8)))
+    assert len(set(keys)) == 1
+    assert keys[0].startswith("key ")
+
+
+async def test_posts_before_a_position_are_loaded(posts: Posts) -> None:
+    for position in range(1, 6):
+        await posts.put(replace(PLAIN, id=f"p{position}", position=position))
+    assert [post.position for post in await posts.load(2, before=4)] == [2, 3]
+    assert [post.position for post in await posts.load(9, before=1)] == []
 
 
 async def test_of_two_who_want_a_name_at_once_one_gets_it(posts: Posts) -> None:

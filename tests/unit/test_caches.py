@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from adapters.delivery.channel import Frame
 from adapters.discord.content import RenderedFrames, content, rendered
 from adapters.web import audience, handouts
@@ -41,12 +43,32 @@ async def test_captions_are_forgotten_after_a_while_and_hold_no_words_of_people(
 
 def test_files_for_one_person_are_bounded_in_bytes() -> None:
     kept = Handouts()
-    size = handouts._MAX_BYTES // 4
+    size = handouts.MAX_BYTES // 4
     files = [StoredFile(id=f"f{n}", name="a", media_type="b", data=bytes(size)) for n in range(9)]
     for file in files:
         kept.add("web:ada", file)
     assert sum(kept.get("web:ada", file.id) is not None for file in files) == 4
     assert kept.get("web:ada", "f8") is files[8]
+
+
+def test_one_persons_files_push_out_nobody_elses() -> None:
+    kept = Handouts()
+    own = StoredFile(id="own", name="a", media_type="b", data=b"x")
+    kept.add("web:bob", own)
+    for number in range(200):
+        kept.add("web:ada", StoredFile(id=str(number), name="a", media_type="b", data=bytes(2**21)))
+    assert kept.get("web:bob", "own") is own
+    assert sum(kept.get("web:ada", str(number)) is not None for number in range(200)) == handouts.MAX_FILES
+
+
+def test_of_many_people_whoever_has_most_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handouts, "TOTAL_BYTES", 10)
+    kept = Handouts()
+    for person, size in (("web:ada", 4), ("web:ada", 4), ("web:bob", 2), ("web:cy", 1)):
+        file = StoredFile(id=f"{person}{kept._sizes()[person]}", name="a", media_type="b", data=bytes(size))
+        kept.add(person, file)
+    assert kept.get("web:ada", "web:ada0") is None
+    assert all(kept.get(person, key) for person, key in (("web:bob", "web:bob0"), ("web:cy", "web:cy0")))
 
 
 async def test_what_waits_for_a_slow_socket_is_bounded_in_characters() -> None:

@@ -240,7 +240,7 @@ async def test_drawn_formulas_are_forgotten_when_somebody_is_erased() -> None:
     board = Board(MemoryPosts(), audience := Audience(), render_html)
     render_html(r"\(x^2\)")
     assert mathml.cache_info().currsize > 0
-    await PageData(board, audience, Uploads(Thumbnails())).erase(["web:ada"], "2026-01-01")
+    await PageData(board, audience, Uploads(Thumbnails()), MemoryPosts()).erase(["web:ada"], "2026-01-01")
     assert mathml.cache_info().currsize == 0
 
 

@@ -61,7 +61,7 @@ async def test_every_place_expires_by_the_operators_days() -> None:
     storage, now = MemoryStorage(), 100 * DAY_S
     account = Account(storage, now=lambda: now, retention=Retention(days=10))
     desk = Desk()
-    account.privacy.keeps(PageData(desk.board, desk.audience, Uploads(Thumbnails())))
+    account.privacy.keeps(PageData(desk.board, desk.audience, Uploads(Thumbnails()), desk.posts))
     for number, age in enumerate((1, 20)):
         created = now - age * DAY_S
         turn = Turn(id=str(number), chat="c", person="p", role="user", text="", created_at=created)
@@ -80,7 +80,7 @@ async def test_what_is_erased_leaves_the_page_at_once() -> None:
     uploads = Uploads(thumbnails)
     upload = await uploads.add("web:ada", "a.png", reading(b"no picture"))
     await thumbnails.close()
-    data = PageData(desk.board, desk.audience, uploads)
+    data = PageData(desk.board, desk.audience, uploads, desk.posts)
     await desk.channel.send(Frame(markdown="to Ada"), reply_to=None, nonce="1")
     await desk.board.add(kind="person", author="web:ada", name="Ada", frame=Frame(markdown="by Ada"))
     await desk.board.add(kind="person", author="web:bob", name="Bob", frame=Frame(markdown="by Bob"))

@@ -132,7 +132,9 @@ async def test_an_answer_of_15_kb_takes_at_most_four_times_the_text() -> None:
     await channel.edit(post, Frame(markdown=text, footer="A model · 4,000 tokens", actions=(Action.REGENERATE,)))
     await heard()
     assert wire.messages > 1_200
-    assert wire.shown[post] == json.loads(board.shown()[0].json)
+    view = board.view(post)
+    assert view is not None
+    assert wire.shown[post] == json.loads(view.json)
     assert wire.size <= 4 * len(text), f"{wire.size / len(text):.2f} times the text"
 
 

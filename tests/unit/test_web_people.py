@@ -10,24 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.web.memory import MemoryPosts
-from adapters.web.people import Guests, is_secret, new_secret, person_id, rename, tidy_name
+from adapters.web.people import Guests, rename, tidy_name
 
-
-def test_the_public_id_does_not_tell_the_secret() -> None:
-    secret = new_secret()
-    assert is_secret(secret)
-    assert secret not in person_id(secret)
-    assert person_id(secret) == person_id(secret) != person_id(new_secret())
-
-
-@pytest.mark.parametrize("cookie", [None, "", "x" * 48, "0" * 47, "0" * 48 + "\n"])
-def test_anything_else_is_no_secret(cookie: str | None) -> None:
-    assert not is_secret(cookie)
+DAY_S = 86_400.0
+INVISIBLE = ["\u3164", "\u2800\u2800", "\ufe0f", "\u115f\u1160", "\U000e0041", "\u00ad", "\U0001d159", "\ufffc", "..."]
+BOTS = [
+    "P\u0430rtyline",  # Cyrillic a
+    "PartyIine",
+    "Partyl1ne",
+    "\u03c1artyline",  # Greek rho
+    "\U0001d40fartyline",
+    "P\ufe0fart\u034fyline",
+    "Part y\u2800line",
+    "Partyl\u00edne",
+    "-- Partyline --",
+]
+LOOKALIKES = [
+    "mia cooper 10",
+    "M\u0456a C\u043eoper 10",  # Cyrillic
+    "Mia Cooper lO",
+    "rnia cooper 10",
+    "Mia\u2060 Cooper\u3164 10",
+    "MIA COOPER IO",
+]
 
 
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [(" Ada  Lovelace ", "Ada Lovelace"), ("a\u202eb\0c", "a b c"), ("x" * 40, "x" * 32), ("Ａｄａ", "Ada")],
+    [(" Ada  Lovelace ", "Ada Lovelace"), ("a\u202eb\0c", "ab c"), ("x" * 40, "x" * 32), ("Ａｄａ", "Ada")],
 )
 def test_names_are_tidied(typed: str, shown: str) -> None:
     assert tidy_name(typed) == shown
@@ -44,7 +54,7 @@ def test_a_tidy_name_is_one_short_line_or_refused(typed: str) -> None:
     assert name.isprintable()
 
 
-@pytest.mark.parametrize("typed", ["", " \u200b\n", "PARTYLINE"])
+@pytest.mark.parametrize("typed", ["", " \u200b\n", "PARTYLINE", *INVISIBLE, *BOTS])
 def test_some_names_cannot_be_had(typed: str) -> None:
     with pytest.raises(ValueError, match="name"):
         tidy_name(typed)
@@ -93,6 +103,35 @@ async def test_names_of_earlier_days_hold_up_no_newcomer() -> None:
     posts.calls.clear()
     assert (await Guests(posts).name_for("web:new")).startswith("Guest ")
     assert posts.calls["put_name"] < 20
+
+
+@pytest.mark.parametrize("other", LOOKALIKES)
+async def test_what_looks_like_anothers_name_is_refused(other: str) -> None:
+    posts = MemoryPosts()
+    await rename(posts, "web:a", "Mia Cooper 10")
+    with pytest.raises(ValueError, match="nearly so"):
+        await rename(posts, "web:b", other)
+    assert await rename(posts, "web:a", other)  # one's own may change
+
+
+async def test_names_that_differ_may_both_be_had() -> None:
+    posts = MemoryPosts()
+    for name in ("José", "Jose", "Ann", "Nik", "Vik", "山田", "山口", "محمد", "Вера", "😀"):
+        assert await rename(posts, f"web:{name}", name) == name
+
+
+async def test_a_name_is_kept_while_its_owner_comes_and_then_free() -> None:
+    now = 0.0
+    posts = MemoryPosts(clock=lambda: now)
+    guests = Guests(posts, clock=lambda: now)
+    for person in ("web:stays", "web:comes"):
+        await posts.put_name(person, person)
+    now = 80 * DAY_S
+    assert await guests.name_for("web:comes") == "web:comes"
+    now = 100 * DAY_S
+    assert await posts.forget_names(now - 90 * DAY_S, 10) == 1
+    assert await posts.name_of("web:comes") == "web:comes"
+    assert await rename(posts, "web:new", "web:stays") == "web:stays"
 
 
 async def test_a_taken_name_is_refused() -> None:

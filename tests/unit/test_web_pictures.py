@@ -152,7 +152,7 @@ async def test_a_picture_without_end_is_not_read_to_its_end(thumbnails: Thumbnai
 
 
 async def test_what_is_arriving_takes_room(thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_MAX_WAITING_BYTES", 10)
+    monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 10)
     uploads, halfway, goes_on = Uploads(thumbnails), asyncio.Event(), asyncio.Event()
     chunks = [b"1234", b"12345678"]
 
@@ -188,3 +188,31 @@ async def test_many_pictures_at_once_are_no_more_than_one_after_the_other(thumbn
         with pytest.raises(Refused, match="At most 10"):
             await uploads.add("web:1", "a.png", reading(b"x"))
         goes_on.set()
+
+
+async def test_one_guest_cannot_fill_what_all_share(thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PERSON_BYTES", 10)
+    monkeypatch.setattr(waiting, "ADDRESS_BYTES", 16)
+    monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 26)
+    uploads = Uploads(thumbnails)
+    own = [await uploads.add("web:1", "a.png", reading(b"12345"), "192.0.2.1") for _ in range(2)]
+    with pytest.raises(Refused, match="Your pictures"):
+        await uploads.add("web:1", "a.png", reading(b"1"), "192.0.2.1")
+    await uploads.add("web:2", "a.png", reading(b"123456"), "192.0.2.1")  # another guest of the same machine
+    with pytest.raises(Refused, match="Too many"):
+        await uploads.add("web:3", "a.png", reading(b"1"), "192.0.2.1")
+    await uploads.add("web:4", "a.png", reading(b"123456"), "192.0.2.4")
+    late = await uploads.add("web:5", "a.png", reading(b"123456"), "2001:db8::1")
+    assert uploads.take("web:5", [late.id]) == [late]
+    with pytest.raises(Refused):  # whoever had most has lost the oldest
+        uploads.take("web:1", [own[0].id])
+    assert uploads.take("web:1", [own[1].id]) == [own[1]]
+
+
+async def test_nobody_pushes_out_those_who_have_less(thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 10)
+    uploads = Uploads(thumbnails)
+    small = [await uploads.add(f"web:{number}", "a.png", reading(b"12"), "") for number in range(5)]
+    with pytest.raises(Refused, match="Too many"):
+        await uploads.add("web:large", "a.png", reading(b"123"))
+    assert all(uploads.take(each.person, [each.id]) for each in small)

@@ -217,7 +217,7 @@ class Parts:
     examples: Sequence[Prompt] = (Prompt("plain", "Write a poem."), Prompt("one word", "Rain"))
     commands: Sequence[tuple[str, str]] = (("code", "Write code"), ("caption", "Describe a picture"))
 
-    def server(self, port: int = 0, grace_s: float = 60.0) -> WebServer:
+    def server(self, port: int = 0, grace_s: float = 60.0, **options: Any) -> WebServer:
         return WebServer(
             bot=self.bot,
             outboxes=self.outboxes,
@@ -231,6 +231,7 @@ class Parts:
             commands=self.commands,
             port=port,
             grace_s=grace_s,
+            **options,
         )
 
 

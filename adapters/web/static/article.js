@@ -20,6 +20,7 @@ export class Article {
     this.parts = {
       author,
       avatar: element("span", { class: "avatar", "aria-hidden": "true" }),
+      badge: element("span", { class: "badge", hidden: true }, ["bot"]),
       aside: element("span", { class: "aside" }),
       time: element("time"),
       thinking: element("div", { class: "thinking", hidden: true }),
@@ -30,9 +31,9 @@ export class Article {
       footer: element("p", { class: "footer", hidden: true }),
       actions: element("div", { class: "actions", hidden: true }),
     };
-    const { avatar, aside, time, ...rest } = this.parts;
+    const { avatar, badge, aside, time, ...rest } = this.parts;
     delete rest.author;
-    const head = element("header", {}, [avatar, author, aside, time]);
+    const head = element("header", {}, [avatar, author, badge, aside, time]);
     this.node = element("article", { "aria-labelledby": author.id }, [head, ...Object.values(rest)]);
     this.show(post);
   }
@@ -61,8 +62,9 @@ export class Article {
   }
 
   showHead(post, kind) {
-    const { author, avatar, aside, time } = this.parts;
+    const { author, avatar, badge, aside, time } = this.parts;
     author.textContent = post.name;
+    badge.hidden = kind !== "bot";
     avatar.textContent = kind === "bot" ? "" : [...post.name][0]?.toUpperCase();
     if (kind === "bot" && !avatar.firstChild) avatar.append(icon("line"));
     avatar.dataset.hue = hue(post.author);

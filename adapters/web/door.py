@@ -1,0 +1,128 @@
+"""The way in: what each request's browser is, the cookies that say so, and the password of a page that has one."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from adapters.web.buckets import Buckets, network
+from adapters.web.identity import LIFETIME_S, Identities, Identity
+
+_COOKIE, _PASS = "partyline", "partyline-pass"
+_HOST = "__Host-"
+"""Browsers take a cookie with this prefix only over TLS, from this very host, so that no sister site can plant one."""
+_TRIES, _TRIES_S = 10, 600.0
+_WRONG = "That password didn't work. Please check it and try again."
+
+
+class NotEntered(web.HTTPUnauthorized):
+    """The page has a password, and this browser has not given it."""
+
+    def __init__(self) -> None:
+        super().__init__(text="This page has a password.\n", headers={"Cache-Control": "no-store"})
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A request's browser. `address` is where it comes from, `is_new`: it has no cookie yet that is worth anything."""
+
+    identity: Identity
+    address: str
+    secure: bool
+    is_new: bool
+
+    @property
+    def person(self) -> str:
+        return self.identity.person
+
+
+class Door:
+    """Knows who comes.
+
+    Args:
+        is_known: whether a person was here before; asked about cookies of earlier versions, which are not signed.
+        proxies: addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    """
+
+    def __init__(
+        self, identities: Identities, is_known: Callable[[str], Awaitable[bool]], proxies: Collection[str] = ()
+    ) -> None:
+        self._identities = identities
+        self._is_known = is_known
+        self._proxies = [ipaddress.ip_network(each, strict=False) for each in proxies]
+        self._tries = Buckets(_TRIES, _TRIES_S)
+
+    async def visitor(self, request: web.Request) -> Visitor:
+        """Who makes the request; somebody without a cookie of ours is somebody new. Raises StorageError."""
+        address, secure = self._origin(request)
+        cookies = request.cookies
+        identity = self._identities.read(cookies.get(_name(_COOKIE, secure)))
+        if identity is not None:
+            return Visitor(identity, address, secure, is_new=False)
+        old = self._identities.unsigned(cookies.get(_COOKIE))
+        if old is not None and await self._is_known(old.person):
+            return Visitor(old, address, secure, is_new=True)
+        return Visitor(self._identities.mint(), address, secure, is_new=True)
+
+    async def entered(self, request: web.Request) -> Visitor:
+        """The same, once it may see the page. Raises NotEntered or StorageError."""
+        visitor = await self.visitor(request)
+        if not self.may_enter(request, visitor):
+            raise NotEntered
+        return visitor
+
+    def may_enter(self, request: web.Request, visitor: Visitor) -> bool:
+        return self._identities.may_enter(visitor.identity, request.cookies.get(_name(_PASS, visitor.secure)))
+
+    def remember(self, response: web.StreamResponse, visitor: Visitor) -> None:
+        """Leave the identity with the browser."""
+        _set(response, _COOKIE, self._identities.cookie_of(visitor.identity), visitor.secure)
+        # What is one person's, or makes one, is nobody's to keep.
+        response.headers["Cache-Control"] = "no-store"
+
+    def enter(self, response: web.StreamResponse, visitor: Visitor) -> None:
+        """Leave the identity and the pass of somebody who knows the password."""
+        self.remember(response, visitor)
+        _set(response, _PASS, self._identities.pass_of(visitor.identity), visitor.secure)
+
+    def refusal(self, visitor: Visitor, password: str) -> str:
+        """The sentence for somebody who does not know the password, or has tried too often; "" for the others."""
+        wait_s = self._tries.wait_s(network(visitor.address))
+        if wait_s:
+            return f"Those were too many tries. Please wait {wait_s:.0f} seconds."
+        if self._identities.is_password(password):
+            return ""
+        self._tries.take(network(visitor.address))
+        return _WRONG
+
+    def _origin(self, request: web.Request) -> tuple[str, bool]:
+        """Where the request comes from, and whether the browser speaks TLS."""
+        peer = request.remote or ""
+        if not self._is_proxy(peer):
+            return peer, request.secure
+        # The last entry is the proxy's own; those before it are anybody's words.
+        address = request.headers.get("X-Forwarded-For", peer).rpartition(",")[2].strip() or peer
+        scheme = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+        return address, scheme == "https"
+
+    def _is_proxy(self, peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in each for each in self._proxies)
+
+
+def _name(name: str, secure: bool) -> str:
+    return _HOST + name if secure else name
+
+
+def _set(response: web.StreamResponse, name: str, value: str, secure: bool) -> None:
+    # Not "Strict": a browser keeps that one back when a link on another site is followed, and takes a new one. What
+    # another site could send by itself is refused by its Origin, and does not carry this cookie either.
+    response.set_cookie(
+        _name(name, secure), value, max_age=LIFETIME_S, httponly=True, samesite="Lax", path="/", secure=secure
+    )

@@ -1,0 +1,259 @@
+"""Identities are the server's own, cookies are as safe as the connection, and a page with a password has a door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.app import _check_page
+from adapters.delivery.channel import Channel
+from adapters.delivery.outcome import DELIVERED, Outcome
+from adapters.web.identity import Identities, new_key
+from adapters.web.posts import StoredFile
+from bots.ports import StorageError
+from config.settings import ConfigError, WebSettings, load
+from tests.unit.web_parts import Page, Parts, PlainOutboxes, browser_session
+
+IDENTITIES = Identities("key", clock=lambda: 1_000_000.0)
+PASSWORD = "grüß \U0001f600"
+
+
+def test_an_identity_comes_back_from_its_cookie() -> None:
+    identity = IDENTITIES.mint()
+    cookie = IDENTITIES.cookie_of(identity)
+    assert IDENTITIES.read(cookie) == identity
+    assert identity.minted_at == 1_000_000
+    assert identity.secret not in identity.person
+    assert re.fullmatch(r"web:[0-9a-f]{16}", identity.person)
+    assert Identities("another key").read(cookie) is None
+
+
+@given(st.text())
+def test_nobody_makes_an_identity_up(cookie: str) -> None:
+    assert IDENTITIES.read(cookie) is None
+
+
+@given(st.data())
+def test_a_changed_cookie_is_none(data: st.DataObject) -> None:
+    cookie = IDENTITIES.cookie_of(IDENTITIES.mint())
+    place = data.draw(st.integers(0, len(cookie) - 1))
+    other = data.draw(st.sampled_from("0123456789abcdef.").filter(lambda char: char != cookie[place]))
+    assert IDENTITIES.read(cookie[:place] + other + cookie[place + 1 :]) is None
+
+
+def test_another_password_voids_the_pass_and_keeps_the_identity() -> None:
+    before, after = Identities("key", "one"), Identities("key", "two")
+    identity = before.mint()
+    shown = before.pass_of(identity)
+    assert before.may_enter(identity, shown)
+    assert not after.may_enter(identity, shown)
+    assert not before.may_enter(before.mint(), shown)
+    assert not before.may_enter(identity, None)
+    assert after.read(before.cookie_of(identity)) == identity
+
+
+@pytest.fixture
+async def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+async def address(parts: Parts) -> AsyncIterator[str]:
+    async with parts.server().serving() as address:
+        yield address
+
+
+async def cookies(address: str, path: str = "", **headers: str) -> SimpleCookie:
+    """What the page sets for a request with these headers."""
+    async with aiohttp.ClientSession() as session, session.get(address + path, headers=headers) as response:
+        return response.cookies
+
+
+async def test_any_48_digits_are_no_identity(address: str, parts: Parts) -> None:
+    made_up = "0123456789ab" * 4
+    given_out = (await cookies(address, Cookie=f"partyline={made_up}"))["partyline"].value
+    assert made_up not in given_out
+    assert (await cookies(address, Cookie=f"partyline={given_out}"))["partyline"].value == given_out
+
+
+async def test_whoever_was_here_before_signatures_stays_who_they_are(address: str, parts: Parts) -> None:
+    secret = "0123456789ab" * 4
+    old = IDENTITIES.unsigned(secret)
+    assert old is not None
+    await parts.posts.put_name(old.person, "Ada")
+    async with (
+        aiohttp.ClientSession(headers={"Cookie": f"partyline={secret}"}) as session,
+        session.ws_connect(address + "ws") as socket,
+    ):
+        hello = await socket.receive_json()
+        assert (hello["person"], hello["name"]) == (old.person, "Ada")
+        assert secret in socket._response.cookies["partyline"].value
+
+
+async def test_a_storage_that_is_away_makes_nobody_somebody_else(address: str, parts: Parts) -> None:
+    async def away(person: str) -> str | None:
+        raise StorageError("away")
+
+    parts.posts.name_of = away  # type: ignore[method-assign]
+    headers = {"Cookie": "partyline=" + "0123456789ab" * 4}
+    async with aiohttp.ClientSession() as session, session.get(address, headers=headers) as response:
+        assert (response.status, response.cookies) == (503, SimpleCookie())
+
+
+async def test_behind_tls_the_cookie_is_the_hosts_alone(parts: Parts) -> None:
+    async with parts.server(proxies=["127.0.0.0/8"]).serving() as address:
+        secure = await cookies(address, **{"X-Forwarded-Proto": "http, https"})
+        assert list(secure) == ["__Host-partyline"]
+        cookie = secure["__Host-partyline"]
+        assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
+        plain = await cookies(address)
+        assert list(plain) == ["partyline"]
+        # One that a sister site could have planted counts for nothing.
+        planted = await cookies(
+            address, **{"X-Forwarded-Proto": "https", "Cookie": f"partyline={plain['partyline'].value}"}
+        )
+        assert planted["__Host-partyline"].value != plain["partyline"].value
+
+
+async def test_whoever_is_no_proxy_says_nothing_of_tls(address: str) -> None:
+    assert list(await cookies(address, **{"X-Forwarded-Proto": "https"})) == ["partyline"]
+
+
+async def test_what_is_one_persons_is_not_stored(address: str, parts: Parts) -> None:
+    await parts.posts.put_file(StoredFile(id="all", name="a.png", media_type="image/webp", data=b"x"))
+    async with browser_session() as session:
+        async with session.get(address) as response:
+            assert response.headers["Cache-Control"] == "no-store"
+        async with session.get(address + "files/all") as response:
+            assert response.headers["Cache-Control"] == "private, max-age=3600"
+        async with session.ws_connect(address + "ws") as socket:
+            person = (await socket.receive_json())["person"]
+    assert person
+
+
+class PrivateFiles(PlainOutboxes):
+    """Answers with a file for the asker alone."""
+
+    async def deliver(self, channel: Channel, chat: str, events: object, **more: Any) -> Outcome:
+        await channel.upload("data.json", b"{}", reply_to=None, nonce="n", private=True)
+        return DELIVERED
+
+
+async def test_a_file_for_one_person_is_not_stored() -> None:
+    server = Parts(outboxes=PrivateFiles()).server()
+    async with server.serving() as address, browser_session() as own, browser_session() as other:
+        async with own.ws_connect(address + "ws") as socket:
+            page = Page(socket)
+            await page.type("give me my data")
+            (file,) = (await page.next("notice"))["post"]["attachments"]
+        async with own.get(f"{address}files/{file['id']}") as response:
+            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
+        async with other.get(f"{address}files/{file['id']}") as response:
+            assert response.status == 404
+
+
+async def test_no_string_is_evaluated(address: str) -> None:
+    async with browser_session() as session, session.get(address) as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+
+
+async def test_a_page_with_a_password_shows_nothing_without_it() -> None:
+    parts = Parts()
+    await parts.posts.put_file(StoredFile(id="f", name="a.png", media_type="image/webp", data=b"x"))
+    async with parts.server(password=PASSWORD).serving() as address, browser_session() as session:
+        async with session.get(address) as response:
+            page = await response.text()
+        assert 'type="password"' in page
+        assert "composer" not in page
+        for path in ("ws", "files/f"):
+            async with session.get(address + path) as response:
+                assert (response.status, response.cookies) == (401, SimpleCookie()), path
+        async with session.post(address + "upload", data=b"x") as response:
+            assert response.status == 401
+        async with session.post(address + "enter", json={"password": "guess"}) as response:
+            assert response.status == 403
+            assert "check it" in (await response.json())["sentence"]
+        async with session.post(address + "enter", json={"password": PASSWORD}) as response:
+            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
+        async with session.get(address) as response:
+            assert "composer" in await response.text()
+        async with session.ws_connect(address + "ws") as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+        async with session.get(address + "files/f") as response:
+            assert response.status == 200
+
+
+async def test_guesses_at_the_password_are_few_and_lock_out_nobody_else() -> None:
+    server = Parts().server(password=PASSWORD, proxies=["127.0.0.1"])
+    async with server.serving() as address, browser_session() as session:
+
+        async def tried(password: object, where: str) -> str:
+            headers = {"X-Forwarded-For": f"198.51.100.9, {where}"}
+            async with session.post(address + "enter", json={"password": password}, headers=headers) as response:
+                return "" if response.status == 200 else str((await response.json())["sentence"])
+
+        said = [await tried(f"guess {number}", "192.0.2.1") for number in range(15)]
+        assert sum("check it" in sentence for sentence in said) == 10
+        assert "too many" in await tried(PASSWORD, "192.0.2.1")
+        assert await tried(PASSWORD, "192.0.2.2") == ""
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"password": 1}', b"{", b'{"password": "x"', b"[" * 5000])
+async def test_a_door_takes_passwords_alone(body: bytes) -> None:
+    async with Parts().server(password="x").serving() as address, browser_session() as session:
+        headers = {"Content-Type": "application/json"}
+        async with session.post(address + "enter", data=body, headers=headers) as response:
+            assert response.status in (400, 413)
+        async with session.post(address + "enter", data={"password": "x"}) as response:
+            assert response.status == 400
+        async with session.post(
+            address + "enter", json={"password": "x"}, headers={"Origin": "http://evil.example"}
+        ) as response:
+            assert response.status == 403
+        async with session.post(address + "enter", data=b'{"password": "\\ud800"}', headers=headers) as response:
+            assert response.status == 403
+
+
+def web(**values: object) -> WebSettings:
+    return WebSettings.model_validate({"enabled": True, **values})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "myhost"])
+def test_a_page_that_others_reach_wants_a_password_or_the_operators_word(host: str) -> None:
+    with pytest.raises(ConfigError, match="PARTYLINE_WEB__PASSWORD"):
+        _check_page(web(host=host))
+    _check_page(web(host=host, password="x"))
+    _check_page(web(host=host, open=True))
+
+
+def test_a_page_behind_a_proxy_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for host in ("127.0.0.1", "localhost", "::1"):
+        _check_page(web(host=host))
+    assert not caplog.records
+    _check_page(web(hostnames=["bot.example"]))
+    assert "bot.example" in caplog.text
+
+
+def test_a_proxys_address_must_be_one() -> None:
+    assert load(None, {"PARTYLINE_WEB__PROXIES": "10.0.0.0/8, ::1"}).web.proxies == ("10.0.0.0/8", "::1")
+    with pytest.raises(ConfigError, match=r"web\.proxies"):
+        load(None, {"PARTYLINE_WEB__PROXIES": "my-proxy"})
+
+
+def test_the_password_is_shown_nowhere() -> None:
+    settings = load(None, {"PARTYLINE_WEB__PASSWORD": "s3cret", "PARTYLINE_WEB__SECRET": "s3cret"})
+    assert "s3cret" not in repr(settings)
+
+
+def test_keys_are_long() -> None:
+    assert len({new_key() for _ in range(100)}) == 100
+    assert len(new_key()) >= 32
