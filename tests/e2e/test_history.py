@@ -1,0 +1,74 @@
+"""A long channel in a browser: the newest posts first, earlier ones on scrolling, long ones on request; the door."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from adapters.delivery.channel import Frame
+from adapters.web.history import PAGE_POSTS
+from adapters.web.posts import Post
+from tests.e2e.chromium import until
+from tests.e2e.conftest import Visit
+from tests.unit.web_parts import Parts
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+POSTS = 3 * PAGE_POSTS
+
+
+async def fill(parts: Parts) -> None:
+    for number in range(POSTS):
+        text = "A line of words, and another one. " * (3000 if number == POSTS - 1 else 10)
+        frame = Frame(markdown=f"Post {number}.\n\n{text}")
+        await parts.posts.put(
+            Post(id=f"p{number}", position=number, kind="bot", author="", name="Ann", frame=frame, nonce=str(number))
+        )
+
+
+async def test_earlier_posts_come_on_scrolling_and_what_is_read_stays_in_its_place(visit: Visit, parts: Parts) -> None:
+    await fill(parts)
+    async with parts.server().serving() as address:
+        page = await visit(address, viewport={"width": 390, "height": 800})
+        await expect(page.locator("article")).to_have_count(PAGE_POSTS)
+        await expect(page.locator("article .badge").first).to_have_text("bot")
+        first = page.locator(f'article[data-id="p{POSTS - PAGE_POSTS}"]')
+        await page.evaluate("document.querySelector('#log').scrollTop = 0")
+        await expect(page.locator("article")).to_have_count(2 * PAGE_POSTS)
+        box = await first.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 400, "it is where it was: below the top"
+        await until(
+            page,
+            "() => { document.querySelector('#log').scrollTop = 0;"
+            " return document.querySelector('#posts article').dataset.id === 'p0'; }",
+        )
+        await expect(page.locator("article")).to_have_count(POSTS)
+
+
+async def test_a_long_post_comes_when_somebody_wants_it(visit: Visit, parts: Parts) -> None:
+    await fill(parts)
+    async with parts.server().serving() as address:
+        page = await visit(address)
+        last = page.locator(f'article[data-id="p{POSTS - 1}"]')
+        await expect(last).not_to_contain_text("another one")
+        await last.get_by_role("button", name="Show this long message").click()
+        await expect(last).to_contain_text("another one")
+        await expect(last.get_by_role("button", name="Show this long message")).to_have_count(0)
+
+
+async def test_the_door_opens_to_the_password(browser: Browser) -> None:
+    async with Parts().server(password="open sesame").serving() as address:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(address)
+        await page.get_by_label("Password").fill("open barley")
+        await page.get_by_role("button", name="Enter").click()
+        await expect(page.get_by_role("alert")).to_contain_text("didn't work")
+        await page.get_by_label("Password").fill("open sesame")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("Message", exact=True)).to_be_visible()
+        await expect(page.locator("#people summary")).to_have_text("Only you")
+        await page.reload()
+        await expect(page.get_by_label("Message", exact=True)).to_be_visible()
+        await context.close()
