@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -44,6 +46,25 @@ async def test_earlier_posts_come_on_scrolling_and_what_is_read_stays_in_its_pla
             " return document.querySelector('#posts article').dataset.id === 'p0'; }",
         )
         await expect(page.locator("article")).to_have_count(POSTS)
+
+
+async def test_a_change_above_what_was_loaded_leaves_no_hole(visit: Visit, parts: Parts) -> None:
+    await fill(parts)
+    early = await parts.posts.post(f"p{PAGE_POSTS}")
+    assert early is not None
+    code = replace(early, frame=Frame(markdown="```python\nprint(1)\n```"))
+    await parts.posts.put(code)  # its colours come after the start, in a message to everybody
+    async with parts.server().serving() as address:
+        page = await visit(address)
+        await page.get_by_label("Message", exact=True).fill("hello")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.bot").last).to_contain_text("You said: hello")
+        await until(
+            page,
+            "() => { document.querySelector('#log').scrollTop = 0;"
+            " return document.querySelector('#posts article').dataset.id === 'p0'; }",
+        )
+        await expect(page.locator("article")).to_have_count(POSTS + 2)
 
 
 async def test_a_long_post_comes_when_somebody_wants_it(visit: Visit, parts: Parts) -> None:

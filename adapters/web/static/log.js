@@ -61,14 +61,20 @@ export class Log {
   /** Asks for earlier posts as soon as their place is nearly in sight. */
   askEarlier() {
     if (!this.earlier || this.asking || this.view.scrollTop > ABOVE_PX) return;
-    const positions = [...this.articles.values()].map(({ post }) => post.position);
     this.asking = true;
-    this.link.send("earlier", { type: "earlier", before: Math.min(...positions.filter((position) => position >= 0)) });
+    this.link.send("earlier", { type: "earlier", before: this.oldest() });
+  }
+
+  /** The position of the first post that is here. */
+  oldest() {
+    return Math.min(...[...this.articles.values()].map(({ post }) => post.position).filter((position) => position >= 0));
   }
 
   put(post, whole = false) {
     if (post.kind === "person") this.askers.set(post.author, post.name);
     const known = this.articles.get(post.id) ?? this.adopt(post);
+    // What changed above what was loaded comes with the posts around it, when somebody scrolls there.
+    if (!known && !whole && this.earlier && post.position < this.oldest()) return;
     if (!known) this.append(post, whole);
     else if (post.held && !known.post.held && post.revision === known.post.revision) return;
     else if (known.post.held && !post.held) this.change(known, post);
