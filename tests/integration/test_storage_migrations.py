@@ -29,8 +29,9 @@ DATA = {
         "('a', 'c', 'web:ann', 'assistant', 'Bec', 'q', '', 'hm', 'streaming', NULL, 2.5)",
         "INSERT INTO heads VALUES ('c', 'web:ann', 'a')",
         "INSERT INTO deliveries VALUES ('c', '18446744073709551615', 'a', 0)",
-        "INSERT INTO posts VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
-        "INSERT INTO names VALUES ('web:ann', 'Ann', 'ann'), ('web:eve', '\u0410nn', '\u0430nn')",  # hers is Cyrillic
+        "INSERT INTO posts (id, position, nonce, event_id, document) VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
+        "INSERT INTO names (person, name, folded) VALUES ('web:ann', 'Ann', 'ann')",
+        "INSERT INTO names (person, name, folded) VALUES ('web:eve', '\u0410nn', '\u0430nn')",  # hers is Cyrillic
     ),
     "0002": (
         "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered) "
