@@ -27,6 +27,7 @@ export class People {
 
   rename(name) {
     this.state.name = name;
+    this.look();
     if (document.activeElement !== this.input || !this.input.value) this.input.value = name;
   }
 
