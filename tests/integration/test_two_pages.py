@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,7 +40,7 @@ def kept_in(database: Database) -> SqlPosts[Post, StoredFile]:
 
 
 def shown(each: Board) -> list[str]:
-    return [json.loads(each.view(post.id) or "")["html"] for post in each.posts()]
+    return [view.fields["html"] for post in each.posts() if (view := each.view(post.id))]
 
 
 async def test_posts_of_both_get_places_of_their_own(databases: list[Database]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from adapters.delivery.channel import Frame
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
+from adapters.web.deltas import View
 from adapters.web.history import HELD_BYTES, PAGE_BYTES, PAGE_POSTS, History
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Attachment, Post
@@ -90,7 +91,7 @@ async def test_a_long_post_comes_as_its_head_until_somebody_asks() -> None:
     assert (head["text"], head["html"], head["name"]) == ("", "", "A")
     whole = await history.whole("p0")
     assert whole is not None
-    assert (json.loads(whole)["text"], len(whole)) == ("x" * (HELD_BYTES + 1), head["held"])
+    assert (whole.fields["text"], len(whole.json)) == ("x" * (HELD_BYTES + 1), head["held"])
     assert await history.whole("nothing") is None
 
 
@@ -125,7 +126,8 @@ class CountedListener(Listener):
         super().__init__(person)
         self.told = Counter()
 
-    def tell(self, key: str, message: str) -> None:
+    def tell(self, key: str, message: str | View) -> None:
+        assert isinstance(message, str)
         self.told[json.loads(message)["type"]] += 1
         super().tell(key, message)
 

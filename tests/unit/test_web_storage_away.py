@@ -194,7 +194,9 @@ async def test_a_post_that_cannot_be_rendered_is_shown_as_it_was_written(caplog:
 
     board = Board(MemoryPosts(), Audience(), render)
     post = await board.add(kind="bot", author="", name="P", frame=Frame(markdown="a < b"))
-    assert ">a &lt; b</p>" in (board.view(post.id) or "")
+    view = board.view(post.id)
+    assert view is not None
+    assert ">a &lt; b</p>" in view.json
 
 
 async def test_a_post_that_cannot_be_written_keeps_no_other_waiting() -> None:

@@ -20,6 +20,7 @@ export class Log {
     this.following = true;
     this.earlier = false;
     this.asking = false;
+    this.above = new Set();
     this.top = 0;
     this.unread = 0;
     this.view.addEventListener("scroll", () => this.scrolled());
@@ -74,7 +75,7 @@ export class Log {
     if (post.kind === "person") this.askers.set(post.author, post.name);
     const known = this.articles.get(post.id) ?? this.adopt(post);
     // What changed above what was loaded comes with the posts around it, when somebody scrolls there.
-    if (!known && !whole && this.earlier && post.position < this.oldest()) return;
+    if (!known && !whole && this.earlier && post.position < this.oldest()) return this.above.add(post.id);
     if (!known) this.append(post, whole);
     else if (post.held && !known.post.held && post.revision === known.post.revision) return;
     else if (known.post.held && !post.held) this.change(known, post);
@@ -84,6 +85,7 @@ export class Log {
   /** A newer state of a post, as what is new to the one that is shown. */
   grow({ id, base, set }) {
     const known = this.articles.get(id);
+    if (!known && this.above.has(id)) return;
     if (!known || known.post.revision !== base) return this.link.renew();
     const { post } = known;
     const next = { ...post, ...set };
