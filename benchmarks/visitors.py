@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 from adapters.delivery.channel import Frame
 from adapters.storage.database import open_database
@@ -66,8 +67,8 @@ async def fill(database: Path) -> None:
 
 
 @asynccontextmanager
-async def program(folder: Path) -> AsyncIterator[str]:
-    """`partyline run` with the page alone; its address."""
+async def program(folder: Path) -> AsyncIterator[tuple[str, psutil.Process]]:
+    """`partyline run` with the page alone; its address, and its process."""
     script = folder / "script.jsonl"
     script.write_text(json.dumps({"match": "", "answer": "Hello."}) + "\n")
     environment = os.environ | {
@@ -83,7 +84,7 @@ async def program(folder: Path) -> AsyncIterator[str]:
     try:
         while process.stdout is not None and (line := (await process.stdout.readline()).decode()):
             if found := re.search(r"http://\S+", line):
-                yield found[0]
+                yield found[0], psutil.Process(process.pid)
                 break
     finally:
         process.terminate()
@@ -150,15 +151,21 @@ async def measure(visitors: int) -> bool:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         await fill(folder / "page.sqlite3")
-        async with program(folder) as address:
+        async with program(folder) as (address, server):
             async with aiohttp.ClientSession() as session:
                 files = await files_of_the_page(session, address)
             (alone,) = await crowd(address, 1, files)
+            worked = server.cpu_times()
+            started, own = time.perf_counter(), time.process_time()
             arrivals = await crowd(address, visitors, [])
+            took, own = time.perf_counter() - started, time.process_time() - own
+            now = server.cpu_times()
     waits = sorted(arrival.seconds for arrival in arrivals)
     last = waits[-1]
     print(f"a first load: {alone.bytes / 1000:,.0f} kB in {alone.seconds:.2f} s (wanted: at most 1,000 kB)")
     print(f"{visitors} at once: median {statistics.median(waits):.2f} s, last {last:.2f} s (wanted: {GOAL_S:g} s)")
+    busy = now.user + now.system - worked.user - worked.system
+    print(f"in {took:.2f} s the server worked {busy:.2f} s, the visitors {own:.2f} s (processor time)")
     return alone.bytes <= GOAL_BYTES and last <= GOAL_S
 
 
