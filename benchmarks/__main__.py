@@ -12,6 +12,7 @@ _ALL = (
     "captions",
     "delivery",
     "memory",
+    "visitors",
     "transformers",
     "sampler",
     "reference",
