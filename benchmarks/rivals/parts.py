@@ -30,7 +30,7 @@ STARTS = 3
 GROWTH = {"A": (50, 100, 200, 400, 1000), "B": (50, 200)}
 SCRIPTED_RATE, SCRIPTED_FIRST_S, SCRIPTED_SLOTS = 10.0, 0.1, 256
 """An engine without weights: twice as fast as people read, so that one core has time for all its streams."""
-WITHIN_S = 120.0
+WITHIN_S = 180.0
 """Who is not answered by then counts as not answered."""
 _seeds = itertools.count(1)
 
@@ -91,13 +91,13 @@ class Driven:
 def told(part: str, name: str, asked: Sequence[Question], over: Sequence[Question]) -> Result:
     """What people saw."""
     seen = [each.seen() for each in over]
-    missing = [math.inf] * (len(asked) - len(over))
+    missing = [each for each in asked if each not in over]
     result = Result(
         part=part,
         people=len(asked),
         contender=name,
-        first=[first for first, _, _ in seen] + missing,
-        complete=[complete for _, complete, _ in seen] + missing,
+        first=[first for first, _, _ in seen] + [each.begun() for each in missing],
+        complete=[complete for _, complete, _ in seen] + [math.inf] * len(missing),
     )
     ends = [each.asked_at + complete for each, (_, complete, _) in zip(over, seen, strict=True)]
     result.took_s = max(ends) - min(each.asked_at for each in asked) if over else 0.0

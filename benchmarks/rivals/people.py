@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from tests.servers.telegram_world import Chat
 
 _FOOTER = re.compile(r"\n+(-# )?[^\n]*\btokens? · [^\n]*$")
 """Partyline's small print below an answer."""
+_LEAST_WORDS = 40
+"""No placeholder and no place in a queue has so many characters."""
 _EVERY_S = 0.05
 
 
@@ -39,11 +42,21 @@ class Question:
 
         A placeholder, a place in a queue or a thinking line is no word of it: only what the answer begins with counts.
         """
-        frames = [(at, _FOOTER.sub("", text).strip()) for at, text in self.shown()]
+        frames = self._frames()
         answer = frames[-1][1]
         first = next(at for at, text in frames if text and answer.startswith(text.split()[0]))
         complete = next(at for at, text in frames if text == answer)
         return first - self.asked_at, complete - self.asked_at, answer
+
+    def begun(self) -> float:
+        """Seconds until the first words of an answer that has not ended; infinity where there is none yet."""
+        frames = self._frames()
+        if not frames or len(frames[-1][1]) < _LEAST_WORDS:
+            return math.inf
+        return self.seen()[0]
+
+    def _frames(self) -> list[tuple[float, str]]:
+        return [(at, _FOOTER.sub("", text).strip()) for at, text in self.shown()]
 
 
 @dataclass
