@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 
@@ -42,8 +43,9 @@ def main() -> int:
     chosen = options.parse_args()
     plan = Plan(rounds=chosen.rounds, parts=chosen.only, crowds=chosen.people, tokens=chosen.tokens)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the contenders would outlive it
+    load = os.getloadavg()[0]
     results = asyncio.run(measured(plan))
-    parts = report.by_part(results, " ".join(["python -m benchmarks.against", *sys.argv[1:]]))
+    parts = report.by_part(results, " ".join(["python -m benchmarks.against", *sys.argv[1:]]), load)
     found = report.known(parts)
     print("\n".join(["", *report.table(found), "", *report.judged(found)]))
     if chosen.json:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks import writes
 from benchmarks.rivals import report
 from benchmarks.rivals.parts import SCRIPTED_FIRST_S, SCRIPTED_RATE, SCRIPTED_SLOTS
 from benchmarks.rivals.results import Figures
@@ -230,16 +231,17 @@ def main() -> int:
     options.add_argument("--check", action="store_true", help="only compare with what was measured")
     options.add_argument("--write", action="store_true", help=f"put the tables into {PAGE}")
     chosen = vars(options.parse_args())
-    found = report.known(report.kept())
-    comparison = checked(found)
-    lines = ["", *comparison]
-    if not chosen["check"]:
-        from benchmarks.writes import FIGURES
-
-        measured = costs(chosen["engine"], found, json.loads(FIGURES.read_text()))
-        load = Load(people=0, **{name: chosen[name] for name in vars(usual) if name != "people"})
-        loads = [replace(load, people=people) for people in chosen["people"]]
-        lines = [*table([Answer(each, measured, needed(each, measured)) for each in loads]), *lines]
+    try:
+        found = report.known(report.kept())
+        lines = ["", *checked(found)]
+        if not chosen["check"]:
+            measured = costs(chosen["engine"], found, json.loads(writes.FIGURES.read_text()))
+            load = Load(people=0, **{name: chosen[name] for name in vars(usual) if name != "people"})
+            loads = [replace(load, people=people) for people in chosen["people"]]
+            lines = [*table([Answer(each, measured, needed(each, measured)) for each in loads]), *lines]
+    except (KeyError, FileNotFoundError) as error:
+        print(f"not measured yet: {error}; run benchmarks.against --write and benchmarks.writes --write first")
+        return 1
     print("\n".join(lines))
     if chosen["write"]:
         write(lines)

@@ -23,6 +23,7 @@ _PLOT = (
     'src="against-light.png">',
     "</picture>",
 )
+_QUIET = 0.7
 Known = Mapping[tuple[str, int, str], Figures]
 
 
@@ -45,10 +46,15 @@ def kept() -> dict[str, Any]:
     return dict(json.loads(FIGURES.read_text())) if FIGURES.exists() else {}
 
 
-def by_part(results: Sequence[Result], command: str) -> dict[str, Any]:
-    """The results with what a reader must know of them."""
+def by_part(results: Sequence[Result], command: str, load: float) -> dict[str, Any]:
+    """The results with what a reader must know of them.
+
+    Args:
+        load: the machine's load average before anything was run: what else was at work.
+    """
     version = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    about = {"version": version.stdout.strip(), "date": time.strftime("%Y-%m-%d"), "command": command}
+    about: dict[str, Any] = {"version": version.stdout.strip(), "date": time.strftime("%Y-%m-%d"), "command": command}
+    about["load"] = round(load, 1)
     found: dict[str, Any] = {}
     for result in results:
         found.setdefault(result.part, about | {"results": []})["results"].append(result.written())
@@ -65,10 +71,16 @@ def write(parts: Mapping[str, Any]) -> None:
 
 
 def page(parts: Mapping[str, Any]) -> str:
-    about = {(part["version"], part["date"]) for part in parts.values()}
-    dated = "; ".join(f"version {version}, {date}" for version, date in sorted(about))
+    about = {(part["version"], part["date"], part["load"]) for part in parts.values()}
+    dated = "; ".join(f"version {version} on {date}, {_beside(load)}" for version, date, load in sorted(about))
     lines = [f"Measured: {dated}.", "", *_PLOT, "", *table(known(parts)), "", *judged(known(parts)), ""]
     return "\n".join(lines)
+
+
+def _beside(load: float) -> str:
+    if load < _QUIET:
+        return "a quiet machine"
+    return f"**beside other programs** (load average {load:.1f}, so that neither times nor ratios hold elsewhere)"
 
 
 def table(found: Known) -> list[str]:
