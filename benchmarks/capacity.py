@@ -232,8 +232,9 @@ def main() -> int:
     options.add_argument("--write", action="store_true", help=f"put the tables into {PAGE}")
     chosen = vars(options.parse_args())
     try:
-        found = report.known(report.kept())
-        lines = ["", *checked(found)]
+        parts = report.kept()
+        found = report.known(parts)
+        lines = ["", report.dated(parts), "", *checked(found)]
         if not chosen["check"]:
             measured = costs(chosen["engine"], found, json.loads(writes.FIGURES.read_text()))
             load = Load(people=0, **{name: chosen[name] for name in vars(usual) if name != "people"})

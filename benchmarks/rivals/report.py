@@ -71,10 +71,15 @@ def write(parts: Mapping[str, Any]) -> None:
 
 
 def page(parts: Mapping[str, Any]) -> str:
-    about = {(part["version"], part["date"], part["load"]) for part in parts.values()}
-    dated = "; ".join(f"version {version} on {date}, {_beside(load)}" for version, date, load in sorted(about))
-    lines = [f"Measured: {dated}.", "", *_PLOT, "", *table(known(parts)), "", *judged(known(parts)), ""]
+    lines = [dated(parts), "", *_PLOT, "", *table(known(parts)), "", *judged(known(parts)), ""]
     return "\n".join(lines)
+
+
+def dated(parts: Mapping[str, Any]) -> str:
+    """Of which version the figures are, from when, and what else the machine did."""
+    about = {(part["version"], part["date"], part["load"]) for part in parts.values()}
+    measured = "; ".join(f"version {version} on {date}, {_beside(load)}" for version, date, load in sorted(about))
+    return f"Measured: {measured}."
 
 
 def _beside(load: float) -> str:

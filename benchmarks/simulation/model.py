@@ -13,7 +13,7 @@ from benchmarks.simulation.stations import Engine, Rates, Server
 _DAY_S = 86_400
 CALLS_A_REPLY = 2
 """Those that no answer goes without: the first words and the last frame (docs/delivery.md)."""
-_LEAST_S, _LEAST_MESSAGES = 600.0, 20_000
+_LEAST_S, _LEAST_MESSAGES = 120.0, 20_000
 """So long a busy hour is simulated, and so many messages of it."""
 
 
