@@ -89,7 +89,7 @@ async def test_the_door_opens_to_the_password(browser: Browser) -> None:
         await page.get_by_label("Password").fill("open sesame")
         await page.keyboard.press("Enter")
         await expect(page.get_by_label("Message", exact=True)).to_be_visible()
-        await expect(page.locator("#people summary")).to_have_text("Only you")
+        await page.locator("#people summary", has_text="Only you").wait_for()
         await page.reload()
         await expect(page.get_by_label("Message", exact=True)).to_be_visible()
         await context.close()
