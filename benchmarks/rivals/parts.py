@@ -25,7 +25,6 @@ PRIVATE = {1: 5, 4: 3, 8: 2, 16: 2}
 THREADS = (1, 4)
 """A thread for each message takes half a minute for four people; with 16 it would take three minutes."""
 TOGETHER, APART = 4, 8
-BUSY_ROUNDS = 2
 STARTS = 3
 GROWTH = {"A": (50, 100, 200, 400, 1000), "B": (50, 200)}
 SCRIPTED_RATE, SCRIPTED_FIRST_S, SCRIPTED_SLOTS = 10.0, 0.1, 256
@@ -158,7 +157,7 @@ async def telegram_parts(plan: Plan) -> AsyncIterator[Result]:
                 yield result
         if "busy" in plan.parts:
             async with busy_process():
-                async for result in in_turn(ours, "busy", 1, BUSY_ROUNDS * plan.rounds, engine):
+                async for result in in_turn(bots[:2], "busy", 1, plan.rounds, engine):
                     yield result
 
 
@@ -177,7 +176,7 @@ async def discord_parts(plan: Plan) -> AsyncIterator[Result]:
             bots.append(Bot(name, DiscordPeople(wire, rooms=rooms), await stack.enter_async_context(starts)))
             await until(lambda wire=wire: bool(wire.identified))  # type: ignore[misc]
         await warm(bots, APART, engine)
-        async for result in in_turn(bots, "discord", APART, 2 * plan.rounds, engine):
+        async for result in in_turn(bots, "discord", APART, plan.rounds, engine):
             yield result
         async for result in in_turn(bots, "discord, together", TOGETHER, 2 * plan.rounds, engine, together=True):
             yield result
