@@ -109,7 +109,8 @@ class Program:
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         async with asyncio.timeout(READY_WITHIN_S):
-            line = await process.stdout.readline()
+            while (line := await process.stdout.readline()) and b"ready" not in line:
+                pass  # it connects before the model is loaded
         assert b"ready" in line, (self._folder / "log").read_text()
 
 
