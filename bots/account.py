@@ -50,6 +50,10 @@ class Account:
                 return await self.privacy.do(person, called.argument)
         return await self._linking.do(person, called.argument)
 
+    async def news(self, person: str) -> str:
+        """What others have done to this person's links, in words, once; "" where there is nothing."""
+        return await self._linking.news(person)
+
     async def _stats(self, person: str, argument: str) -> Notice | Attached:
         asked = read(argument)
         people = await self.meter.record.people(person)

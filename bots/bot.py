@@ -268,12 +268,12 @@ class Bot:
             task = await self._task(incoming, called)
         elif called.name in account.COMMANDS:
             await entry.claimed()  # what is erased includes this reply
-            yield await self.account.do(incoming.author.id, called)
+            yield await self._with_news(incoming, await self.account.do(incoming.author.id, called))
         else:
             said = await self._say(incoming, called)
             if _is_quiet(incoming):
                 return
-            yield Notice(said, private=True)
+            yield await self._with_news(incoming, Notice(said, private=True))
         if task is None:
             return
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
@@ -292,6 +292,12 @@ class Bot:
         async with aclosing(self.account.meter.metered(entry.tally, profile.people, asked, answer)) as events:
             async for event in events:
                 yield event
+
+    async def _with_news(self, incoming: Incoming, own: Notice | Attached) -> Notice | Attached:
+        """The bot's own words, and where nobody else sees them, what others have done to this person's links."""
+        alone = incoming.direct or (isinstance(own, Notice) and bool(own.otherwise))
+        news = await self.account.news(incoming.author.id) if alone else ""
+        return replace(own, text=f"{own.text}\n\n{news}") if news else own
 
     async def _kept(self, reply: Reply) -> tuple[Turn | None, tuple[str, ...]]:
         """The answer as far as it is kept, and the messages that show it."""
@@ -341,6 +347,7 @@ class Bot:
             text=text,
             parent_id=earlier.parent_id if earlier else await self._branched_from(incoming),
             created_at=self._now(),
+            hidden=incoming.hidden,
         )
         asks = not incoming.pictures or not wants_description(text)
         begins = earlier is not None and earlier.parent_id is None

@@ -36,7 +36,7 @@ COMMANDS = (
     Command("continue", "/continue", "Go on where the last answer ended"),
     Command("stats", "/stats, /stats 30 dark", "What you used, as a picture"),
     Command("privacy", "/privacy, /privacy export, /privacy erase", "What is kept of you, as a file, or erased"),
-    Command("link", "/link, /link CODE, /link off", "Share your settings between two platforms"),
+    Command("link", "/link, /link CODE, /link off", "Share your settings between two accounts of yours"),
     Command("examples", "/examples", "Prompts to try"),
     Command("help", "/help", "What can be done here"),
 )

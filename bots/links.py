@@ -1,10 +1,10 @@
-"""`/link`: a one-time code makes one person of the same person's ids on two platforms."""
+"""`/link`: a one-time code, and a yes on both sides, make one person of the same person's ids on two platforms."""
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bots import personal, wording
@@ -81,30 +81,73 @@ class Linking:
         self._guesses = Guesses()
 
     async def do(self, person: str, argument: str) -> Notice:
-        """The answer to `/link`, `/link CODE` and `/link off`.
+        """The answer to `/link`, `/link CODE`, `/link CODE yes`, `/link yes`, `/link no`, `/link data on` and so on.
+
+        Both sides are asked: whoever enters the code, and then whoever gave it. The words name accounts, so they are
+        for this person alone.
 
         Raises:
-            Refused: the code is wrong, or too many were.
+            Refused: the code is wrong, or too many were; or there is nothing to agree to or to undo.
         """
-        if not argument:
-            code = self._code()
-            await self._links.put_code(code, person, self._now() + LIFETIME_S)
-            others = len(await self._links.people(person)) - 1
-            words = wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
-            return Notice(words, private=True, otherwise=wording.link_where_alone())
-        if argument.lower() == "off":
-            if not await self._links.unlink(person):
-                raise Refused(wording.not_linked())
-            return Notice(wording.unlinked(), private=True)
-        return Notice(await self._redeem(person, tidy(argument)), private=True)
+        words = argument.lower().split()
+        match words:
+            case []:
+                said = await self._begin(person)
+            case ["yes"]:
+                said = await self._accept(person)
+            case ["no"]:
+                if not await self._links.decline(person):
+                    raise Refused(wording.nothing_to_link())
+                said = wording.link_declined()
+            case ["off"]:
+                if not await self._links.unlink(person):
+                    raise Refused(wording.not_linked())
+                said = wording.unlinked()
+            case ["data", ("on" | "off") as switch]:
+                said = await self._share_data(person, on=switch == "on")
+            case _:
+                said = await self._enter(person, words)
+        return Notice(said, private=True, otherwise=wording.link_where_alone())
 
-    async def _redeem(self, person: str, code: str) -> str:
+    async def _begin(self, person: str) -> str:
+        now = self._now()
+        others = [each for each in await self._links.people(person) if each != person]
+        if (other := await self._links.requested(person, now)) is not None:
+            return wording.link_asked(other)
+        code = self._code()
+        await self._links.put_code(code, person, now + LIFETIME_S)
+        return wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
+
+    async def _enter(self, person: str, words: Sequence[str]) -> str:
+        """Ask whether this account is to be linked to the code's, and hear the yes."""
+        agrees = len(words) > 1 and words[-1] == "yes"
+        code = tidy(" ".join(words[:-1] if agrees else words))
         now = self._now()
         if locked_s := self._guesses.locked_s(person, now):
             raise Refused(wording.too_many_guesses(locked_s))
         # Noted before the look, so that many at once are not more than one by one.
         self._guesses.missed(person, now)
-        if not await self._links.redeem(code, person, now):
+        if agrees:
+            giver = await self._links.request(code, person, now, now + LIFETIME_S)
+        else:
+            giver = await self._links.giver(code, person, now)
+        if giver is None:
             raise Refused(wording.wrong_code())
         self._guesses.hit(person)
-        return wording.linked(len(await self._links.people(person)))
+        return wording.link_half(giver, LIFETIME_S) if agrees else wording.link_ask(giver, f"{code[:4]}-{code[4:]}")
+
+    async def _accept(self, person: str) -> str:
+        other = await self._links.accept(person, self._now())
+        if other is None:
+            raise Refused(wording.nothing_to_link())
+        return wording.linked([each for each in await self._links.people(person) if each != person])
+
+    async def _share_data(self, person: str, *, on: bool) -> str:
+        if not await self._links.share_data(person, on):
+            raise Refused(wording.not_linked())
+        shared = [each for each in await self._links.sharing(person) if each != person]
+        return wording.data_shared(shared) if on else wording.data_kept()
+
+    async def news(self, person: str) -> str:
+        """What others have done to this person's links, in words, once; "" where there is nothing."""
+        return "\n\n".join(wording.link_news(who, what) for who, what in await self._links.take_news(person))

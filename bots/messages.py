@@ -87,6 +87,7 @@ class Incoming:
         moderates: the platform lets the author remove other people's messages in this chat.
         budget: what the chat can be sent; None where that is no limit.
         decision: what the gate has decided, if it was asked before.
+        hidden: nobody else in the chat can see the text.
     """
 
     event_id: str
@@ -103,6 +104,7 @@ class Incoming:
     moderates: bool = False
     budget: ChatBudget | None = None
     decision: Permit | Refusal | None = None
+    hidden: bool = False
 
 
 class Action(StrEnum):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["first_token", "queue", "hour"]
+News = Literal["linked", "unlinked", "shares", "keeps"]
+"""What somebody else has done: linked or unlinked their account, let others have its data or no more."""
 Histogram = Mapping[int, int]
 """How many there were in each bucket."""
 
@@ -96,25 +98,64 @@ class UsageRecord(Protocol):
 
 
 class Links(Protocol):
-    """Which ids, each of one platform, are one person. They share settings, usage and their place in the queue."""
+    """Which ids, each of one platform, are one person. They share settings, usage and their place in the queue.
+
+    What is kept of each id stays its own, unless several let each other have it.
+    """
 
     async def people(self, person: str) -> Sequence[str]:
         """All ids of that person, this one included; the first one stands for all of them."""
         ...
 
     async def put_code(self, code: str, person: str, expires_at: float) -> None:
-        """Keeps a code that `redeem` takes once; it replaces the one that this person had before."""
+        """Keeps a code that `request` takes once; it replaces the one that this person had before."""
         ...
 
-    async def redeem(self, code: str, person: str, now: float) -> bool:
-        """Makes this person and the one who has the code one; False where there is no such code (any more).
+    async def giver(self, code: str, person: str, now: float) -> str | None:
+        """Return whose code it is, None where there is no such code (any more) or it is this person's own."""
+        ...
 
-        The settings of the one who has the code win over those of the other.
+    async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:
+        """Take a code: this person agrees to be linked to whoever gave it. Return the giver, None as for `giver`.
+
+        Nothing is linked before the giver has agreed, too (`accept`). Of several requests the newest one counts.
         """
         ...
 
+    async def requested(self, person: str, now: float) -> str | None:
+        """Return who has agreed to be linked to this person and waits for the answer."""
+        ...
+
+    async def accept(self, person: str, now: float) -> str | None:
+        """Make this person and whoever requested it one, and return the other; None where nobody has.
+
+        The settings of this person win over those of the other. Data that were shared before are not any more. The
+        others hear of it (`take_news`).
+        """
+        ...
+
+    async def decline(self, person: str) -> bool:
+        """Forget the request. False where there was none."""
+        ...
+
+    async def share_data(self, person: str, on: bool) -> bool:
+        """Let those linked ids that do so as well export and erase what is kept of this one, or let them no more.
+
+        False where it is linked to nothing.
+        """
+        ...
+
+    async def sharing(self, person: str) -> Sequence[str]:
+        """Return the ids whose data this one may export and erase: itself first, and where it shares, all that do."""
+        ...
+
+    async def take_news(self, person: str) -> Sequence[tuple[str, News]]:
+        """Return what others have done to this person's links, as (who, what), once."""
+        ...
+
     async def unlink(self, person: str) -> bool:
-        """Takes this id out; it keeps a copy of the settings. False where it was linked to nothing."""
+        """Take this id out; it keeps a copy of the settings, and the others hear of it. False where it was linked to
+        nothing."""
         ...
 
 

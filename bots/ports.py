@@ -31,6 +31,7 @@ class Turn:
         captions: of an answer, what the captioner said and is shown above the text.
         reason: for an answer, why it ended; None while it is being written or after a failure.
         created_at: seconds since the epoch.
+        hidden: of a question, nobody else in its chat could see it.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Turn:
     state: State = "done"
     reason: Reason | None = None
     created_at: float = 0.0
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

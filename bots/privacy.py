@@ -39,7 +39,8 @@ class Privacy:
         Raises:
             Refused: anything else, or an answer is still being written.
         """
-        people = await self._meter.record.people(person)
+        # What is kept of linked accounts is covered only where these have agreed, too.
+        people = await self._meter.record.sharing(person)
         match argument.lower().split():
             case []:
                 return Notice(wording.privacy(self._retention), private=True)
@@ -51,7 +52,7 @@ class Privacy:
             case ["erase"]:
                 return Notice(wording.confirm_erasing(people), private=True)
             case ["erase", "now"]:
-                if self._meter.busy(people):
+                if self._meter.busy(await self._meter.record.people(person)):
                     raise Refused(wording.erase_later())
                 await self.erase(people)
                 return Notice(wording.erased(), private=True)
@@ -69,6 +70,9 @@ class Privacy:
 
     async def erase(self, people: Sequence[str]) -> None:
         today = day_of(self._meter.now())
+        # Whoever stays keeps the settings that were shared.
+        for person in people:
+            await self._meter.record.unlink(person)
         for place in self._places:
             await place.erase(people, today)
 

@@ -11,6 +11,8 @@ from inference.api import Message, ModelInfo
 
 _CODE = "Answer with complete code in one fenced Markdown block that {begins}, and then one or two sentences about it."
 _NAMED = "begins with ```"
+# In a conversation that goes on from somebody else's answer.
+UNSEEN = "(a question that only its author could see)"
 # The model card of DeepSeek-R1 recommends this sentence for mathematics.
 MATHEMATICS = "Please reason step by step, and put your final answer within \\boxed{}."
 

@@ -8,7 +8,7 @@ from datetime import date
 from bots.commands import COMMANDS, EXAMPLES, Called
 from bots.measures import Stats
 from bots.messages import Ended
-from bots.personal import Quotas, Retention
+from bots.personal import News, Quotas, Retention
 from bots.preferences import PRESETS, Setting
 from inference.api import BadImage, Busy, InferenceError, Loading, ModelInfo, OutOfMemory, TooLong, Unavailable
 
@@ -519,7 +519,7 @@ def export_where_alone() -> str:
 
 
 def confirm_erasing(people: Sequence[str]) -> str:
-    also = f", on all {len(people)} accounts that you linked" if len(people) > 1 else ""
+    also = f", also those of {_accounts(people[1:])}" if len(people) > 1 else ""
     return (
         f"This erases our conversations, your settings and your usage for good{also}; messages that stand in other "
         "chats stay there. `/privacy export` gives you a copy first. Write `/privacy erase now` to erase."
@@ -534,21 +534,79 @@ def erased() -> str:
     return "Everything that I kept of you is erased; what you write next begins anew."
 
 
-def link_code(code: str, lifetime_s: float, others: int) -> str:
-    linked = f" You have {_count(others, 'other account')} linked already; `/link off` takes this one out."
+_SHARED = "settings, usage, quotas and the place in the queue"
+
+
+def _accounts(people: Sequence[str]) -> str:
+    return " and ".join(f"`{each}`" for each in people)
+
+
+def link_code(code: str, lifetime_s: float, others: Sequence[str]) -> str:
+    linked = f" This account is linked to {_accounts(others)}; `/link off` takes it out." if others else ""
     return (
-        f"Your code is **{code}**. Write `/link {code}` to me on the other platform within {_long(lifetime_s)}: "
-        "settings, usage and quotas are shared from then on, conversations stay apart. Show the code to nobody."
-        + (linked if others else "")
+        f"Your code is **{code}**. Send `/link {code}` to me from your other account within {_long(lifetime_s)}; then "
+        f"both accounts are asked whether they share {_SHARED}. Give the code to nobody else.{linked}"
     )
 
 
 def link_where_alone() -> str:
-    return "The code would be for your eyes alone, and others would see it here; write `/link` to me in a private chat."
+    return "Others could see your accounts here; write `/link` to me in a private chat."
 
 
-def linked(accounts: int) -> str:
-    return f"Linked: {_count(accounts, 'account')} of yours share settings, usage and quotas from now on."
+def link_ask(giver: str, code: str) -> str:
+    return (
+        f"The account `{giver}` and this one would share {_SHARED}. Conversations stay apart. If both are yours, send "
+        f"`/link {code} yes`; if somebody else gave you the code, don't."
+    )
+
+
+def link_half(giver: str, lifetime_s: float) -> str:
+    return f"Half done. Now send `/link yes` to me from `{giver}` within {_long(lifetime_s)}, and both are linked."
+
+
+def link_asked(other: str) -> str:
+    return (
+        f"The account `{other}` has your code and would share {_SHARED} with this one. Conversations stay apart. If it "
+        "is yours, send `/link yes`; if not, send `/link no`."
+    )
+
+
+def linked(others: Sequence[str]) -> str:
+    return (
+        f"This account now shares {_SHARED} with {_accounts(others)}. `/link off` undoes that. What I keep of each "
+        "stays its own; `/link data on` on both sides lets one export and erase the other's."
+    )
+
+
+def link_declined() -> str:
+    return "Nothing was linked, and that code is used up."
+
+
+def nothing_to_link() -> str:
+    return "No account is waiting to be linked to this one; /link gives you a code to begin with."
+
+
+def data_shared(others: Sequence[str]) -> str:
+    if others:
+        return (
+            f"`/privacy export` and `/privacy erase` now cover {_accounts(others)} too. `/link data off` undoes that."
+        )
+    return "Your other account must send `/link data on`, too. Until then each exports and erases its own data alone."
+
+
+def data_kept() -> str:
+    return "`/privacy export` and `/privacy erase` cover this account alone again."
+
+
+def link_news(who: str, what: News) -> str:
+    match what:
+        case "linked":
+            return f"`{who}` is now linked to this account: they share {_SHARED}. `/link off` undoes that."
+        case "unlinked":
+            return f"`{who}` is no longer linked to this account. Your settings haven't changed."
+        case "shares":
+            return f"`{who}` lets this account export and erase its data, if you send `/link data on` as well."
+    return f"`{who}` keeps its data to itself again."
 
 
 def wrong_code() -> str:

@@ -31,6 +31,8 @@ async def erase(database: str, person: str, tick: Tick) -> Sequence[str]:
     """
     async with _kept_of(database, person) as (storage, people):
         tick(0.3)
+        for each in people:
+            await storage.unlink(each)
         await storage.erase(people, day_of(time.time()))
         await storage.erase_in_hand(people)
         return people
@@ -44,7 +46,7 @@ async def _kept_of(database: str, person: str) -> AsyncIterator[tuple[SqlStorage
         await asyncio.to_thread(check_there, address.path)
     async with open_database(database) as opened:
         storage = SqlStorage(opened)
-        people = await storage.people(person)
+        people = await storage.sharing(person)
         if not any((await storage.export(people)).values()):
             raise StorageError(f"{address.where} keeps nothing of {person}; an id is written as in telegram:4711.")
         yield storage, people

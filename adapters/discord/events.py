@@ -92,6 +92,8 @@ class Event:
             reply_to=self.replies_to,
             places=self.places,
             direct=not self.guild,
+            # Others see which command was used, and not what was typed into it or into its form.
+            hidden=self.token is not None,
             moderates=self.on_behalf,
             budget=ChatBudget(self.chat, CALLS_PER_MINUTE),
             decision=self.decision,

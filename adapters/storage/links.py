@@ -8,10 +8,10 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from adapters.storage.database import Database
-from adapters.storage.tables import link_codes, links, preferences
+from adapters.storage.tables import link_codes, link_news, link_requests, links, preferences
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import insert_new, upsert
-from bots.personal import Links
+from bots.personal import Links, News
 
 _LINKING = 7_827_341_190_458
 """Names PostgreSQL's lock; SQLite lets one transaction write at a time anyway."""
@@ -47,28 +47,96 @@ class SqlLinks(Links):
 
         await self._database.write(write)
 
-    async def redeem(self, code: str, person: str, now: float) -> bool:
-        return await self._database.write(lambda connection: _redeem(connection, code, person, now))
+    async def giver(self, code: str, person: str, now: float) -> str | None:
+        query = select(link_codes.c.person).where(*_valid(code, person, now))
+        return await self._database.read(lambda connection: connection.scalar(query))
+
+    async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:
+        # Deleting is what makes a code good for once: of two at the same time one finds it gone.
+        taken = delete(link_codes).where(*_valid(code, person, now)).returning(link_codes.c.person)
+
+        def write(connection: Connection) -> str | None:
+            giver: str | None = connection.scalar(taken)
+            if giver is not None:
+                upsert(connection, link_requests, {"person": giver, "other": person, "expires_at": expires_at})
+            return giver
+
+        return await self._database.write(write)
+
+    async def requested(self, person: str, now: float) -> str | None:
+        query = select(link_requests.c.other).where(*_waiting(person, now))
+        return await self._database.read(lambda connection: connection.scalar(query))
+
+    async def accept(self, person: str, now: float) -> str | None:
+        return await self._database.write(lambda connection: _accept(connection, person, now))
+
+    async def decline(self, person: str) -> bool:
+        gone = delete(link_requests).where(link_requests.c.person == person)
+        return bool(await self._database.write(lambda connection: connection.execute(gone).rowcount))
 
     async def unlink(self, person: str) -> bool:
         return await self._database.write(lambda connection: _unlink(connection, person))
 
+    async def share_data(self, person: str, on: bool) -> bool:
+        shared = update(links).where(links.c.person == person).values(shares_data=on)
 
-def _redeem(connection: Connection, code: str, person: str, now: float) -> bool:
-    # Deleting is what makes a code good for once: of two at the same time one finds it gone.
-    taken = (
-        delete(link_codes)
-        .where(link_codes.c.digest == _digest(code), link_codes.c.expires_at > now, link_codes.c.person != person)
-        .returning(link_codes.c.person)
-    )
+        def write(connection: Connection) -> bool:
+            _take_turns(connection)
+            if not connection.execute(shared).rowcount:
+                return False
+            others = [each for each in people_of(connection, person) if each != person]
+            _tell(connection, others, person, "shares" if on else "keeps")
+            return True
+
+        return await self._database.write(write)
+
+    async def sharing(self, person: str) -> Sequence[str]:
+        shares = select(links.c.person).where(links.c.profile == PROFILE, links.c.shares_data)
+
+        def read(connection: Connection) -> list[str]:
+            all_of_them = list(connection.scalars(shares, {"of": person}))
+            others = sorted(each for each in all_of_them if each != person)
+            return [person, *others] if person in all_of_them else [person]
+
+        return await self._database.read(read)
+
+    async def take_news(self, person: str) -> Sequence[tuple[str, News]]:
+        own = link_news.c.person == person
+        some = select(link_news.c.person).where(own).limit(1)
+        if not await self._database.read(lambda connection: connection.scalar(some)):
+            return []
+        told = delete(link_news).where(own).returning(link_news.c.other, link_news.c.what)
+        rows = await self._database.write(lambda connection: connection.execute(told).all())
+        return sorted((row.other, row.what) for row in rows)
+
+
+def _valid(code: str, person: str, now: float) -> tuple[ColumnElement[bool], ...]:
+    """There is such a code, and it is somebody else's."""
+    return link_codes.c.digest == _digest(code), link_codes.c.expires_at > now, link_codes.c.person != person
+
+
+def _waiting(person: str, now: float) -> tuple[ColumnElement[bool], ...]:
+    return link_requests.c.person == person, link_requests.c.expires_at > now
+
+
+def _accept(connection: Connection, person: str, now: float) -> str | None:
     _take_turns(connection)
-    giver = connection.scalar(taken)
-    if giver is None:
-        return False
-    kept, joining = people_of(connection, giver), people_of(connection, person)
+    other: str | None = connection.scalar(
+        delete(link_requests).where(*_waiting(person, now)).returning(link_requests.c.other)
+    )
+    if other is None:
+        return None
+    kept, joining = people_of(connection, person), people_of(connection, other)
     if kept[0] != joining[0]:
         _join(connection, [*kept, *joining], kept[0], joining[0])
-    return True
+        _tell(connection, [each for each in [*kept, *joining] if each != person], person, "linked")
+    return other
+
+
+def _tell(connection: Connection, people: Sequence[str], who: str, what: News) -> None:
+    """What `who` has done is news to these."""
+    for each in people:
+        upsert(connection, link_news, {"person": each, "other": who, "what": what})
 
 
 def _unlink(connection: Connection, person: str) -> bool:
@@ -83,6 +151,7 @@ def _unlink(connection: Connection, person: str) -> bool:
     else:
         connection.execute(delete(preferences).where(preferences.c.person == person))
         _copy_settings(connection, everybody[0], person)
+    _tell(connection, rest, person, "unlinked")
     gone = [person] if len(rest) > 1 else everybody
     connection.execute(delete(links).where(links.c.person.in_(gone)))
     return True

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from bots.personal import Histogram, Kind, Mark, Personal, Retention, Used
+from bots.personal import Histogram, Kind, Mark, News, Personal, Retention, Used
 from bots.ports import Received, Reply, Turn
 
 
@@ -30,6 +30,9 @@ class MemoryPersonal(Personal):
         self._marks: dict[tuple[str, str], Counter[Mark]] = {}
         self._profiles: dict[str, str] = {}
         self._codes: dict[str, tuple[str, float]] = {}
+        self._requests: dict[str, tuple[str, float]] = {}
+        self._shares_data: set[str] = set()
+        self._news: dict[str, dict[str, News]] = {}
 
     def profile_of(self, person: str) -> str:
         return self._profiles.get(person, person)
@@ -62,23 +65,65 @@ class MemoryPersonal(Personal):
         self._codes = {each: owner for each, owner in self._codes.items() if owner[0] != person}
         self._codes[code] = (person, expires_at)
 
-    async def redeem(self, code: str, person: str, now: float) -> bool:
+    async def giver(self, code: str, person: str, now: float) -> str | None:
         giver, expires_at = self._codes.get(code, ("", 0.0))
-        if giver in ("", person) or expires_at <= now:
+        return None if giver in ("", person) or expires_at <= now else giver
+
+    async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:
+        giver = await self.giver(code, person, now)
+        if giver is not None:
+            del self._codes[code]
+            self._requests[giver] = (person, expires_at)
+        return giver
+
+    async def requested(self, person: str, now: float) -> str | None:
+        other, expires_at = self._requests.get(person, ("", 0.0))
+        return other if expires_at > now else None
+
+    async def accept(self, person: str, now: float) -> str | None:
+        other = await self.requested(person, now)
+        if other is None:
+            return None
+        del self._requests[person]
+        everybody = [*await self.people(person), *await self.people(other)]
+        profile, joining = self.profile_of(person), self.profile_of(other)
+        if joining != profile:
+            self._profiles |= dict.fromkeys(everybody, profile)
+            self._preferences[profile] = self._preferences.pop(joining, {}) | self._preferences.get(profile, {})
+            self._shares_data -= set(everybody)
+            self._tell([each for each in everybody if each != person], person, "linked")
+        return other
+
+    async def decline(self, person: str) -> bool:
+        return self._requests.pop(person, None) is not None
+
+    async def share_data(self, person: str, on: bool) -> bool:
+        if person not in self._profiles:
             return False
-        del self._codes[code]
-        everybody = [*await self.people(giver), *await self.people(person)]
-        profile, other = self.profile_of(giver), self.profile_of(person)
-        self._profiles |= dict.fromkeys(everybody, profile)
-        if other != profile:
-            self._preferences[profile] = self._preferences.pop(other, {}) | self._preferences.get(profile, {})
+        self._shares_data = self._shares_data | {person} if on else self._shares_data - {person}
+        others = [each for each in await self.people(person) if each != person]
+        self._tell(others, person, "shares" if on else "keeps")
         return True
+
+    async def sharing(self, person: str) -> Sequence[str]:
+        if person not in self._shares_data:
+            return [person]
+        return [person, *sorted(self._shares_data & set(await self.people(person)) - {person})]
+
+    async def take_news(self, person: str) -> Sequence[tuple[str, News]]:
+        return sorted(self._news.pop(person, {}).items())
+
+    def _tell(self, people: Sequence[str], who: str, what: News) -> None:
+        for each in people:
+            self._news.setdefault(each, {})[who] = what
 
     async def unlink(self, person: str) -> bool:
         everybody = await self.people(person)
         rest = [each for each in everybody if each != person]
         if not rest:
             return False
+        self._tell(rest, person, "unlinked")
+        self._shares_data -= {person}
         own = dict(self._preferences.get(everybody[0], {}))
         self._preferences[person] = own
         self._preferences[rest[0]] = dict(own)
@@ -86,6 +131,7 @@ class MemoryPersonal(Personal):
         self._profiles |= dict.fromkeys(rest, rest[0])
         if len(rest) == 1:
             del self._profiles[rest[0]]
+            self._shares_data -= set(rest)
         return True
 
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
@@ -121,6 +167,13 @@ class MemoryPersonal(Personal):
         self._usage = {key: used for key, used in self._usage.items() if key[0] not in people}
         self._marks = {key: marks for key, marks in self._marks.items() if key[0] not in people}
         self._codes = {code: owner for code, owner in self._codes.items() if owner[0] not in people}
+        self._requests = {each: owner for each, owner in self._requests.items() if not {each, owner[0]} & set(people)}
+        self._shares_data -= set(people)
+        self._news = {
+            each: {who: what for who, what in news.items() if who not in people}
+            for each, news in self._news.items()
+            if each not in people
+        }
         for person in people:
             self._preferences.pop(person, None)
             self._profiles.pop(person, None)

@@ -38,6 +38,8 @@ from adapters.storage.tables import (
     histograms,
     inbox,
     link_codes,
+    link_news,
+    link_requests,
     links,
     names,
     posts,
@@ -50,7 +52,9 @@ from adapters.storage.tables import (
 from bots.personal import PersonalData, Retention
 
 DAY_S = 86_400.0
-_BY_PERSON = (preferences, replies, turns, heads, usage, histograms, links, link_codes, names)
+_BY_PERSON = (preferences, replies, turns, heads, usage, histograms, links, link_codes, link_requests, link_news, names)
+_OF_LINKING = (link_codes, link_requests, link_news)
+"""What is kept until somebody answers or is told."""
 _MOST_VARIABLES = 500
 BATCH = 500
 """Rows that are deleted in one transaction."""
@@ -112,6 +116,8 @@ class SqlPersonalData(PersonalData):
             connection.execute(delete(preferences).where(*marks))
             for table in _BY_PERSON:
                 connection.execute(delete(table).where(table.c.person.in_(people)))
+            for table in (link_requests, link_news):
+                connection.execute(delete(table).where(table.c.other.in_(people)))
 
         await self._database.write(write)
         await self._wipe()
@@ -194,7 +200,8 @@ class SqlPersonalData(PersonalData):
         count += await self._delete_some(replies, replies.c.created_at < old(days), limit)
         count += await self._expire_unkept(now)
         await self._database.write(partial(forget_before, day=_date(now)))
-        count += await self._delete_some(link_codes, link_codes.c.expires_at < now, limit)
+        for table in (link_codes, link_requests):
+            count += await self._delete_some(table, table.c.expires_at < now, limit)
         if count or self._unwiped:
             self._unwiped = not await self._database.wipe()
         return count
@@ -256,7 +263,7 @@ class SqlPersonalData(PersonalData):
 
 
 def _export(connection: Connection, people: Sequence[str]) -> dict[str, Any]:
-    own = {table: _rows(connection, table, people) for table in _BY_PERSON if table is not link_codes}
+    own = {table: _rows(connection, table, people) for table in _BY_PERSON if table not in _OF_LINKING}
     messages = connection.execute(select(deliveries).where(_shows_what_is_of(people)))
     waiting = connection.scalars(select(inbox.c.payload).where(inbox.c.person.in_(people)))
     page = connection.scalars(select(posts.c.document).where(_about(people)).order_by(posts.c.position))

@@ -5,7 +5,19 @@ All ids are text: platforms have 64-bit numbers, and several platforms share one
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, literal_column
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    false,
+    literal_column,
+)
 
 from adapters.storage.text import AnyText, Texts
 
@@ -77,6 +89,7 @@ turns = Table(
     Column("state", AnyText, nullable=False),
     Column("reason", AnyText),
     Column("created_at", Double, nullable=False),
+    Column("hidden", Boolean, nullable=False, server_default=false()),
     Index("turns_by_parent", "parent_id"),
 )
 
@@ -202,13 +215,33 @@ quota_usage = Table(
     Column("captions", BigInteger, nullable=False),
 )
 
-# `profile` is the id under which the settings of all linked ids are; that id has a row here too.
+# `profile` is the id under which the settings of all linked ids are; that id has a row here too. `shares_data`: this id
+# lets the others that do so as well export and erase what is kept of it.
 links = Table(
     "links",
     metadata,
     Column("person", AnyText, primary_key=True),
     Column("profile", AnyText, nullable=False),
+    Column("shares_data", Boolean, nullable=False, server_default=false()),
     Index("links_by_profile", "profile"),
+)
+
+# `other` has agreed to be linked to `person`, whose answer is waited for.
+link_requests = Table(
+    "link_requests",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("other", AnyText, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+# What `person` has not been told yet: that their account and `other` were linked or unlinked.
+link_news = Table(
+    "link_news",
+    metadata,
+    Column("person", AnyText, primary_key=True),
+    Column("other", AnyText, primary_key=True),
+    Column("what", AnyText, nullable=False),
 )
 
 # Who reads the database learns no code from it.

@@ -23,6 +23,7 @@ from bots.messages import (
     Thought,
     Waiting,
 )
+from bots.prompt import UNSEEN
 from inference.api import ChatRequest, Interrupted, Message, Unavailable
 from inference.engines.port import Output, Piece
 from inference.engines.scripted import ScriptedEngine
@@ -191,6 +192,27 @@ async def test_a_prompt_over_the_context_gets_both_numbers_and_is_not_kept(chat:
     assert "300" in sentence
     assert await chat.storage.head("test:room", "test:ann") is None
     assert said(await chat.say("short")) == "short"
+
+
+async def test_words_that_nobody_else_could_see_reach_nobody_elses_prompt(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+
+    async def ask(text: str, person: str, **more: object) -> str:
+        events = [each async for each in chat.events(replace(chat.incoming(text, person), **more))]  # type: ignore[arg-type]
+        assert isinstance(events[0], Started)
+        return events[0].answer_id
+
+    await ask("/ask think of a secret", "ann", hidden=True)
+    answer = await ask("what others saw", "ann")
+    await chat.storage.record_delivery("test:room", answer, 0, "m1")
+    await ask("go on from there", "bob", reply_to="m1")
+    assert not any("secret" in content for content in spy.contents)
+    assert spy.contents[0] == UNSEEN
+    assert "what others saw" in spy.contents
+    await ask("go on from mine", "ann", reply_to="m1")
+    assert spy.contents[0] == "think of a secret"
 
 
 async def test_replying_to_an_older_answer_branches_there(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,11 +225,12 @@ def test_who_has_nothing_but_a_link_is_erased(path: Path) -> None:
         async with open_database(str(path)) as database:
             storage = SqlStorage(database)
             await storage.put_code("code", "web:ann", 1.0)
-            await storage.redeem("code", "telegram:1", 0.0)
+            await storage.request("code", "telegram:1", 0.0, 1.0)
+            await storage.accept("web:ann", 0.0)
 
     asyncio.run(link())
     assert run(["data", "erase", "web:ann", "--yes"]) == 0
-    assert run(["data", "erase", "telegram:1", "--yes"]) == 1
+    assert run(["data", "erase", "web:ann", "--yes"]) == 1
 
 
 def test_nobody_is_told_that_somebody_unknown_was_erased(

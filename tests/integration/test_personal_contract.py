@@ -32,7 +32,8 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 async def link(storage: Storage, giver: str, taker: str) -> None:
     await storage.put_code(f"for {giver}", giver, 100.0)
-    assert await storage.redeem(f"for {giver}", taker, 0.0)
+    assert await storage.request(f"for {giver}", taker, 0.0, 100.0) == giver
+    assert await storage.accept(giver, 0.0) == taker
 
 
 def turn(number: int, person: str = ANN, **more: object) -> Turn:
@@ -124,35 +125,105 @@ async def test_those_who_stay_stay_linked(storage: Storage) -> None:
 
 async def test_a_code_works_once_and_not_for_its_owner(storage: Storage) -> None:
     await storage.put_code("code", ANN, 100.0)
-    assert not await storage.redeem("code", ANN, 0.0)
-    assert not await storage.redeem("other", BOB, 0.0)
-    assert not await storage.redeem("code", BOB, 100.0)
-    assert await storage.redeem("code", BOB, 99.0)
-    assert not await storage.redeem("code", CAT, 0.0)
+    for code, taker, now in [("code", ANN, 0.0), ("other", BOB, 0.0), ("code", BOB, 100.0)]:
+        assert await storage.giver(code, taker, now) is None
+        assert await storage.request(code, taker, now, 200.0) is None
+    assert await storage.giver("code", BOB, 99.0) == ANN
+    assert await storage.request("code", BOB, 99.0, 200.0) == ANN
+    assert await storage.giver("code", CAT, 0.0) is None
+    assert await storage.request("code", CAT, 0.0, 200.0) is None
+
+
+async def test_nothing_is_linked_before_both_have_agreed(storage: Storage) -> None:
+    await storage.put_code("code", ANN, 100.0)
+    assert await storage.requested(ANN, 0.0) is None
+    assert await storage.accept(ANN, 0.0) is None
+    await storage.request("code", BOB, 0.0, 100.0)
+    assert list(await storage.people(ANN)) == [ANN]
+    assert await storage.requested(ANN, 99.0) == BOB
+    assert await storage.requested(ANN, 100.0) is None
+    assert await storage.accept(ANN, 100.0) is None, "it is too late"
+    assert await storage.accept(BOB, 0.0) is None, "the other side is asked"
+    assert await storage.decline(ANN)
+    assert not await storage.decline(ANN)
+    assert await storage.accept(ANN, 0.0) is None
+    assert await storage.take_news(BOB) == []
+
+
+async def test_each_side_is_told_once_what_the_other_has_done(storage: Storage) -> None:
+    await link(storage, ANN, BOB)
+    assert await storage.take_news(ANN) == []
+    assert await storage.take_news(BOB) == [(ANN, "linked")]
+    assert await storage.take_news(BOB) == []
+    await storage.share_data(BOB, True)
+    assert await storage.take_news(ANN) == [(BOB, "shares")]
+    await storage.unlink(BOB)
+    assert await storage.take_news(ANN) == [(BOB, "unlinked")]
+
+
+async def test_data_are_shared_by_those_who_all_agree(storage: Storage) -> None:
+    assert not await storage.share_data(ANN, True)
+    await link(storage, ANN, BOB)
+    assert list(await storage.sharing(ANN)) == [ANN]
+    await storage.share_data(ANN, True)
+    assert (list(await storage.sharing(ANN)), list(await storage.sharing(BOB))) == ([ANN], [BOB])
+    await storage.share_data(BOB, True)
+    assert (list(await storage.sharing(ANN)), list(await storage.sharing(BOB))) == ([ANN, BOB], [BOB, ANN])
+    await link(storage, ANN, CAT)
+    assert list(await storage.sharing(ANN)) == [ANN], "somebody has come whom nobody had agreed to"
+    for person in (ANN, BOB, CAT):
+        await storage.share_data(person, True)
+    assert list(await storage.sharing(CAT)) == [CAT, BOB, ANN]
+    await storage.share_data(BOB, False)
+    assert list(await storage.sharing(CAT)) == [CAT, ANN]
+    assert list(await storage.sharing(BOB)) == [BOB]
+    await storage.unlink(ANN)
+    assert list(await storage.sharing(ANN)) == [ANN]
+
+
+async def test_who_is_erased_is_in_no_request_and_no_news(storage: Storage) -> None:
+    await link(storage, ANN, BOB)
+    await storage.put_code("code", CAT, 100.0)
+    await storage.request("code", ANN, 0.0, 100.0)
+    await storage.erase([ANN], "2026-11-30")
+    assert await storage.requested(CAT, 0.0) is None
+    assert await storage.take_news(BOB) == []
+
+
+async def test_the_first_day_of_usage_is_known_of_all_linked_ids(storage: Storage) -> None:
+    assert (await storage.known(ANN)).since == ""
+    await storage.count(ANN, "2026-11-20", Used(answers=1), [])
+    await storage.count(BOB, "2026-11-03", Used(answers=1), [])
+    await storage.count(CAT, "2026-11-01", Used(answers=1), [])
+    assert (await storage.known(ANN)).since == "2026-11-20"
+    await link(storage, ANN, BOB)
+    assert (await storage.known(ANN)).since == (await storage.known(BOB)).since == "2026-11-03"
 
 
 async def test_a_new_code_replaces_the_old_one(storage: Storage) -> None:
     await storage.put_code("old", ANN, 100.0)
     await storage.put_code("new", ANN, 100.0)
-    assert not await storage.redeem("old", BOB, 0.0)
-    assert await storage.redeem("new", BOB, 0.0)
+    assert await storage.request("old", BOB, 0.0, 200.0) is None
+    assert await storage.request("new", BOB, 0.0, 200.0) == ANN
 
 
 async def test_of_many_who_use_a_code_at_once_one_is_linked(storage: Storage) -> None:
     await storage.put_code("code", ANN, 100.0)
     takers = [f"discord:{number}" for number in range(10)]
-    linked = await asyncio.gather(*(storage.redeem("code", taker, 0.0) for taker in takers))
-    assert sum(linked) == 1
-    assert list(await storage.people(ANN)) == [ANN, takers[linked.index(True)]]
+    givers = await asyncio.gather(*(storage.request("code", taker, 0.0, 200.0) for taker in takers))
+    assert givers.count(ANN) == 1
+    assert await storage.accept(ANN, 0.0) == takers[givers.index(ANN)]
+    assert list(await storage.people(ANN)) == [ANN, takers[givers.index(ANN)]]
 
 
 async def test_settings_that_are_changed_while_somebody_links_survive(storage: Storage) -> None:
     await storage.put_code("code", ANN, 100.0)
+    await storage.request("code", BOB, 0.0, 100.0)
     async with asyncio.TaskGroup() as group:
         for number in range(20):
             group.create_task(storage.set_preferences((ANN, BOB)[number % 2], {f"name{number}": "1"}))
             if number == 10:
-                group.create_task(storage.redeem("code", BOB, 0.0))
+                group.create_task(storage.accept(ANN, 0.0))
     assert await storage.preferences(ANN) == {f"name{number}": "1" for number in range(20)}
 
 

@@ -90,6 +90,11 @@ class World:
         assert notice.private
         return notice.text
 
+    async def link(self, giver: Person, taker: Person) -> None:
+        code = (await self.words("/link", giver)).split("**")[1]
+        await self.words(f"/link {code} yes", taker)
+        await self.words("/link yes", giver)
+
     async def file(self, text: str, who: Person = ANN) -> Attached:
         (attached,) = await self.say(text, who)
         assert isinstance(attached, Attached)
@@ -148,9 +153,12 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(
     await here.storage.receive([of_an_older_program])
     await here.storage.answered("web", of_an_older_program.id)
     await _posted(here)
+    await here.link(ANN, BOB)
+    assert "must send" in await here.words("/link data on")
+    code = (await here.words("/link", BOB)).split("**")[1]
+    await here.words(f"/link {code} yes")
     code = (await here.words("/link")).split("**")[1]
-    assert "Linked" in await here.words(f"/link {code}", BOB)
-    code = (await here.words("/link")).split("**")[1]
+    assert f"cover `{ANN.id}`" in await here.words("/link data on", BOB)
     before = await here.tables()
     assert not any(code in rows or code.replace("-", "") in rows for rows in before.values())
     named = {name for name, rows in before.items() if any(marker in rows for marker in markers)}
@@ -159,7 +167,7 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(
     await here.say("I stay", replace(BOB, id="telegram:1"))
     await here.storage.record_delivery("web:lobby", "refused, of somebody else", 0, "stays")
 
-    assert "on all 2 accounts" in await here.words("/privacy erase")
+    assert f"also those of `{BOB.id}`" in await here.words("/privacy erase")
     (erased,) = await here.say("/privacy erase now", chat=DIRECT)
     assert isinstance(erased, Notice)
     assert "is erased" in erased.text
@@ -353,13 +361,65 @@ async def test_a_quota_stops_questions_but_no_commands(stack: AsyncExitStack, tm
 
 async def test_linked_people_are_served_as_one(stack: AsyncExitStack, tmp_path: Path) -> None:
     here = await world(stack, tmp_path)
-    code = (await here.words("/link")).split("**")[1]
-    await here.words(f"/link {code}", BOB)
+    await here.link(ANN, BOB)
     assert (await here.bot.profile(BOB.id)).owner == (await here.bot.profile(ANN.id)).owner == ANN.id
     await here.words("/temperature 0.3", BOB)
     assert "0.3" in await here.words("/temperature")
     await here.say("hello", BOB)
     assert await here.storage.head("web:lobby", ANN.id) is None
+
+
+async def test_linking_says_what_is_shared_and_asks_on_both_sides(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await here.say("/temperature 0.3")
+    code = (await here.words("/link")).split("**")[1]
+    asked = await here.words(f"/link {code}", BOB)
+    assert ANN.id in asked
+    assert "settings, usage, quotas" in asked
+    assert list(await here.storage.people(BOB.id)) == [BOB.id]
+    assert f"from `{ANN.id}`" in await here.words(f"/link {code} yes", BOB)
+    assert list(await here.storage.people(BOB.id)) == [BOB.id], "a code that was talked out of somebody links nothing"
+    assert f"`{BOB.id}` has your code" in await here.words("/link")
+    assert "Nothing was linked" in await here.words("/link no")
+    assert "No account is waiting" in await here.words("/link yes")
+    await here.link(ANN, BOB)
+    assert "is now linked to this account" in await here.words("/link", BOB), "each side is told"
+    await here.words("/link off", BOB)
+    (told,) = await here.say("/settings", chat="direct")
+    assert isinstance(told, Notice)
+    assert "no longer linked" not in told.text, "not where others might see it"
+    assert "no longer linked" in await here.words("/link")
+    assert "no longer linked" not in await here.words("/link")
+
+
+async def test_news_of_a_link_come_with_whatever_is_said_in_private(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await here.link(ANN, BOB)
+    direct = Incoming(event_id="d", chat="discord:dm", author=BOB, text="/settings", direct=True, new=True)
+    (told,) = [event async for event in here.bot.respond(direct)]
+    assert isinstance(told, Notice)
+    assert f"`{ANN.id}` is now linked" in told.text
+
+
+async def test_linked_accounts_keep_what_is_theirs_unless_both_agree(stack: AsyncExitStack, tmp_path: Path) -> None:
+    here = await world(stack, tmp_path)
+    await here.say("words of Ann")
+    await here.say("words of Bob", BOB)
+    await here.link(ANN, BOB)
+    await here.words("/temperature 0.3", BOB)
+    await here.words("/link data on", BOB)
+    exported = (await here.file("/privacy export", BOB)).data.decode()
+    assert "words of Bob" in exported
+    assert "words of Ann" not in exported
+    await here.words("/link data on")
+    assert "words of Ann" in (await here.file("/privacy export", BOB)).data.decode()
+    await here.words("/link data off")
+    await here.say("/privacy erase now", BOB)
+    tables = await here.tables()
+    assert "words of Ann" in tables["turns"]
+    assert "words of Bob" not in tables["turns"]
+    assert "0.3" in await here.words("/temperature"), "the settings that were shared stay"
+    assert list(await here.storage.people(ANN.id)) == [ANN.id]
 
 
 async def test_settings_that_two_bots_change_at_once_all_survive(stack: AsyncExitStack, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ DATA = {
         "INSERT INTO preferences VALUES ('web:ann', 'seed', '5')",
         "INSERT INTO turns (id, chat, person, role, text, parent_id, prompt, thinking, state, reason, created_at) "
         "VALUES ('q', 'c', 'web:ann', 'user', 'Why? \x100000', NULL, '', '', 'done', NULL, 1.5), "
+        "('d', 'discord:1', 'discord:2', 'user', 'typed or said', NULL, '', '', 'done', NULL, 1.5), "
         "('a', 'c', 'web:ann', 'assistant', 'Bec', 'q', '', 'hm', 'streaming', NULL, 2.5)",
         "INSERT INTO heads VALUES ('c', 'web:ann', 'a')",
         "INSERT INTO deliveries VALUES ('c', '18446744073709551615', 'a', 0)",
@@ -43,6 +44,10 @@ DATA = {
         "('c', 'old', 'b', 'web:ann', 'done', NULL, 'words', 'words', true, 3.5, 'dead')",
     ),
     "0004": ("INSERT INTO usage VALUES ('web:ann', '2026-11-25', 1, 2, 3, 4.5)",),
+    "0006": (
+        "INSERT INTO links VALUES ('web:ann', 'web:ann'), ('discord:2', 'web:ann')",
+        "INSERT INTO link_codes VALUES ('digest', 'web:ann', 5.5)",
+    ),
     "0005": (
         "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered, person) "
         "VALUES ('telegram:2', 'e', 1, 'c', '{}', 3.5, false, 'web:ann')",
@@ -86,6 +91,12 @@ async def test_an_older_database_keeps_everything(
         if version >= "0002":
             left = Received(account="telegram:1", id="e", chat="c", payload="{}", received_at=3.5)
             assert await storage.unanswered("telegram:1") == [left]
+        hidden = await storage.turn("d")
+        assert hidden is not None
+        assert hidden.hidden, "nobody knows whether others could see it"
+        if version >= "0006":
+            assert list(await storage.people("discord:2")) == ["web:ann", "discord:2"], "who was linked stays so"
+            assert list(await storage.sharing("discord:2")) == ["discord:2"], "and never agreed to more"
         if version < "0004":  # later programs keep no such words
             for column in ("payload FROM inbox WHERE answered", "request FROM replies WHERE shown"):
                 assert set(await scalars(database, f"SELECT {column}")) <= {""}

@@ -282,3 +282,10 @@ def test_the_tighter_bound_of_a_place_wins() -> None:
     assert (profile["max_tokens"], profile["temperature"]) == ("100", "0.9")
     assert Profile(tight, {}, bounds)["max_tokens"] == "100"
     assert within(tight, {"max_tokens": "300"})["max_tokens"].high == 100
+
+
+@pytest.mark.parametrize(("token", "hidden"), [(Token("4", "secret"), True), (None, False)])
+def test_what_is_typed_into_a_command_is_hidden_from_others(token: Token | None, hidden: bool) -> None:
+    event = Event(id="1", channel="2", author="3", name="Ann", guild="1", text="/ask a secret", token=token)
+    assert event.incoming().hidden is hidden
+    assert event_of(event.received("discord:9", 0.0)).incoming().hidden is hidden, "also after a restart"

@@ -170,7 +170,8 @@ async def test_linked_ids_share_a_quota() -> None:
     desk = Desk(tokens=20)
     await desk.storage.put_code("code", ANN, EVENING + 1)
     await desk.ask(ended(), person=BOB)
-    assert await desk.storage.redeem("code", BOB, EVENING)
+    assert await desk.storage.request("code", BOB, EVENING, EVENING + 1) == ANN
+    assert await desk.storage.accept(ANN, EVENING) == BOB
     await desk.ask(ended(), person=ANN)
     for person in (ANN, BOB):
         with pytest.raises(Refused):
@@ -198,9 +199,15 @@ async def test_a_code_links_two_platforms() -> None:
     storage = MemoryStorage()
     link, _ = linking(storage)
     assert "ABCD-2342" in (await link.do(ANN, "")).text
-    assert "2 accounts" in (await link.do(BOB, "abcd 2342")).text
+    assert ANN in (await link.do(BOB, "abcd 2342")).text
+    assert "Half done" in (await link.do(BOB, "abcd 2342 yes")).text
+    assert list(await storage.people(BOB)) == [BOB]
+    assert BOB in (await link.do(ANN, "")).text
+    assert f"with `{BOB}`" in (await link.do(ANN, "yes")).text
     assert list(await storage.people(BOB)) == [ANN, BOB]
-    assert "1 other account" in (await link.do(ANN, "")).text
+    assert f"is linked to `{BOB}`" in (await link.do(ANN, "")).text
+    assert "is now linked" in await link.news(BOB)
+    assert await link.news(BOB) == ""
     assert "on its own" in (await link.do(BOB, "off")).text
     with pytest.raises(Refused, match="linked to no other"):
         await link.do(BOB, "off")
@@ -233,7 +240,7 @@ async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
     assert list(await storage.people(BOB)) == [BOB]
     clock[0] = GUESSING_S
     await link.do(ANN, "")
-    assert "Linked" in (await link.do(BOB, "ABCD2343")).text
+    assert "Half done" in (await link.do(BOB, "ABCD2343 yes")).text
 
 
 def test_those_who_guess_are_forgotten_at_some_point() -> None:
