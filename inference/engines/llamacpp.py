@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
+from inference.engines.cache_salt import KnownPrefixes
 from inference.engines.handover import Handover
 from inference.engines.lengths import count_within, may_be_far_too_long
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
@@ -77,6 +78,7 @@ class LlamaCppEngine:
         self._marks: list[str] = []
         """Control tokens that are marks of reasoning."""
         self._closing = threading.Event()
+        self._prefixes = KnownPrefixes()
 
     @property
     def info(self) -> ModelInfo:
@@ -183,7 +185,10 @@ class LlamaCppEngine:
         body["ignore_eos"] = not ends
         # Control tokens are left out of the text, but for these.
         body["preserved_tokens"] = self._marks
-        stop = threading.Event()
+        # The library keeps prompts in its slots and in memory, for whoever comes with the same tokens.
+        prefix = self._prefixes.of(request.owner, body["prompt"], await prompts.head(template))
+        body["cache_prompt"] = prefix.may_reuse
+        stop, is_read = threading.Event(), False
         if request.sampling.presence_penalty:
             steps = self._present(body, stop, Presence(request.sampling, prompt, said, most=most))
         else:
@@ -191,6 +196,9 @@ class LlamaCppEngine:
         try:
             async with aclosing(steps) as outputs:
                 async for output in outputs:
+                    if isinstance(output, Piece) and not is_read:
+                        prefix.read()
+                        is_read = True
                     yield output
         finally:
             stop.set()
@@ -356,7 +364,6 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
         "repeat_penalty": sampling.repetition_penalty,
         "presence_penalty": sampling.presence_penalty,
         "stop": list(sampling.stop),
-        "cache_prompt": True,
     }
     return settings if sampling.seed is None else settings | {"seed": sampling.seed}
 

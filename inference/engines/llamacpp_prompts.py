@@ -25,6 +25,7 @@ class LlamaPrompts:
     def __init__(self, address: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
         self._http = aiohttp.ClientSession(address, headers=headers, timeout=_TIMEOUT)
+        self._heads: dict[str, int] = {}
 
     async def close(self) -> None:
         await self._http.close()
@@ -42,6 +43,13 @@ class LlamaPrompts:
             ids += await self.plain(message.content)
             ids += await self._ids(after, special=True)
         return ids
+
+    async def head(self, template: Sequence[str]) -> int:
+        """The tokens of the template before any message, which all prompts share."""
+        text = template[0]
+        if text not in self._heads:
+            self._heads = {text: len(await self._ids(text, first=True, special=True))}
+        return self._heads[text]
 
     async def said(self, said: Sequence[Said]) -> list[int]:
         """Token ids of what the model wrote: its own marks are control tokens again."""

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
+from inference.engines.cache_salt import KnownPrefixes
 from inference.engines.lengths import count_within
 from inference.engines.openai_server import Elsewhere, Server, ServerOptions
 from inference.engines.openai_wire import (
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _CHECK_S = 3.0
 _COUNT_S = 10.0
 _REMEMBERED_COUNTS = 256
+# About the words of eight tokens; llama-server keeps prompts for everybody, and can only be told to pass them by.
+_COMPARED_BYTES = 32
 
 
 class OpenAIEngine:
@@ -62,6 +65,7 @@ class OpenAIEngine:
         self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         """By a digest: what people have written is in no cache, also when they have erased it."""
+        self._prefixes = KnownPrefixes(block=_COMPARED_BYTES)
         self._format: Format | None = None
         self._opens: bool | None = False
         """The model's template begins the reasoning, and the server does not take it apart; None: nobody can tell."""
@@ -212,8 +216,11 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Output, None]:
         """Asks in every way that there is until the server takes one."""
         asking = Asking(request, self._dialect, self._model, room, replica.refuses.at(self._clock()), self._format)
+        prefix = self._prefixes.of(request.owner, _compared(request.messages)) if self._dialect.keeps_prompts else None
         while True:
             body = asking.body()
+            if prefix is not None and not prefix.may_reuse:
+                body["cache_prompt"] = False
             try:
                 reader = Reader(
                     prompt_tokens,
@@ -225,6 +232,8 @@ class OpenAIEngine:
                 async with aclosing(self._stream(replica.client, request, body, reader)) as outputs:
                     async for output in outputs:
                         yield output
+                if prefix is not None:
+                    prefix.read()
             except Refusal as refusal:
                 if not asking.after(refusal):
                     raise Rejected(f"{replica.address} refuses the request: {refusal}") from refusal
@@ -311,6 +320,11 @@ class OpenAIEngine:
             holds_prefix=self._dialect.continues is not None,
             reference=self._model,
         )
+
+
+def _compared(messages: Sequence[Message]) -> bytes:
+    """Conversations with the same beginning have the same beginning."""
+    return "\0".join(f"{message.role}\0{message.content}" for message in messages).encode("utf-8", "surrogatepass")
 
 
 def _digest(messages: Sequence[Message]) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from inference.api import ChatRequest, Message, TooLong
+from inference.engines.cache_salt import cache_salt
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.refusals import Refusal
 from inference.reasoning.formats import Format
@@ -45,6 +46,8 @@ class Dialect:
         repetition: its name for the repetition penalty.
         names_owner: whether it is told whom the answer is for. A stranger's server is none of a person's business.
         extras: further fields for every request.
+        keeps_prompts: its prefix cache takes no salt, and `cache_prompt: false` passes it by.
+        salts: its prefix cache takes `cache_salt`, by which an owner's prompts are found again for that owner alone.
     """
 
     counting: Literal["messages", "template", "none"] = "none"
@@ -52,19 +55,22 @@ class Dialect:
     repetition: str = "repetition_penalty"
     names_owner: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
+    keeps_prompts: bool = False
+    salts: bool = False
 
 
-_VLLM = Dialect("messages", {"continue_final_message": True, "add_generation_prompt": False})
+_VLLM = Dialect("messages", {"continue_final_message": True, "add_generation_prompt": False}, salts=True)
 _DIALECTS = {
     "vllm": _VLLM,
-    "partyline": replace(_VLLM, names_owner=True),
-    "sglang": Dialect("none", {"continue_final_message": True}),
+    "partyline": replace(_VLLM, names_owner=True, salts=False),
+    "sglang": Dialect("none", {"continue_final_message": True}, salts=True),
     # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
     "llamacpp": Dialect(
         "template",
         {},
         "repeat_penalty",
         extras={"samplers": ["penalties", "temperature", "top_k", "top_p"], "repeat_last_n": -1, "cache_prompt": True},
+        keeps_prompts=True,
     ),
 }
 
@@ -213,6 +219,7 @@ def _extras(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         dialect.repetition: sampling.repetition_penalty,
         "min_tokens": sampling.min_new_tokens,
         **({"partyline": {"owner": request.owner, "standing": request.standing}} if dialect.names_owner else {}),
+        **({"cache_salt": cache_salt(request.owner).hex()} if dialect.salts else {}),
         **dialect.extras,
     }
 

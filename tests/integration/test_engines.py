@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -266,6 +267,29 @@ async def test_what_was_said_before_is_cached(model: Engine) -> None:
     again = (await outputs(model, ask("sea " * 100, seed=2)))[-1]
     assert isinstance(again, Closed)
     assert again.cached_tokens > opened.prompt_tokens // 2
+
+
+async def test_nobody_learns_from_the_cache_what_others_have_asked(model: Engine) -> None:
+    secret = "my secret is that " * 30
+
+    async def cached(owner: str, seed: int) -> int:
+        last = (await outputs(model, replace(ask(secret, seed=seed), owner=owner)))[-1]
+        assert isinstance(last, Closed)
+        return last.cached_tokens
+
+    head = await cached("telegram:1", 1)
+    assert await cached("telegram:1", 2) > 50, "one's own is found again"
+    assert await cached("discord:2", 3) <= max(head, 32), "nothing but what all prompts begin with"
+    assert await cached("discord:2", 4) > 50
+    assert await cached("telegram:1", 5) > 50
+    # One that was given up is known to others as little, wherever it was.
+    async with aclosing(model.generate(replace(ask("another " * 80, max_new_tokens=50), owner="telegram:1"))) as stream:
+        async for output in stream:
+            if isinstance(output, Piece):
+                break
+    last = (await outputs(model, replace(ask("another " * 80), owner="discord:2")))[-1]
+    assert isinstance(last, Closed)
+    assert last.cached_tokens <= max(head, 32)
 
 
 async def test_an_answer_has_as_many_tokens_as_it_must(model: Engine) -> None:

@@ -1,8 +1,10 @@
 """The OpenAI-compatible engine against servers that behave badly, and against several of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -416,6 +418,30 @@ async def test_vllm_gets_its_fields_and_goes_on_from_a_prefix() -> None:
     assert (body["top_k"], body["repetition_penalty"], body["min_tokens"]) == (5, 1.2, 2)
     assert body["continue_final_message"] is True
     assert body["messages"][-1] == {"role": "assistant", "content": "Well, "}
+
+
+@pytest.mark.parametrize(("kind", "salts"), [("vllm", True), ("sglang", True), ("llamacpp", False), ("openai", False)])
+async def test_prefix_caches_that_can_be_salted_are(kind: str, salts: bool) -> None:
+    server = OpenAIServer(HELLO, {"owned_by": kind, "max_model_len": 2048})
+    async with engine_over(server) as engine:
+        for owner in ("telegram:1", "telegram:1", "discord:2"):
+            await answer(engine, replace(ask(), owner=owner))
+    sent = [body.get("cache_salt") for body in server.bodies[-3:]]
+    if salts:
+        assert sent[0] == sent[1] != sent[2]
+        assert len(str(sent[0])) == 32
+        assert not any("telegram" in json.dumps(body) for body in server.bodies), "a server learns no names"
+    else:
+        assert sent == [None, None, None]
+
+
+async def test_llama_server_passes_by_what_others_have_asked() -> None:
+    server = OpenAIServer(HELLO, {"owned_by": "llamacpp"})
+    long = "What is the meaning of all this that I am asking you about? " * 3
+    async with engine_over(server) as engine:
+        for owner, text in [("a", long), ("a", long), ("b", long), ("b", long), ("b", "something else"), ("a", long)]:
+            await answer(engine, replace(ask(text), owner=owner))
+    assert [body["cache_prompt"] for body in server.bodies[-6:]] == [True, True, False, True, True, True]
 
 
 async def test_vllm_counts_the_prompt_and_shows_that_the_template_began_the_reasoning() -> None:

@@ -3,14 +3,17 @@
 What this relies on beyond the library's documented interface is pinned down in tests/integration/test_batch.py:
 `ModelRunner._sample` gets the logits of exactly those requests of the batch that have a new token, in their order;
 `ContinuousBatchingManager._generation_loop_body` is one step, `_create_batch_processor` makes its parts,
+`PagedAttentionCache.search_prefix_match` and an allocator's `mark_complete_blocks` use token ids as a key alone,
 `_handle_critical_error` is the end of its thread.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +30,7 @@ from transformers.generation.continuous_batching.utils import stream_context
 
 from inference.adaptive_limit import AdaptiveLimit
 from inference.api import Unavailable
+from inference.engines.cache_salt import salted
 from inference.engines.port import Died, TooLarge
 from inference.engines.transformers import attention
 from inference.faults import is_out_of_memory
@@ -45,10 +49,13 @@ _CALM = 8
 class Member:
     """One request in the batch; `cached` tokens of its prompt were there already.
 
-    `reads` is called, in the batch's thread, after a step in which only a part of its prompt was read.
+    `reads` is called, in the batch's thread, after a step in which only a part of its prompt was read. Its pages of the
+    cache are found again by requests with the same `salt`, and those of the first `head` tokens by all.
     """
 
     row: Row
+    head: int = 0
+    salt: bytes = b""
     cached: int | None = None
     reads: Callable[[], None] = lambda: None
 
@@ -99,6 +106,8 @@ class SharedBatch(ContinuousBatchingManager):
         most: int,
         end_ids: Sequence[int],
         heard: Callable[[Any], None],
+        head: int = 0,
+        salt: bytes = b"",
     ) -> Member:
         """Puts a request into the batch; `heard` is called on the running event loop with each of its outputs.
 
@@ -106,11 +115,21 @@ class SharedBatch(ContinuousBatchingManager):
             Unavailable: the batch has stopped; Died where that was not asked for.
         """
         self.register_result_handler(request_id, heard)
-        return self.enter(request_id, prompt, row, most=most, end_ids=end_ids)
+        return self.enter(request_id, prompt, row, most=most, end_ids=end_ids, head=head, salt=salt)
 
-    def enter(self, request_id: str, prompt: Sequence[int], row: Row, *, most: int, end_ids: Sequence[int]) -> Member:
+    def enter(
+        self,
+        request_id: str,
+        prompt: Sequence[int],
+        row: Row,
+        *,
+        most: int,
+        end_ids: Sequence[int],
+        head: int = 0,
+        salt: bytes = b"",
+    ) -> Member:
         """The same without an event loop: the outputs go where `get_result` finds them."""
-        member = self._members[request_id] = Member(row)
+        member = self._members[request_id] = Member(row, head, salt)
         added = self.add_request(
             list(prompt), request_id, max_new_tokens=most, streaming=True, eos_token_id=list(end_ids)
         )
@@ -143,9 +162,15 @@ class SharedBatch(ContinuousBatchingManager):
         planned = self._attention == attention.RECTANGLES
         if planned:
             _reach_from_everywhere(processor.cache)
+        _share_by_salt(processor.cache, self._salted)
         if not isinstance(processor.model_runner, _SamplingRunner):
             processor.model_runner = _SamplingRunner(processor, self._sampler, self._members, planned)
         return processor
+
+    def _salted(self, request_id: str, ids: Sequence[int]) -> list[int]:
+        """As the cache is to know them. What was dropped in this very step shares nothing with anybody."""
+        member = self._members.get(request_id)
+        return salted(ids, 0, secrets.token_bytes(16)) if member is None else salted(ids, member.head, member.salt)
 
     def _generation_loop_body(self, batch_processor: ContinuousBatchProcessor, bootstrapping: bool) -> bool:
         dropped = set(self._dropped)
@@ -307,6 +332,28 @@ class _SamplingRunner(ModelRunner):
         )
         places = slice(len(states)) if len(wanted) == len(states) else torch.tensor(wanted)
         self.inputs_and_outputs.output_ids[0, places] = tokens.to(torch.int32)
+
+
+def _share_by_salt(cache: Any, salted: Callable[[str, Sequence[int]], list[int]]) -> None:
+    """Lets pages be found again by their salted tokens; a cache that was salted before stays as it is."""
+    if getattr(cache, "is_salted", False):
+        return
+    cache.is_salted = True
+    search = cache.search_prefix_match
+    cache.search_prefix_match = lambda request_id, ids: search(request_id, salted(request_id, ids))
+    for allocator in cache.cache_allocators.values():
+        mark = allocator.mark_complete_blocks
+        allocator.mark_complete_blocks = partial(_mark_salted, mark, salted)
+
+
+def _mark_salted(
+    mark: Callable[[str, list[int], int], None],
+    salted: Callable[[str, Sequence[int]], list[int]],
+    request_id: str,
+    token_ids: list[int],
+    new_new_blocks: int,
+) -> None:
+    mark(request_id, salted(request_id, token_ids), new_new_blocks)
 
 
 def _reach_from_everywhere(cache: PagedAttentionCache) -> None:

@@ -150,7 +150,7 @@ class TransformersEngine:
         name = f"{next(self._numbers)}"
         heard: asyncio.Queue[Any] = asyncio.Queue()
         try:
-            member = loaded.submit(name, prompt, request.sampling, most, heard.put_nowait)
+            member = loaded.submit(name, prompt, request.owner, request.sampling, most, heard.put_nowait)
             member.reads = partial(_tell, asyncio.get_running_loop(), heard)
             detokenizer = Detokenizer(loaded.decode, prompt.ids)
             stops = Stops(request.sampling.stop)

@@ -18,6 +18,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_
 
 from inference.api import Sampling, Unavailable
 from inference.checkpoint import Say, check_memory, folder_of, free_memory, weights_size
+from inference.engines.cache_salt import cache_salt
 from inference.engines.llamacpp import available_cores
 from inference.engines.revisions import SNAPSHOTS, of_folder
 from inference.engines.transformers import attention
@@ -63,12 +64,18 @@ class Loaded:
         text: str = self.tokenizer.decode(shown, clean_up_tokenization_spaces=False)
         return text
 
-    def submit(self, name: str, prompt: Prompt, sampling: Sampling, most: int, heard: Callable[[Any], None]) -> Member:
+    def submit(
+        self, name: str, prompt: Prompt, owner: str, sampling: Sampling, most: int, heard: Callable[[Any], None]
+    ) -> Member:
+        """Put a request into the batch. What of it is kept for later prompts is for this owner alone."""
         said = prompt.ids[len(prompt.ids) - prompt.said :]
         row = Row(sampling, prompt.ids, said=said, room=most)
         # The one past the vocabulary ends a request whose logits are no numbers.
         ends = [*self.end_ids, self.vocabulary]
-        return self.batch.submit(name, prompt.ids, row, most=most, end_ids=ends, heard=heard)
+        salt = cache_salt(owner)
+        return self.batch.submit(
+            name, prompt.ids, row, most=most, end_ids=ends, heard=heard, head=prompt.head, salt=salt
+        )
 
     def close(self) -> None:
         self.batch.stop(hard_stop=True)

@@ -20,11 +20,12 @@ _R1_USER = "<｜User｜>"
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids; the last `said` of them are the text that the answer goes on from."""
+    """Token ids: the first `head` are the template's before any message, the last `said` the text to go on from."""
 
     ids: list[int]
     said: int
     thinking: bool
+    head: int = 0
 
 
 class Prompts:
@@ -56,12 +57,13 @@ class Prompts:
         template, messages = self._render(messages)
         rendered = "".join(template)
         ids = self._ids(template[0])
+        head = len(ids)
         for message, after in zip(messages, template[1:], strict=True):
             ids += self._plain(message.content) + self._ids(after)
         # The model's own marks, which it wrote as control tokens, are those again.
         said = self._said(resume(rendered, prefix, self.format))
         opened = self.format is not None and self.format.opened_by(rendered)
-        return Prompt(ids + said, len(said), thinking=not prefix and opened)
+        return Prompt(ids + said, len(said), thinking=not prefix and opened, head=head)
 
     def _render(self, messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
         """The template's own text around the messages, and these in its order: see `Marks.apart`."""
