@@ -449,8 +449,15 @@ def _bot(inference: Service, storage: Storage, settings: Settings) -> Bot:
         new_id=lambda: uuid.uuid4().hex,
         own=_account(storage, settings),
         access=Access(**settings.access.model_dump()),
-        standings=Standings(trusted=(*settings.access.owners, *settings.access.allowed_users), open_platforms=("web",)),
+        standings=_standings(settings),
     )
+
+
+def _standings(settings: Settings) -> Standings:
+    """Without a password anybody can be any number of people on the page."""
+    is_open = not settings.web.password.get_secret_value()
+    trusted = (*settings.access.owners, *settings.access.allowed_users)
+    return Standings(trusted=trusted, open_platforms=("web",) if is_open else ())
 
 
 def _account(storage: Storage, settings: Settings) -> Account:
