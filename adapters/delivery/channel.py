@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from adapters.delivery.rate_budget import Rate
 from bots.messages import Action
 
 
@@ -60,25 +61,27 @@ class Limits:
         upload_bytes: the largest file; 0 where files cannot be sent.
         private_files: a private file reaches the asker alone, and private words do: nobody else is in the chat, or the
             channel can whisper.
-        interval_s: a good first guess of the time between two calls in this chat; pacing adapts it.
+        rate: the calls in this chat, as far as they are known; what penalties say is stricter counts.
+        edit_rate: of edits, where the platform counts them apart; None: `rate` is for all calls.
         max_chunks: an answer of more messages than this also comes as a file.
         most_messages: the platform takes no more messages of one reply; the rest comes as a file. 0: any number.
-        typing_s: how long one `typing` shows; 0 where the platform has none.
+        typing_s: how long one `typing` shows; 0 where the platform has none. It does not count as a call in the chat.
         growing_s: how long a growing message may be left alone before it has to be shown again; 0: for ever.
         account: chats of one account share its budget; chats without an account have none to share.
-        account_interval_s: the time between two calls of the account, in whatever chats.
+        account_rate: of all calls of the account, in whatever chats; None: any number.
     """
 
     message_units: int
     upload_bytes: int = 0
     private_files: bool = False
-    interval_s: float = 1.0
+    rate: Rate = Rate(1, 1.0, burst=4)
+    edit_rate: Rate | None = None
     max_chunks: int = 5
     most_messages: int = 0
     typing_s: float = 0.0
     growing_s: float = 0.0
     account: str = ""
-    account_interval_s: float = 0.0
+    account_rate: Rate | None = None
 
 
 class ChannelError(Exception):

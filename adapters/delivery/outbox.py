@@ -1,7 +1,7 @@
 """Delivers replies: one outbox for each chat of each bot account, with one call in flight and the newest frame first.
 
-An outbox sleeps until its chat may be written to again and looks only then at what there is to show, so a frame that
-was overtaken is never sent and the last one always is.
+An outbox sleeps until a call is worth making and looks only then at what there is to show, so a frame that was
+overtaken is never made and the last one always is.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import Self
 
+from adapters.delivery.account_limiter import AccountLimiter, Turn
 from adapters.delivery.channel import (
     Channel,
+    ChannelError,
     Forbidden,
+    Limits,
     MessageGone,
     Rejected,
     RetryAfter,
     UnknownOutcome,
     Unsent,
 )
+from adapters.delivery.chat_budget import ChatBudget, Demand, Priority
 from adapters.delivery.frames import Assembler
-from adapters.delivery.gate import Gate
 from adapters.delivery.outcome import Ending, Outcome
-from adapters.delivery.pacing import Pace
 from adapters.delivery.phrases import Phrases
-from adapters.delivery.reply import Job, Priority, Reply
+from adapters.delivery.reply import Job, Reply
 from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Started
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted
@@ -37,6 +40,7 @@ from inference.api import Interrupted
 log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT_S = 60.0
+_TYPING_TIMEOUT_S = 10.0
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
 _PATIENCE_S = 1_800.0
@@ -51,59 +55,100 @@ _REMEMBERED_CHATS = 2_000
 Observer = Callable[[Job, float], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """There is no call to make.
+
+    Args:
+        until: when to look again.
+        is_held: something waits to be shown, so that more previews change nothing.
+    """
+
+    until: float
+    is_held: bool
+
+
 class Outbox:
-    """All that goes out to one chat: its replies take turns, the most urgent call first."""
+    """All that goes out to one chat, one call after the other: what is worth most first, and people in turn.
+
+    Args:
+        limits: of the chat.
+        account: shares the calls of the account, if they are counted.
+        spawn: runs a coroutine beside this one.
+    """
 
     def __init__(
         self,
-        interval_s: float,
-        gates: list[Gate],
+        limits: Limits,
+        account: AccountLimiter | None,
         dice: random.Random,
         observe: Observer,
         permitted: Callable[[], Awaitable[bool]],
+        spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
-        self.pace = Pace(interval_s)
         self.running = False
+        self._sends = ChatBudget(limits.rate)
+        self._edits = ChatBudget(limits.edit_rate) if limits.edit_rate else self._sends
         self._replies: list[Reply] = []
-        self._gates, self._dice, self._observe, self._permitted = gates, dice, observe, permitted
+        self._account, self._dice, self._observe = account, dice, observe
+        self._permitted, self._spawn = permitted, spawn
         self._news = asyncio.Event()
-        self._left = asyncio.Event()
+        """Something was said."""
+        self._urgent = asyncio.Event()
+        """Something was said that is worth more than a preview, or a reply came or went."""
+        self._turn: Turn | None = None
+        """The call that waits for the account."""
+        self._silent_until = float("-inf")
+        self._typed_at = float("-inf")
         self._succeeded_at = float("-inf")
 
     def add(self, reply: Reply) -> None:
+        """Of the states of one thing, only the newest is shown; those before it are delivered with it."""
+        for older in self._replies:
+            if reply.state_of and older.state_of == reply.state_of and older.asker == reply.asker:
+                older.overtake()
         self._replies.append(reply)
-        self._news.set()
+        self._look()
 
-    def wake(self) -> None:
+    def wake(self, reply: Reply) -> None:
+        """The reply was told something."""
+        priority = reply.priority
+        if priority < reply.announced:
+            reply.announced = priority
+            self._urgent.set()
+        if self._turn and self._account:
+            self._account.raise_to(self._turn, priority)
         self._news.set()
 
     def remove(self, reply: Reply) -> None:
         if reply in self._replies:
             self._replies.remove(reply)
-        self._left.set()
+        self._look()
+
+    def _look(self) -> None:
+        self._urgent.set()
         self._news.set()
 
     def forgettable(self, now: float) -> bool:
-        return not self.running and self.pace.ready_at() < now
+        idle = self._sends.is_idle(now) and self._edits.is_idle(now)
+        return not self.running and idle and now >= self._silent_until
 
     async def run(self) -> None:
         """Delivers until there is nothing left to deliver."""
         loop = asyncio.get_running_loop()
         try:
             while self._replies:
-                if loop.time() < (ready := self.pace.ready_at()):
-                    self._left.clear()
-                    await _wait(self._left, ready)
-                    continue
                 self._news.clear()
-                job = self._pick(loop.time())
-                if job is None and self._replies:
-                    wake_at = min(map(self._wake_at, self._replies))
-                    await _wait(self._news, max(wake_at, loop.time() + _TICK_S))
-                elif job and await self._held_up(job.priority):
-                    job = self._pick(loop.time())
-                if job:
-                    await self._make(job, max(ready, job.reply.changed_at or loop.time()))
+                self._urgent.clear()
+                now = loop.time()
+                found = self._choose(now)
+                self._replies = [reply for reply in self._replies if not reply.finished.is_set()]
+                if isinstance(found, Job):
+                    await self._send(found)
+                elif self._replies:
+                    self._type(now)
+                    wake_at = min(found.until, self._typing_due())
+                    await _wait(self._urgent if found.is_held else self._news, max(wake_at, now + _TICK_S))
         except Exception:
             log.exception("an outbox broke; what it held goes on after the next start")
         finally:
@@ -111,45 +156,118 @@ class Outbox:
             for reply in self._replies:
                 reply.finish(Outcome(Ending.LEFT, "its outbox ended"))
 
-    def _pick(self, now: float) -> Job | None:
-        jobs = [job for reply in self._replies if (job := _next_job(reply, now))]
-        self._replies = [reply for reply in self._replies if not reply.finished.is_set()]
-        return min(jobs, key=lambda job: (job.priority, job.reply.served_at), default=None)
+    def _choose(self, now: float) -> Job | _Pause:
+        """The call to make now, or until when there is none."""
+        if now < self._silent_until:
+            return _Pause(self._silent_until, is_held=True)
+        pause = _Pause(float("inf"), is_held=False)
+        for reply in sorted(self._replies, key=lambda reply: self._rank(reply, now)):
+            if now < reply.not_before:
+                pause = _Pause(min(pause.until, reply.not_before), pause.is_held)
+                continue
+            if not reply.is_pending and now < reply.due_at:
+                pause = _Pause(min(pause.until, reply.due_at), pause.is_held)
+                continue
+            at = self._ready_at(reply, reply.priority, now, is_edit=reply.visible)
+            job = _next_job(reply, now) if at <= now else None
+            if job is not None:
+                at = self._ready_at(reply, job.priority, now, is_edit=job.is_edit)
+                if at <= now:
+                    return job
+            elif at <= now:
+                reply.waits(now)
+                pause = _Pause(min(pause.until, reply.due_at), pause.is_held)
+                continue
+            reply.ready_at = at
+            pause = _Pause(min(pause.until, at), is_held=True)
+        return pause
 
-    def _wake_at(self, reply: Reply) -> float:
-        now = asyncio.get_running_loop().time()
+    def _rank(self, reply: Reply, now: float) -> tuple[bool, int, Priority, float]:
+        """People take turns by what they have cost the chat; then what is worth more comes first."""
+        priority = reply.priority
+        is_preview = priority is Priority.PREVIEW
+        cost = 0 if is_preview else self._sends.cost(reply.asker, now)
+        if not is_preview and self._edits is not self._sends:
+            cost += self._edits.cost(reply.asker, now)
+        return is_preview, cost, priority, reply.served_at
+
+    def _ready_at(self, reply: Reply, priority: Priority, now: float, *, is_edit: bool) -> float:
+        budget = self._edits if is_edit else self._sends
+        return budget.ready_at(priority, reply.asker, self._demand(is_edit=is_edit), now)
+
+    def _demand(self, *, is_edit: bool) -> Demand:
+        """What the budget of new messages, or that of edits, will be needed for."""
+        is_shared = self._edits is self._sends
+        firsts = finals = later = 0
+        for reply in self._replies:
+            if reply.has_spoken:
+                finals += is_shared or is_edit
+            elif reply.priority is not Priority.NOTICE:
+                firsts += is_shared or reply.visible == is_edit
+                later += is_shared or is_edit
+        return Demand(firsts, finals, later, {reply.asker for reply in self._replies})
+
+    async def _send(self, job: Job) -> None:
+        """Makes the call when it is its turn in the account; what it shows is looked at again then."""
+        loop, limiter = asyncio.get_running_loop(), self._account
+        due = max(job.reply.ready_at, job.reply.changed_at or loop.time())
+        turn = limiter.request(job.priority, job.reply.served_at) if limiter else None
         try:
-            return reply.wake_at(now)
-        except Exception:
-            reply.fault(now)
-            return now
+            has_waited = await self._granted(turn)
+            if await self._permitted() or has_waited:
+                due = loop.time()
+                found = self._choose(due)
+                if not isinstance(found, Job):
+                    return
+                job = found
+            turn_used, turn = turn, None
+        finally:
+            if limiter and turn:
+                limiter.abandon(turn)
+        try:
+            await self._make(job, due)
+        finally:
+            if limiter and turn_used:
+                limiter.end(loop.time())
 
-    async def _held_up(self, priority: Priority) -> bool:
-        held_up = False
-        for gate in self._gates:
-            held_up |= await gate.passed(priority)
-        return await self._permitted() or held_up
+    async def _granted(self, turn: Turn | None) -> bool:
+        """Whether the turn had to be waited for. Meanwhile the call may become worth more."""
+        if turn is None or turn.granted.done():
+            return False
+        self._turn = turn
+        try:
+            await turn.granted
+        finally:
+            self._turn = None
+        return True
 
     async def _make(self, job: Job, due: float) -> None:
         loop, reply = asyncio.get_running_loop(), job.reply
+        budget = self._edits if job.is_edit else self._sends
         began = reply.served_at = loop.time()
-        reply.changed_at = None
-        if job.priority is Priority.TYPING:
-            reply.typed_at = began
-        else:
-            self.pace.began(began)
-            self._observe(job, began - due)
+        reply.changed_at, reply.announced, reply.is_pending = None, Priority.PREVIEW, True
+        budget.begin(began)
+        self._observe(job, began - due)
         reply.at_rest.clear()
+        try:
+            await self._call(job, budget)
+        finally:
+            reply.at_rest.set()
+        reply.look(loop.time())
+
+    async def _call(self, job: Job, budget: ChatBudget) -> None:
+        loop, reply, is_admitted = asyncio.get_running_loop(), job.reply, True
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 await job.call()
         except RetryAfter as penalty:
-            self.pace.penalised(loop.time(), penalty.retry_after_s)
+            is_admitted = False
+            self._silent_until = budget.penalised(loop.time(), penalty.retry_after_s)
         except Unsent as error:
-            self._failed(job, error)
+            self._failed(reply, error)
         except (UnknownOutcome, TimeoutError, StorageError) as error:
             job.unknown()
-            self._failed(job, error)
+            self._failed(reply, error)
         except MessageGone:
             reply.finish(Outcome(Ending.LOST, "its message is gone"))
         except Forbidden as error:
@@ -161,21 +279,17 @@ class Outbox:
         except Exception as error:
             log.exception("%s: a call for %s failed", reply.chat, reply.name)
             job.failed(f"a call failed: {error!r}")
-            self._failed(job, error)
+            self._failed(reply, error)
         else:
             reply.failures = 0
             self._succeeded_at = loop.time()
-            if job.priority is not Priority.TYPING:
-                self.pace.succeeded(loop.time(), loop.time() - began)
         finally:
-            reply.at_rest.set()
-        reply.look(loop.time())
+            if is_admitted:
+                budget.admitted(loop.time(), job.priority, reply.asker)
 
-    def _failed(self, job: Job, error: Exception) -> None:
+    def _failed(self, reply: Reply, error: Exception) -> None:
         """That reply waits, and nobody else: others may be shown all the same."""
-        reply, now = job.reply, asyncio.get_running_loop().time()
-        if job.priority is Priority.TYPING:
-            return
+        now = asyncio.get_running_loop().time()
         reply.failures += 1
         if reply.failures == 1:
             reply.failing_since = now
@@ -191,13 +305,40 @@ class Outbox:
         pause = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(10, reply.failures - 1))
         reply.not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
+    def _typing_due(self) -> float:
+        reply = min(self._replies, key=Reply.typing_due)
+        return max(reply.typing_due(), self._typed_at + reply.channel.limits.typing_s / 2, self._silent_until)
+
+    def _type(self, now: float) -> None:
+        """Shows "typing" beside all calls, where the account has calls to spare."""
+        if now < self._typing_due():
+            return
+        reply = min(self._replies, key=Reply.typing_due)
+        reply.typed_at = self._typed_at = now
+        if self._account is None or self._account.begin_spare(now):
+            self._spawn(self._show_typing(reply))
+
+    async def _show_typing(self, reply: Reply) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_TYPING_TIMEOUT_S):
+                await reply.channel.typing()
+        except RetryAfter as penalty:
+            self._silent_until = max(self._silent_until, loop.time() + penalty.retry_after_s)
+        except (ChannelError, TimeoutError, StorageError) as error:
+            log.debug("%s: no typing: %r", reply.chat, error)
+        except Exception:
+            log.exception("%s: typing failed", reply.chat)
+        finally:
+            if self._account is not None:
+                self._account.end(loop.time())
+
 
 class Outboxes:
     """The outboxes of all chats. Use as a context manager: their tasks end with it.
 
     Args:
         phrases: the bot's own sentences.
-        overall_interval_s: the time between two calls of the whole program.
         dice: for the jitter of retries.
         observe: called with every call and the seconds that it went out later than it could have.
         permitted: waited for before every call; False where it returned at once. Another process may have taken over.
@@ -207,7 +348,6 @@ class Outboxes:
         self,
         *,
         phrases: Phrases,
-        overall_interval_s: float = 0.0,
         dice: random.Random | None = None,
         observe: Observer | None = None,
         permitted: Callable[[], Awaitable[bool]] | None = None,
@@ -216,8 +356,7 @@ class Outboxes:
         self._dice = dice or random.Random()
         self._observe = observe or _ignore
         self._permitted = permitted or _at_once
-        self._overall = [Gate(overall_interval_s)] if overall_interval_s else []
-        self._accounts: dict[str, Gate] = {}
+        self._accounts: dict[str, AccountLimiter] = {}
         self._outboxes: dict[tuple[str, str], Outbox] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
@@ -246,7 +385,7 @@ class Outboxes:
 
     @property
     def remembered(self) -> int:
-        """The number of chats whose pace is known."""
+        """The number of chats whose calls are counted."""
         return len(self._outboxes)
 
     async def deliver(
@@ -257,6 +396,8 @@ class Outboxes:
         *,
         reply_to: str | None,
         record: Deliveries,
+        asker: str = "",
+        state_of: str = "",
     ) -> Outcome:
         """Brings one reply to the platform; returns when its outcome is certain, which is never raised.
 
@@ -266,11 +407,14 @@ class Outboxes:
 
         Args:
             reply_to: the platform's id of the message that is answered.
+            asker: the person whom it is for; people take turns in a chat.
+            state_of: what it shows the newest state of, such as a panel. A reply of the same that waits is overtaken,
+                and delivered with this one.
         """
         loop = asyncio.get_running_loop()
         assembler = Assembler(channel.limits, channel.measure, self._phrases)
         nonce = f"{self._run_id}:{next(self._numbers)}"
-        reply = Reply(channel, chat, assembler, reply_to, record, nonce, loop.time())
+        reply = Reply(channel, chat, assembler, reply_to, record, nonce, loop.time(), asker, state_of)
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
         self._run(outbox)
@@ -300,9 +444,12 @@ class Outboxes:
     def _run(self, outbox: Outbox) -> None:
         if not outbox.running:
             outbox.running = True
-            task = self._tasks.create_task(outbox.run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._spawn(outbox.run())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _read(self, events: AsyncGenerator[ReplyEvent, None], reply: Reply, outbox: Outbox) -> None:
         loop, answer_id = asyncio.get_running_loop(), ""
@@ -317,26 +464,25 @@ class Outboxes:
                     elif isinstance(event, Relabelled):
                         await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)
-                    outbox.wake()
+                    outbox.wake(reply)
         except Interrupted as error:
             reply.finish(Outcome(Ending.LEFT, error.why))
             return
         except Exception:
             log.exception("%s: %s broke", reply.chat, reply.name)
             reply.take(Failed(self._phrases.broken()), loop.time())
-        reply.assembler.close(loop.time())
-        reply.look(loop.time())
-        outbox.wake()
+        reply.close(loop.time())
+        outbox.wake(reply)
 
     def _outbox(self, channel: Channel, chat: str) -> Outbox:
         limits = channel.limits
         key = (limits.account, chat)
         if key not in self._outboxes:
             self._forget_chats()
-            gates = list(self._overall)
-            if limits.account and limits.account_interval_s:
-                gates.append(self._accounts.setdefault(limits.account, Gate(limits.account_interval_s)))
-            self._outboxes[key] = Outbox(limits.interval_s, gates, self._dice, self._observe, self._permitted)
+            account = None
+            if limits.account and limits.account_rate:
+                account = self._accounts.setdefault(limits.account, AccountLimiter(limits.account_rate))
+            self._outboxes[key] = Outbox(limits, account, self._dice, self._observe, self._permitted, self._spawn)
         return self._outboxes[key]
 
     def _forget_chats(self) -> None:

@@ -37,6 +37,8 @@ class Outboxes(Protocol):
         *,
         reply_to: str | None,
         record: Deliveries,
+        asker: str = "",
+        state_of: str = "",
     ) -> Outcome:
         """Closes `events` in any case."""
         ...

@@ -7,31 +7,30 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
 from adapters.delivery.channel import Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
+from adapters.delivery.chat_budget import Priority
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
-from bots.messages import ReplyEvent
+from bots.messages import Captioned, ReplyEvent, Said
 from bots.ports import Deliveries
 
 log = logging.getLogger(__name__)
 
-_TYPING_AFTER_S = 0.5
+_TYPING_AFTER_S = 0.1
+"""What is said at once, such as the answer to a command, needs no typing before it."""
+_PLACEHOLDER_AFTER_S = 0.7
+"""Until then the first words may come, and are worth more than the call for a queue place."""
+_FIRST_WORDS = 3
+_COMPANY_S = 0.1
+"""How long a first word waits for others to be shown with it."""
 _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
-
-
-class Priority(IntEnum):
-    FINAL = 0
-    FIRST = 1
-    PREVIEW = 2
-    TYPING = 3
 
 
 @dataclass(slots=True)
@@ -61,8 +60,14 @@ class Reply:
         record: Deliveries,
         nonce: str,
         now: float,
+        asker: str = "",
+        state_of: str = "",
     ) -> None:
         self.channel, self.chat, self.assembler, self.reply_to, self.record = channel, chat, assembler, reply_to, record
+        self.asker = asker
+        """Whom its calls are counted for."""
+        self.state_of = state_of
+        """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
         self.finished = asyncio.Event()
         """It has its outcome."""
         self.outcome: Outcome | None = None
@@ -77,8 +82,21 @@ class Reply:
         self.served_at = now
         self.typed_at = float("-inf")
         self.visible = False
+        self.has_spoken = False
+        """First words of an answer are shown."""
+        self.is_pending = True
+        """There may be something to show."""
+        self.due_at = float("inf")
+        """When there will be, though no event has come."""
+        self.ready_at = now
+        """From when on its next call might have gone."""
+        self.announced = Priority.PREVIEW
+        """What its outbox knows of its worth."""
         self.changed_at: float | None = None
         """Since when there has been something new to show."""
+        self._words_at: float | None = None
+        """When the first words of the answer came."""
+        self._company_s = min(_COMPANY_S, channel.limits.rate.interval_s)
         self._nonce = nonce
         self._part = 0
         self._position = 0
@@ -118,13 +136,14 @@ class Reply:
             if part.beginnings != self._beginnings:
                 self._begin_anew(part)
             if self._stale and (0 not in self._all or self._all[0].frame is not None):
-                return Job(self, self._priority(), None, self._stale[0], deletes=True)
+                return Job(self, self.priority, None, self._stale[0], deletes=True)
             for placed in part.messages(now, self._position):
                 if placed.position in self._plain:
                     placed = replace(placed, frame=self.assembler.plain(placed.frame))
                 shown = self._state(placed)
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
-                    return Job(self, self._priority(), placed, shown)
+                    priority = self._priority_of(part, placed.frame)
+                    return Job(self, priority, placed, shown) if self._is_due(priority, placed.frame, now) else None
                 if not placed.final:
                     return None
                 self._position = placed.position + 1
@@ -138,12 +157,11 @@ class Reply:
                     for file in part.attachments()
                 ]
             if self._uploads:
-                return Job(self, Priority.FINAL, None, self._uploads[0][1], self._uploads[0][0])
+                priority = Priority.NOTICE if part.is_own else Priority.FINAL
+                return Job(self, priority, None, self._uploads[0][1], self._uploads[0][0])
             self._next_part(part)
         if self.assembler.complete:
             self.finish(self._outcome)
-        elif not self.assembler.parts and self.typing_due() <= now:
-            return Job(self, Priority.TYPING, None, Shown(""))
         return None
 
     def _begin_anew(self, part: Part) -> None:
@@ -189,6 +207,31 @@ class Reply:
         if message_id is not None:
             await self.record.forget_delivery(self.chat, message_id)
 
+    @property
+    def priority(self) -> Priority:
+        """What its next call is worth, as far as can be told without making a frame."""
+        part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
+        if part is None:
+            return Priority.FINAL if self.assembler.complete else Priority.PREVIEW
+        if part.is_own:
+            return Priority.NOTICE
+        if part.ended:
+            return Priority.FINAL
+        return Priority.FIRST if self._words_at is not None and not self.has_spoken else Priority.PREVIEW
+
+    def _priority_of(self, part: Part, frame: Frame) -> Priority:
+        if part.is_own:
+            return Priority.NOTICE
+        if part.ended:
+            return Priority.FINAL
+        return Priority.PREVIEW if self.has_spoken or not frame.markdown else Priority.FIRST
+
+    def _is_due(self, priority: Priority, frame: Frame, now: float) -> bool:
+        if priority is Priority.FIRST and self._words_at is not None and now < self._words_at + self._company_s:
+            return len(frame.markdown.split(None, _FIRST_WORDS)) >= _FIRST_WORDS
+        waits = priority is Priority.PREVIEW and not self.visible and not frame.markdown
+        return not waits or now >= self.began_at + _PLACEHOLDER_AFTER_S
+
     def _next_part(self, part: Part) -> None:
         in_files = part.files_hold_all and self._uploaded and self._file_missing is None
         if self._missing is not None and not in_files:
@@ -198,6 +241,17 @@ class Reply:
         self._part, self._position, self._uploads, self._uploaded = self._part + 1, 0, None, 0
         self._all, self._beginnings = {}, 0
         self._plain, self._missing, self._file_missing = set(), None, None
+
+    def close(self, now: float) -> None:
+        """There will be no more events."""
+        self.assembler.close(now)
+        self.is_pending = True
+        self.look(now)
+
+    def overtake(self) -> None:
+        """What it shows is old already: a newer reply shows it, unless a call of this one is on its way."""
+        if self.at_rest.is_set() and not self.visible and not self.failures:
+            self.finish(DELIVERED)
 
     def look(self, now: float) -> None:
         """Finishes the reply as soon as everything is there, without waiting until the chat may be written to again."""
@@ -231,18 +285,21 @@ class Reply:
     def typing_due(self) -> float:
         """When "typing" should be shown (again); it never is where the platform has none or a message is there."""
         every = self.channel.limits.typing_s
-        if not every or self.visible or self.assembler.parts:
+        if not every or self.visible or self.assembler.complete or self.finished.is_set():
             return float("inf")
         return max(self.began_at + _TYPING_AFTER_S, self.typed_at + every)
 
-    def wake_at(self, now: float) -> float:
-        """When there will be something to do though no event has come."""
-        if now < self.not_before:
-            return self.not_before
+    def waits(self, now: float) -> None:
+        """To be called where `next_job` had nothing to make."""
+        self.is_pending = False
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         changes_at = part.changes_at(now) if part else None
-        fades_at = min(map(self._fades_at, self._shown.values()), default=float("inf"))
-        return min(self.typing_due(), fades_at, float("inf") if changes_at is None else changes_at)
+        times = [float("inf") if changes_at is None else changes_at, *map(self._fades_at, self._shown.values())]
+        if self._words_at is not None and not self.has_spoken:
+            times.append(self._words_at + self._company_s)
+        if part and not self.visible:
+            times.append(self.began_at + _PLACEHOLDER_AFTER_S)
+        self.due_at = min((time for time in times if time > now), default=float("inf"))
 
     def _fades_at(self, shown: Shown) -> float:
         """When a growing message has to be shown again."""
@@ -251,8 +308,11 @@ class Reply:
 
     def take(self, event: ReplyEvent, now: float, known_ids: Sequence[str] = ()) -> None:
         self.assembler.apply(event, now, known_ids)
+        self.is_pending = True
         if self.changed_at is None:
             self.changed_at = now
+        if self._words_at is None and isinstance(event, Said | Captioned):
+            self._words_at = now
 
     def finish(self, outcome: Outcome) -> None:
         """The first outcome counts."""
@@ -320,15 +380,10 @@ class Reply:
         """A nonce of at most 25 characters, as Discord wants it; the same for the same message after a restart."""
         return blake2b(f"{self.chat}:{name}".encode("utf-8", "replace"), digest_size=11).hexdigest()
 
-    def _priority(self) -> Priority:
-        if self.assembler.complete:
-            return Priority.FINAL
-        return Priority.PREVIEW if self.visible else Priority.FIRST
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call for a reply: to show a frame, to upload a file, to delete a message, or (none of these) to type."""
+    """One call for a reply: to show a frame, to upload a file, or to delete a message."""
 
     reply: Reply
     priority: Priority
@@ -337,6 +392,11 @@ class Job:
     file: Attachment | None = None
     deletes: bool = False
 
+    @property
+    def is_edit(self) -> bool:
+        """Of a message that is there."""
+        return self.shown.message_id is not None
+
     async def call(self) -> None:
         if self.deletes:
             await self._delete()
@@ -344,8 +404,6 @@ class Job:
             await self._show(self.placed)
         elif self.file:
             await self._upload(self.file)
-        else:
-            await self.reply.channel.typing()
 
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
@@ -358,6 +416,7 @@ class Job:
             if renamed is not None:
                 await self._sent(renamed, placed.frame)
             shown.frame, shown.unsure, shown.at = placed.frame, False, reply.served_at
+        reply.has_spoken |= bool(placed.frame.markdown) and not placed.frame.notice
         shown.faults = 0
 
     async def _announce(self, placed: Placed) -> None:

@@ -219,7 +219,9 @@ class Answers:
         chat = f"{event.chat}/{event.id}" if private else event.chat
         try:
             record = RecordedIn(self.storage, event.chat)
-            outcome = await self.outboxes.deliver(channel, chat, events, reply_to=event.question, record=record)
+            outcome = await self.outboxes.deliver(
+                channel, chat, events, reply_to=event.question, record=record, asker=event.person.id
+            )
         finally:
             for message_id in sent:
                 self._writing.pop(message_id, None)

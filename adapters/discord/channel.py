@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters.delivery.channel import Forbidden, Frame, Limits, Rejected
+from adapters.delivery.rate_budget import Rate
 from adapters.discord.calls import ARCHIVED, NO_HISTORY, Calls, Refused
 from adapters.discord.content import MESSAGE_UNITS, NO_PINGS, body, content, units
 
@@ -14,11 +15,11 @@ UPLOAD_BYTES = 10 * 1024 * 1024
 """What every server allows; boosted ones allow more."""
 _MESSAGES = "/channels/{channel_id}/messages"
 _MESSAGE = _MESSAGES + "/{message_id}"
-_INTERVAL_S = 1.02
-CALLS_PER_MINUTE = 60 / _INTERVAL_S
-"""What a channel takes."""
-"""Edits behave like 5 in 5 s; a little more keeps clear of the edge."""
-_ACCOUNT_INTERVAL_S = 1 / 45
+_RATE = Rate(5, 5.0)
+"""Of new messages in a channel, and of edits."""
+CALLS_PER_MINUTE = 60 / _RATE.interval_s
+"""What a channel takes, of each of the two."""
+_ACCOUNT_RATE = Rate(45, 1.0)
 """Discord allows 50 requests a second to an account; some are left for what is no message."""
 _SEARCHED = 50
 _REMEMBERED_ECHOES = 1000
@@ -47,10 +48,11 @@ def limits(
         message_units=MESSAGE_UNITS,
         upload_bytes=upload_bytes,
         private_files=private_files,
-        interval_s=_INTERVAL_S,
+        rate=_RATE,
+        edit_rate=_RATE,
         typing_s=8.0,
         account=account,
-        account_interval_s=_ACCOUNT_INTERVAL_S,
+        account_rate=_ACCOUNT_RATE,
     )
 
 

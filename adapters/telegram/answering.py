@@ -45,7 +45,7 @@ class Answering:
             log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
             lost = answer_id(asked.destination.chat, f"{event_id}/picture")
             words = Notice(wording.picture_lost("Telegram"), private=True, id=lost)
-            return await self._post.say(asked.destination, words, reply_to=asked.message_id)
+            return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
         async with AsyncExitStack() as stack:
@@ -88,7 +88,8 @@ class Answering:
 
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> Outcome:
         with self._questions.answering(asked, first):
-            return await self._post.deliver(asked.destination, beginning_with(first, events), reply_to=asked.message_id)
+            replying, asker = beginning_with(first, events), asked.author.id
+            return await self._post.deliver(asked.destination, replying, asker=asker, reply_to=asked.message_id)
 
     def _incoming(self, event_id: str, asked: Asked) -> Incoming:
         """The message without its pictures."""

@@ -13,13 +13,18 @@ from telegram.constants import ChatAction
 from telegram.error import ChatMigrated, TelegramError
 
 from adapters.delivery.channel import SENDING, Forbidden, Frame, Limits, MessageGone, Rejected, RetryAfter, Unsent
+from adapters.delivery.rate_budget import Rate
 from adapters.telegram.addresses import Destination
 from adapters.telegram.failures import channel_error, has_no_text, is_not_modified
 from adapters.telegram.rendering import MESSAGE_UNITS, Renderer, entities, keyboard, length
 
 UPLOAD_BYTES = 50_000_000
-ACCOUNT_INTERVAL_S = 0.036
-"""Telegram's FAQ: not more than about 30 messages a second, over all chats."""
+ACCOUNT_RATE = Rate(29, 1.0)
+"""Telegram's FAQ: not more than about 30 messages a second, over all chats; one is left for what is no message."""
+_PRIVATE_BURST = 4
+"""A few calls at once are taken in a private chat where the average of one a second is kept."""
+_GROUP_CALLS = 20
+"""In a minute, over all topics and all bots' messages and edits alike."""
 _TYPING_S = 5.0
 _PROBES = 3
 _MOST_PROBES = 25
@@ -32,14 +37,18 @@ _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 
 def limits(destination: Destination, private_interval_s: float, group_interval_s: float) -> Limits:
+    if destination.is_private:
+        rate = Rate(1, private_interval_s, burst=_PRIVATE_BURST)
+    else:
+        rate = Rate(_GROUP_CALLS, _GROUP_CALLS * group_interval_s)
     return Limits(
         message_units=MESSAGE_UNITS,
         upload_bytes=UPLOAD_BYTES,
         private_files=destination.is_private,
-        interval_s=private_interval_s if destination.is_private else group_interval_s,
+        rate=rate,
         typing_s=_TYPING_S,
         account=destination.account,
-        account_interval_s=ACCOUNT_INTERVAL_S,
+        account_rate=ACCOUNT_RATE,
     )
 
 

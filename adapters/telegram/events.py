@@ -108,7 +108,7 @@ class Events:
             if isinstance(asked, Pressed):
                 return await self._presses.apologise(asked)
             words = Notice(wording.broken(), private=True, id=answer_id(asked.destination.chat, f"{event.id}/broken"))
-            return await self._post.say(asked.destination, words, reply_to=asked.message_id)
+            return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
         except Exception:
             log.exception("nothing could be said about it in %s", asked.destination.chat)
             return Outcome(Ending.LEFT, "nothing could be said about its failure")

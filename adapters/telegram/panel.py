@@ -123,4 +123,6 @@ class Panels:
         )
         text = wording.settings_list(settings, {name: profile[name] for name in settings})
         panel = replace(words or Notice("", private=True), text=text)
-        return await self._post.say(destination, panel, reply_to=reply_to, channel=channel)
+        return await self._post.say(
+            destination, panel, asker=owner, reply_to=reply_to, channel=channel, state_of=replaces or ""
+        )

@@ -42,7 +42,7 @@ class Post:
 
     def budget(self, destination: Destination) -> ChatBudget:
         """What the chat can be sent, all its topics together."""
-        return ChatBudget(destination.group, _MINUTE_S / self.limits(destination).interval_s)
+        return ChatBudget(destination.group, _MINUTE_S / self.limits(destination).rate.interval_s)
 
     async def fetched(self, file: FileRef) -> Picture:
         """Raises PictureLost."""
@@ -72,8 +72,10 @@ class Post:
         destination: Destination,
         events: AsyncGenerator[ReplyEvent, None],
         *,
+        asker: str,
         reply_to: str | None,
         channel: TelegramChannel | None = None,
+        state_of: str = "",
     ) -> Outcome:
         """Returns when it is certain what became of it."""
         return await self._outboxes.deliver(
@@ -82,6 +84,8 @@ class Post:
             events,
             reply_to=reply_to,
             record=RecordedIn(self._record, destination.chat),
+            asker=asker,
+            state_of=state_of,
         )
 
     async def say(
@@ -89,11 +93,16 @@ class Post:
         destination: Destination,
         words: Notice,
         *,
+        asker: str,
         reply_to: str | None,
         channel: TelegramChannel | None = None,
+        state_of: str = "",
     ) -> Outcome:
         """The bot's own words."""
-        return await self.deliver(destination, _only(words), reply_to=reply_to, channel=channel)
+        events = _only(words)
+        return await self.deliver(
+            destination, events, asker=asker, reply_to=reply_to, channel=channel, state_of=state_of
+        )
 
 
 async def _only(event: ReplyEvent) -> AsyncGenerator[ReplyEvent, None]:

@@ -102,7 +102,9 @@ class Presses:
             await self._toast(pressed, "")
             with self._questions.answering(_in_the_name_of(incoming.decision, pressed), first):
                 replying = beginning_with(first, events)
-                return await self._post.deliver(pressed.destination, replying, reply_to=pressed.asked_by)
+                return await self._post.deliver(
+                    pressed.destination, replying, asker=pressed.author.id, reply_to=pressed.asked_by
+                )
 
     async def _adjust(self, event_id: str, pressed: Pressed, panel: PanelPress) -> Outcome:
         try:

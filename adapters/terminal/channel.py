@@ -10,9 +10,10 @@ from itertools import count
 from pathlib import Path
 
 from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
+from adapters.delivery.rate_budget import Rate
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 
-LIMITS = Limits(message_units=4_000_000, upload_bytes=1 << 30, private_files=True, interval_s=0.05)
+LIMITS = Limits(message_units=4_000_000, upload_bytes=1 << 30, private_files=True, rate=Rate(1, 0.05, burst=4))
 # While an answer grows, its chunk ends with the fence that closes an open block for now: that line is not the model's.
 _CLOSING_FENCE = re.compile(r"\n[> ]*(`{3,}|~{3,})\s*\Z")
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"

@@ -163,7 +163,7 @@ class Answers:
             pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
         async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
             outcome = await self.outboxes.deliver(
-                self._channel(event), CHAT, events, reply_to=event.under, record=self.record
+                self._channel(event), CHAT, events, reply_to=event.under, record=self.record, asker=event.person
             )
         if not outcome.is_settled:
             _log.info("event %s is left for the next start: %s", event.id, outcome.reason)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected, Unsent
+from adapters.delivery.rate_budget import Rate
 from adapters.web import protocol
 from adapters.web.audience import Audience
 from adapters.web.board import Board
@@ -17,7 +18,13 @@ from adapters.web.posts import Attachment, Post, Posts, StoredFile
 from bots.ports import StorageError
 
 CHAT = "web:lobby"
-LIMITS = Limits(message_units=16_000, upload_bytes=8 * 1024 * 1024, private_files=True, interval_s=0.05, max_chunks=5)
+LIMITS = Limits(
+    message_units=16_000,
+    upload_bytes=8 * 1024 * 1024,
+    private_files=True,
+    rate=Rate(1, 0.05, burst=20),
+    max_chunks=5,
+)
 """Code points of Markdown: an edit sends the whole message again, so it has to stay light."""
 
 FILE, PICTURE = "application/octet-stream", "image/png"

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.rate_budget import Rate
 from adapters.delivery.renderers.html import render_html
 from adapters.discord.addresses import api_address, bind
 from adapters.discord.calls import Calls
@@ -51,7 +52,7 @@ class Subject:
 @asynccontextmanager
 async def simulated() -> AsyncIterator[Subject]:
     platform = Platform()
-    channel = SimulatedChannel(platform, "c", Limits(message_units=600, upload_bytes=10**7, interval_s=0.01))
+    channel = SimulatedChannel(platform, "c", Limits(message_units=600, upload_bytes=10**7, rate=Rate(1, 0.01)))
     yield Subject(channel, "c", lambda: [plain(message.frames[-1]) for message in platform.chat("c").visible])
 
 
@@ -79,7 +80,7 @@ async def discord() -> AsyncIterator[Subject]:
         bind(api_address(server.address), server.gateway)
         await client.login(DISCORD_TOKEN)
         room = server.room()
-        quick = replace(discord_limits("discord:1"), interval_s=0.01, account_interval_s=0.0)
+        quick = replace(discord_limits("discord:1"), rate=Rate(1, 0.01), edit_rate=None, account_rate=None)
         channel = DiscordChannel(Calls(client), room.id, quick, Echoes())
         yield Subject(channel, "c", lambda: [message["content"].replace("\\", "") for message in room.messages])
 
@@ -119,7 +120,7 @@ FRAMES = [
 async def test_limits_can_be_kept(subject: Subject) -> None:
     limits = subject.channel.limits
     assert limits.message_units >= 400
-    assert limits.interval_s >= 0
+    assert limits.rate.interval_s >= 0
     assert limits.max_chunks >= 1
 
 

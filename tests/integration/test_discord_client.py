@@ -79,6 +79,8 @@ class AtOnce:
         *,
         reply_to: str | None,
         record: Deliveries,
+        asker: str = "",
+        state_of: str = "",
     ) -> Outcome:
         assembler = Assembler(channel.limits, channel.measure, phrases())
         async for event in events:

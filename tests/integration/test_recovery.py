@@ -17,6 +17,7 @@ import pytest
 
 from adapters.delivery.channel import Channel, Limits
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.rate_budget import Rate
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.processes import living
@@ -36,7 +37,7 @@ THOUGHT = " ".join(f"hm{n}" for n in range(40))
 THINK = {"match": "think", "answer": f"<think>{THOUGHT}</think>\n\nforty two", "tokens_per_s": 400}
 SHORT = {"match": "short", "answer": "a few words"}
 INVENTED = {"match": "^$", "answer": "what a model says that was asked nothing"}
-LIMITS = Limits(message_units=400, upload_bytes=10_000_000, interval_s=0.01, max_chunks=2)
+LIMITS = Limits(message_units=400, upload_bytes=10_000_000, rate=Rate(1, 0.01), max_chunks=2)
 
 
 EVERY = 1 if os.environ.get("SOAK") else 4

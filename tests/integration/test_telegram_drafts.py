@@ -68,7 +68,7 @@ async def test_a_refused_draft_is_one_line_and_the_answer_comes_by_edits(
     with caplog.at_level(logging.WARNING):
         async with party(server, tmp_path, SLOW, drafts=True):
             answer = await answer_to(ann.says("slow"), ann.private)
-            await answer_to(ann.says("hello"), ann.private)
+            await answer_to(ann.says("slow again"), ann.private)
     assert len(answer.history) > 3
     assert answer.text.count("word") == 100
     lines = [record for record in caplog.records if "no drafts" in record.message]

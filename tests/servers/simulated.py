@@ -77,6 +77,7 @@ class Rules:
 
     Args:
         group_calls: at most so many calls a chat in `group_window_s`.
+        overall_calls: at most so many calls in any second, over all chats.
         ban_growth: every call during a ban makes what is left of it so many times longer.
     """
 
@@ -84,7 +85,7 @@ class Rules:
     burst: int = 1
     group_calls: int = 0
     group_window_s: float = 60.0
-    overall_interval_s: float = 0.0
+    overall_calls: int = 0
     ban_growth: float = 1.5
 
 
@@ -132,6 +133,7 @@ class Chat:
     penalty_times: list[float] = field(default_factory=list)
     calls_in_ban: int = 0
     typings: int = 0
+    typing_times: list[float] = field(default_factory=list)
     banned_until: float = 0.0
     forbidden: bool = False
     refused: int = 0
@@ -139,7 +141,7 @@ class Chat:
     in_flight: int = 0
     most_in_flight: int = 0
     private_files: set[str] = field(default_factory=set)
-    tokens: float = 1.0
+    tokens: float | None = None
     refilled_at: float = 0.0
     recent: deque[float] = field(default_factory=deque)
     frames: list[tuple[float, str, Frame]] = field(default_factory=list)
@@ -168,13 +170,14 @@ class Platform:
         self.rules, self.faults = rules or Rules(), faults or Faults()
         self.chats: dict[str, Chat] = {}
         self._dice = random.Random(seed)
-        self._overall_next = 0.0
+        self.recent: deque[float] = deque()
         self._count = 0
 
     def chat(self, name: str) -> Chat:
         return self.chats.setdefault(name, Chat())
 
     async def call(self, name: str, apply: Callable[[Chat], T]) -> T:
+        """A call that shows something."""
         chat, faults = self.chat(name), self.faults
         chat.in_flight += 1
         chat.most_in_flight = max(chat.most_in_flight, chat.in_flight)
@@ -196,6 +199,15 @@ class Platform:
             return result
         finally:
             chat.in_flight -= 1
+
+    async def hint(self, name: str) -> None:
+        chat, now = self.chat(name), asyncio.get_running_loop().time()
+        chat.typings += 1
+        chat.typing_times.append(now)
+        if now < chat.banned_until - 1e-6:
+            chat.calls_in_ban += 1
+            raise self._penalty(chat, chat.banned_until - now)
+        await asyncio.sleep(self._dice.uniform(*self.faults.latency_s))
 
     def _unsent(self, chat: Chat, apply: Callable[[Chat], object]) -> None:
         raise Unsent("503")
@@ -229,7 +241,8 @@ class Platform:
             raise self._penalty(chat, self._dice.uniform(0.1, self.faults.penalty_s))
         if rules.chat_interval_s:
             refill = (now - chat.refilled_at) / rules.chat_interval_s
-            chat.tokens, chat.refilled_at = min(rules.burst, chat.tokens + refill), now
+            tokens = rules.burst if chat.tokens is None else chat.tokens + refill
+            chat.tokens, chat.refilled_at = min(rules.burst, tokens), now
             if chat.tokens < 1 - 1e-6:
                 raise self._penalty(chat, (1 - chat.tokens) * rules.chat_interval_s)
             chat.tokens -= 1
@@ -239,10 +252,12 @@ class Platform:
             if len(chat.recent) >= rules.group_calls:
                 raise self._penalty(chat, chat.recent[0] + rules.group_window_s - now)
             chat.recent.append(now)
-        if rules.overall_interval_s:
-            if now < self._overall_next - 1e-6:
-                raise self._penalty(chat, self._overall_next - now)
-            self._overall_next = now + rules.overall_interval_s
+        if rules.overall_calls:
+            while self.recent and self.recent[0] <= now - 1.0:
+                self.recent.popleft()
+            if len(self.recent) >= rules.overall_calls:
+                raise self._penalty(chat, self.recent[0] + 1.0 - now)
+            self.recent.append(now)
 
     def _penalty(self, chat: Chat, seconds: float) -> RetryAfter:
         now = asyncio.get_running_loop().time()
@@ -308,10 +323,8 @@ class SimulatedChannel:
         await self._platform.call(self._chat, apply)
 
     async def typing(self) -> None:
-        def apply(chat: Chat) -> None:
-            chat.typings += 1
-
-        await self._platform.call(self._chat, apply)
+        """Counted by no limit, but refused in a ban."""
+        await self._platform.hint(self._chat)
 
     async def upload(self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False) -> str:
         if len(data) > self._limits.upload_bytes:

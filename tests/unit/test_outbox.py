@@ -11,6 +11,7 @@ import pytest
 
 from adapters.delivery.channel import Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.rate_budget import Rate
 from bots.messages import (
     Action,
     Attached,
@@ -40,7 +41,7 @@ from tests.servers.simulated import (
 
 END = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", actions=(Action.REGENERATE,))
 RECORDS: dict[Platform, Records] = {}
-ONE_A_SECOND = Rules(chat_interval_s=1.0)
+ONE_A_SECOND = Rules(chat_interval_s=1.0, burst=4)
 
 
 def deliver(
@@ -76,7 +77,7 @@ def test_a_reply_is_one_message_that_is_edited() -> None:
     assert texts(platform) == ["".join(word.text for word in words) + "\ntiny, stop"]
     message = platform.chat("c").messages[0]
     assert message.reply_to == "q"
-    assert plain(message.frames[0]) == "word0 \n▌"
+    assert plain(message.frames[0]) == "word0 word1 \n▌"
     assert 4 <= len(message.frames) <= 7
     assert platform.chat("c").penalties == 0
     assert RECORDS[platform].positions == {("c", "a"): {0: message.id}}
@@ -84,11 +85,36 @@ def test_a_reply_is_one_message_that_is_edited() -> None:
     assert all(frame.actions == (Action.STOP,) for frame in message.frames[:-1])
 
 
-def test_the_placeholder_goes_out_at_once_and_shows_the_queue() -> None:
-    platform = deliver(Waiting(2, 8.0), 5, Waiting(1, 3.0), 5, Started(answer_id="a"), Said("x"), END)
+def test_the_queue_is_shown_when_nothing_could_be_said_for_a_moment() -> None:
+    platform = deliver(Started(answer_id="a"), Waiting(2, 8.0), 5, Waiting(1, 3.0), 5, Said("x"), END)
     frames = platform.chat("c").frames
-    assert frames[0][0] == 0.0
+    assert frames[0][0] == pytest.approx(0.7)
     assert [plain(frame) for _, _, frame in frames][:2] == ["In the queue, 2, 8.0 s\n▌", "In the queue, 1, 3.0 s\n▌"]
+
+
+@pytest.mark.parametrize("waits", [Waiting(2, 8.0), Thought("hm ")])
+def test_words_that_come_soon_have_no_placeholder_before_them(waits: ReplyEvent) -> None:
+    platform = deliver(Started(answer_id="a"), waits, 0.6, Said("one two three"), 0.5, END)
+    first = platform.chat("c").frames[0]
+    assert first[0] == pytest.approx(0.6)
+    assert first[2].markdown == "one two three"
+
+
+def test_a_placeholder_does_not_cost_the_first_words_their_call() -> None:
+    platform = deliver(Started(answer_id="a"), Waiting(2, 8.0), 0.8, Said("one two three"), 3.0, END)
+    assert [(time, frame.markdown) for time, _, frame in platform.chat("c").frames][:2] == [
+        (pytest.approx(0.7), ""),
+        (pytest.approx(0.8), "one two three"),
+    ]
+
+
+def test_first_words_wait_a_moment_for_company_and_the_last_frame_for_nothing() -> None:
+    steps = [step for n in range(8) for step in (Said(f"w{n} "), 0.04)]
+    frames = deliver(Started(answer_id="a"), *steps, 0.5, END).chat("c").frames
+    assert (frames[0][0], frames[0][2].markdown) == (pytest.approx(0.08), "w0 w1 w2 ")
+    assert frames[-1][0] == pytest.approx(0.82)
+    alone = deliver(Started(answer_id="a"), Said("w0 "), 5.0, END).chat("c").frames
+    assert [time for time, _, _ in alone] == pytest.approx([0.1, 5.0])
 
 
 def test_thinking_counts_seconds_then_the_text_is_shown() -> None:
@@ -229,7 +255,7 @@ def test_forbidden_ends_the_reply(caplog: pytest.LogCaptureFixture) -> None:
             await outboxes.deliver(channel, "c", stream.events(), reply_to=None, record=Records())
 
     run_virtually(main())
-    assert stream.closed_at == 0
+    assert stream.closed_at == pytest.approx(0.1)
     assert "given up" in caplog.text
 
 
@@ -250,7 +276,8 @@ def test_a_cancelled_delivery_leaves_its_message_as_a_kill_does() -> None:
     run_virtually(main())
     assert stream.closed_at == pytest.approx(2.55)
     shown = platform.chat("c").messages[-1].frames[-1]
-    assert shown.markdown == "".join(f"word{n} " for n in range(20))
+    assert shown.markdown == "".join(f"word{n} " for n in range(shown.markdown.count("word")))
+    assert shown.markdown.count("word") >= 15
     assert shown.growing
     assert shown.actions == (Action.STOP,)
 
@@ -348,13 +375,14 @@ def test_finals_go_before_first_frames_before_previews() -> None:
             start(Started(answer_id="preview"), *[s for n in range(90) for s in (Said(f"p{n} "), 0.1)], END)
             start(Started(answer_id="final"), Said("f"), 2.55, END)
             await asyncio.sleep(2.5)
-            start(Started(answer_id="first"), 5, Said("x"), END)
+            start(Started(answer_id="first"), 0.05, Said("x y z"), 5, END)
 
     run_virtually(main())
     order = [(time, plain(frame)) for time, _, frame in platform.chat("c").frames]
-    after = [text for time, text in order if time > 2.6]
-    assert after[0] == "f\ntiny, stop"
-    assert after[1] == "Starting\n▌"
+    after = [(time, text) for time, text in order if time > 2.52]
+    assert after[0] == (pytest.approx(2.55), "f\ntiny, stop")
+    assert after[1] == (pytest.approx(2.55), "x y z\n▌")
+    assert after[2][1].startswith("p0 ")
 
 
 def test_typing_shows_while_there_is_nothing_else() -> None:
@@ -364,8 +392,8 @@ def test_typing_shows_while_there_is_nothing_else() -> None:
 
 
 def test_an_account_shares_its_budget_and_finals_come_first() -> None:
-    platform = Platform(Rules(overall_interval_s=0.1))
-    limits = Limits(message_units=400, account="bot", account_interval_s=0.1)
+    platform = Platform(Rules(overall_calls=10))
+    limits = Limits(message_units=400, account="bot", account_rate=Rate(10, 1.0))
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:

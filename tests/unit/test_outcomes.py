@@ -11,6 +11,7 @@ import pytest
 from adapters.delivery.channel import Channel, Forbidden, Frame, Limits, MessageGone, Rejected, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
+from adapters.delivery.rate_budget import Rate
 from bots.messages import Action, Attached, Ended, Notice, ReplyEvent, Said, Started
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted, Timings, Usage
@@ -109,6 +110,7 @@ def test_the_message_of_what_is_left_is_known_to_the_next_start() -> None:
 
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
+        yield Said("one two three")
         await asyncio.sleep(0.1)
         raise Interrupted("it is stopped")
 
@@ -182,7 +184,7 @@ def test_a_reply_of_which_nothing_can_be_made_is_left() -> None:
 @pytest.mark.parametrize("error", [Unsent("no"), UnknownOutcome("?"), ValueError("a defect")])
 def test_a_message_that_never_succeeds_holds_nobody_up(error: Exception) -> None:
     platform = Platform(Rules(chat_interval_s=0.05))
-    limits = Limits(message_units=400, interval_s=0.05)
+    limits = Limits(message_units=400, rate=Rate(1, 0.05))
 
     class Failing(SimulatedChannel):
         async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
@@ -250,7 +252,7 @@ def test_a_notice_is_over_when_it_is_there() -> None:
 
     async def main() -> float:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            channel = SimulatedChannel(platform, "c", Limits(message_units=400, interval_s=60.0))
+            channel = SimulatedChannel(platform, "c", Limits(message_units=400, rate=Rate(1, 60.0)))
             await outboxes.deliver(channel, "c", told([Notice("Hello", id="n")]), reply_to="q", record=records)
             return asyncio.get_running_loop().time()
 

@@ -113,6 +113,8 @@ class PlainOutboxes:
         *,
         reply_to: str | None,
         record: Deliveries,
+        asker: str = "",
+        state_of: str = "",
     ) -> Outcome:
         post_id, frame = None, Frame(status="Starting…", growing=True, actions=(Action.STOP,))
         async for event in events:

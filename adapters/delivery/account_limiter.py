@@ -1,0 +1,90 @@
+"""Shares the calls of an account among all its chats, by what they are worth."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+
+from adapters.delivery.chat_budget import Priority
+from adapters.delivery.rate_budget import Rate, RateBudget
+
+_KEPT_FROM_PREVIEWS = 4
+"""One in so many of the account's calls is left free by previews, for words that are worth more."""
+
+
+class Turn:
+    """A chat's place in the line for one call. `granted` is done when the call may go; then `AccountLimiter.end` it."""
+
+    def __init__(self, priority: Priority, since: float, number: int) -> None:
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.priority = priority
+        self.since = since
+        self.number = number
+
+
+class AccountLimiter:
+    """Keeps the calls of an account within its rate; what is worth more goes first, then who has waited for longest."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._budget = RateBudget(rate)
+        self._kept = rate.capacity // _KEPT_FROM_PREVIEWS
+        self._numbers = count()
+        self._waiting: list[tuple[Priority, float, int, Turn]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def request(self, priority: Priority, since: float) -> Turn:
+        """A place in the line; `since`: when this reply was served last, by the loop's clock."""
+        turn = Turn(priority, since, next(self._numbers))
+        self._push(turn)
+        self._grant()
+        return turn
+
+    def raise_to(self, turn: Turn, priority: Priority) -> None:
+        """The call that waits is worth more now."""
+        if priority < turn.priority and not turn.granted.done():
+            turn.priority = priority
+            self._push(turn)
+            self._grant()
+
+    def abandon(self, turn: Turn) -> None:
+        """The call is not made."""
+        if turn.granted.done() and not turn.granted.cancelled():
+            self._budget.withdraw()
+            self._grant()
+        turn.granted.cancel()
+
+    def end(self, now: float) -> None:
+        """A call that was granted is over."""
+        self._budget.end(now)
+        self._grant()
+
+    def begin_spare(self, now: float) -> bool:
+        """Whether a call that is worth next to nothing may be made at once; then it has begun."""
+        if self._waiting or self._budget.free(now) <= self._budget.rate.capacity // 2:
+            return False
+        self._budget.begin()
+        return True
+
+    def _push(self, turn: Turn) -> None:
+        heapq.heappush(self._waiting, (turn.priority, turn.since, turn.number, turn))
+
+    def _grant(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            priority, *_, turn = self._waiting[0]
+            if turn.granted.done() or priority != turn.priority:
+                heapq.heappop(self._waiting)
+                continue
+            needed = 1 + (self._kept if priority is Priority.PREVIEW else 0)
+            if self._budget.free(loop.time()) < needed:
+                at = self._budget.free_at(needed)
+                if at < float("inf"):
+                    self._timer = loop.call_at(at, self._grant)
+                return
+            heapq.heappop(self._waiting)
+            self._budget.begin()
+            turn.granted.set_result(None)

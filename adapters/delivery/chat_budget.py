@@ -1,0 +1,174 @@
+"""What a call to a chat is worth, and how many calls have to be free before it may go.
+
+Pure: every method takes its time in seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from adapters.delivery.limit_estimator import LimitEstimator
+from adapters.delivery.rate_budget import Rate, RateBudget
+
+_SOON_S = 3.0
+"""A last frame that is promised may use a call that comes back within that time: no answer is over at once."""
+_SPREAD = 0.25
+"""A preview waits for that share of the window, divided by the calls that previews may use."""
+_OWN_WORDS = 2
+"""So many of the bot's own words for one person are as urgent as first words; more of them get rarer."""
+_CLOCK_S = 0.01
+"""Platforms round what they say of a penalty."""
+
+
+class Priority(IntEnum):
+    """What a call shows; smaller is worth more."""
+
+    FINAL = 0
+    """The last frame of an answer, and its files."""
+    FIRST = 1
+    """The first words of an answer."""
+    NOTICE = 2
+    """The bot's own words: commands, settings, panels."""
+    PREVIEW = 3
+    """More words, a place in the queue, the seconds of reasoning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The calls that the replies under way will need from one budget, beside their previews.
+
+    Args:
+        firsts: for first words that are not shown yet.
+        finals: for last frames of answers that are shown in part: they are promised.
+        later_finals: for last frames of the others.
+        askers: the people that they are for.
+    """
+
+    firsts: int = 0
+    finals: int = 0
+    later_finals: int = 0
+    askers: Collection[str] = ()
+
+
+class _Spent(NamedTuple):
+    at: float
+    asker: str
+    priority: Priority
+
+
+class ChatBudget:
+    """The calls of one chat (or one kind of them), spent by value.
+
+    What a call needs to go: a last frame one free call; first words and own words leave the calls that last frames are
+    promised; a preview leaves what all answers under way need, and a third of the rest for people who come. So
+    previews get rare first. Whoever has used their share leaves some for others.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self._estimator = LimitEstimator(rate)
+        self._table = RateBudget(rate)
+        self._learned: RateBudget | None = None
+        self._began = 0.0
+        self._shown_at = float("-inf")
+        """When the last call for an answer began."""
+        self._spent: deque[_Spent] = deque()
+
+    @property
+    def capacity(self) -> int:
+        return min(budget.rate.capacity for budget in self._budgets)
+
+    @property
+    def span_s(self) -> float:
+        """Seconds until all calls are back after a burst."""
+        return max(budget.rate.span_s for budget in self._budgets)
+
+    def free(self, at: float) -> int:
+        return min(budget.free(at) for budget in self._budgets)
+
+    def ready_at(self, priority: Priority, asker: str, demand: Demand, now: float) -> float:
+        """The time from which a call may go, if nothing else happens until then; `now` or later."""
+        self._forget(now)
+        spare = max(1, self.capacity // 5)
+        share = (self.capacity - spare) // max(1, len({*demand.askers, *(spent.asker for spent in self._spent)}))
+        over = spare if self.cost(asker, now) >= max(1, share) else 0
+        match priority:
+            case Priority.FINAL:
+                return max(now, self._free_at(1 + over))
+            case Priority.FIRST:
+                promised = self._free_at(1 + demand.finals + over) - _SOON_S
+                return max(now, self._free_at(1), promised)
+            case Priority.NOTICE:
+                more = self.capacity // 2 if self._own_words(asker) >= _OWN_WORDS else 0
+                promised = self._free_at(1 + demand.finals) - _SOON_S
+                return max(now, self._free_at(1 + max(more, over)), promised)
+            case Priority.PREVIEW:
+                return self._preview_at(demand, now)
+
+    def cost(self, asker: str, now: float) -> int:
+        """The calls that this person has cost the chat lately, without previews."""
+        self._forget(now)
+        return sum(spent.asker == asker for spent in self._spent)
+
+    def begin(self, now: float) -> None:
+        self._began = now
+        for budget in self._budgets:
+            budget.begin()
+
+    def admitted(self, now: float, priority: Priority, asker: str) -> None:
+        """The call was applied, or may have been."""
+        for budget in self._budgets:
+            budget.end(now)
+        if priority is not Priority.PREVIEW:
+            self._spent.append(_Spent(now, asker, priority))
+        if priority is not Priority.NOTICE:
+            self._shown_at = self._began
+        is_last = self._learned is not None and self._learned.free(now) <= 0
+        if self._estimator.admitted(self._began, now, is_last=is_last):
+            self._relearn()
+
+    def penalised(self, now: float, retry_after_s: float) -> float:
+        """Returns until when the chat is silent."""
+        for budget in self._budgets:
+            budget.withdraw()
+        self._estimator.penalised(self._began, now, retry_after_s)
+        self._relearn()
+        return now + retry_after_s + _CLOCK_S
+
+    def is_idle(self, now: float) -> bool:
+        """Whether all calls are back."""
+        return self.free(now) >= self.capacity
+
+    def _preview_at(self, demand: Demand, now: float) -> float:
+        known = demand.firsts + demand.finals + demand.later_finals
+        return max(self._preview_from(budget, known, now) for budget in self._budgets)
+
+    def _preview_from(self, budget: RateBudget, known: int, now: float) -> float:
+        capacity = budget.rate.capacity
+        keep = min(capacity - 1, known + max(1, (capacity - known) // 3))
+        at = max(now, budget.free_at(1 + keep))
+        if at == float("inf"):
+            return at
+        spread = self._shown_at + _SPREAD * budget.rate.span_s / (budget.free(at) - keep)
+        return max(at, min(spread, budget.next_back(at)))
+
+    @property
+    def _budgets(self) -> list[RateBudget]:
+        return [self._table] if self._learned is None else [self._table, self._learned]
+
+    def _free_at(self, needed: int) -> float:
+        return max(budget.free_at(min(needed, budget.rate.capacity)) for budget in self._budgets)
+
+    def _relearn(self) -> None:
+        learned = self._estimator.learned
+        self._learned = None if learned is None else RateBudget(learned, self._estimator.ended)
+
+    def _own_words(self, asker: str) -> int:
+        return sum(spent.asker == asker and spent.priority is Priority.NOTICE for spent in self._spent)
+
+    def _forget(self, now: float) -> None:
+        while self._spent and self._spent[0].at <= now - self.span_s:
+            self._spent.popleft()
