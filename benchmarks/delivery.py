@@ -16,14 +16,14 @@ from statistics import median, quantiles
 from adapters.delivery.channel import Frame, Limits
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.pacing import Pace
+from adapters.delivery.rate_budget import Rate
 from adapters.delivery.reply import Job
 from benchmarks.answers import ANSWER
 from bots.messages import Ended, ReplyEvent, Said, Started
 from inference.api import Timings, Usage
 from inference.garbage import made_to_last
 from tests.servers.simulated import PHRASES, Platform, Records, Rules, SimulatedChannel, run_virtually
-from tests.unit.test_pacing import Limit, from_1000_on, run, spaced, window
+from tests.unit.test_limit_estimator import Limit, bucket, from_1000_on, run, window
 
 TOKENS_A_SECOND = 30
 RUNS = 3
@@ -152,7 +152,7 @@ def cost_of_a_frame(length: int, limit: int = 4000) -> float:
     return sum(sorted(costs)[: -len(costs) // 20]) / len(costs)
 
 
-def last_token(interval_s: float = 1.0, round_trip_s: float = 0.2) -> float:
+def last_token(rate: Rate, round_trip_s: float = 0.2) -> float:
     """The longest time from the last token to its being visible, in virtual time."""
     waits = []
 
@@ -166,7 +166,7 @@ def last_token(interval_s: float = 1.0, round_trip_s: float = 0.2) -> float:
                 yield event
 
         async with Outboxes(phrases=PHRASES) as outboxes:
-            channel = Quick(Limits(message_units=4000, interval_s=interval_s), round_trip_s)
+            channel = Quick(Limits(message_units=4000, rate=rate), round_trip_s)
             await outboxes.deliver(channel, "c", events(), reply_to=None, record=Records())
         waits.append(channel.seen_at - ended)
 
@@ -175,13 +175,13 @@ def last_token(interval_s: float = 1.0, round_trip_s: float = 0.2) -> float:
     return max(waits)
 
 
-def penalties(rules: Rules, guess_s: float, hours: int = 1) -> float:
+def penalties(rules: Rules, table: Rate, hours: int = 1) -> float:
     """The share of calls that end in a 429 in steady load."""
     platform = Platform(rules)
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            channel = SimulatedChannel(platform, "c", Limits(message_units=4000, interval_s=guess_s))
+            channel = SimulatedChannel(platform, "c", Limits(message_units=4000, rate=table))
             for n in range(hours * 60):
                 await outboxes.deliver(channel, "c", answer(TOKENS_A_SECOND * 60, n), reply_to=None, record=Records())
 
@@ -190,6 +190,7 @@ def penalties(rules: Rules, guess_s: float, hours: int = 1) -> float:
     return chat.penalties / chat.calls
 
 
+TABLE = Rate(1, 1.0, burst=4)
 CHANGED_S = 1000.0
 """When the limits change, which are one call a second until then."""
 
@@ -197,11 +198,11 @@ CHANGED_S = 1000.0
 def settled(limit: Callable[[], Limit], runs: int) -> tuple[list[float], list[float], list[int]]:
     """Of each run: seconds from the change and from the first penalty to the last one, and how many there were.
 
-    A trial that goes back to the pace from before is among them; the next one is due after five minutes.
+    The first trial of more is due after a minute.
     """
     last, lasted, counts = [], [], []
     for seed in range(runs):
-        found = run(Pace(1.0), limit(), CHANGED_S + 290, seed=seed).penalties(CHANGED_S)
+        found = run(TABLE, limit(), CHANGED_S + 50, seed=seed).penalties(CHANGED_S)
         last.append(found[-1] - CHANGED_S)
         lasted.append(found[-1] - found[0])
         counts.append(len(found))
@@ -209,20 +210,21 @@ def settled(limit: Callable[[], Limit], runs: int) -> tuple[list[float], list[fl
 
 
 def full_speed(strict_s: float, lasted_s: float, seed: int) -> float:
-    """Seconds from the end of a restriction until ten calls in a row go as before."""
+    """Seconds from the end of a restriction until thirty calls in a row go as before."""
     over = CHANGED_S + lasted_s
-    calls = run(Pace(1.0), spaced(lambda now: strict_s if CHANGED_S <= now < over else 1.0), over + 2_000, seed=seed)
+    limit = bucket(lambda now: strict_s if CHANGED_S <= now < over else 1.0, 4)
+    calls = run(TABLE, limit, over + 3_000, seed=seed)
     times = [began for began, penalty in calls if began >= over and not penalty]
-    return next(first - over for first, tenth in zip(times, times[9:], strict=False) if tenth - first < 9 * 1.4)
+    return next(first - over for first, last in zip(times, times[29:], strict=False) if last - first < 29 * 1.2)
 
 
 def changes() -> Iterator[tuple[str, str, str]]:
     stricter = (1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
-    results = [settled(lambda s=s: spaced(lambda now: 1.0 if now < CHANGED_S else s), 60) for s in stricter]  # type: ignore[misc]
+    results = [settled(lambda s=s: bucket(lambda now: 1.0 if now < CHANGED_S else s, 4), 60) for s in stricter]  # type: ignore[misc]
     last, lasted, counts = (list(chain.from_iterable(kind)) for kind in zip(*results, strict=True))
     yield (
         "a limit is tightened from 1 s to 1.2, 1.5, 2, 3, 5 or 10 s, 60 runs of each: the last early penalty",
-        "30 s",
+        "",
         f"median {median(last):.0f} s, longest {max(last):.0f} s; {max(counts)} penalties at most",
     )
     for calls in (3, 10, 20, 30):
@@ -230,21 +232,21 @@ def changes() -> Iterator[tuple[str, str, str]]:
         more = sum(count > 1 for count in counts)
         yield (
             f"{calls} calls a minute are allowed from now on, 200 runs: first penalty (all used up), and then the last",
-            "30 s later",
+            "",
             f"{median(last):.0f} s, {max(lasted):.0f} s later; {more} runs with more than one",
         )
     short = (1.0, 4.0, 8.0, 15.0, 25.0)
     longest = max(full_speed(strict, held, seed) for strict in stricter[1:] for held in short for seed in range(40))
     yield (
         "a restriction to one call in 1.5, 2, 3, 5 or 10 s is over after 1 to 25 s, 200 runs of each: until full speed",
-        "30 s",
+        "600 s",
         f"longest {longest:.0f} s",
     )
     for held in (30.0, 200.0, 7_200.0):
         waits = [max(full_speed(s, held * (1 + seed / 50), seed) for seed in range(12)) for s in (1.5, 3.0, 5.0)]
         yield (
             f"the same after {held:.0f} s and a bit, to one in 1.5, 3 or 5 s: until full speed, the longest of 12 runs",
-            "30 s",
+            "600 s",
             ", ".join(f"{wait:.0f}" for wait in waits) + " s: a trial that fails is a penalty, so they are rare",
         )
 
@@ -268,12 +270,16 @@ def rows(replies: int, seconds: int) -> Iterator[tuple[str, str, str]]:
         "1.5",
         f"{long / short:.2f} ({long * 1e3:.2f} ms : {short * 1e3:.2f} ms)",
     )
-    share = penalties(Rules(chat_interval_s=1.0), 1.0)
-    yield "calls that end in a 429, one hour, 1 call a second allowed, 1 s guessed", "0.5 %", f"{share:.2%}"
-    share = penalties(Rules(group_calls=20), 1.0, hours=6)
-    yield "the same in a group, 20 calls a minute allowed, 1 s guessed, six hours", "0.5 %", f"{share:.2%}"
+    for what, rules, table, hours in (
+        ("a private chat of Telegram, one hour", Rules(chat_interval_s=1.0, burst=4), TABLE, 1),
+        ("a group of Telegram, one hour", Rules(group_calls=20), Rate(20, 60.0), 1),
+        ("20 calls a minute where one a second was expected, six hours", Rules(group_calls=20), TABLE, 6),
+        ("one call in 3 s where one a second was expected, six hours", Rules(chat_interval_s=3.0), TABLE, 6),
+    ):
+        yield f"calls that end in a 429: {what}", "0.5 %", f"{penalties(rules, table, hours):.2%}"
     yield from changes()
-    yield "last token to visible, interval 1 s, round trip 0.2 s", "1.2 s", f"{last_token():.2f} s"
+    for what, rate in (("a private chat", TABLE), ("a group", Rate(20, 60.0)), ("one call a second", Rate(1, 1.0))):
+        yield f"last token to visible, {what}, round trip 0.2 s", "1.2 s", f"{last_token(rate):.2f} s"
 
 
 def main() -> None:

@@ -52,6 +52,9 @@ class Frame:
     private: bool = False
 
 
+ONE_A_SECOND = Rate(1, 1.0, burst=4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What the platform allows, in its own unit of length (see `Channel.measure`).
@@ -74,7 +77,7 @@ class Limits:
     message_units: int
     upload_bytes: int = 0
     private_files: bool = False
-    rate: Rate = Rate(1, 1.0, burst=4)
+    rate: Rate = ONE_A_SECOND
     edit_rate: Rate | None = None
     max_chunks: int = 5
     most_messages: int = 0

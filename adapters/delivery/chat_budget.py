@@ -15,7 +15,7 @@ from adapters.delivery.limit_estimator import LimitEstimator
 from adapters.delivery.rate_budget import Rate, RateBudget
 
 _SOON_S = 3.0
-"""A last frame that is promised may use a call that comes back within that time: no answer is over at once."""
+"""A last frame may use a call that comes back within that time: no answer is over at once."""
 _SPREAD = 0.25
 """A preview waits for that share of the window, divided by the calls that previews may use."""
 _OWN_WORDS = 2
@@ -43,15 +43,18 @@ class Demand:
 
     Args:
         firsts: for first words that are not shown yet.
-        finals: for last frames of answers that are shown in part: they are promised.
-        later_finals: for last frames of the others.
+        finals: for last frames of answers that are shown in part.
+        later_finals: for last frames of the others. Where there are not enough for both, a whole answer without first
+            words is better than first words whose end has to wait.
         askers: the people that they are for.
+        for_an_answer: calls that an answer takes at least.
     """
 
     firsts: int = 0
     finals: int = 0
     later_finals: int = 0
     askers: Collection[str] = ()
+    for_an_answer: int = 2
 
 
 class _Spent(NamedTuple):
@@ -63,9 +66,10 @@ class _Spent(NamedTuple):
 class ChatBudget:
     """The calls of one chat (or one kind of them), spent by value.
 
-    What a call needs to go: a last frame one free call; first words and own words leave the calls that last frames are
-    promised; a preview leaves what all answers under way need, and a third of the rest for people who come. So
-    previews get rare first. Whoever has used their share leaves some for others.
+    What a call needs to go: a last frame one free call; first words and own words leave the calls that the last frames
+    of all answers under way need; a preview leaves what their first words need too, and for people who come a third of
+    the rest, or an answer for everybody who is here. So previews get rare first. Whoever has used their share leaves
+    some for others.
     """
 
     def __init__(self, rate: Rate) -> None:
@@ -92,18 +96,18 @@ class ChatBudget:
     def ready_at(self, priority: Priority, asker: str, demand: Demand, now: float) -> float:
         """The time from which a call may go, if nothing else happens until then; `now` or later."""
         self._forget(now)
-        spare = max(1, self.capacity // 5)
-        share = (self.capacity - spare) // max(1, len({*demand.askers, *(spent.asker for spent in self._spent)}))
-        over = spare if self.cost(asker, now) >= max(1, share) else 0
+        spare = self.capacity // 5
+        share = max(1, self.capacity // max(2, self._people(demand)))
+        over = spare if self.cost(asker, now) >= share else 0
         match priority:
             case Priority.FINAL:
                 return max(now, self._free_at(1 + over))
             case Priority.FIRST:
-                promised = self._free_at(1 + demand.finals + over) - _SOON_S
+                promised = self._free_at(1 + demand.finals + demand.later_finals + over) - _SOON_S
                 return max(now, self._free_at(1), promised)
             case Priority.NOTICE:
                 more = self.capacity // 2 if self._own_words(asker) >= _OWN_WORDS else 0
-                promised = self._free_at(1 + demand.finals) - _SOON_S
+                promised = self._free_at(1 + demand.finals + demand.later_finals) - _SOON_S
                 return max(now, self._free_at(1 + max(more, over)), promised)
             case Priority.PREVIEW:
                 return self._preview_at(demand, now)
@@ -126,8 +130,9 @@ class ChatBudget:
             self._spent.append(_Spent(now, asker, priority))
         if priority is not Priority.NOTICE:
             self._shown_at = self._began
-        is_last = self._learned is not None and self._learned.free(now) <= 0
-        if self._estimator.admitted(self._began, now, is_last=is_last):
+        learned = self._learned
+        is_used = learned is not None and learned.free(now) <= learned.rate.capacity // 2
+        if self._estimator.admitted(self._began, now, is_used=is_used):
             self._relearn()
 
     def penalised(self, now: float, retry_after_s: float) -> float:
@@ -144,15 +149,17 @@ class ChatBudget:
 
     def _preview_at(self, demand: Demand, now: float) -> float:
         known = demand.firsts + demand.finals + demand.later_finals
-        return max(self._preview_from(budget, known, now) for budget in self._budgets)
+        again = demand.for_an_answer * self._people(demand)
+        return max(self._preview_from(budget, known, again, now) for budget in self._budgets)
 
-    def _preview_from(self, budget: RateBudget, known: int, now: float) -> float:
-        capacity = budget.rate.capacity
-        keep = min(capacity - 1, known + max(1, (capacity - known) // 3))
+    def _preview_from(self, budget: RateBudget, known: int, again: int, now: float) -> float:
+        """`again`: calls that those who are here will need if they go on; where calls come back soon, none are kept."""
+        rate, capacity = budget.rate, budget.rate.capacity
+        keep = min(capacity - 1, known + max(1, (capacity - known) // 3, 0 if rate.burst else again))
         at = max(now, budget.free_at(1 + keep))
         if at == float("inf"):
             return at
-        spread = self._shown_at + _SPREAD * budget.rate.span_s / (budget.free(at) - keep)
+        spread = self._shown_at + _SPREAD * rate.span_s / (budget.free(at) - keep)
         return max(at, min(spread, budget.next_back(at)))
 
     @property
@@ -165,6 +172,9 @@ class ChatBudget:
     def _relearn(self) -> None:
         learned = self._estimator.learned
         self._learned = None if learned is None else RateBudget(learned, self._estimator.ended)
+
+    def _people(self, demand: Demand) -> int:
+        return len({*demand.askers, *(spent.asker for spent in self._spent)})
 
     def _own_words(self, asker: str) -> int:
         return sum(spent.asker == asker and spent.priority is Priority.NOTICE for spent in self._spent)

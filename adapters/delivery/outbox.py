@@ -205,7 +205,8 @@ class Outbox:
             elif reply.priority is not Priority.NOTICE:
                 firsts += is_shared or reply.visible == is_edit
                 later += is_shared or is_edit
-        return Demand(firsts, finals, later, {reply.asker for reply in self._replies})
+        askers = {reply.asker for reply in self._replies}
+        return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else 1)
 
     async def _send(self, job: Job) -> None:
         """Makes the call when it is its turn in the account; what it shows is looked at again then."""

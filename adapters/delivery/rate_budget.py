@@ -92,10 +92,7 @@ class RateBudget:
         return self._back[position] if position < len(self._back) else float("inf")
 
     def _spend(self, now: float) -> None:
-        rate = self.rate
-        if rate.burst:
-            back = max(now, self._back[-1] if self._back else now) + rate.interval_s
-        else:
-            back = now + rate.window_s
+        rate, last = self.rate, self._back[-1] if self._back else now
+        back = max(now, last) + rate.interval_s if rate.burst else now + rate.window_s
         del self._back[: bisect_right(self._back, now)]
         self._back.append(back + _CLOCK_S)
