@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from itertools import count
 
-from adapters.delivery.chat_budget import Priority
+from adapters.delivery.call_budget import Priority
 from adapters.delivery.rate_budget import Rate, RateBudget
 
 _KEPT_FROM_PREVIEWS = 4

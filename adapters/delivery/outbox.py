@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from adapters.delivery.account_limiter import AccountLimiter, Turn
+from adapters.delivery.call_budget import CallBudget, Demand, Priority
 from adapters.delivery.channel import (
     Channel,
     ChannelError,
@@ -28,7 +29,6 @@ from adapters.delivery.channel import (
     UnknownOutcome,
     Unsent,
 )
-from adapters.delivery.chat_budget import ChatBudget, Demand, Priority
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.phrases import Phrases
@@ -87,8 +87,8 @@ class Outbox:
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
         self.running = False
-        self._sends = ChatBudget(limits.rate)
-        self._edits = ChatBudget(limits.edit_rate) if limits.edit_rate else self._sends
+        self._sends = CallBudget(limits.rate)
+        self._edits = CallBudget(limits.edit_rate) if limits.edit_rate else self._sends
         self._replies: list[Reply] = []
         self._account, self._dice, self._observe = account, dice, observe
         self._permitted, self._spawn = permitted, spawn
@@ -206,7 +206,7 @@ class Outbox:
                 firsts += is_shared or reply.visible == is_edit
                 later += is_shared or is_edit
         askers = {reply.asker for reply in self._replies}
-        return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else 1)
+        return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else int(not is_edit))
 
     async def _send(self, job: Job) -> None:
         """Makes the call when it is its turn in the account; what it shows is looked at again then."""
@@ -256,7 +256,7 @@ class Outbox:
             reply.at_rest.set()
         reply.look(loop.time())
 
-    async def _call(self, job: Job, budget: ChatBudget) -> None:
+    async def _call(self, job: Job, budget: CallBudget) -> None:
         loop, reply, is_admitted = asyncio.get_running_loop(), job.reply, True
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):

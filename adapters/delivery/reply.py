@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
+from adapters.delivery.call_budget import Priority
 from adapters.delivery.channel import Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
-from adapters.delivery.chat_budget import Priority
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import Captioned, ReplyEvent, Said

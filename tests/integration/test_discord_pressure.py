@@ -70,8 +70,8 @@ async def test_eight_channels_stream_at_the_rate_that_each_allows(tmp_path: Path
             edits = [call.at for call in p.discord.calls if call.method == "PATCH" and room.id in call.path]
             steps = [after - before for before, after in itertools.pairwise(edits[:-1])]
             assert penalised_calls(p, room) == 0
-            # An edit every second is all that 5 in 5 s allow; on a busy machine one may come late.
-            assert sorted(steps)[len(steps) // 2] < 1.25
+            # Of 5 edits in 5.1 s one is kept for the end; on a busy machine one may come late.
+            assert sorted(steps)[len(steps) // 2] < 1.25 * 5.1 / 4
 
 
 async def test_after_a_penalty_the_newest_words_come_and_nothing_before_them(tmp_path: Path) -> None:

@@ -89,13 +89,12 @@ async def test_four_people_in_a_group_get_their_answers_without_a_penalty(tmp_pa
         answers = await asyncio.gather(*(answer_to(question, group) for question in questions))
         await until(lambda: all("Regenerate" in answer.buttons for answer in answers))
     assert [answer.text.count("word") for answer in answers] == [200] * 4
-    assert all(len(answer.history) > 3 for answer in answers)
+    assert all(len(answer.history) >= 2 for answer in answers)
     assert group.penalties == 0
-    assert len(group.calls) > 20
 
 
 async def test_topics_of_a_group_share_its_limit(tmp_path: Path) -> None:
-    rules = Rules(group_calls=10, group_window_s=1.5)
+    rules = Rules(group_calls=20, group_window_s=3.0)
     line = {"match": "slow", "answer": "word " * 100, "tokens_per_s": 50}
     async with telegram(rules) as server, party(server, tmp_path, line, group_interval_s=0.155):
         forum = server.group("Forum", forum=True, topics=[7, 9])

@@ -33,7 +33,7 @@ async def test_an_answer_grows_as_one_draft_and_becomes_one_message(server: Tele
         await until(lambda: len(ann.private.answers) == 2)
     numbers = [number for number, _ in ann.private.drafted]
     texts = [text for number, text in ann.private.drafted if number == numbers[0]]
-    assert len(texts) > 3
+    assert len(texts) >= 2
     assert all(len(earlier) <= len(later) for earlier, later in pairwise(texts[1:]))
     assert answer.text.count("word") == 100
     assert answer.history == [answer.text]

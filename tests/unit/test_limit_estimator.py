@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.chat_budget import ChatBudget, Demand, Priority
+from adapters.delivery.call_budget import CallBudget, Demand, Priority
 from adapters.delivery.limit_estimator import LimitEstimator
 from adapters.delivery.rate_budget import Rate, RateBudget
 
@@ -82,7 +82,7 @@ def run(
     priority: Priority = Priority.FINAL,
 ) -> Calls:
     """Sends whenever it may, as in a chat where there is always something to show."""
-    budget, dice, calls = ChatBudget(table), random.Random(seed), Calls()
+    budget, dice, calls = CallBudget(table), random.Random(seed), Calls()
     now = silent_until = 0.0
     while now < until:
         now = max(budget.ready_at(priority, "", Demand(), now), silent_until)

@@ -47,7 +47,7 @@ class Demand:
         later_finals: for last frames of the others. Where there are not enough for both, a whole answer without first
             words is better than first words whose end has to wait.
         askers: the people that they are for.
-        for_an_answer: calls that an answer takes at least.
+        for_an_answer: calls that somebody who comes will need soon; of edits none, for they end an answer.
     """
 
     firsts: int = 0
@@ -63,7 +63,7 @@ class _Spent(NamedTuple):
     priority: Priority
 
 
-class ChatBudget:
+class CallBudget:
     """The calls of one chat (or one kind of them), spent by value.
 
     What a call needs to go: a last frame one free call; first words and own words leave the calls that the last frames
@@ -149,13 +149,14 @@ class ChatBudget:
 
     def _preview_at(self, demand: Demand, now: float) -> float:
         known = demand.firsts + demand.finals + demand.later_finals
-        again = demand.for_an_answer * self._people(demand)
-        return max(self._preview_from(budget, known, again, now) for budget in self._budgets)
+        return max(self._preview_from(budget, known, demand, now) for budget in self._budgets)
 
-    def _preview_from(self, budget: RateBudget, known: int, again: int, now: float) -> float:
-        """`again`: calls that those who are here will need if they go on; where calls come back soon, none are kept."""
+    def _preview_from(self, budget: RateBudget, known: int, demand: Demand, now: float) -> float:
+        """Those who are here may go on asking; where calls come back one by one, none are kept for that."""
+        again = demand.for_an_answer * self._people(demand)
         rate, capacity = budget.rate, budget.rate.capacity
-        keep = min(capacity - 1, known + max(1, (capacity - known) // 3, 0 if rate.burst else again))
+        spare = max(1, (capacity - known) // 3, 0 if rate.burst else again) if demand.for_an_answer else 0
+        keep = min(capacity - 1, known + spare)
         at = max(now, budget.free_at(1 + keep))
         if at == float("inf"):
             return at

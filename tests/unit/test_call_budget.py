@@ -1,0 +1,247 @@
+"""A chat's and an account's calls are spent where people look: in virtual time, on a platform that counts strictly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.delivery.channel import Frame, Limits
+from adapters.delivery.outbox import Outboxes
+from adapters.delivery.outcome import DELIVERED, Outcome
+from adapters.delivery.rate_budget import Rate
+from bots.messages import Ended, Notice, ReplyEvent, Said, Started
+from inference.api import Timings, Usage
+from tests.servers.simulated import PHRASES, Faults, Platform, Records, Rules, SimulatedChannel, run_virtually, told
+
+END = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny")
+TELEGRAM = Rules(group_calls=20, overall_calls=30)
+ACCOUNT = Rate(29, 1.0)
+GROUP = Limits(message_units=4_000, rate=Rate(20, 60.0), typing_s=5.0, account="bot", account_rate=ACCOUNT)
+PRIVATE = Limits(message_units=4_000, typing_s=5.0, account="bot", account_rate=ACCOUNT)
+TRIPS = Faults(latency_s=(0.04, 0.12))
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """What somebody is answered, from that time on."""
+
+    asker: str
+    events: Sequence[ReplyEvent | float]
+    at: float = 0.0
+    state_of: str = ""
+    outcome: Outcome | None = None
+
+
+@dataclass
+class Seen:
+    """When something of an answer was seen, in seconds since it was asked for; by the answer's words."""
+
+    platform: Platform
+    asked: list[Asked] = field(default_factory=list)
+
+    def times(self, word: str, *, chat: str = "c", final: bool = False, since: float = 0.0) -> list[float]:
+        frames = self.platform.chat(chat).frames
+        return [at - since for at, _, frame in frames if word in frame.markdown and not (final and frame.growing)]
+
+
+def growing(word: str, seconds: float, prefill_s: float = 0.2) -> list[ReplyEvent | float]:
+    """Ten words a second, each with that word in it."""
+    words = [step for n in range(int(10 * seconds)) for step in (Said(f"{word}-{n} "), 0.1)]
+    return [Started(answer_id=word), prefill_s, *words, END]
+
+
+def seen(asked: Iterable[Asked], limits: Limits = GROUP, rules: Rules = TELEGRAM, faults: Faults = TRIPS) -> Seen:
+    platform, asked = Platform(rules, faults), list(asked)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+
+            async def one(each: Asked) -> None:
+                await asyncio.sleep(each.at)
+                each.outcome = await outboxes.deliver(
+                    SimulatedChannel(platform, "c", limits),
+                    "c",
+                    told(each.events),
+                    reply_to=None,
+                    record=Records(),
+                    asker=each.asker,
+                    state_of=each.state_of,
+                )
+
+            for each in asked:
+                tasks.create_task(one(each))
+
+    run_virtually(main())
+    assert platform.chat("c").calls_in_ban == 0
+    return Seen(platform, asked)
+
+
+def test_in_a_quiet_private_chat_words_are_shown_when_they_exist_and_the_end_at_once() -> None:
+    shown = seen([Asked(asker="ann", events=growing("a", 5.0))], PRIVATE, Rules(chat_interval_s=1.0, burst=4))
+    assert shown.platform.chat("c").penalties == 0
+    assert shown.times("a-0")[0] <= 0.2 + 0.1 + 0.12
+    assert shown.times("a-49", final=True)[0] <= 5.2 + 0.25
+    assert len(shown.times("a-")) >= 6
+
+
+def test_four_people_in_a_group_have_first_words_within_a_second_and_whole_answers_at_once() -> None:
+    people = "abcd"
+    shown = seen(Asked(asker=name, events=growing(name, 8.0)) for name in people)
+    assert shown.platform.chat("c").penalties == 0
+    assert all(shown.times(f"{name}-0")[0] < 1.0 for name in people)
+    assert all(shown.times(f"{name}-79", final=True)[0] < 8.2 + 1.0 for name in people)
+
+
+def test_a_group_that_goes_on_asking_has_its_answers_whole_rather_than_begun() -> None:
+    rounds = [Asked(asker=name, events=growing(f"{name}{n}", 5.0), at=15.0 * n) for n in range(3) for name in "abcd"]
+    shown = seen(rounds)
+    assert shown.platform.chat("c").penalties == 0
+    last = [shown.times(f"{name}2-49", final=True, since=30.0)[0] for name in "abcd"]
+    assert sorted(last)[2] < 6.5, "only what the window cannot hold has to wait for a call that comes back"
+
+
+def test_twenty_commands_of_one_person_do_not_delay_the_answer_to_another() -> None:
+    flood = [Asked(asker="bob", events=[Notice(f"Help {n}.")], at=0.1 * n) for n in range(20)]
+    shown = seen([*flood, Asked(asker="ann", events=growing("a", 4.0), at=3.0)])
+    assert shown.times("a-0", since=3.0)[0] < 1.0
+    assert shown.times("a-39", since=3.0, final=True)[0] < 5.0
+    helped = [message.frames[-1].markdown for message in shown.platform.chat("c").visible]
+    assert sum(text.startswith("Help") for text in helped) == 20, "they wait, and none is lost"
+    assert shown.platform.chat("c").penalties == 0
+
+
+def test_a_panel_shows_its_newest_state_and_twenty_presses_delay_nobody() -> None:
+    presses = [
+        Asked(asker="bob", events=[Notice(f"State {n}.")], at=0.05 * n, state_of="panel of bob") for n in range(20)
+    ]
+    shown = seen([*presses, Asked(asker="ann", events=growing("a", 4.0), at=1.5)])
+    frames = [frame.markdown for _, _, frame in shown.platform.chat("c").frames if "State" in frame.markdown]
+    assert frames[-1] == "State 19."
+    assert len(frames) < 15
+    assert [each.outcome for each in presses] == [DELIVERED] * 20
+    assert shown.times("a-0", since=1.5)[0] < 1.0
+    assert shown.times("a-39", since=1.5, final=True)[0] < 5.0
+
+
+def test_somebody_elses_panel_is_not_overtaken() -> None:
+    presses = [Asked(asker=name, events=[Notice(f"{name}.")], state_of="panel") for name in ("ann", "bob")]
+    shown = seen(presses)
+    assert len(shown.platform.chat("c").visible) == 2
+
+
+def test_long_answers_of_one_person_leave_calls_for_another() -> None:
+    long = [Said("word " * 400)] * 30
+    shown = seen([
+        Asked(asker="bob", events=[Started(answer_id="b"), *long, END]),
+        Asked(asker="ann", events=growing("a", 4.0), at=20.0),
+    ])  # fmt: skip
+    assert shown.times("a-0", since=20.0)[0] < 1.0
+    assert shown.times("a-39", since=20.0, final=True)[0] < 5.0
+    assert sum(message.frames[-1].markdown.count("word") for message in shown.platform.chat("c").visible) == 12_000
+
+
+def test_typing_shows_at_once_beside_all_calls_until_there_is_a_message() -> None:
+    shown = seen([Asked(asker=name, events=[0.4, *growing(name, 1.0)]) for name in "abcd"])
+    assert shown.platform.chat("c").typing_times == [pytest.approx(0.1)]
+    waiting: list[ReplyEvent | float] = [12.0, *growing("a", 1.0)]
+    slow = seen([Asked(asker="ann", events=waiting)])
+    assert slow.platform.chat("c").typing_times == pytest.approx([0.1, 5.1, 10.1])
+    quick = seen([Asked(asker="ann", events=[Notice("Help.")])])
+    assert quick.platform.chat("c").typings == 0
+
+
+class Slow(SimulatedChannel):
+    """Its typing hangs."""
+
+    async def typing(self) -> None:
+        await asyncio.sleep(1_000)
+
+
+def test_a_typing_that_hangs_holds_nothing_up() -> None:
+    platform = Platform()
+
+    async def main() -> float:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            await outboxes.deliver(
+                Slow(platform, "c", PRIVATE), "c", told(growing("a", 1.0)), reply_to=None, record=Records()
+            )
+            return asyncio.get_running_loop().time()
+
+    assert run_virtually(main()) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("latency_s", [(0.0, 0.0), (0.02, 0.4), (0.0, 3.0)])
+def test_however_many_people_write_at_once_the_accounts_limit_is_kept(latency_s: tuple[float, float]) -> None:
+    platform = Platform(Rules(chat_interval_s=1.0, burst=4, overall_calls=30), Faults(latency_s=latency_s))
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            for n in range(270):
+                channel = SimulatedChannel(platform, f"c{n}", PRIVATE)
+                events = told(growing(f"a{n}", 8.0, prefill_s=n / 270))
+                tasks.create_task(outboxes.deliver(channel, f"c{n}", events, reply_to=None, record=Records()))
+
+    run_virtually(main())
+    assert sum(chat.penalties for chat in platform.chats.values()) == 0
+    assert all(chat.frames[-1][2].footer for chat in platform.chats.values())
+    assert sum(bool(chat.frames[0][2].growing) for chat in platform.chats.values()) > 50, "first words before ends"
+
+
+def test_a_last_frame_that_comes_while_its_chat_waits_for_the_account_goes_first() -> None:
+    """Forty chats whose previews fill the account's second."""
+    platform = Platform(Rules(overall_calls=10), Faults(latency_s=(0.05, 0.05)))
+    limits = Limits(message_units=4_000, rate=Rate(1, 0.1, burst=4), account="bot", account_rate=Rate(10, 1.0))
+    ended: dict[str, float] = {}
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            for n in range(40):
+                channel = SimulatedChannel(platform, f"c{n}", limits)
+                seconds = 30.0 if n else 12.0
+                tasks.create_task(
+                    outboxes.deliver(channel, f"c{n}", told(growing(f"a{n}", seconds)), reply_to=None, record=Records())
+                )
+        ended["c0"] = platform.chat("c0").frames[-1][0]
+
+    run_virtually(main())
+    assert ended["c0"] < 12.2 + 0.5
+    assert sum(chat.penalties for chat in platform.chats.values()) == 0
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ann", "bob", "cem", "dia"]), st.floats(0, 40), st.floats(0.1, 20), st.booleans()),
+        min_size=1,
+        max_size=14,
+    ),
+    st.sampled_from(
+        [
+            (GROUP, TELEGRAM),
+            (PRIVATE, Rules(chat_interval_s=1.0, burst=4, overall_calls=30)),
+            (Limits(message_units=4_000, rate=Rate(5, 5.0), typing_s=5.0), Rules(group_calls=5, group_window_s=5.0)),
+        ]
+    ),
+    st.sampled_from([(0.0, 0.0), (0.04, 0.12), (0.2, 1.5)]),
+)
+def test_whatever_is_asked_no_budget_is_passed_and_all_of_it_arrives(
+    plan: list[tuple[str, float, float, bool]], where: tuple[Limits, Rules], latency_s: tuple[float, float]
+) -> None:
+    limits, rules = where
+    asked = [
+        Asked(asker=asker, at=at, events=[Notice(f"n{n}.")] if is_notice else growing(f"n{n}", seconds))
+        for n, (asker, at, seconds, is_notice) in enumerate(plan)
+    ]
+    shown = seen(asked, limits, rules, Faults(latency_s=latency_s))
+    chat = shown.platform.chat("c")
+    assert chat.penalties == 0
+    assert [each.outcome for each in asked] == [DELIVERED] * len(asked)
+    finals: list[Frame] = [message.frames[-1] for message in chat.visible]
+    for n, (_, _, seconds, is_notice) in enumerate(plan):
+        whole = f"n{n}." if is_notice else "".join(f"n{n}-{word} " for word in range(int(10 * seconds)))
+        assert any(frame.markdown == whole and not frame.growing for frame in finals)
