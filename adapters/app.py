@@ -291,6 +291,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         posts=SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile),
         panel=PreferencesPanel(app.bot),
         info=lambda: app.inference.info,
+        loaded=app.inference.ready,
         examples=EXAMPLES,
         commands=[(command.name, command.summary) for command in COMMANDS],
         host=settings.host,

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.hot_path --people 1 8 16`. The program runs as a process of its own against the Bot API server on
 loopback, with flood limits. All figures are counts or processor time, so a busy machine changes them little; `--beside`
-is the folder of another version, measured in turn with this one. `--profile FILE` writes what py-spy sees.
+is the folder of another version, measured in turn with this one. `--profile FILE` writes what py-spy sees. `--page`
+prints what the page is sent for an answer of 15 kB.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from tests.servers.telegram import TOKEN, TelegramServer, until
 from tests.servers.telegram_world import Rules
+from tests.unit.test_web_deltas import an_answer, sent
 
 _LONGEST_S = 180.0
 _LIMITS = Rules(private_interval_s=1.0, private_burst=4, group_calls=20, account_calls=30)
@@ -153,6 +155,14 @@ async def compare(versions: list[Path], people: list[int], rounds: int, tokens: 
             print(f"{count} people, {code}: " + ", ".join(f"{name} {value:.3g}" for name, value in middle.items()))
 
 
+async def page() -> None:
+    text = an_answer(15_000)
+    for deltas in (True, False):
+        wire = await sent(text, 12, deltas=deltas)
+        what = "what is new" if deltas else "whole states"
+        print(f"{what}: {wire.messages:,} messages, {wire.size:,} bytes, {wire.size / len(text):.1f} times the text")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 8, 16])
@@ -161,7 +171,11 @@ def main() -> int:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--profile", default="", metavar="FILE")
     parser.add_argument("--beside", action="append", type=Path, default=[], metavar="FOLDER")
+    parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
+    if options.page:
+        asyncio.run(page())
+        return 0
     versions = [Path(__file__).parents[1], *options.beside]
     asyncio.run(compare(versions, options.people, options.rounds, options.tokens, options.model, options.profile))
     return 0

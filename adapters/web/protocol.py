@@ -10,6 +10,7 @@ from typing import Any
 from adapters.web.panel import SettingView
 from adapters.web.posts import Post
 from bots.messages import Action
+from inference.api import ModelInfo
 from inference.bounded_json import loads
 
 VERSION = 2
@@ -228,6 +229,10 @@ def presence(count: int) -> str:
 
 def people(everybody: Sequence[Mapping[str, str]], count: int) -> str:
     return _message("people", people=list(everybody), count=count)
+
+
+def model(info: ModelInfo) -> str:
+    return _message("model", model=asdict(info))
 
 
 def typing() -> str:

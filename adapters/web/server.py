@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from adapters.delivery.phrases import Phrases
 from adapters.delivery.ports import Outboxes, Responder
 from adapters.delivery.renderers.highlighting import Colourist
 from adapters.delivery.renderers.html import pygments_css, render_html
-from adapters.web import protection
+from adapters.web import protection, protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience
 from adapters.web.board import Board
@@ -41,7 +41,7 @@ from bots.people.gate import Unheard
 from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox, StorageError
 from bots.preferences import Refused as NotLetIn
-from inference.api import ModelInfo
+from inference.api import Interrupted, ModelInfo
 from inference.bounded_json import loads
 from inference.connections import ConnectionBounds, check_body, listening
 
@@ -73,6 +73,7 @@ class WebServer:
         phrases: the sentences for what was interrupted and for what went wrong.
         posts: keeps the channel's posts, files and names.
         info: about the model as it is now: a service may come back with another one.
+        loaded: returns when the model can answer; what `info` says until then is a guess.
         commands: (name without the slash, summary) of what the message box completes.
         host: where to listen; loopback, unless somebody else takes care of who may come.
         keeps: told what the page holds of people in memory.
@@ -105,6 +106,7 @@ class WebServer:
         key: str = "",
         password: str = "",
         proxies: Collection[str] = (),
+        loaded: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._bot = bot
         self._outboxes = outboxes
@@ -124,6 +126,7 @@ class WebServer:
         self._key = key
         self._password = password
         self._proxies = proxies
+        self._loaded = loaded
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -167,7 +170,15 @@ class WebServer:
             tasks.begin(board.follow())
             tasks.begin(board.add_colours())
             tasks.begin(audience.tell_presence())
+            tasks.begin(self._tell_model(audience))
             yield await self._listen(stack, self._visits(answers), door)
+
+    async def _tell_model(self, audience: Audience) -> None:
+        """Pages that were opened while the model was loaded hear which one it is."""
+        if self._loaded is not None:
+            with suppress(Interrupted):  # it will not be loaded
+                await self._loaded()
+                audience.broadcast("model", protocol.model(self._info()))
 
     def _visits(self, answers: Answers) -> Visits:
         return Visits(

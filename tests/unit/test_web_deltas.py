@@ -112,11 +112,11 @@ def an_answer(size: int) -> str:
     return "".join(parts)[:size]
 
 
-async def test_an_answer_of_15_kb_takes_at_most_four_times_the_text() -> None:
-    """In 1,250 states, three tokens apart: twenty a second of an engine that writes sixty tokens."""
-    posts, audience, text = MemoryPosts(), Audience(), an_answer(15_000)
+async def sent(text: str, step: int, *, deltas: bool = True) -> Wire:
+    """What a page is sent for an answer that grows by so many characters a state."""
+    posts, audience = MemoryPosts(), Audience()
     board = Board(posts, audience, render_html)
-    listener, wire = Listener("web:ada", deltas=True), Wire()
+    listener, wire = Listener("web:ada", deltas=deltas), Wire()
     audience.join(listener, "Ada")
     channel = WebChannel(board, posts, audience, "web:ada")
 
@@ -124,17 +124,24 @@ async def test_an_answer_of_15_kb_takes_at_most_four_times_the_text() -> None:
         wire.closed = False
         await listener.pump(wire)  # type: ignore[arg-type]
 
-    post = await channel.send(Frame(markdown=text[:12], growing=True), reply_to=None, nonce="n")
+    post = await channel.send(Frame(markdown=text[:step], growing=True), reply_to=None, nonce="n")
     await heard()
-    for end in range(24, len(text), 12):
+    for end in range(2 * step, len(text), step):
         await channel.edit(post, Frame(markdown=text[:end], growing=True, actions=(Action.STOP,)))
         await heard()
     await channel.edit(post, Frame(markdown=text, footer="A model · 4,000 tokens", actions=(Action.REGENERATE,)))
     await heard()
-    assert wire.messages > 1_200
     view = board.view(post)
     assert view is not None
     assert wire.shown[post] == json.loads(view.json)
+    return wire
+
+
+async def test_an_answer_of_15_kb_takes_at_most_four_times_the_text() -> None:
+    """In 1,250 states, three tokens apart: twenty a second of an engine that writes sixty tokens."""
+    text = an_answer(15_000)
+    wire = await sent(text, 12)
+    assert wire.messages > 1_200
     assert wire.size <= 4 * len(text), f"{wire.size / len(text):.2f} times the text"
 
 

@@ -18,6 +18,7 @@ from adapters.web.events import Event
 from adapters.web.panel import SettingView
 from adapters.web.posts import Attachment, Post, StoredFile
 from bots.ports import StorageError
+from inference.api import ModelInfo
 from tests.unit.web_parts import FakePanel, Page, Parts, browser_session, visit
 
 
@@ -443,3 +444,17 @@ async def test_a_panel_that_cannot_be_read_is_no_failure_of_the_command() -> Non
         await page.type("hello", client_id="b")  # its answer comes behind whatever is said about the command
         await page.answer()
         assert "went wrong" not in json.dumps(page.seen)
+
+
+async def test_a_page_that_was_open_while_the_model_was_loaded_hears_which_it_is() -> None:
+    there = asyncio.Event()
+
+    async def loaded() -> None:
+        await there.wait()
+
+    parts = Parts(loaded=loaded, info=ModelInfo(name="http://gpu:8081", context_tokens=0))
+    async with parts.server().serving() as address, visit(address) as page:
+        parts.info = ModelInfo(name="A large model", context_tokens=4096, captioner="eyes")
+        there.set()
+        told = await page.next("model")
+    assert (told["model"]["name"], told["model"]["captioner"]) == ("A large model", "eyes")

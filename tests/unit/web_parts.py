@@ -217,6 +217,7 @@ class Parts:
     outboxes: Outboxes = field(default_factory=PlainOutboxes)
     info: ModelInfo = field(default_factory=lambda: ModelInfo(name="A fake model", context_tokens=2048))
     examples: Sequence[Prompt] = (Prompt("plain", "Write a poem."), Prompt("one word", "Rain"))
+    loaded: Callable[[], Awaitable[None]] | None = None
     commands: Sequence[tuple[str, str]] = (("code", "Write code"), ("caption", "Describe a picture"))
 
     def server(self, port: int = 0, grace_s: float = 60.0, **options: Any) -> WebServer:
@@ -233,6 +234,7 @@ class Parts:
             commands=self.commands,
             port=port,
             grace_s=grace_s,
+            loaded=self.loaded,
             **options,
         )
 

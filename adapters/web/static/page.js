@@ -28,6 +28,7 @@ const receivers = {
   earlier: (message) => log.prepend(message.posts, message.earlier),
   presence: (message) => people.count(message.count),
   post: (message) => log.put(message.post),
+  model: (message) => showModel(message.model),
   delta: (message) => log.grow(message),
   remove: (message) => log.remove(message.id),
   notice: (message) => log.putPrivate(message.post),
