@@ -204,6 +204,10 @@ class Bot:
         """
         return await self._gate.enter(call)
 
+    def is_stranger(self, incoming: Incoming) -> bool:
+        """Whether the message will be refused, whatever it is: nothing need be looked up for it."""
+        return self._gate.is_stranger(call_of(incoming))
+
     async def admit(self, incoming: Incoming, *, files: bool = False) -> Incoming:
         """Return the message with the gate's decision, for a platform that does something before `respond`.
 

@@ -150,6 +150,8 @@ class Listener:
         """An answer of ours is known to the bot; any other message, and what that replies to, is quoted."""
         if message.reference is None or message.reference.message_id is None or reading.is_forward(message):
             return event
+        if self.answers.bot.is_stranger(event.incoming()):
+            return event
         replied = str(message.reference.message_id)
         answer_id = await self.answers.storage.answer_at(f"discord:{message.channel.id}", replied)
         if answer_id and await self.answers.storage.turn(answer_id):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass
 
@@ -15,11 +14,9 @@ from bots.people.rights import RULES, Relation, Rule, Thing, Verb
 from bots.preferences import Refused
 from bots.stats import EVERYBODY
 
-_REMEMBERED_PEOPLE = 10_000
-
 
 class Unheard(Exception):
-    """Do not reply: the operator ignores strangers, or this person was already told about the rate limit."""
+    """Do not reply: the operator ignores strangers, or this person was told within the last minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +129,12 @@ class Gate:
         self._spent = spent
         self._people = people
         self._rates = Rates()
-        self._told: OrderedDict[str, None] = OrderedDict()
-        """Who was told about the rate and has not been within it since."""
+        self._told = Rates()
+        """Who was told that they are refused, and where."""
+
+    def is_stranger(self, call: Call) -> bool:
+        """Whether this person is not let in there. Nothing is counted."""
+        return self._access.is_stranger(call.actor, (call.chat, *call.places), direct=call.direct)
 
     async def enter(self, call: Call) -> Permit:
         """Let the call in.
@@ -156,10 +157,10 @@ class Gate:
             StorageError: whose the thing is, or what is left of the quota, cannot be read.
         """
         rule = call.rule
-        if self._access.is_stranger(call.actor, (call.chat, *call.places), direct=call.direct):
+        if self.is_stranger(call):
             if self._access.strangers == "ignore":
                 return Refusal(wording.not_here(), silent=True)
-            return Refusal(wording.for_members_only(call.actor))
+            return Refusal(wording.for_members_only(call.actor), silent=self._was_told(call))
         late = self._count(call) if call.new else None
         if late is not None and (rule.rated or call.posted):
             return late
@@ -168,7 +169,7 @@ class Gate:
         person = owner if holds else call.actor
         relations = await self._relations(call, is_owner=owner in ("", person))
         if not rule.allows(relations):
-            return Refusal(_refusal(rule))
+            return Refusal(_refusal(rule), silent=late is not None)
         if call.new and rule.generates and not call.files and (sentence := await self._spent(person)):
             return Refusal(sentence)
         others = Relation.OWNER not in relations
@@ -203,20 +204,30 @@ class Gate:
         # To stop an answer must not take from what may be asked, nor the other way round.
         windows: list[tuple[Hashable, int, int]] = [((person, rule.rated), most, 1)]
         if call.budget is not None:
-            chat = person, rule.rated, call.budget.name
+            chat = person, call.budget.name
             windows.append((chat, int(call.budget.calls_per_minute), rule.calls))
         waits = [(self._rates.wait_s(key, limit, now, size), limit // size) for key, limit, size in windows]
         wait_s, limit = max(waits)
         if wait_s <= 0:
             for key, _, size in windows:
                 self._rates.add(key, now, size)
-            self._told.pop(person, None)
             return None
-        told = person in self._told
-        self._told[person] = None
-        if len(self._told) > _REMEMBERED_PEOPLE:
-            self._told.popitem(last=False)
-        return Refusal(wording.too_fast(max(1, limit), wait_s), silent=told)
+        silent = self._was_told(call)
+        if not silent:  # to be told costs the chat a call, too
+            for key, _, _ in windows[1:]:
+                self._rates.add(key, now)
+        return Refusal(wording.too_fast(max(1, limit), wait_s), silent=silent)
+
+    def _was_told(self, call: Call) -> bool:
+        """Whether the actor was told within the last minute, in that chat; from now on they were.
+
+        A sentence for each refusal would be as good as a message to mute a chat with.
+        """
+        key, now = (call.actor, call.budget.name if call.budget else call.chat), self._now()
+        if self._told.wait_s(key, 1, now) > 0:
+            return True
+        self._told.add(key, now)
+        return False
 
 
 def _refusal(rule: Rule) -> str:
