@@ -53,7 +53,7 @@ def parse_line(number: int, text: str) -> Line | Start:
     """Raises Unavailable with the line's number and what is wrong with it."""
     try:
         values = json.loads(text)
-        if set(values) <= {"loading_s", "fails"}:
+        if isinstance(values, dict) and values and set(values) <= {"loading_s", "fails"}:
             return Start(float(values.get("loading_s", 0.0)), str(values.get("fails", "")))
         if unknown := set(values) - _FIELDS:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
