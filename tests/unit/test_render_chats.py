@@ -14,7 +14,7 @@ from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
 from adapters.delivery.renderers.telegram import quieted, render_telegram, utf16_units
 from adapters.delivery.renderers.terminal import TerminalStream, safe
-from tests.conformance.chats import in_terminal
+from tests.conformance.chats import in_terminal, on_discord
 from tests.unit.test_chunking import markdown_texts
 from tests.unit.test_render_html import HOSTILE
 
@@ -100,7 +100,9 @@ def test_telegram_blocks() -> None:
         ("[](https://a.b/_c_)", "<https://a.b/_c_>"),
         ("**https://a.b/c**: www.a.b/_c_/", r"**<https://a.b/c>**: [www.a.b/\_c\_/](<http://www.a.b/_c_/>)"),
         ("[x](mailto:a_b@c.org)", r"x (a\_b\@c.org)"),
-        ("[https://a.b](https://c.d)", "https://a.b (<https://c.d>)"),
+        ("[https://a.b](https://c.d)", r"https\://a.b (<https://c.d>)"),
+        ("steam://run/1", r"steam\://run/1"),
+        ("- \\[ ] b\n- &#91; ] c", "- \\[ \\] b\n- \\[ \\] c"),
         ("[x](https://a.b/c)d))", r"[x](<https://a.b/c>)d))"),
         ("```python:src/a.py\nx\n```", "*src/a.py*\n```python\nx\n```"),
         ("x[^1]\n\n[^1]: y", "x\\[1\\]\n\n\\[1\\]: y"),
@@ -129,6 +131,18 @@ def test_telegram_blocks() -> None:
 )
 def test_discord(markdown: str, discord: str) -> None:
     assert render_discord(markdown) == discord
+
+
+@pytest.mark.parametrize("written", ["{}", "**{}**", "see *{}*, or", "[{}]", "- ({}).", "[x](https://a.b) {}"])
+@pytest.mark.parametrize(
+    "address", ["ftp://e.org/_a_/b", "postgresql://u_1:p*2*@h_3/d_4", "s3://b/*/c_/d", "https://[::1]:80/_a_/~~b~~"]
+)
+def test_an_address_that_is_no_link_keeps_every_character(written: str, address: str) -> None:
+    markdown = written.format(address)
+    page = unescape(re.sub(r"<[^>]*>", "", render_html(markdown)))
+    assert all(
+        address in text for text in (page, render_telegram(markdown).text, on_discord(render_discord(markdown)).text)
+    )
 
 
 LIVE = re.compile(r"(?<!\w)@\w|(?<![\w/<>])/\w+(?![\w/<>])|(?<![\w#])#\w*[^\W\d]|(?<![\w$])\$[A-Z]{1,8}(?![\w$])")

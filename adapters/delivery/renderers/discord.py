@@ -8,7 +8,7 @@ from itertools import groupby
 from adapters.delivery.renderers.tree import Item, Link, List, plain
 from adapters.delivery.renderers.walk import Walker
 
-_SPECIAL = re.compile(r"[\\*_~`|<>@\[\]]|(?<!\w)#|:(?=\w+:)")
+_SPECIAL = re.compile(r"[\\*_~`|<>@\[\]]|(?<!\w)#|:(?=\w+:|//)")
 _LINE_START = re.compile(r"(?=[-+#>])|(?<=\d)(?=[.)])")
 _LISTED = re.compile(r"[-+]|\d{1,9}[.)]")
 _MARKS = {"bold": "**", "italic": "*", "strike": "~~"}

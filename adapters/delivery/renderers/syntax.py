@@ -27,10 +27,11 @@ _ENVIRONMENT = re.compile(
 """What is mathematics without delimiters, too."""
 _AFTER_DISPLAY = re.compile(r"[ \t]*[.,;:!?]?[ \t]*$")
 _MARKUP = r"[\n!$&*<\[\\\]_`~]"
-_ADDRESS = r"(?<![a-z0-9])(?:https?://|www\.)(?=[^\s.])|(?<![\w.+@/-])[a-z0-9][\w.+-]{0,63}@(?=[a-z0-9])"
+_ADDRESS = r"(?<![a-z0-9])(?:https?://|www\.)(?=[^\s.])|(?<![\w.+@/-])[a-z0-9][\w.+-]{0,63}@(?=[a-z0-9])|(?<=[a-z0-9+.-])://(?=[^\s/])"
 TEXT_END = {False: re.compile(_MARKUP), True: re.compile(f"{_MARKUP}|{_ADDRESS}", re.IGNORECASE)}
 """Where plain text may end: at markup, or, where there may be one, at the beginning of an address."""
 MAY_HAVE_ADDRESS = re.compile(r"://|@|www\.", re.IGNORECASE)
+_SCHEME_END = re.compile(r"[a-z][a-z0-9+.-]{0,20}$", re.IGNORECASE)
 _EMAIL = re.compile(r"[a-z0-9][\w.+-]{0,63}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{1,63}(?![\w@-])", re.IGNORECASE)
 _AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s")
 """Begins with a number and has words: dollars, not mathematics."""
@@ -60,12 +61,22 @@ def _host_and_path() -> re.Pattern[str]:
     return re.compile(parts["src_auth"] + parts["src_host_port_strict"] + parts["src_path"], re.IGNORECASE)
 
 
+@cache
+def _any_host_and_path() -> re.Pattern[str]:
+    """What may follow `://` where no link is made: any authority, `[::1]` too."""
+    from linkify_it import LinkifyIt
+
+    return re.compile(r"(?:[^\s<>()\[\]`\"'|/?#]|\[[0-9a-f:.]{2,45}\])*" + LinkifyIt().re["src_path"], re.IGNORECASE)
+
+
 def address(state: StateInline, silent: bool) -> bool:
     """A bare `https://…`, `www.…` or e-mail address, to the character."""
     start, text = state.pos, state.src
     found = TEXT_END[True].match(text, start)
     if not found or len(found[0]) == 1:
         return False
+    if found[0] == "://":
+        return _unlinked(state, silent)
     if found[0].endswith("@"):
         email = _EMAIL.match(text, start)
         return email is not None and _link(state, silent, email[0], email[0], f"mailto:{email[0]}")
@@ -78,8 +89,28 @@ def address(state: StateInline, silent: bool) -> bool:
         written = _ENTITY_END.sub("", written)
     if len(written) <= len(found[0]) or not (has_scheme or "." in written[4:]):
         return False
-    shown = _ENTITY.sub(lambda entity: unescape(entity[0]), _ESCAPE.sub(r"\1", written))
+    shown = _unescaped(written)
     return _link(state, silent, written, shown, shown if has_scheme else f"http://{shown}")
+
+
+def _unlinked(state: StateInline, silent: bool) -> bool:
+    """`ftp://…`, `s3://…`, `https://[::1]/…`: from `://` on text to the character, but no link."""
+    text, start = state.src, state.pos
+    scheme = _SCHEME_END.search(text, max(0, start - 21), start)
+    whole = _any_host_and_path().match(text, start + 3)
+    if not scheme or not whole:
+        return False
+    written = _without_marks(text[max(0, scheme.start() - 3) : scheme.start()], text[start : whole.end()])
+    if len(written) <= 3:
+        return False
+    if not silent:
+        state.push("text", "", 0).content = _unescaped(written)
+    state.pos += len(written)
+    return True
+
+
+def _unescaped(address: str) -> str:
+    return _ENTITY.sub(lambda entity: unescape(entity[0]), _ESCAPE.sub(r"\1", address))
 
 
 def _without_marks(before: str, address: str) -> str:

@@ -195,6 +195,8 @@ class _Container:
         self.token = token
         self.children: list[Block] = []
         self.items: list[Item] = []
+        self.has_box = False
+        """It begins with a box as it is written, whose bracket is not escaped."""
 
 
 def _blocks(tokens: Sequence[Token]) -> tuple[Block, ...]:
@@ -203,7 +205,9 @@ def _blocks(tokens: Sequence[Token]) -> tuple[Block, ...]:
     for token in walk:
         match token.type:
             case "paragraph_open" | "heading_open":
-                stack[-1].children.append(_leaf(token, next(walk)))
+                inline = next(walk)
+                stack[-1].has_box |= not stack[-1].children and bool(_TASK.match(inline.content))
+                stack[-1].children.append(_leaf(token, inline))
             case "blockquote_open" | "bullet_list_open" | "ordered_list_open" | "list_item_open":
                 stack.append(_Container(token))
             case "blockquote_close":
@@ -236,7 +240,7 @@ def _leaf(opening: Token, inline: Token) -> Block:
 def _item(container: _Container) -> Item:
     token, children = container.token, container.children
     marker = f"{token.info}{token.markup}" if token else ""
-    if children and isinstance(first := children[0], Paragraph) and first.children:
+    if container.has_box and isinstance(first := children[0], Paragraph) and first.children:
         text = first.children[0]
         if isinstance(text, Text) and (task := _TASK.match(text.text)):
             words = text.text[task.end() :]
