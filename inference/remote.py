@@ -45,9 +45,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _CONNECT_S = 5.0
-# A stream has a heartbeat every 15 s; a caption may wait for a model that is loaded first.
-_STREAM_SILENCE_S = 60.0
-_SILENCE_S = 300.0
+# Whatever is late has a heartbeat every 15 s.
+_SILENCE_S = 60.0
 # A service that is restarted may be back within a second.
 _POLL_S = 0.5
 _PROBE_S = 5.0
@@ -143,7 +142,8 @@ class RemoteInference:
         headers = {"Authorization": f"Bearer {self._key}"}
         # Nobody else bounds how many people are answered at once: the service does.
         connector = aiohttp.TCPConnector(limit=0)
-        self._http = aiohttp.ClientSession(timeout=_timeout(_SILENCE_S), headers=headers, connector=connector)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+        self._http = aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector)
         try:
             await self._until_ready(patient=self._patient)
         except Unavailable:
@@ -318,8 +318,7 @@ class RemoteInference:
         """Raises InferenceError, _Away."""
         reader = ChunkReader()
         body = write_request(request, self._info.name)
-        timeout = _timeout(_STREAM_SILENCE_S)
-        async with self._asking("POST", "/v1/chat/completions", ticket.wait, json=body, timeout=timeout) as response:
+        async with self._asking("POST", "/v1/chat/completions", ticket.wait, json=body) as response:
             while (line := await _spoken(ticket.wait(response.content.readline()))) and reader.finished is None:
                 if not line.startswith(b"data:") or line.strip() == b"data: [DONE]":
                     continue
@@ -352,7 +351,10 @@ class RemoteInference:
 
     async def _json(self, method: str, path: str, **body: Any) -> Any:
         async with self._asking(method, path, _as_it_is, **body) as response:
-            return await _spoken(response.json())
+            reply = await _spoken(response.json())
+        if isinstance(reply, dict) and "error" in reply:
+            raise _told(reply["error"])  # it came behind a heartbeat, and the status with that
+        return reply
 
     async def _until_ready(self, *, patient: bool) -> None:
         """Returns when the service answers, knowing its model.
@@ -425,10 +427,6 @@ class _Patience:
         await ticket.wait(asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S)))
 
 
-def _timeout(silence_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=silence_s)
-
-
 async def _as_it_is(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
@@ -461,6 +459,10 @@ async def _failure(response: aiohttp.ClientResponse) -> Exception:
     if _is_a_proxys(response, code) or code in _COMING or code == "model_not_found":
         # Another model: the service was started again, and says its name to whoever looks.
         return _Away(f"the service says: {code or response.status}")
+    return _told(details)
+
+
+def _told(details: object) -> Exception:
     error = read_error(details)
     return _Away(error.why) if isinstance(error, Interrupted) else error
 

@@ -123,7 +123,8 @@ class LocalInference:
         self._lifecycle = Lifecycle(clock)
         self._settled = asyncio.Event()
         """The model is loaded, or nobody is to wait for it any more."""
-        self._trials = MemoryTrials()
+        # The others end within so long, and then the request has as long for its first event.
+        self._trials = MemoryTrials(2 * _ALONE_S)
 
     @property
     def info(self) -> ModelInfo:
@@ -281,6 +282,7 @@ class LocalInference:
         self, request: ChatRequest, events: AsyncGenerator[Event, None], meter: Meter, together: int
     ) -> Event | None:
         """The first event of an answer that nothing else runs beside. Raises OutOfMemory."""
+        began = self._clock()
         try:
             async with self._chats.alone(request.id, _ALONE_S):
                 first = await anext(events, None)
@@ -290,6 +292,8 @@ class LocalInference:
         except OutOfMemory:
             self._trials.failed(meter.prompt_tokens)
             raise
+        finally:
+            self._trials.end(began, self._clock())
         self._chats.narrow(request.id, together)
         return first
 

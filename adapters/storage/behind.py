@@ -2,7 +2,8 @@
 
 One task makes them, in order, and all that wait at once in one transaction. Of a growing text only the newest state
 counts, and it is written at most once in `INTERVAL_S`; everything else is written at once. What fails is tried again
-until it succeeds, because what it says has been shown already. What the database refuses for good is left out.
+until it succeeds, because what it says has been shown already. What the database refuses for good is left out, with one
+line in the log.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Behind:
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._running = False
+        self._keeps = False
+        """Texts are being written at the moment."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -110,7 +113,7 @@ class Behind:
                 self._news.clear()
 
     async def _drained(self) -> None:
-        while self._writes or self._texts:
+        while self._writes or self._texts or self._keeps:
             self._urgent.set()
             await asyncio.sleep(_FIRST_PAUSE_S / 10)
 
@@ -125,13 +128,25 @@ class Behind:
 
     async def _keep_texts(self) -> None:
         texts, self._texts = self._texts, {}
+        self._keeps = True
         try:
-            await self._write(lambda connection: self._grow_texts(connection, list(texts.values())))
-        except StorageError as error:
-            log.warning("texts are kept later: %s", error)
-            self._texts = texts | self._texts
-        except Exception:
-            log.exception("texts are not kept")
+            later = await self._kept(list(texts.values()))
+        finally:
+            self._keeps = False
+        self._texts = {text.id: text for text in later} | self._texts
+
+    async def _kept(self, texts: Sequence[Turn]) -> Sequence[Turn]:
+        """Returns those that are to be kept later."""
+        try:
+            await self._write(lambda connection: self._grow_texts(connection, texts))
+        except Exception as error:
+            if _is_passing(error):
+                log.warning("texts are kept later: %s", error)
+                return texts
+            if len(texts) > 1:
+                return [later for text in texts for later in await self._kept([text])]
+            _left_out("a text", error)
+        return []
 
     async def _until_made(self, works: Sequence[Work]) -> None:
         pause = _FIRST_PAUSE_S
@@ -139,7 +154,7 @@ class Behind:
             try:
                 await self._write(lambda connection: [work(connection) for work in works])
             except Exception as error:
-                if isinstance(error, StorageError) and not isinstance(error, Refused):
+                if _is_passing(error):
                     log.warning("a write is made later: %s", error)
                     await asyncio.sleep(pause)
                     pause = min(_LAST_PAUSE_S, pause * 2)
@@ -149,5 +164,14 @@ class Behind:
                     for work in works:
                         await self._until_made([work])
                 else:
-                    log.exception("a write is left out")
+                    _left_out("a write", error)
             return
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, StorageError) and not isinstance(error, Refused)
+
+
+def _left_out(what: str, error: Exception) -> None:
+    # Of a defect the log has all; what the database refuses is a sentence.
+    log.error("%s is left out: %s", what, error, exc_info=not isinstance(error, StorageError))

@@ -6,7 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bots import ports
@@ -31,6 +38,7 @@ _PRIMARY_CODE = 0xFF  # the lower byte of an extended SQLite code, sqlite.org/re
 
 # Connection exceptions, too many connections, and a server that shuts down or starts: PostgreSQL, appendix A.
 _AWAY_STATES = ("08", "53300", "57P")
+_NO_RIGHT = "42501"
 # What a server says to a new connection, without a state, that will be true no more in a moment.
 _SOON_OVER = ("starting up", "shutting down", "recovery", "accepting connections", "too many", "connection slots")
 
@@ -48,7 +56,7 @@ class Locked(StorageError):
 
 
 class Refused(StorageError):
-    """The database never takes this value, however often it is tried; nothing was changed."""
+    """The database never takes this, however often it is tried: its value, or the call itself; nothing was changed."""
 
 
 class Taken(Refused):
@@ -63,7 +71,8 @@ def in_one_sentence(where: str) -> Iterator[None]:
     except IntegrityError as error:
         raise Taken(f"{where} holds that already; nothing was changed.") from error
     except DBAPIError as error:
-        raise _kind(error)(_sentence(error.orig, where)) from error
+        kind = _kind(error)
+        raise kind(_refusal(error.orig, where) if kind is Refused else _sentence(error.orig, where)) from error
     except sqlite3.Error as error:
         raise StorageError(_sentence(error, where)) from error
     except (OSError, PoolTimeout) as error:
@@ -73,9 +82,20 @@ def in_one_sentence(where: str) -> Iterator[None]:
 def _kind(error: DBAPIError) -> type[StorageError]:
     if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
         return Locked
-    if isinstance(error, DataError):
+    if isinstance(error, DataError | NotSupportedError) or _is_no_call(error):
         return Refused
     return Away if _hung_up(error) else StorageError
+
+
+def _is_no_call(error: DBAPIError) -> bool:
+    """Whether the call itself is wrong, such as a table or a column that is not there; a missing right can be given."""
+    if error.connection_invalidated:
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # What is programmed wrongly has this code there, and is called operational.
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        return code == sqlite3.SQLITE_ERROR or isinstance(error, ProgrammingError)
+    return isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) != _NO_RIGHT
 
 
 def _hung_up(error: DBAPIError) -> bool:
@@ -88,6 +108,13 @@ def _hung_up(error: DBAPIError) -> bool:
         # It was reached, and refuses: the user, the password or the name of the database is wrong.
         return any(words in said for words in _SOON_OVER)
     return error.connection_invalidated or unreachable or state.startswith(_AWAY_STATES)
+
+
+def _refusal(error: BaseException | None, where: str) -> str:
+    if isinstance(error, sqlite3.Error):
+        return _sentence(error, where)
+    # Only the kind, as below.
+    return f"{where} refuses this call ({type(error).__name__}), also if it is made again; nothing was changed."
 
 
 def _sentence(error: BaseException | None, where: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,11 @@ from typing import Any
 
 from aiohttp import web
 
-from inference.api import InferenceError, Interrupted
+from inference.api import InferenceError, Interrupted, Message
 from inference.bounded_json import TooManyValues, loads
 from inference.connections import check_body, listening
 from inference.hosts import host_allowed
-from inference.server import captions, chat
+from inference.server import captions, chat, late
 from inference.server.clients import Client, Clients
 from inference.server.metrics import CONTENT_TYPE, Metrics
 from inference.service import LocalInference
@@ -192,14 +192,23 @@ class InferenceServer:
             else:
                 body = await self._json(request)
                 asked = await asyncio.to_thread(captions.read_json, body, _new_id("caption"), request[_CLIENT])
-        return web.json_response(await captions.caption(self._inference, asked))
+        return await self._replied(request, captions.caption(self._inference, asked))
 
-    async def _tokenize(self, request: web.Request) -> web.Response:
+    async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         """vLLM's reply to the same question, without the ids."""
         body = await self._json(request)
         messages = read_messages(body.get("messages") if isinstance(body, dict) else None)
+        return await self._replied(request, self._counted_tokens(messages))
+
+    async def _counted_tokens(self, messages: Sequence[Message]) -> dict[str, Any]:
         count = await self._inference.count_tokens(messages)
-        return web.json_response({"count": count, "max_model_len": self._inference.info.context_tokens, "tokens": []})
+        return {"count": count, "max_model_len": self._inference.info.context_tokens, "tokens": []}
+
+    async def _replied(self, request: web.Request, work: Coroutine[Any, Any, dict[str, Any]]) -> web.StreamResponse:
+        """Only a bot knows how to read a failure behind a heartbeat; others wait for the status."""
+        if request[_CLIENT].is_bot:
+            return await late.reply(request, work, self._bounds.read_s)
+        return web.json_response(await work)
 
     async def _json(self, request: web.Request) -> Any:
         async with asyncio.timeout(self._bounds.read_s):

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ import pytest
 from yarl import URL
 
 from inference.api import (
+    BadImage,
+    CaptionRequest,
     ChatRequest,
     Finished,
     Interrupted,
@@ -39,7 +41,8 @@ from inference.server.clients import Client
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
 from inference.wire import read_error
-from tests.fakes import script, scripted_inference
+from tests.fakes import FakeCaptioner, script, scripted_inference
+from tests.fakes import served as serving
 from tests.integration.test_cli import Partyline
 
 KEY = "the key"
@@ -67,8 +70,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(local: LocalInference, **bounds: Any) -> AsyncIterator[Served]:
-    async with InferenceServer(local, KEY, ServerBounds(port=0, **bounds)).serving() as address:
+async def serve(local: LocalInference, clients: Sequence[Client] = (), **bounds: Any) -> AsyncIterator[Served]:
+    async with InferenceServer(local, KEY, ServerBounds(port=0, **bounds), clients).serving() as address:
         client = await asyncio.to_thread(openai.AsyncOpenAI, base_url=f"{address}/v1", api_key=KEY, max_retries=0)
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
             yield Served(address, local, client, http)
@@ -358,7 +361,7 @@ async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: 
 async def test_a_long_prompt_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The heartbeat begins before the first event: nobody takes the service for lost while it reads."""
     monkeypatch.setattr("inference.server.chat._BEAT_S", 0.1)
-    monkeypatch.setattr("inference.remote._STREAM_SILENCE_S", 1.0)
+    monkeypatch.setattr("inference.remote._SILENCE_S", 1.0)
     line = {"match": "long", "answer": "well", "first_token_s": 2.0}
     async with scripted_inference(script(tmp_path, line)) as local, serve(local) as served:
         remote = RemoteInference(served.address, KEY, clock=time.monotonic)
@@ -368,6 +371,59 @@ async def test_a_long_prompt_is_no_silence(tmp_path: Path, monkeypatch: pytest.M
             seen = [event async for event in events]
         assert [getattr(event, "text", None) for event in seen][:-1] == ["well"]
         await remote.close()
+
+
+@pytest.mark.parametrize("image", [b"1234", b"bad"])
+async def test_a_caption_that_waits_for_its_model_is_no_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: bytes
+) -> None:
+    """Neither a caption nor its failure is lost behind heartbeats, and neither is a count of tokens."""
+    monkeypatch.setattr("inference.server.late.BEAT_S", 0.1)
+    monkeypatch.setattr("inference.remote._SILENCE_S", 1.0)
+    caption, asked = FakeCaptioner.caption, 0
+
+    async def late(*args: Any) -> str:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(2.0)
+        return await caption(*args)
+
+    monkeypatch.setattr(FakeCaptioner, "caption", late)
+    async with scripted_inference(script(tmp_path)) as local, serving(local) as remote:
+        count = ScriptedEngine.count_tokens
+
+        async def counted(*args: Any) -> int:
+            await asyncio.sleep(2.0)
+            return await count(*args)
+
+        monkeypatch.setattr(ScriptedEngine, "count_tokens", counted)
+        counting = asyncio.ensure_future(remote.count_tokens([Message("user", "say this")]))
+        wanted = remote.caption(CaptionRequest(id="c", image=image, owner="ann"))
+        if image == b"bad":
+            with pytest.raises(BadImage, match="damaged"):
+                await wanted
+        else:
+            assert (await wanted).text == "a picture of 4 bytes"
+        assert await counting == await count(local._engine, [Message("user", "say this")])  # type: ignore[arg-type]
+    assert asked == 1
+
+
+async def test_a_late_failure_has_its_status_for_other_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.server.late.BEAT_S", 0.01)
+
+    async def late(*_: Any) -> str:
+        await asyncio.sleep(0.2)
+        raise BadImage("it is damaged")
+
+    monkeypatch.setattr(FakeCaptioner, "caption", late)
+    other = Client(name="other", key=b"another key")
+    async with scripted_inference(script(tmp_path)) as local, serve(local, clients=[other]) as served:
+        headers = {"Authorization": "Bearer another key"}
+        image = {"image": base64.b64encode(b"1234").decode()}
+        async with served.http.post(f"{served.address}/v1/captions", json=image, headers=headers) as response:
+            assert response.status == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize"])

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from adapters.storage.database import Database, open_database
-from adapters.storage.errors import StorageError
+from adapters.storage.errors import Refused, StorageError
 from adapters.storage.local import READERS, LocalDatabase
 from adapters.storage.sql import SqlStorage
 from adapters.storage.tables import replies
@@ -158,3 +158,28 @@ async def test_a_text_is_written_at_most_as_often_as_frames_are_sent(
             events = await Chat(inference, storage=storage).say("slow")
         assert len([each for each in events if isinstance(each, Said)]) > 20
         assert 1 <= len(written) <= 3
+
+
+async def test_a_write_that_is_refused_for_good_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table that is not there will not be there the next time either."""
+    path = tmp_path / "p.sqlite3"
+    async with open_database(str(path)) as database:
+        storage = SqlStorage(database)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("DROP TABLE deliveries")
+        async with storage.behind.running():
+            assert await storage.receive([event(1)])
+            await storage.forget_delivery("c", "1")
+            await storage.answered("bot", "e1")
+            assert await storage.pending("bot") == []
+    assert [record.getMessage()[:19] for record in caplog.records] == ["a write is left out"]
+
+
+async def test_a_call_that_a_server_cannot_understand_is_refused_for_good(postgresql: Server) -> None:
+    address = await asyncio.to_thread(postgresql.new_database)
+    async with open_database(address) as database:
+        with pytest.raises(Refused, match="also if it is made again"):
+            await database.write(lambda connection: connection.exec_driver_sql("SELECT * FROM nowhere"))
+        assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -88,12 +89,34 @@ async def test_a_text_that_could_not_be_kept_is_kept_when_it_can() -> None:
     assert disk.kept == ["said"]
 
 
+async def test_what_is_refused_for_good_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    await disk.take(disk.put("a"), disk.put("broken", Refused("There is no such table.")))
+    assert [record.getMessage() for record in caplog.records] == ["a write is left out: There is no such table."]
+    assert not caplog.records[0].exc_info
+
+
+async def test_a_text_that_is_refused_for_good_keeps_no_other_back() -> None:
+    class Strict(Disk):
+        def grow(self, connection: Connection, texts: Sequence[Turn]) -> None:
+            super().grow(connection, texts)
+            if any(text.text == "broken" for text in texts):
+                raise Refused("That is too long.")
+
+    disk = Strict()
+    async with disk.behind.running():
+        for number, words in enumerate(("a", "broken", "c")):
+            disk.behind.text(replace(TURN, id=str(number), text=words))
+    assert disk.kept == ["a", "c"]
+
+
 async def test_what_is_asked_of_a_closed_database_is_refused_and_never_waits() -> None:
     line = Line("closed", 1, lambda works: [1 for _ in works])
     assert await line.ask(lambda _: 1) == 1
     late = asyncio.ensure_future(line.ask(lambda _: 1))
-    await asyncio.sleep(0)  # it waits for the next round of the loop, in which the threads are gone
+    await asyncio.sleep(0)  # it waits for the next round of the loop, in which the threads may be gone
     await asyncio.to_thread(line.close)
-    for asked in (late, line.ask(lambda _: 1)):
-        with pytest.raises(StorageError, match="closed"):
-            await asyncio.wait_for(asked, 5)
+    (outcome,) = await asyncio.wait_for(asyncio.gather(late, return_exceptions=True), 5)
+    assert outcome == 1 or "closed" in str(outcome)
+    with pytest.raises(StorageError, match="closed"):
+        await asyncio.wait_for(line.ask(lambda _: 1), 5)
