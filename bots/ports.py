@@ -222,10 +222,6 @@ class Conversations(Protocol):
         """The turn and its ancestors, oldest first, at most `limit` of them (the newest ones)."""
         ...
 
-    async def put_turn(self, turn: Turn) -> None:
-        """Inserts the turn, or replaces the one with its id."""
-        ...
-
 
 class Deliveries(Protocol):
     """Which platform messages show which answer."""

@@ -46,6 +46,8 @@ _ALONE_S = 15.0
 _LOADING_NEWS_S = 5.0
 # An estimate for what is not counted.
 _CHARACTERS_A_TOKEN = 4
+# So many characters of a conversation are read for their reasoning on the event loop, more in a thread.
+_READ_HERE = 20_000
 # How long what was given up may take to end: an engine stops within one decode step.
 _GIVEN_UP_WITHIN_S = 1.0
 
@@ -215,16 +217,16 @@ class LocalInference:
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._engine.count_tokens(without_reasoning(messages))
+                return await self._engine.count_tokens(await self._history(messages))
         except TimeoutError:
             raise Unavailable("the engine did not count before the deadline") from None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         self._check_prefix(request)
-        request = replace(request, messages=without_reasoning(request.messages))
         ticket = self._enter(self._chats, request, request.sampling.max_new_tokens)
         meter = Meter(self._clock, arrived=self._clock())
         try:
+            request = replace(request, messages=tuple(await ticket.wait(self._history(request.messages))))
             async with aclosing(self._until_turn(request.id, ticket)) as places:
                 async for place in places:
                     yield place
@@ -324,6 +326,15 @@ class LocalInference:
         said, context = [Message("assistant", request.prefix)], self._engine.info.context_tokens
         if context and may_be_far_too_long(said, context):
             raise TooLong(context, max(context + 1, len(request.prefix) // _CHARACTERS_A_TOKEN))
+
+    async def _history(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Without the reasoning of earlier turns; what no context holds is refused as it is, and not read for that."""
+        context, size = self._engine.info.context_tokens, sum(len(message.content) for message in messages)
+        if context and may_be_far_too_long(messages, context):
+            return messages
+        return (
+            without_reasoning(messages) if size <= _READ_HERE else await asyncio.to_thread(without_reasoning, messages)
+        )
 
     def _enter(self, lane: Lane, request: ChatRequest | CaptionRequest, cost: float) -> Ticket:
         self._lifecycle.admit()

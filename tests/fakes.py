@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
 from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
-from bots.ports import Storage
+from bots.ports import Reply, Storage, Turn
 from bots.preferences import Bounds
 from inference.api import BadImage, Inference
 from inference.engines.scripted import ScriptedEngine
@@ -80,6 +81,14 @@ async def served(local: LocalInference, **bounds: Any) -> AsyncIterator[RemoteIn
             yield remote
         finally:
             await remote.close()
+
+
+async def keep_turn(storage: Storage, turn: Turn) -> None:
+    """Keeps the turn, or what has become of it, as that of a reply which is nobody's and leaves no other trace."""
+    own = Reply(chat="nowhere", event_id=uuid.uuid4().hex, answer_id="nothing", person="nobody", created_at=1e12)
+    assert await storage.claim(own)
+    await storage.begin(own, [turn], turn.id)
+    await storage.set_head(own.chat, own.person, None)
 
 
 class Chat:

@@ -56,7 +56,7 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
         await self._put_reply(reply, spent)
         for turn in turns:
-            await self.put_turn(turn)
+            self._turns[turn.id] = turn
         await self.set_head(reply.chat, reply.person, head)
 
     def keep_soon(self, answer: Turn) -> None:
@@ -71,7 +71,7 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
         await self._put_reply(reply, spent)
         if answer is not None:
-            await self.put_turn(answer)
+            self._turns[answer.id] = answer
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         return dict(self._preferences.get(self.profile_of(person), {}))
@@ -106,9 +106,6 @@ class MemoryStorage(MemoryPersonal, Storage):
             newest_first.append(turn)
             turn = self._turns.get(turn.parent_id) if turn.parent_id is not None else None
         return newest_first[::-1]
-
-    async def put_turn(self, turn: Turn) -> None:
-        self._turns[turn.id] = turn
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         messages = self._messages.get((chat, answer_id), {})

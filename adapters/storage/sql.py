@@ -258,10 +258,6 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         return await self._database.read(lambda connection: list(map(_turn, connection.execute(_branch(), of).all())))
 
     @lasting
-    async def put_turn(self, turn: Turn) -> None:
-        await self._database.write(lambda connection: _put_turns(connection, turn))
-
-    @lasting
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         await self.behind.caught_up(PATIENCE_S)
         query = (

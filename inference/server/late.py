@@ -30,7 +30,9 @@ async def reply(request: web.Request, work: Awaitable[dict[str, Any]], write_s: 
         write_s: a client that takes nothing for so many seconds has gone.
     """
     task = asyncio.ensure_future(work)
-    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", "X-Accel-Buffering": "no"})
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json; charset=utf-8", "X-Accel-Buffering": "no"}
+    )
     try:
         while not (await asyncio.wait([task], timeout=BEAT_S))[0]:
             await _write(request, response, b" ", write_s)

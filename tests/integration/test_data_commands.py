@@ -20,6 +20,7 @@ from adapters.data.progress import Bar, progress
 from adapters.storage.database import open_database
 from adapters.storage.sql import SqlStorage
 from bots.ports import Turn
+from tests.fakes import keep_turn
 from tests.integration.test_storage_database import start
 
 WORDS = "word " * 400
@@ -49,7 +50,7 @@ def fill(path: Path, seed: str = "1", turns: int = 0) -> None:
             await storage.set_preferences("web:ann", {"seed": seed})
             for number in range(turns):
                 turn = Turn(id=f"t{number}", chat="c", person="web:ann", role="user", text=WORDS)
-                await storage.put_turn(turn)
+                await keep_turn(storage, turn)
 
     asyncio.run(work())
 

@@ -108,7 +108,6 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "people": ("/link",),
         "preferences": (),
         "put_code": ("/link",),
-        "put_turn": (),
         "receive": (),
         "record_delivery": ASK,
         "record_shown": ASK,
@@ -149,11 +148,10 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
 """What a person does so that the method is called for them.
 
 Nothing for what is no single person's: `expire`, `orphaned`, `pending`, `receive` and `unanswered` are called for many
-at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `count` is for what
-was given up without an ending (`test_usage`); `cancel` cannot fail; `put_turn` nobody
-calls; `supersede`, `superseded` and `forget_delivery` are called where an answer turns out to be reasoning
-(test_relabelled.py); `delete` is called there and where an edited question takes its answer back
-(test_telegram_edits.py), `typing` where an answer is late (test_outbox.py).
+at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `count` is for what was given up without
+an ending (`test_usage`); `cancel` cannot fail; `supersede`, `superseded` and `forget_delivery` are called where an
+answer turns out to be reasoning (test_relabelled.py); `delete` is called there and where an edited question takes its
+answer back (test_telegram_edits.py), `typing` where an answer is late (test_outbox.py).
 """
 
 

@@ -15,6 +15,7 @@ from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots.personal import Mark, Retention, Used
 from bots.ports import Known, Received, Reply, Storage, Turn
+from tests.fakes import keep_turn
 
 ANN, BOB, CAT = "telegram:1", "discord:2", "web:3"
 DAY_S = 86_400.0
@@ -231,7 +232,7 @@ async def test_everything_of_a_person_is_exported_and_only_theirs(storage: Stora
     for person in (ANN, BOB):
         await storage.set_preferences(person, {"seed": person})
         await storage.count(person, "2026-11-25", Used(tokens=5), [QUICK])
-        await storage.put_turn(Turn(id=f"t{person}", chat="c", person=person, role="user", text=f"words of {person}"))
+        await keep_turn(storage, Turn(id=f"t{person}", chat="c", person=person, role="user", text=f"words of {person}"))
     kept = json.loads(json.dumps(await storage.export([ANN])))
     assert kept["settings"] == {"seed": ANN}
     assert [turn["text"] for turn in kept["conversations"]["c"]] == [f"words of {ANN}"]
@@ -243,7 +244,7 @@ async def test_what_is_erased_is_gone_and_others_stay(storage: Storage) -> None:
     for person in (ANN, BOB):
         await storage.set_preferences(person, {"seed": "1"})
         await storage.count(person, "2026-11-25", Used(tokens=5), [QUICK])
-        await storage.put_turn(Turn(id=f"t{person}", chat="c", person=person, role="assistant", text="words"))
+        await keep_turn(storage, Turn(id=f"t{person}", chat="c", person=person, role="assistant", text="words"))
         await storage.set_head("c", person, f"t{person}")
         await storage.record_delivery("c", f"t{person}", 0, f"m{person}")
     await link(storage, ANN, CAT)
@@ -269,7 +270,7 @@ async def test_what_was_refused_is_erased_too(storage: Storage) -> None:
 async def test_what_is_older_than_it_may_be_goes_in_batches(storage: Storage) -> None:
     now = 100 * DAY_S
     for number in range(10):
-        await storage.put_turn(turn(number, created_at=number * 10 * DAY_S))
+        await keep_turn(storage, turn(number, created_at=number * 10 * DAY_S))
         await storage.record_delivery("c", f"t{number}", 0, f"m{number}")
     await storage.set_head("c", ANN, "t2")
     await storage.set_head("c", BOB, "t9")
@@ -297,7 +298,7 @@ async def test_usage_and_events_go_after_their_time(storage: Storage) -> None:
 
 
 async def test_nothing_goes_where_everything_may_stay(storage: Storage) -> None:
-    await storage.put_turn(turn(0))
+    await keep_turn(storage, turn(0))
     await storage.count(ANN, "1970-01-01", Used(tokens=1), [])
     assert await storage.expire(Retention(days=0, usage_days=0), 1e9, 100) == 0
     assert await storage.turn("t0") is not None

@@ -36,7 +36,7 @@ from bots.ports import Received, Turn
 from bots.preferences import Bounds
 from bots.stats import Panel
 from inference.api import Inference
-from tests.fakes import said, script, scripted_inference
+from tests.fakes import keep_turn, said, script, scripted_inference
 from tests.servers.postgresql import Server
 
 ANN, BOB = Person("web:5eed5eed", "Ann Marker"), Person("telegram:4711", "Bob")
@@ -214,7 +214,7 @@ async def test_an_erasure_is_many_short_transactions_that_look_nothing_up_in_who
     here = await world(stack, tmp_path)
     assert isinstance(here.database, LocalDatabase)
     for number in range(3 * BATCH):
-        await here.storage.put_turn(Turn(id=f"t{number}", chat="c", person=ANN.id, role="user", text="x"))
+        await keep_turn(here.storage, Turn(id=f"t{number}", chat="c", person=ANN.id, role="user", text="x"))
     writes: list[tuple[str, object]] = []
     deleted: list[int] = []
 

@@ -12,6 +12,7 @@ from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots.ports import Storage, Turn
+from tests.fakes import keep_turn
 
 # Few different ids, so that the calls meet.
 ids = st.sampled_from(["x", "y", "z"])
@@ -28,7 +29,7 @@ async def apply(storage: Storage, call: Call) -> None:
         case ("record", str(chat), str(answer), int(position), str(message)):
             await storage.record_delivery(chat, answer, position, message)
         case ("turn", str(turn_id), None | str() as parent, str(text)):
-            await storage.put_turn(Turn(id=turn_id, chat="c", person="p", role="user", text=text, parent_id=parent))
+            await keep_turn(storage, Turn(id=turn_id, chat="c", person="p", role="user", text=text, parent_id=parent))
         case ("head", str(chat), str(person), None | str() as turn_id):
             await storage.set_head(chat, person, turn_id)
         case ("set", str(person), dict(values)):

@@ -17,6 +17,7 @@ from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from bots.personal import Mark, Spent, Used
 from bots.ports import Delivered, Received, Reply, Storage, Turn
+from tests.fakes import keep_turn
 from tests.servers.postgresql import Server
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
@@ -52,7 +53,7 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def put_line(storage: Storage, length: int) -> None:
     for number in range(length):
         parent = f"t{number - 1}" if number else None
-        await storage.put_turn(replace(QUESTION, id=f"t{number}", parent_id=parent))
+        await keep_turn(storage, replace(QUESTION, id=f"t{number}", parent_id=parent))
 
 
 def received(number: int, account: str = "telegram:1") -> Received:
@@ -166,14 +167,14 @@ async def test_a_head_is_forgotten(storage: Storage) -> None:
 
 @pytest.mark.parametrize("turn", [QUESTION, ANSWER], ids=["question", "answer"])
 async def test_a_turn_comes_back_whole(storage: Storage, turn: Turn) -> None:
-    await storage.put_turn(turn)
+    await keep_turn(storage, turn)
     assert await storage.turn(turn.id) == turn
 
 
 async def test_a_turn_replaces_the_one_with_its_id(storage: Storage) -> None:
     streaming = replace(ANSWER, text="Bec", state="streaming", reason=None)
-    await storage.put_turn(streaming)
-    await storage.put_turn(ANSWER)
+    await keep_turn(storage, streaming)
+    await keep_turn(storage, ANSWER)
     assert await storage.turn("a1") == ANSWER
 
 
@@ -202,19 +203,19 @@ async def test_a_branch_is_its_newest_turns_oldest_first(storage: Storage, limit
 
 async def test_a_branch_leaves_out_siblings_and_descendants(storage: Storage) -> None:
     await put_line(storage, 4)
-    await storage.put_turn(replace(QUESTION, id="sibling", parent_id="t1"))
+    await keep_turn(storage, replace(QUESTION, id="sibling", parent_id="t1"))
     assert [turn.id for turn in await storage.branch("sibling", 10)] == ["t0", "t1", "sibling"]
     assert [turn.id for turn in await storage.branch("t2", 10)] == ["t0", "t1", "t2"]
 
 
 async def test_a_branch_begins_where_a_parent_is_gone(storage: Storage) -> None:
-    await storage.put_turn(ANSWER)
+    await keep_turn(storage, ANSWER)
     assert await storage.branch("a1", 10) == [ANSWER]
 
 
 async def test_a_circle_ends_at_the_limit(storage: Storage) -> None:
-    await storage.put_turn(replace(QUESTION, id="x", parent_id="y"))
-    await storage.put_turn(replace(QUESTION, id="y", parent_id="x"))
+    await keep_turn(storage, replace(QUESTION, id="x", parent_id="y"))
+    await keep_turn(storage, replace(QUESTION, id="y", parent_id="x"))
     assert [turn.id for turn in await storage.branch("x", 3)] == ["x", "y", "x"]
 
 
@@ -268,7 +269,7 @@ async def test_a_message_that_shows_another_answer_belongs_to_that_one(storage: 
 @given(text=ANY_TEXT, identity=ANY_TEXT)
 async def test_any_text_comes_back(storage: Storage, text: str, identity: str) -> None:
     turn = replace(ANSWER, id=identity, chat=text, person=text, text=text, prompt=text, thinking=text, parent_id=text)
-    await storage.put_turn(turn)
+    await keep_turn(storage, turn)
     assert await storage.turn(identity) == turn
     await storage.set_preferences(identity, {text: text})
     assert (await storage.preferences(identity))[text] == text
@@ -280,7 +281,7 @@ async def test_any_text_comes_back(storage: Storage, text: str, identity: str) -
 
 async def test_long_text_comes_back(storage: Storage) -> None:
     turn = replace(ANSWER, text="ä😀\0\n" * 250_000)
-    await storage.put_turn(turn)
+    await keep_turn(storage, turn)
     assert await storage.turn("a1") == turn
 
 

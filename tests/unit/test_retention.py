@@ -15,6 +15,7 @@ from adapters.web.uploads import Uploads
 from bots.account import Account
 from bots.personal import Retention
 from bots.ports import Turn
+from tests.fakes import keep_turn
 from tests.unit.test_web_channel import Desk
 from tests.unit.web_parts import reading
 
@@ -65,7 +66,7 @@ async def test_every_place_expires_by_the_operators_days() -> None:
     for number, age in enumerate((1, 20)):
         created = now - age * DAY_S
         turn = Turn(id=str(number), chat="c", person="p", role="user", text="", created_at=created)
-        await storage.put_turn(turn)
+        await keep_turn(storage, turn)
         desk.board._clock = lambda created=created: created  # type: ignore[misc]
         await desk.channel.send(Frame(markdown=str(age)), reply_to=None, nonce=str(number))
     assert await account.privacy.expire(BATCH) == 2
