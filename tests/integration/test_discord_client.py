@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import simcord
 from discord import Permissions
+from yarl import URL
 
 from adapters.app import phrases
 from adapters.delivery.channel import Channel, ChannelError
@@ -118,7 +119,16 @@ async def scene(**settings: Any) -> AsyncIterator[Scene]:
     numbers = iter(range(10_000))
     bot = Bot(Echo(), storage, bounds=Bounds(), now=lambda: 0.0, new_id=lambda: f"id{next(numbers)}")
     configured = DiscordSettings.model_validate({"together_s": 0.0} | settings)
-    async with asyncio.TaskGroup() as tasks, simcord.run(client) as env:
+
+    async def from_cdn(address: URL, limit: int, serves: Callable[[URL], bool]) -> bytes:
+        """There are no sockets here; `test_redirects` has the real one."""
+        assert serves(address)
+        data: bytes = await client.http.get_from_cdn(str(address))
+        return data
+
+    stack = AsyncExitStack()
+    stack.enter_context(pytest.MonkeyPatch.context()).setattr("adapters.discord.platform.download", from_cdn)
+    async with stack, asyncio.TaskGroup() as tasks, simcord.run(client) as env:
         platform = Platform(bot, AtOnce(), storage, configured, tasks)
         tree = platform.equip(client)
         await sync(tree)
