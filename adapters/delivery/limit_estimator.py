@@ -12,6 +12,10 @@ from adapters.delivery.rate_budget import Rate
 
 _PERIODS_S = (60.0, 300.0, 900.0, 3_600.0)
 """In which platforms count calls, most of them by the minute."""
+_PUNISHMENT_S = _PERIODS_S[-1]
+"""A longer penalty is no window of a limit."""
+_SLOWEST_S = 60.0
+"""For one call, where nothing but refusals is known: what is slower, the penalties have to say."""
 _RECENT_S = 300.0
 """A limit is hardly newer than a penalty of so long ago."""
 _REMEMBERED_CALLS = 300
@@ -94,8 +98,11 @@ class LimitEstimator:
         is_recent = now < self._penalised_at + _RECENT_S
         since, allowed_at = self._since_penalty, now + retry_after_s
         self._penalised_at, self._since_penalty = now, 0
-        self._credit = max(-_MOST_CREDIT, self._credit - _TRIAL_COST)
-        if before is not None and retry_after_s <= before.window_s + 1 and now < self._grown_at + _RECENT_S:
+        if since or not is_recent:  # otherwise it is the last one, which goes on
+            self._credit = max(-_MOST_CREDIT, self._credit - _TRIAL_COST)
+        if retry_after_s > _PUNISHMENT_S:
+            self.learned = before or self.learned
+        elif before is not None and retry_after_s <= before.window_s + 1 and now < self._grown_at + _RECENT_S:
             self.learned = before
             self._quiet_s = min(_LONGEST_QUIET_S, 2 * self._quiet_s)
         elif before is None and self.learned is not None and self._exact and since >= _MANY:
@@ -116,8 +123,8 @@ class LimitEstimator:
             if self._exact and first - self._allowed_at < allowed_at - first:
                 first = min(first, self._allowed_at)
             self.learned = Rate(len(counted), allowed_at - first)
-        else:  # the last penalty asked for too little
-            slower_s = 2 * (self.learned or self._table).interval_s
+        elif self._exact:  # the last penalty asked for too little
+            slower_s = min(_SLOWEST_S, 2 * (self.learned or self._table).interval_s)
             self.learned = Rate(1, max(slower_s, allowed_at - began))
 
     def _grow(self, now: float) -> None:

@@ -203,6 +203,56 @@ def test_penalties_that_come_whatever_the_pace_do_not_silence_a_chat(retry_after
     assert made >= 0.3 * 6 * 2_400 / (1.0 + 0.05 * retry_after_s)
 
 
+@pytest.mark.parametrize("table", [PRIVATE, GROUP, DISCORD])
+@pytest.mark.parametrize("quiet_s", [0, 36_000])
+@pytest.mark.parametrize("refused_s", [20, 60, 1_000])
+def test_a_platform_that_refused_everything_for_a_while_is_written_to_again(
+    table: Rate, quiet_s: float, refused_s: float
+) -> None:
+    """Nothing was admitted meanwhile, so nothing is known of a pace; before it the chat may have slept for hours."""
+    budget, now, over = CallBudget(table), 0.0, quiet_s + refused_s
+    if quiet_s:
+        budget.begin(now)
+        budget.admitted(now, Priority.FINAL, "")
+    now, times = quiet_s, list[float]()
+    while now < over + 1_200:
+        now = budget.ready_at(Priority.FINAL, "", Demand(), now)
+        budget.begin(now)
+        if now < over:
+            now = budget.penalised(now + 0.1, 1.0)
+        else:
+            times.append(now)
+            budget.admitted(now + 0.1, Priority.FINAL, "")
+            now += 0.1
+    assert times[0] < over + 61
+    assert all(later - earlier < 63 for earlier, later in zip(times, times[1:], strict=False))
+    assert sum(time > over + 900 for time in times) >= 0.7 * 300 / table.interval_s
+
+
+@pytest.mark.parametrize("calls", [0, 1, 10, 300])
+@pytest.mark.parametrize("punished_s", [4_000, 86_400])
+def test_a_punishment_of_hours_is_waited_for_once_and_is_no_limit(calls: int, punished_s: float) -> None:
+    budget, now = CallBudget(PRIVATE), 0.0
+    for _ in range(calls):
+        now = budget.ready_at(Priority.FINAL, "", Demand(), now)
+        budget.begin(now)
+        budget.admitted(now, Priority.FINAL, "")
+    budget.begin(now)
+    now = over = budget.penalised(now, punished_s)
+    assert over >= punished_s
+    for _ in range(20):
+        now = budget.ready_at(Priority.FINAL, "", Demand(), now)
+        budget.begin(now)
+        budget.admitted(now, Priority.FINAL, "")
+    assert now < over + 20 * PRIVATE.interval_s
+
+
+def test_a_penalty_before_which_nothing_was_sent_tells_nothing_of_the_chat() -> None:
+    estimator = LimitEstimator(GROUP)
+    estimator.penalised(0.0, 0.0, 1_800.0)
+    assert estimator.learned is None
+
+
 @settings(derandomize=True, deadline=None)
 @given(
     st.sampled_from([PRIVATE, GROUP, DISCORD]),
