@@ -105,13 +105,15 @@ class Desk:
     async def passes(
         self, interaction: discord.Interaction, thing: Thing, verb: Verb, message: discord.Message | None = None
     ) -> bool:
-        """Whether the gate lets this person do it; if not, they are told so.
+        """Whether this person is answered here, and the gate lets them do it; if not, they are told so.
 
         To look up whose the message is may take longer than Discord waits for an acknowledgement.
 
         Raises:
-            StorageError: it cannot be known.
+            StorageError, TimeoutError: it cannot be known, or not in time.
         """
+        if not await self.lets_in(interaction, thing):
+            return False
         channel = str(interaction.channel_id)
         call = Call(
             actor=f"discord:{interaction.user.id}",
@@ -131,15 +133,17 @@ class Desk:
             return False
         return True
 
-    async def lets_in(self, interaction: discord.Interaction) -> bool:
+    async def lets_in(self, interaction: discord.Interaction, thing: Thing = Thing.WORDS) -> bool:
         """Whether this person is answered here; if not, they are told so.
+
+        A server's own limits may be changed where its admins want no answers, too.
 
         Raises:
             StorageError, TimeoutError: it cannot be known, or not in time.
         """
         here = _where(interaction)
         async with asyncio.timeout(IN_TIME_S):
-            if is_allowed(self.settings, here) and await self.places.answers_in(here):
+            if is_allowed(self.settings, here) and (thing is Thing.SERVER or await self.places.answers_in(here)):
                 return True
         await say(interaction, wording.not_here())
         return False

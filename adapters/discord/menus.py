@@ -20,14 +20,14 @@ def message_menus(desk: Desk) -> Iterator[app_commands.ContextMenu]:
         pictures = [file for file in reading.files(message) if is_picture(file)]
         if pictures:
             await desk.take(interaction, "/caption", files=pictures)
-        else:
+        elif await desk.passes(interaction, Thing.WORDS, Verb.SEE):
             await say(interaction, wording.no_picture_there())
 
     async def explain(interaction: discord.Interaction, message: discord.Message) -> None:
         texts = [file for file in reading.files(message) if is_text(file)]
         if (said := reading.said(message)) or texts:
             await desk.take(interaction, f"/ask {wording.explain_request()}\n\n{said}", files=texts)
-        else:
+        elif await desk.passes(interaction, Thing.WORDS, Verb.SEE):
             await say(interaction, wording.no_code_there())
 
     async def go_on(interaction: discord.Interaction, message: discord.Message) -> None:

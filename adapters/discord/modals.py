@@ -32,7 +32,7 @@ class PromptModal(_Form):
         self.add_item(discord.ui.Label(text=wording.prompt_label(), component=self.prompt))
 
     async def open(self, interaction: discord.Interaction) -> None:
-        if await self._desk.lets_in(interaction) and await self._desk.passes(interaction, Thing.WORDS, Verb.SEE):
+        if await self._desk.passes(interaction, Thing.WORDS, Verb.SEE):
             await interaction.response.send_modal(self)
 
     async def on_submit(self, interaction: discord.Interaction, /) -> None:

@@ -62,7 +62,7 @@ def _advanced(desk: Desk, bot: Bot) -> app_commands.Command[Any, ..., Any]:
     fields = [setting for setting in bot.settings.values() if setting.advanced][:5]
 
     async def advanced(interaction: discord.Interaction) -> None:
-        if await desk.lets_in(interaction) and await desk.passes(interaction, Thing.SETTINGS, Verb.SEE):
+        if await desk.passes(interaction, Thing.SETTINGS, Verb.SEE):
             async with asyncio.timeout(IN_TIME_S):  # a form cannot follow an acknowledgement
                 profile = await bot.profile(f"discord:{interaction.user.id}")
             await interaction.response.send_modal(AdvancedModal(desk, profile, fields))

@@ -41,20 +41,30 @@ class Presses:
         self._panels = panels
 
     async def press(self, event_id: str, pressed: Pressed) -> Outcome:
-        """Always answers the query, so that the button does not go on spinning.
+        """Answers the query, so that the button does not go on spinning.
 
         Foreign data does nothing, and neither does data that the message does not carry.
         """
         action = read_action(pressed.data)
         panel = self._panels.read(pressed.data)
         if action is None and panel is None:
-            await self._toast(pressed, "")
-            return NOTHING
+            return await self._mean_nothing(pressed, "")
         if not pressed.carried:
-            return await self._is_old(pressed)
+            return await self._mean_nothing(pressed, wording.button_is_old())
         if action is not None:
             return await self._act(event_id, pressed, action)
         return await self._adjust(event_id, pressed, panel) if panel is not None else NOTHING
+
+    async def _mean_nothing(self, pressed: Pressed, said: str) -> Outcome:
+        """Only a modified client sends many of these; beyond the rate not even the query is answered."""
+        try:
+            await self._bot.enter(self._call(pressed, Thing.WORDS, Verb.SEE))
+        except Unheard:
+            return NOTHING
+        except Refused as refusal:
+            said = str(refusal)
+        await self._toast(pressed, said, alert=bool(said))
+        return NOTHING
 
     async def _is_old(self, pressed: Pressed) -> Outcome:
         await self._toast(pressed, wording.button_is_old(), alert=True)
@@ -108,7 +118,7 @@ class Presses:
 
     async def _adjust(self, event_id: str, pressed: Pressed, panel: PanelPress) -> Outcome:
         try:
-            await self._bot.enter(self._call(pressed, panel))
+            await self._bot.enter(self._call(pressed, Thing.PANEL, Verb.PRESS, panel.owner))
         except Refused as refusal:
             await self._toast(pressed, str(refusal), alert=True)
             return NOTHING
@@ -132,16 +142,16 @@ class Presses:
             return NOTHING
         return await self._panels.show(pressed.destination, panel.owner, replaces=pressed.message_id)
 
-    def _call(self, pressed: Pressed, panel: PanelPress) -> Call:
+    def _call(self, pressed: Pressed, thing: Thing, verb: Verb, owner: str = "") -> Call:
         here = pressed.destination
         return Call(
             actor=pressed.author.id,
-            thing=Thing.PANEL,
-            verb=Verb.PRESS,
+            thing=thing,
+            verb=verb,
             chat=here.chat,
             places=here.places,
             direct=here.is_private,
-            owner=panel.owner,
+            owner=owner,
             holds=self._holds(pressed),
             budget=self._post.budget(here),
             new=pressed.new,

@@ -19,6 +19,7 @@ from tests.servers.telegram import telegram, until
 
 pytestmark = pytest.mark.timeout(60)
 _FORM = 9
+_NOT_HERE = "I don't answer here"
 
 
 def only(allowed: set[str]) -> Access:
@@ -125,3 +126,49 @@ async def test_reasoning_that_is_folded_opens_for_the_asker_alone(tmp_path: Path
         own = await p.ann.presses(p.room, answer, "Show thinking")
         await p.discord.until(lambda: own.private)
         assert "two and two" in own.private[0]["content"]
+
+
+@pytest.mark.parametrize("only_there", [{"guilds": ["1"]}, {"roles": ["1"]}])
+async def test_where_the_operator_wants_no_answers_on_discord_nothing_works(
+    tmp_path: Path, only_there: dict[str, list[str]]
+) -> None:
+    """Buttons and menus of before are no way around the servers and roles that the operator has chosen."""
+    async with discord_party(tmp_path) as p:
+        await p.set("thinking", "hide")
+        await p.ann.says(p.room, "@bot sum")
+        answer = await p.answer()
+        begun = await p.ann.calls(p.room, "reset")
+        await p.discord.until(lambda: begun.private)
+        admin = p.discord.person("Admin", 1 << 5)
+        async with discord_party(tmp_path, discord=p.discord, storage=p.storage, **only_there):
+            used = [
+                await p.ann.presses(p.room, answer, "Show thinking"),
+                await p.ann.chooses(p.room, "Continue from here", answer),
+                await p.ann.chooses(p.room, "Caption image", answer),
+                await admin.calls(p.room, "partyline limits", setting="max_tokens", highest="50"),
+            ]
+            await p.discord.until(lambda: all(each.private for each in used))
+            assert [_NOT_HERE in each.private[0]["content"] for each in used] == [True] * len(used)
+            assert await p.storage.head(f"discord:{p.room.id}", f"discord:{p.ann.id}") is None
+
+
+async def test_where_a_servers_admins_want_no_answers_only_they_can_change_that(tmp_path: Path) -> None:
+    async with discord_party(tmp_path) as p:
+        await p.set("thinking", "hide")
+        await p.ann.says(p.room, "@bot sum")
+        answer = await p.answer()
+        form = await p.ann.calls(p.room, "settings advanced")
+        await p.discord.until(lambda: form.kind == _FORM)
+        admin, other = p.discord.person("Admin", 1 << 5), p.discord.room("elsewhere")
+        added = await admin.calls(other, "partyline channels", change="add")
+        await p.discord.until(lambda: added.private)
+        used = [
+            await p.ann.presses(p.room, answer, "Show thinking"),
+            await p.ann.submits(form, {form.data["components"][0]["label"]: "5"}),
+        ]
+        await p.discord.until(lambda: all(each.private for each in used))
+        assert [_NOT_HERE in each.private[0]["content"] for each in used] == [True, True]
+        assert set(await p.storage.preferences(f"discord:{p.ann.id}")) == {"thinking"}
+        everywhere = await admin.calls(p.room, "partyline channels", change="everywhere")
+        await p.discord.until(lambda: everywhere.private)
+        assert _NOT_HERE not in everywhere.private[0]["content"]
