@@ -59,6 +59,8 @@ POST_BYTES = 1024 * 1024
 ADDRESS_POST_BYTES = 8 * POST_BYTES
 POST_S = 600.0
 NAMES, NAMES_S = 5, 600.0
+READS, READS_S = 120, 60.0
+"""Looks at earlier posts, at a long one and at who is here; a page needs one for each screen that is scrolled up."""
 
 
 class Budgets:
@@ -68,6 +70,7 @@ class Budgets:
         self._posts = Buckets(POST_BYTES, POST_S, clock)
         self._posts_from = Buckets(ADDRESS_POST_BYTES, POST_S, clock)
         self.names = Buckets(NAMES, NAMES_S, clock)
+        self.reads = Buckets(READS, READS_S, clock)
 
     def post(self, person: str, address: str, size: int) -> float:
         """Count a message of so many bytes; returns 0, or after how many seconds it may come, and counts nothing."""
@@ -80,7 +83,13 @@ class Budgets:
 
 
 def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one customer of a provider has in IPv6."""
+    """What counts as one address: an IPv4 address, or the /64 that one customer of a provider has in IPv6.
+
+    Some proxies name the port, too, which is another one with each connection.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and (host.count(".") == 3 or host.endswith("]")):
+        address = host.strip("[]")
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

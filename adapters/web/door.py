@@ -103,10 +103,7 @@ class Door:
         peer = request.remote or ""
         if not self._is_proxy(peer):
             return peer, request.secure
-        # The last entry is the proxy's own; those before it are anybody's words.
-        address = request.headers.get("X-Forwarded-For", peer).rpartition(",")[2].strip() or peer
-        scheme = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
-        return address, scheme == "https"
+        return _last(request, "X-Forwarded-For") or peer, _last(request, "X-Forwarded-Proto").lower() == "https"
 
     def _is_proxy(self, peer: str) -> bool:
         try:
@@ -114,6 +111,11 @@ class Door:
         except ValueError:
             return False
         return any(address in each for each in self._proxies)
+
+
+def _last(request: web.Request, header: str) -> str:
+    """The proxy's own entry; those before it are anybody's words. Some proxies add it as a header of its own."""
+    return ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip()
 
 
 def _name(name: str, secure: bool) -> str:

@@ -19,6 +19,8 @@ from adapters.web.posts import Post, Posts
 PAGE_BYTES = 256 * 1024
 PAGE_POSTS = 50
 HELD_BYTES = 64 * 1024
+_DRAWN_AT_ONCE = 2
+"""Requests for posts that are not in memory: drawing a long one takes a thread, and answers need theirs."""
 _THUMBNAIL_BYTES = 16 * 1024
 """What a browser loads for a picture that is shown, roughly."""
 
@@ -36,6 +38,7 @@ class History:
     def __init__(self, board: Board, posts: Posts) -> None:
         self._board = board
         self._posts = posts
+        self._drawing = asyncio.Semaphore(_DRAWN_AT_ONCE)
 
     def newest(self) -> Section:
         """The end of the channel, from memory."""
@@ -46,15 +49,17 @@ class History:
         in_memory = [post for post in self._board.posts() if post.position < position]
         if in_memory:
             return self._of(in_memory, more=self._board.is_full)
-        stored = await self._posts.load(PAGE_POSTS, before=position)
-        return await asyncio.to_thread(self._of, stored, more=len(stored) == PAGE_POSTS)
+        async with self._drawing:
+            stored = await self._posts.load(PAGE_POSTS, before=position)
+            return await asyncio.to_thread(self._of, stored, more=len(stored) == PAGE_POSTS)
 
     async def whole(self, post_id: str) -> View | None:
         """The view of a post whose text was held back. Raises StorageError."""
         if (drawn := self._board.view(post_id)) is not None:
             return drawn
-        post = await self._board.post(post_id)
-        return None if post is None else await asyncio.to_thread(self._board.draw, post)
+        async with self._drawing:
+            post = await self._board.post(post_id)
+            return None if post is None else await asyncio.to_thread(self._board.draw, post)
 
     def _of(self, posts: Sequence[Post], *, more: bool) -> Section:
         """As many of the newest as fit, at least one. Slow where posts are not in memory: run it off the loop then.

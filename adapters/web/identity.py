@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 _VERSION = "2"
 _ID = re.compile(r"[0-9a-f]{48}")
+_SECRET_BYTES = 32
+"""Not 24, as in earlier versions: an identity that was signed from the beginning never counts without a signature."""
 _SIGNATURE_BYTES = 20
 LIFETIME_S = 400 * 24 * 3600
 """Browsers cap a cookie at 400 days (RFC 6265bis)."""
@@ -56,7 +58,7 @@ class Identities:
         return bool(self._password)
 
     def mint(self) -> Identity:
-        return Identity(secrets.token_hex(24), int(self._clock()))
+        return Identity(secrets.token_hex(_SECRET_BYTES), int(self._clock()))
 
     def cookie_of(self, identity: Identity) -> str:
         signed = f"{_VERSION}.{identity.secret}.{identity.minted_at:x}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol
@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _REMEMBERED_EVENTS = 1000
 _REMEMBERED_ASKING = 20
+_STOPS_AT_ONCE = 10
+"""Of one person; while the storage is away, they wait for it."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
 _TOO_MUCH_TEXT = "That's a lot of text in a short time. Please wait {:.0f} seconds."
 _TOO_MANY_NAMES = "You've changed your name often. Please wait {:.0f} seconds."
@@ -75,6 +77,8 @@ class Visits:
     """The newest messages that were accepted: which post each became."""
     _waiting: dict[str, list[Listener]] = field(default_factory=dict)
     """Those that are being stored, and who wants to know."""
+    _stopping: Counter[str] = field(default_factory=Counter)
+    """How many of each person's presses of Stop are being looked into."""
     _faults: Faults = field(default_factory=lambda: Faults(_log))
 
     async def receive(
@@ -158,11 +162,20 @@ class Visits:
             case protocol.Dropped():
                 self.inbound.put(person, partial(self._dropped, listener, asked))
             case protocol.Who():
-                listener.tell("people", self.audience.people())
+                self.inbound.put(person, partial(self._looked, person, partial(self._people, listener)))
             case protocol.Earlier():
-                self.inbound.put(person, partial(self._earlier, listener, asked.before))
+                self.inbound.put(person, partial(self._looked, person, partial(self._earlier, listener, asked.before)))
             case protocol.Whole():
-                self.inbound.put(person, partial(self._whole, listener, asked.post))
+                self.inbound.put(person, partial(self._looked, person, partial(self._whole, listener, asked.post)))
+
+    async def _looked(self, person: str, look: Callable[[], Awaitable[None]]) -> None:
+        """Whoever looks too often waits, and what they send after that with it; nobody else does."""
+        while wait_s := self.budgets.reads.take(person):
+            await asyncio.sleep(wait_s)
+        await look()
+
+    async def _people(self, listener: Listener) -> None:
+        listener.tell("people", self.audience.people())
 
     async def _earlier(self, listener: Listener, before: int) -> None:
         try:
@@ -254,12 +267,22 @@ class Visits:
         if pressed.client_id and event_id in self._kept:
             return
         press = partial(self._press, listener, pressed)
-        if pressed.action is Action.STOP:  # waits for nothing, also not for the storage
-            self.answers.tasks.begin(press())
+        if pressed.action is Action.STOP:  # waits for nothing that the person sent before
+            if self._stopping[person] < _STOPS_AT_ONCE:
+                self._stopping[person] += 1
+                self.answers.tasks.begin(self._stop(person, press))
         else:
             self.inbound.put(person, press)
         if pressed.client_id:
             self._remember(event_id, pressed.message_id)
+
+    async def _stop(self, person: str, press: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await press()
+        finally:
+            self._stopping[person] -= 1
+            if not self._stopping[person]:
+                del self._stopping[person]
 
     async def _press(self, listener: Listener, pressed: protocol.Pressed) -> None:
         """Does what the button says, if the post has that button."""

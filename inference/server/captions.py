@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import BodyPartReader, web
 
 from inference.api import CaptionRequest, Inference
+from inference.bounded_json import loads
 from inference.server.clients import Client
 from inference.wire import WrongRequest
 
 _MAX_PARTS = 16
+_PERSON_VALUES = 20
 
 
 async def read_form(request: web.Request, request_id: str, client: Client) -> CaptionRequest:
@@ -44,7 +45,7 @@ async def read_form(request: web.Request, request_id: str, client: Client) -> Ca
                 image = bytes(data)
             elif part.name in words:
                 words[part.name] = data.decode("utf-8", "replace")
-        person = json.loads(words["partyline"]) if words["partyline"] else None
+        person = loads(words["partyline"], values=_PERSON_VALUES) if words["partyline"] else None
     except ValueError as error:
         raise WrongRequest("", "the form is damaged") from error
     return _request(request_id, image, words["prompt"], words["user"], person, client)

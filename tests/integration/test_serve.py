@@ -211,6 +211,14 @@ async def test_a_bot_that_names_nobody_is_told_so(served: Served, person: object
     assert (status, body["error"]["param"].partition(".")[0]) == (400, "partyline")
 
 
+@pytest.mark.parametrize("person", ["[" * 100_000, "[" + "1," * 100_000 + "1]"], ids=["deep", "long"])
+async def test_a_form_that_names_a_person_at_length_costs_nobody_else(served: Served, person: str) -> None:
+    form = aiohttp.FormData({"partyline": person})
+    form.add_field("image", b"1234", filename="x.png")
+    async with served.http.post(f"{served.address}/v1/captions", data=form) as response:
+        assert (response.status, (await response.json())["error"]["message"]) == (400, "the form is damaged")
+
+
 async def test_no_key_no_answer(served: Served) -> None:
     for headers in ({"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer \xe9"}):
         status, body = await served.post("/v1/chat/completions", chat("hi"), headers=headers)

@@ -70,6 +70,8 @@ def test_a_guest_cannot_fill_the_channel_and_neither_can_many_of_one_address() -
         ("2001:db8:1:2:3::4", "2001:db8:1:2::"),
         ("fe80::1%eth0", "fe80::"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:50123", "192.0.2.1"),
+        ("[2001:db8:1:2:3::4]:50123", "2001:db8:1:2::"),
         ("", ""),
         ("nonsense", "nonsense"),
     ],

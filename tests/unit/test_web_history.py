@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from adapters.delivery.channel import Frame
+from adapters.web import buckets
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
 from adapters.web.deltas import View
@@ -172,3 +174,40 @@ async def test_many_connections_at_once_are_all_served() -> None:
         for _, writer in opened:
             writer.close()
     assert set(answers) == {b"HTTP/1.1 200 OK"}
+
+
+async def test_whoever_looks_without_end_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "READS", 3)
+    monkeypatch.setattr(buckets, "READS_S", 36_000.0)
+    async with Parts().server().serving() as address, visit(address) as eve, visit(address) as ann:
+        for number in range(20):
+            await eve.say("whole", post=f"gone{number}")
+        for _ in range(3):
+            await eve.next("remove")
+        await ann.say("earlier", before=1)
+        await ann.next("earlier")
+        await ann.say("people")
+        await ann.next("people")
+        assert sum(message["type"] == "remove" for message in eve.seen) == 3
+
+
+async def test_drawing_what_is_not_in_memory_leaves_threads_for_answers() -> None:
+    board, posts = await channel(["long"] * (SHOWN_POSTS + 20))
+    drawn, most, lock, enough = 0, 0, threading.Lock(), threading.Event()
+
+    def draw(post: Post) -> View:
+        nonlocal drawn, most
+        with lock:
+            drawn += 1
+            most = max(most, drawn)
+            if drawn > 2:
+                enough.set()
+        enough.wait(0.05)
+        with lock:
+            drawn -= 1
+        return View({"id": post.id})
+
+    board.draw = draw  # type: ignore[method-assign]
+    history = History(board, posts)
+    await asyncio.gather(*(history.whole(f"p{number}") for number in range(6)))
+    assert most == 2

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,6 +123,19 @@ async def test_behind_tls_the_cookie_is_the_hosts_alone(parts: Parts) -> None:
         assert planted["__Host-partyline"].value != plain["partyline"].value
 
 
+async def test_nobody_can_plant_an_identity_that_was_signed_by_taking_its_signature_off(parts: Parts) -> None:
+    """A sister site can set `partyline`: to its own secret, whose person has a name here, as those of before have."""
+    async with parts.server(proxies=["127.0.0.0/8"]).serving() as address:
+        tls = {"X-Forwarded-Proto": "https"}
+        mine = (await cookies(address, **tls))["__Host-partyline"].value
+        headers = tls | {"Cookie": f"__Host-partyline={mine}"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.ws_connect(address + "ws") as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+        secret = mine.split(".")[1]
+        planted = await cookies(address, **tls | {"Cookie": f"partyline={secret}"})
+        assert secret not in planted["__Host-partyline"].value
+
+
 async def test_whoever_is_no_proxy_says_nothing_of_tls(address: str) -> None:
     assert list(await cookies(address, **{"X-Forwarded-Proto": "https"})) == ["partyline"]
 
@@ -205,6 +219,18 @@ async def test_guesses_at_the_password_are_few_and_lock_out_nobody_else() -> Non
         assert sum("check it" in sentence for sentence in said) == 10
         assert "too many" in await tried(PASSWORD, "192.0.2.1")
         assert await tried(PASSWORD, "192.0.2.2") == ""
+
+
+async def test_a_proxy_that_adds_a_header_of_its_own_is_believed_and_not_the_one_before() -> None:
+    """HAProxy does: what the client sent stays in a header before it."""
+    server = Parts().server(password=PASSWORD, proxies=["127.0.0.1"])
+    async with server.serving() as address, browser_session() as session:
+        said = []
+        for number in range(15):
+            headers = CIMultiDict([("X-Forwarded-For", f"198.51.100.{number}"), ("X-Forwarded-For", "192.0.2.1")])
+            async with session.post(address + "enter", json={"password": "guess"}, headers=headers) as response:
+                said.append(str((await response.json())["sentence"]))
+        assert sum("check it" in sentence for sentence in said) == 10
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"password": 1}', b"{", b'{"password": "x"', b"[" * 5000])

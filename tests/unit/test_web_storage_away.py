@@ -155,6 +155,20 @@ async def test_a_stop_does_not_wait_for_the_storage(address: str, parts: Parts, 
         assert (await page.next("accepted", lambda message: message["client_id"] == "b"))["id"]
 
 
+async def test_few_presses_of_stop_wait_for_the_storage(
+    address: str, posts: FragilePosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 3600.0)
+    async with visit(address) as page:
+        posts.trouble = StorageError("away")
+        for number in range(50):
+            await page.say("action", client_id=f"s{number}", action="stop", message_id="older")
+        await page.say("people")
+        await page.next("people")
+        assert 0 < posts.calls <= 10
+        posts.trouble = None
+
+
 async def test_a_message_that_cannot_be_kept_costs_its_author_a_sentence(
     address: str, posts: FragilePosts, caplog: pytest.LogCaptureFixture
 ) -> None:
