@@ -8,7 +8,7 @@ import pytest
 
 from bots.people.access import Access
 from tests.integration.telegram_parts import answer_to, party
-from tests.servers.telegram import telegram
+from tests.servers.telegram import telegram, until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -21,5 +21,6 @@ async def test_on_a_press_that_means_nothing_nothing_is_spent_beyond_the_rate(tm
             note = await answer_to(eve.says("/help"), eve.private)
             for number in range(20):
                 eve.presses(note, "", data=f"answer:{'continue' if number % 2 else number}")
+            await until(lambda: server.methods.count("answerCallbackQuery") >= 5)
             await answer_to(eve.says("/stop"), eve.private)
             assert server.methods.count("answerCallbackQuery") == 5  # the last one says that it was too many

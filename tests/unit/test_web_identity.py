@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from multidict import CIMultiDict
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from adapters.app import _check_page
 from adapters.delivery.channel import Channel
