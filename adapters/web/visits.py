@@ -170,8 +170,8 @@ class Visits:
 
     async def _looked(self, person: str, look: Callable[[], Awaitable[None]]) -> None:
         """Whoever looks too often waits, and what they send after that with it; nobody else does."""
-        while wait_s := self.budgets.reads.take(person):
-            await asyncio.sleep(wait_s)
+        await asyncio.sleep(self.budgets.reads.wait_s(person))
+        self.budgets.reads.take(person)
         await look()
 
     async def _people(self, listener: Listener) -> None:
