@@ -130,7 +130,7 @@ async def test_reasoning_that_is_folded_opens_for_the_asker_alone(tmp_path: Path
 
 @pytest.mark.parametrize("only_there", [{"guilds": ["1"]}, {"roles": ["1"]}])
 async def test_where_the_operator_wants_no_answers_on_discord_nothing_works(
-    tmp_path: Path, only_there: dict[str, list[str]]
+    tmp_path: Path, only_there: dict[str, Any]
 ) -> None:
     """Buttons and menus of before are no way around the servers and roles that the operator has chosen."""
     async with discord_party(tmp_path) as p:
