@@ -20,6 +20,8 @@ _SPREAD = 0.25
 """A preview waits for that share of the window, divided by the calls that previews may use."""
 _OWN_WORDS = 2
 """So many of the bot's own words for one person are as urgent as first words; more of them get rarer."""
+_PATIENCE_S = 15.0
+"""Who has not used their share waits no longer than that for the sake of others' last frames, which may never end."""
 _CLOCK_S = 0.01
 """Platforms round what they say of a penalty."""
 
@@ -93,8 +95,13 @@ class CallBudget:
     def free(self, at: float) -> int:
         return min(budget.free(at) for budget in self._budgets)
 
-    def ready_at(self, priority: Priority, asker: str, demand: Demand, now: float) -> float:
-        """The time from which a call may go, if nothing else happens until then; `now` or later."""
+    def ready_at(
+        self, priority: Priority, asker: str, demand: Demand, now: float, since: float = float("inf")
+    ) -> float:
+        """The time from which a call may go, if nothing else happens until then; `now` or later.
+
+        `since`: since when it waits; inf: others may go first however long that takes.
+        """
         self._forget(now)
         spare = self.capacity // 5
         share = max(1, self.capacity // max(2, self._people(demand)))
@@ -104,10 +111,12 @@ class CallBudget:
                 return max(now, self._free_at(1 + over))
             case Priority.FIRST:
                 promised = self._free_at(1 + demand.finals + demand.later_finals + over) - _SOON_S
+                promised = promised if over else min(promised, since + _PATIENCE_S)
                 return max(now, self._free_at(1), promised)
             case Priority.NOTICE:
                 more = self.capacity // 2 if self._own_words(asker) >= _OWN_WORDS else 0
                 promised = self._free_at(1 + demand.finals + demand.later_finals) - _SOON_S
+                promised = promised if more or over else min(promised, since + _PATIENCE_S)
                 return max(now, self._free_at(1 + max(more, over)), promised)
             case Priority.PREVIEW:
                 return self._preview_at(demand, now)

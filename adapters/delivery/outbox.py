@@ -193,7 +193,7 @@ class Outbox:
 
     def _ready_at(self, reply: Reply, priority: Priority, now: float, *, is_edit: bool) -> float:
         budget = self._edits if is_edit else self._sends
-        return budget.ready_at(priority, reply.asker, self._demand(is_edit=is_edit), now)
+        return budget.ready_at(priority, reply.asker, self._demand(is_edit=is_edit), now, reply.waits_since)
 
     def _demand(self, *, is_edit: bool) -> Demand:
         """What the budget of new messages, or that of edits, will be needed for."""

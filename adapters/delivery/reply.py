@@ -219,6 +219,11 @@ class Reply:
             return Priority.FINAL
         return Priority.FIRST if self._words_at is not None and not self.has_spoken else Priority.PREVIEW
 
+    @property
+    def waits_since(self) -> float:
+        """Since when its next call waits."""
+        return max(self.served_at, self._words_at or self.served_at)
+
     def _priority_of(self, part: Part, frame: Frame) -> Priority:
         if part.is_own:
             return Priority.NOTICE

@@ -115,6 +115,20 @@ def test_twenty_commands_of_one_person_do_not_delay_the_answer_to_another() -> N
     assert shown.platform.chat("c").penalties == 0
 
 
+def test_in_a_group_that_asks_for_all_its_calls_nobody_waits_for_ever_for_a_command_or_a_beginning() -> None:
+    """Twelve people ask for more whole answers than there are calls, for five minutes."""
+    crowd = [
+        Asked(asker=f"p{n}", events=growing(f"P{n}q{t}", 6), at=t + n) for n in range(12) for t in range(0, 300, 35)
+    ]
+    words = Asked(asker="new", events=[Notice("HELP")], at=100.0)
+    answer = Asked(asker="other", events=growing("LONG", 120), at=150.0)
+    saw = seen([*crowd, words, answer])
+    assert saw.times("HELP", since=100)[0] <= 20
+    assert saw.times("LONG-0", since=150)[0] <= 25, "with its Stop, while it is written"
+    assert all(each.outcome == DELIVERED for each in saw.asked)
+    assert saw.platform.chat("c").penalties == 0
+
+
 def test_a_panel_shows_its_newest_state_and_twenty_presses_delay_nobody() -> None:
     presses = [
         Asked(asker="bob", events=[Notice(f"State {n}.")], at=0.05 * n, state_of="panel of bob") for n in range(20)
