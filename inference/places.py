@@ -19,9 +19,12 @@ Path = tuple[str, ...]
 
 
 def platform_of(owner: str) -> str:
-    """What has given the owner their id: a platform ("telegram"), or a client of the API ("api:notebook")."""
+    """What has given the owner their id: a platform ("telegram"), or a client of the API ("api:notebook").
+
+    Whatever a client calls its users, slashes included, they are of one platform.
+    """
     if "/" in owner:
-        return owner.rpartition("/")[0]
+        return owner.partition("/")[0]
     return owner.partition(":")[0] if ":" in owner else ""
 
 

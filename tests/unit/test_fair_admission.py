@@ -261,6 +261,21 @@ def test_nobody_who_is_being_answered_gives_way(steps: list[tuple[str, Standing,
 
 def test_users_of_a_client_are_one_platform() -> None:
     assert platform_of("api:notebook/ann") == "api:notebook"
+    assert platform_of("api:notebook/team/ann") == "api:notebook"
     assert platform_of("api:notebook") == "api"
     assert platform_of("telegram:4711") == "telegram"
     assert platform_of("ann") == ""
+
+
+def test_a_client_has_one_share_whatever_it_calls_its_users() -> None:
+    """A slash in the names of its users does not make a platform of each of them."""
+    fair = queue(slots=1, waiting=64)
+    for number in range(30):
+        fair.push(f"crowd{number}", f"api:notebook/{number}/x", 10, standing="guest")
+    for number in range(3):
+        fair.push(f"report{number}", "api:report", 10, standing="known")
+    order = []
+    while started := fair.start():
+        order += started
+        fair.remove(started[0], 10)
+    assert [each for each in order[:8] if each.startswith("report")] == ["report0", "report1", "report2"]
