@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from inference.api import ChatRequest, Message, TooLong
 from inference.engines.cache_salt import cache_salt
+from inference.engines.openai_messages import Messages
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.refusals import Refusal
 from inference.reasoning.formats import Format
@@ -232,10 +233,6 @@ def _told_to_go_on(prefix: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": _without_turns(words.strip())}, {"role": "user", "content": order}]
 
 
-_CERTAINLY_REPEATED = 16
-"""Characters that begin two messages of one stream by no accident."""
-
-
 class Malformed(Exception):
     """What came is not what the protocol says."""
 
@@ -265,7 +262,7 @@ class Reader:
         self._prompt_tokens, self._counted = prompt_tokens, counted
         self._inside, self._format = inside, format
         self._opened = self._has_deltas = False
-        self._messages: dict[str, str] = {}
+        self._messages = Messages()
         # Servers leave marks in the field, too: the template's opening one again, or the closing one.
         self._field = Splitter(format, inside=True)
         # It reasons once more where its template begins that, and nobody shows how this prompt ends.
@@ -288,10 +285,13 @@ class Reader:
         for choice in _dicts(chunk.get("choices")):
             delta, message = choice.get("delta"), choice.get("message")
             if isinstance(delta, dict) and (delta or not isinstance(message, dict)):
-                self._has_deltas |= bool(_reasoning_of(delta) or _content_of(delta))
+                if not self._has_deltas and (_reasoning_of(delta) or _content_of(delta)):
+                    self._has_deltas = True
+                    yield from self._delta(self._messages.close())
                 yield from self._delta(delta)
             elif isinstance(message, dict) and not self._has_deltas:
-                yield from self._delta(self._new_in(message))
+                said = {"reasoning_content": _reasoning_of(message), "content": _content_of(message)}
+                yield from self._delta(self._messages.new_in(said))
             if (reason := choice.get("finish_reason")) is not None:
                 self._reason = "length" if reason == "length" else "stop"
 
@@ -300,6 +300,7 @@ class Reader:
         if self._reason is None:
             why = f", after {self._other}" if self._other else ""
             raise Malformed(f"the stream ended before the answer did{why}")
+        yield from self._delta(self._messages.close())
         yield from self._open()
         yield from self._reasoning(self._field.close(), 0)
         if self._dropping is not None:
@@ -313,18 +314,6 @@ class Reader:
         details = self._usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else None
         yield Closed(self._reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
-
-    def _new_in(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What a message in place of a delta adds: some servers send all that was said so far every time."""
-        texts = {"reasoning_content": _reasoning_of(message), "content": _content_of(message)}
-        before = self._messages
-        is_whole = sum(map(len, before.values())) >= _CERTAINLY_REPEATED and all(
-            not text or text.startswith(before[name]) for name, text in texts.items()
-        )
-        self._messages = {
-            name: (text or before[name]) if is_whole else before.get(name, "") + text for name, text in texts.items()
-        }
-        return {name: text[len(before[name]) :] if is_whole else text for name, text in texts.items()}
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Output]:
         reasoning, content = _reasoning_of(delta), _content_of(delta)

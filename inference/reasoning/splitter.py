@@ -24,7 +24,11 @@ An "orphan" is a mark, too: the closing one of reasoning that nothing had opened
 """
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_TITLE = re.compile(r"\s{0,80}#{1,6}[ \t]")
+_BRACKETS = "([{<“‘«„"
+_OPENING = _BRACKETS + "\"'*_~|"
 _MOST_OF_A_LINE = 200
+_TAIL = 16
 
 
 class Splitter:
@@ -35,8 +39,9 @@ class Splitter:
             marks in the middle of one count only in a known family, or after reasoning.
         inside: the text begins inside the reasoning; None where nobody can tell. Then all is held back until a mark
             tells, or the end.
-        orphans: where `inside` is False, a closing mark outside of code that nothing opened tells otherwise: once, as
-            long as there was no reasoning.
+        orphans: where `inside` is False, a closing mark that nothing opened tells otherwise: once, as long as there was
+            no reasoning, in a family whose templates may open it, and where it is no word of the text
+            (docs/decisions/018).
     """
 
     def __init__(self, format: Format | None = None, *, inside: bool | None = False, orphans: bool = False) -> None:
@@ -56,7 +61,7 @@ class Splitter:
         """The answer as it seems, which a further closing mark would make reasoning."""
         self._reasons = bool(inside)
         """There was reasoning, so there may be more."""
-        self._orphans = orphans and inside is False
+        self._orphans = orphans and inside is False and (format is None or format.in_template)
         self._opened_in_text = 0
         """Opening marks in an answer that nothing has closed: they and their ends are mere words."""
         self.closed_unopened = False
@@ -213,6 +218,8 @@ class Splitter:
         if kind == "opens" or self._opened_in_text:
             self._opened_in_text += 1 if kind == "opens" else -1
             return False
+        if not format.control and (self._code.within_text or self._code.has_title):
+            return False
         self._reasons, self._state, self._format = True, "after", format
         text = self._held[self._at : self._at + length]
         self._at += length
@@ -280,6 +287,20 @@ class _Code:
         self._blank = True
         self._ticks = 0
         self._fence = ""
+        self._tail = ""
+        self._first = ""
+        """The head of the first line with words, once it has ended."""
+
+    @property
+    def within_text(self) -> bool:
+        """Words on this line, and then a blank or what opens a quotation: a mark that follows is one of the words."""
+        before = self._tail.rstrip(_OPENING)
+        return not self._blank and (not before or before[-1].isspace() or self._tail[-1] in _BRACKETS)
+
+    @property
+    def has_title(self) -> bool:
+        """It begins with a heading, as answers do and reasoning does not."""
+        return _TITLE.match(self._first or self._head) is not None
 
     @property
     def inside(self) -> bool:
@@ -305,6 +326,7 @@ class _Code:
         self._head += text[: _MOST_OF_A_LINE - len(self._head)]
         self._blank = self._blank and not text.strip()
         self._ticks += text.count("`")
+        self._tail = (self._tail + text[-_TAIL:])[-_TAIL:]
 
     def _end_line(self) -> None:
         match = _FENCE.match(self._head)
@@ -312,7 +334,9 @@ class _Code:
             self._fence = match[1]
         elif match and match[1].startswith(self._fence) and not self._head[match.end() :].strip():
             self._fence = ""
-        self._head, self._blank, self._ticks = "", True, 0
+        if not self._first and not self._blank:
+            self._first = self._head
+        self._head, self._tail, self._blank, self._ticks = "", "", True, 0
 
 
 _BLANK: Any = regex.compile(r"\s*")

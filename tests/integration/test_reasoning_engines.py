@@ -21,6 +21,7 @@ from inference.engines.transformers.prompts import Prompts
 from inference.models import demo_model
 from inference.reasoning.formats import FORMATS, Format
 from inference.reasoning.prefix import handed_on
+from inference.reasoning.splitter import Splitter, reclassified
 from inference.service import LocalInference
 from tests import checkpoints
 from tests.servers.openai import DONE, OpenAIServer, chunk, streaming
@@ -240,6 +241,24 @@ async def test_a_server_may_send_messages_in_place_of_deltas(events: list[str]) 
         assert (thinking.replace("hmhm", "hm"), answer) == ("hm", "the whole answer of it")
 
 
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (["4", "42", "42"], "42"),
+        (["42", "42.", "42. So it is, and so it was"], "42. So it is, and so it was"),
+        (["1", "1", "2"], "112"),
+        (["ha", "ha ha", "!"], "haha ha!"),
+        (["the whole ", "answer", "the whole answer"], "the whole answer"),
+        (["A", "", "An"], "An"),
+    ],
+)
+async def test_short_messages_that_repeat_what_was_said_are_told_once(said: list[str], answer: str) -> None:
+    async with served(*map(message, said), *ENDED) as (engine, _server):
+        assert (await told(engine, ask()))[:2] == ("", answer)
+    async with served(*(message("", text) for text in said), chunk("42"), *ENDED) as (engine, _server):
+        assert (await told(engine, ask()))[:2] == (answer, "42")
+
+
 NESTED = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "42"}]
 
 
@@ -315,6 +334,18 @@ async def test_an_end_without_a_beginning_tells_that_all_before_it_was_reasoning
         assert end.usage.completion_tokens > 0
 
 
+@pytest.mark.parametrize("end", ["hm.", "hm\n", "hm\n\n", "**hm**", '"hm"', "(hm)", "## Hm\n\nhm", ""])
+def test_the_end_of_reasoning_is_known_by_where_it_stands(end: str) -> None:
+    splitter = Splitter(orphans=True)
+    parts = splitter.feed(f"So.\n\nAnd {end}</think>\n\nthe answer") + splitter.close()
+    assert reclassified(parts)[-1] == ("answer", "the answer") if end else parts[-1][0] == "answer"
+
+
+async def test_families_whose_templates_never_open_reasoning_have_no_end_without_a_beginning() -> None:
+    async with served(*pieces("So</think>\n\nyes"), *ENDED, name="gpt-oss-20b") as (engine, _server):
+        assert (await told(engine, ask()))[:2] == ("", "So</think>\n\nyes")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -323,6 +354,10 @@ async def test_an_end_without_a_beginning_tells_that_all_before_it_was_reasoning
         "write <think>, then </think>, then more",
         "a `</think",
         "a [/THIN",
+        "It thinks.\n\nIt thinks more.\n\nIn the end it writes </think> and answers.",
+        'It stops at "</think>", at (</think>) or at **</think>**.',
+        "- </think> closes it",
+        "# Tags\n\nOne stands alone:\n\n</think>\n\nThat is all.",
     ],
 )
 async def test_a_literal_end_in_code_or_behind_its_beginning_stays_text(answer: str, tmp_path: Path) -> None:
@@ -334,7 +369,7 @@ async def test_a_literal_end_in_code_or_behind_its_beginning_stays_text(answer: 
 
 async def test_reasoning_without_a_beginning_takes_no_tokens_of_the_answer(tmp_path: Path) -> None:
     """The engine stopped at what was to be the answer's length: the answer goes on from there."""
-    async with scripted(tmp_path, "hm " * 30 + "</think>" + "word " * 30) as engine:
+    async with scripted(tmp_path, "hm " * 29 + "hm</think>" + "word " * 30) as engine:
         thinking, answer, end = await told(engine, ask(max_new_tokens=35))
         assert thinking.count("hm") == 30
         assert answer.count("word") >= 29
