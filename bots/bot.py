@@ -19,6 +19,7 @@ from bots.people.standing import Standings
 from bots.picture_words import wants_description
 from bots.ports import Reply, Storage, StorageError, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
+from bots.remembered import RememberedCaptions
 from bots.usage import Asked
 from inference.api import Inference, InferenceError, Interrupted
 
@@ -58,6 +59,7 @@ class Bot:
         self._standings = standings or Standings()
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
+        self.account.privacy.keeps(RememberedCaptions(inference))
         self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent, storage.people)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
@@ -127,7 +129,8 @@ class Bot:
         except Refused as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except Interrupted as error:
-            log.info("event %s of %s is left to whoever takes it up: %s", incoming.event_id, incoming.chat, error)
+            # Its platform has a line for it, and a stop may hit many.
+            log.debug("event %s of %s is left to whoever takes it up: %s", incoming.event_id, incoming.chat, error)
             raise
         except InferenceError as error:
             log.info("event %s of %s: %s", incoming.event_id, incoming.chat, error)

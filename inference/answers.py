@@ -10,6 +10,7 @@ from inference.api import (
     ChatRequest,
     Event,
     Finished,
+    Queued,
     Reason,
     Reclassified,
     Sampling,
@@ -19,7 +20,7 @@ from inference.api import (
     TooLong,
     Usage,
 )
-from inference.engines.port import Closed, Engine, Opened, Output, Progress
+from inference.engines.port import Closed, Engine, Opened, Output, Progress, Replacing
 from inference.lanes import Ticket
 from inference.reasoning.prefix import handed_on
 from inference.reasoning.splitter import Part, Splitter, reclassified
@@ -165,6 +166,8 @@ class Answer:
     def _take(self, output: Output) -> list[Event]:
         if isinstance(output, Progress):
             return []
+        if isinstance(output, Replacing):
+            return [Queued(0, None)]
         if isinstance(output, Opened):
             self._meter.prompt_tokens = self._meter.prompt_tokens or output.prompt_tokens
             if output.counted:

@@ -322,6 +322,14 @@ class Inference(Protocol):
         """
         ...
 
+    async def forget_captions(self) -> None:
+        """Drops what is remembered of pictures, whoever sent them: somebody's data are being erased.
+
+        Raises:
+            Unavailable: the service is not reached; what it remembers ends with it, or after 15 minutes.
+        """
+        ...
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """The length in tokens of the prompt that the model's chat template makes of `messages`.
 

@@ -62,9 +62,11 @@ class BlipCaptioner:
         )
         self._loading = threading.Lock()
         self._loaded: Blip | None = None
-        self._loads = False
+        self._loads = self._closed = False
         self._seen: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """Until when, and the caption; oldest first. By digest, so that no words of people and no pictures are kept."""
+        self._forgotten = 0
+        """How often all were dropped: what was asked for before that is not remembered."""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ class BlipCaptioner:
     async def caption(self, image: bytes, prompt: str) -> str:
         """Raises BadImage, OutOfMemory or Unavailable."""
         prompt = prompt.encode("utf-8", "replace").decode()  # no tokenizer reads a lone surrogate
-        loop = asyncio.get_running_loop()
+        loop, forgotten = asyncio.get_running_loop(), self._forgotten
         try:
             key = await loop.run_in_executor(self._threads, _key, image, prompt)
             if (known := self._seen.get(key)) is not None and known[0] > time.monotonic():
@@ -100,13 +102,21 @@ class BlipCaptioner:
             text = await self._batches.put((pixels, prompt))
         except RuntimeError as error:
             raise Unavailable(f"the captioner failed: {error}") from error
-        self._remember(key, text)
+        if forgotten == self._forgotten:
+            self._remember(key, text)
         return text
 
+    def forget(self) -> None:
+        self._seen.clear()
+        self._forgotten += 1
+
     async def close(self) -> None:
+        self._closed = True
         await self._decoder.close()
+        # Nothing interrupts a checkpoint that is being read, and nothing is lost with it.
+        wait = not self._loads
         for threads in (self._threads, self._worker):
-            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+            await asyncio.to_thread(threads.shutdown, wait=wait, cancel_futures=True)
 
     def _remember(self, key: bytes, text: str) -> None:
         now = time.monotonic()
@@ -139,6 +149,8 @@ class BlipCaptioner:
 
     def _load(self) -> Blip:
         with self._loading:
+            if self._closed:
+                raise Unavailable("the captioner is closed")
             if self._loaded is None:
                 self._loads = True
                 try:

@@ -209,6 +209,13 @@ class RemoteInference:
         except TicketCancelled:
             raise Cancelled from None
 
+    async def forget_captions(self) -> None:
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await self._json("DELETE", "/v1/captions")
+        except (_Away, TimeoutError) as error:
+            raise Unavailable(f"captions are not dropped: {error!r}") from error
+
     def _enter(self, request_id: str) -> Ticket:
         """Raises Interrupted: nothing new is taken."""
         self._lifecycle.admit()

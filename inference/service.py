@@ -98,6 +98,10 @@ class Captioner(Protocol):
         """Raises BadImage or Unavailable."""
         ...
 
+    def forget(self) -> None:
+        """Drops the captions that are remembered."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -320,6 +324,10 @@ class LocalInference:
         finally:
             self._pictures.leave(request.id, _CAPTION_COST)
         return Caption(text, Timings(queued_s=started - arrived, total_s=self._clock() - arrived))
+
+    async def forget_captions(self) -> None:
+        if self._captioner is not None:
+            self._captioner.forget()
 
     def _check_prefix(self, request: ChatRequest) -> None:
         """Raises TooLong: no context holds it, so it is not read for its reasoning, which happens on the event loop."""

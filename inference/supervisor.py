@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from inference.api import ChatRequest, InferenceError, Interrupted, Message, ModelInfo, OutOfMemory, Unavailable
-from inference.engines.port import Died, Engine, Opened, Output, Piece, Progress, Rejected
+from inference.engines.port import Died, Engine, Opened, Output, Piece, Progress, Rejected, Replacing
 from inference.faults import is_out_of_memory
 from inference.liveness import Liveness
 from inference.reasoning.formats import CLOSE, OPEN
@@ -134,6 +134,8 @@ class SupervisedEngine:
         for _ in range(_ATTEMPTS):
             if failure is not None and done.text and not self.info.holds_prefix:
                 break
+            if self._dead:
+                yield Replacing()
             engine = await self._living()
             if failure is not None:
                 log.warning("request %s goes on with the new engine", request.id)
@@ -304,7 +306,7 @@ class _Done:
         if isinstance(output, Opened):
             first, self._opened = self._opened is None, self._opened or output
             return [output] if first else []
-        if isinstance(output, Progress):
+        if isinstance(output, Progress | Replacing):
             return []
         if isinstance(output, Piece):
             if output.thinking:

@@ -44,6 +44,9 @@ class FakeCaptioner:
         self.prompts.append(prompt)
         return f"{prompt or 'a picture of'} {len(image)} bytes"
 
+    def forget(self) -> None:
+        self.prompts.clear()
+
     async def close(self) -> None:
         pass
 

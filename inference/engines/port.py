@@ -45,6 +45,11 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacing:
+    """The engine has died: the answer goes on when there is another one, which may take as long as a start."""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """More text, made of `tokens` tokens (0 while half a character waits for its rest).
 
@@ -69,7 +74,7 @@ class Closed:
     prompt_tokens: int = 0
 
 
-Output = Opened | Progress | Piece | Closed
+Output = Opened | Progress | Replacing | Piece | Closed
 
 
 class Engine(Protocol):
@@ -131,7 +136,7 @@ class Engine(Protocol):
     def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         """Yields `Opened`, `Piece`s and `Closed`; closing the generator stops the decoding within one step.
 
-        `Progress` may come anywhere before `Closed`.
+        `Progress` may come anywhere before `Closed`, and so may `Replacing` from one that is supervised.
 
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
         Reasoning in the prefix stands between `<think>` and `</think>`, or as the model wrote it; the engine writes it

@@ -83,6 +83,7 @@ class InferenceServer:
                 web.get("/v1/models", self._models),
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/captions", self._caption),
+                web.delete("/v1/captions", self._forget_captions),
                 web.post("/tokenize", self._tokenize),
             ]
         )
@@ -193,6 +194,12 @@ class InferenceServer:
                 body = await self._json(request)
                 asked = await asyncio.to_thread(captions.read_json, body, _new_id("caption"), request[_CLIENT])
         return await self._replied(request, captions.caption(self._inference, asked))
+
+    async def _forget_captions(self, request: web.Request) -> web.Response:
+        if not request[_CLIENT].is_bot:
+            raise web.HTTPForbidden(text="only a bot may drop captions")
+        await self._inference.forget_captions()
+        return web.json_response({})
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         """vLLM's reply to the same question, without the ids."""

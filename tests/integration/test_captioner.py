@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -226,3 +227,24 @@ async def test_a_prompt_that_cannot_be_encoded_gets_its_caption() -> None:
 def test_pictures_are_rgb_of_the_models_size() -> None:
     blip = demo()._load()
     assert tuple(blip.pixels(Image.new("RGB", (30, 400))).shape) == (1, 3, 64, 64)
+
+
+async def test_a_stop_does_not_wait_for_a_checkpoint_that_is_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, goes_on = threading.Event(), threading.Event()
+
+    def load(*_: object) -> None:
+        reads.set()
+        goes_on.wait()
+        raise Unavailable("nobody waits for it any more")
+
+    monkeypatch.setattr("inference.blip.load", load)
+    captioner = BlipCaptioner("nowhere")
+    asked = [asyncio.ensure_future(captioner.caption(picture(), str(number))) for number in range(3)]
+    assert await asyncio.to_thread(reads.wait, 60)
+    try:
+        for each in asked:
+            each.cancel()
+        await asyncio.wait_for(captioner.close(), 60)
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()

@@ -75,6 +75,9 @@ class Eyes:
         picture = await self._decoder.decode(image)
         return f"{prompt or 'a picture of'} {picture.width} x {picture.height}"
 
+    def forget(self) -> None:
+        pass
+
     async def close(self) -> None:
         await self._decoder.close()
 

@@ -62,6 +62,9 @@ class Echo:
     async def caption(self, request: CaptionRequest) -> Caption:
         return Caption(f"a picture of {len(request.image)} bytes", Timings())
 
+    async def forget_captions(self) -> None:
+        pass
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content) for message in messages)
 

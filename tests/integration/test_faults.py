@@ -133,6 +133,9 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "caption": ("picture",),
         "count_tokens": ASK,
         "cancel": (),
+        "forget_captions": (),
+        "loading": (),
+        "ready": (),
     },
     Channel: {
         "sending": ASK,
@@ -148,10 +151,12 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
 """What a person does so that the method is called for them.
 
 Nothing for what is no single person's: `expire`, `orphaned`, `pending`, `receive` and `unanswered` are called for many
-at once (`test_calls_for_everybody_are_made_again`), `preferences` for places; `count` is for what was given up without
-an ending (`test_usage`); `cancel` cannot fail; `supersede`, `superseded` and `forget_delivery` are called where an
-answer turns out to be reasoning (test_relabelled.py); `delete` is called there and where an edited question takes its
-answer back (test_telegram_edits.py), `typing` where an answer is late (test_outbox.py).
+at once (`test_calls_for_everybody_are_made_again`), `preferences` for places, `ready` and `loading` at a start
+(test_loading.py); `count` is for what was given up without an ending (`test_usage`); `cancel` cannot fail; a
+`forget_captions` that fails is a line in the log (test_privacy_of_captions.py); `supersede`, `superseded` and
+`forget_delivery` are called where an answer turns out to be reasoning (test_relabelled.py); `delete` is called there
+and where an edited question takes its answer back (test_telegram_edits.py), `typing` where an answer is late
+(test_outbox.py).
 """
 
 

@@ -45,7 +45,8 @@ pytestmark = pytest.mark.timeout(300)
 LINE = {"match": "asks", "answer": ANSWER, "tokens_per_s": 50}
 ERRORS = [*DOCUMENTED[Channel], unexpected]
 CASES = [(method, error) for method, does in DOES[Channel].items() if does and method != "upload" for error in ERRORS]
-"""Files: `test_a_file_that_cannot_be_sent` (test_outbox.py), for all platforms alike."""
+"""Files fail in test_faults.py (Telegram), and for any channel in test_outbox.py
+(`test_a_file_reaches_the_chat_once_though_connections_break`)."""
 
 
 class Place(Protocol):

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bots.messages import Ended, Said, Waiting
 from inference import supervisor
 from inference.api import ChatRequest, Finished, Interrupted, Message, OutOfMemory, Sampling, Text, Unavailable
 from inference.engines.llamacpp import LlamaOptions
@@ -27,7 +28,7 @@ from inference.models import engine_for
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
 from tests import checkpoints
-from tests.fakes import script, served
+from tests.fakes import Chat, said, script, served
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}
 STORY = {"match": "story", "answer": "once upon a time there was a queue", "tokens_per_s": 400}
@@ -289,6 +290,22 @@ async def test_running_and_waiting_requests_all_go_on(tmp_path: Path) -> None:
     await service.close()
 
 
+@pytest.mark.parametrize("after", [0, 3])
+async def test_a_person_is_told_that_the_answer_waits_for_a_new_engine(tmp_path: Path, after: int) -> None:
+    """As where the model is behind `partyline serve`."""
+    make = Makers(script(tmp_path, STORY), "dies", after=after)
+    service = LocalInference(await supervised(make), clock=time.monotonic)
+    await service.start()
+    chat = Chat(service)
+    events = [event async for event in chat.events(chat.incoming("story"))]
+    assert events.count(Waiting(0, None)) == 1
+    texts = [index for index, event in enumerate(events) if isinstance(event, Said)]
+    assert sum(index < events.index(Waiting(0, None)) for index in texts) == max(0, after - 1)
+    assert said(events) == STORY["answer"]
+    assert isinstance(events[-1], Ended)
+    await service.close()
+
+
 async def test_an_engine_that_does_not_come_back_is_waited_for_and_tried_again_by_the_next_request(
     tmp_path: Path,
 ) -> None:
@@ -324,7 +341,7 @@ async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
         patch.setattr(Frail, "start", broken)
         # What is asked waits, but not for ever.
         with pytest.raises(Unavailable, match="deadline"):
-            await anext(service.stream(ask("story")))
+            assert [event async for event in service.stream(ask("story"))] == []
         with pytest.raises(Unavailable, match="deadline"):
             await service.count_tokens([Message("user", "story")])
         assert state() == "restarting"
