@@ -144,12 +144,13 @@ class CallBudget:
         if self._estimator.admitted(self._began, now, is_used=is_used):
             self._relearn()
 
-    def penalised(self, now: float, retry_after_s: float) -> float:
-        """Returns until when the chat is silent."""
+    def penalised(self, now: float, retry_after_s: float, *, of_chat: bool = True) -> float:
+        """Returns until when the chat is silent. `of_chat`: its own limit was passed, and not the account's."""
         for budget in self._budgets:
             budget.withdraw()
-        self._estimator.penalised(self._began, now, retry_after_s)
-        self._relearn()
+        if of_chat:
+            self._estimator.penalised(self._began, now, retry_after_s)
+            self._relearn()
         return now + retry_after_s + _CLOCK_S
 
     def is_idle(self, now: float) -> bool:

@@ -92,11 +92,14 @@ class ChannelError(Exception):
 
 
 class RetryAfter(ChannelError):
-    """The platform's penalty: not applied, and nothing may be sent to this chat for `retry_after_s` seconds."""
+    """The platform's penalty: not applied, and nothing may be sent to this chat for `retry_after_s` seconds.
 
-    def __init__(self, retry_after_s: float) -> None:
+    `of_chat`: False where it is for the whole account or for one message, and tells nothing of the chat's limit.
+    """
+
+    def __init__(self, retry_after_s: float, *, of_chat: bool = True) -> None:
         super().__init__(f"retry after {retry_after_s:g} s")
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.of_chat = retry_after_s, of_chat
 
 
 class Unsent(ChannelError):

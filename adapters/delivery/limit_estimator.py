@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from adapters.delivery.rate_budget import Rate
 
-_PERIODS_S = (60.0, 300.0, 900.0, 3_600.0)
+_PERIODS_S = (60.0, 300.0)
 """In which platforms count calls, most of them by the minute."""
 _PUNISHMENT_S = _PERIODS_S[-1]
 """A longer penalty is no window of a limit."""
@@ -115,8 +115,8 @@ class LimitEstimator:
         """`since`: the number of calls since another penalty; None where it is not known what counts."""
         self._exact, self._quiet_s = since is not None, _QUIET_S
         if since is None:
-            period_s = next((each for each in _PERIODS_S if each >= allowed_at - began), allowed_at - began)
-            since = sum(call.ended > allowed_at - period_s for call in self._admitted)
+            period_s = next((each for each in _PERIODS_S if each >= allowed_at - began), _PUNISHMENT_S)
+            since = sum(call.ended >= allowed_at - period_s for call in self._admitted)
         counted = list(self._admitted)[-since:] if since else []
         if counted:
             first = counted[0].began

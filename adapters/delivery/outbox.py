@@ -263,7 +263,7 @@ class Outbox:
                 await job.call()
         except RetryAfter as penalty:
             is_admitted = False
-            self._silent_until = budget.penalised(loop.time(), penalty.retry_after_s)
+            self._silent_until = budget.penalised(loop.time(), penalty.retry_after_s, of_chat=penalty.of_chat)
         except Unsent as error:
             self._failed(reply, error)
         except (UnknownOutcome, TimeoutError, StorageError) as error:

@@ -97,12 +97,15 @@ async def _surface(session: aiohttp.ClientSession, context: object, params: aioh
 class _Everywhere(RetryAfter):
     """A penalty for all calls of the account."""
 
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s, of_chat=False)
+
 
 def _penalty(body: bytes, header: str) -> RetryAfter:
     try:
         said = json.loads(body)
         if said.get("code") == _EDITED_TOO_OFTEN:
-            return RetryAfter(max(float(said.get("retry_after", 0)), _OLD_MESSAGE_PAUSE_S))
+            return RetryAfter(max(float(said.get("retry_after", 0)), _OLD_MESSAGE_PAUSE_S), of_chat=False)
         return (_Everywhere if said.get("global") else RetryAfter)(float(said["retry_after"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         return RetryAfter(float(header) if header.replace(".", "", 1).isdigit() else 1.0)
@@ -132,7 +135,7 @@ class Calls:
         """
         loop = asyncio.get_running_loop()
         if loop.time() < self._silent_until:
-            raise RetryAfter(self._silent_until - loop.time())
+            raise _Everywhere(self._silent_until - loop.time())
         if self.client is None or self.client.http.token is None:
             raise Unsent("not logged in")
         token = _ours.set(True)

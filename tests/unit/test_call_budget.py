@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.channel import Frame, Limits
+from adapters.delivery.channel import Frame, Limits, RetryAfter
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.rate_budget import Rate
@@ -127,6 +127,32 @@ def test_in_a_group_that_asks_for_all_its_calls_nobody_waits_for_ever_for_a_comm
     assert saw.times("LONG-0", since=150)[0] <= 25, "with its Stop, while it is written"
     assert all(each.outcome == DELIVERED for each in saw.asked)
     assert saw.platform.chat("c").penalties == 0
+
+
+class _Flooded(SimulatedChannel):
+    """A chat of an account that may say nothing anywhere for ten minutes, from the fourth minute on."""
+
+    async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+        if 240 <= (now := asyncio.get_running_loop().time()) < 840:
+            raise RetryAfter(840 - now, of_chat=False)
+        return await super().send(frame, reply_to=reply_to, nonce=nonce)
+
+
+def test_a_penalty_of_the_whole_account_is_no_limit_of_the_chat() -> None:
+    platform, limits = Platform(faults=TRIPS), Limits(message_units=4_000, rate=Rate(5, 5.1))
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            for name, at in [("before", 235.0), ("in it", 241.0), *((f"after-{n}", 842.0 + n) for n in range(4))]:
+                await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+                events = told([Notice(name)])
+                channel = _Flooded(platform, "c", limits)
+                await outboxes.deliver(channel, "c", events, reply_to=None, record=Records(), asker=name)
+
+    run_virtually(main())
+    times = {frame.markdown: at for at, _, frame in platform.chat("c").frames}
+    assert 840 <= times["in it"] < 841
+    assert times["after-3"] < 846
 
 
 def test_a_panel_shows_its_newest_state_and_twenty_presses_delay_nobody() -> None:
