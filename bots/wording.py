@@ -20,6 +20,12 @@ def seconds(value: float) -> str:
     return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min"
 
 
+def _in_full(value: float) -> str:
+    """A duration inside a sentence: "8 seconds", "2 minutes"."""
+    number, unit = (max(1, round(value)), "second") if value < 90 else (round(value / 60), "minute")
+    return f"{number} {unit}" + ("s" if number != 1 else "")
+
+
 def _ordinal(number: int) -> str:
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
@@ -76,7 +82,7 @@ def footer(ended: Ended) -> str:
 def empty(ended: Ended) -> str:
     if ended.reason == "cancelled":
         return "Stopped before the first word."
-    return "The model ended without a word; Regenerate tries again."
+    return "I didn't come up with anything. Press Regenerate to try again."
 
 
 def interrupted() -> str:
@@ -100,7 +106,7 @@ def close_button() -> str:
 
 
 def not_your_panel() -> str:
-    return "These are somebody else's settings; write /settings for yours."
+    return "These are somebody else's settings. Send /settings for yours."
 
 
 def button_is_old() -> str:
@@ -118,7 +124,7 @@ def failure(error: InferenceError) -> str:
                 f"{seconds(error.retry_in_s)}, and it gets its turn as if it had waited."
             )
         case Busy():
-            return f"Everyone is being served right now; please send it again in about {seconds(error.retry_in_s)}."
+            return f"I'm at capacity right now. Please try again in about {_in_full(error.retry_in_s)}."
         case TooLong():
             return (
                 f"That has {error.tokens:,} tokens and the model reads at most {error.limit:,}; please send less of it."
@@ -126,18 +132,18 @@ def failure(error: InferenceError) -> str:
         case BadImage():
             return f"I can't use this picture: {error.why}; please send another one."
         case OutOfMemory():
-            return "That needs more memory than there is; please send less of it, or ask for a shorter answer."
+            return "That's too much for me. Please send less of it, or ask for a shorter answer."
         case Unavailable():
             return unavailable()
     return broken()
 
 
 def unavailable() -> str:
-    return "The model cannot answer at the moment; please try again in a minute, nothing of yours is lost."
+    return "I can't answer right now. Your conversation is safe, so please try again in a minute."
 
 
 def broken() -> str:
-    return "Something went wrong on my side; please send it once more, and tell the operator if it happens again."
+    return "Sorry, something went wrong. Please try again. If it keeps happening, tell the person who runs this bot."
 
 
 def unshown() -> str:
@@ -160,7 +166,7 @@ def out_of_time(can_continue: bool) -> str:
 
 
 def empty_message() -> str:
-    return "There was nothing in that message; write a question, or add a picture."
+    return "There was nothing in that message. Write a question, or add a picture."
 
 
 def long_message(length: int, limit: int) -> str:
@@ -177,7 +183,8 @@ def picture_lost(name: str) -> str:
 
 
 def too_many_waiting(limit: int) -> str:
-    return f"{limit} messages of yours are waiting already; please wait for an answer, or stop one."
+    waiting = "1 message" if limit == 1 else f"{limit} messages"
+    return f"You already have {waiting} waiting. Please wait for an answer, or send /stop to cancel."
 
 
 def for_members_only(person: str) -> str:
@@ -185,11 +192,11 @@ def for_members_only(person: str) -> str:
 
 
 def too_fast(limit: int, retry_in_s: float) -> str:
-    return f"That is more than {limit} messages in a minute; please write again in {seconds(retry_in_s)}."
+    return f"You can send {limit} messages in a minute. Please wait {_in_full(retry_in_s)}."
 
 
 def no_captioner() -> str:
-    return "No captioner is set up here, so I can't see pictures; ask the operator to set PARTYLINE_CAPTIONER."
+    return "I can't look at pictures here. The person who runs this bot can turn that on."
 
 
 # Buttons, files and places of chat platforms
@@ -311,8 +318,8 @@ def needs_picture() -> str:
 
 def unknown_command(called: Called) -> str:
     if called.suggestion:
-        return f"There is no command /{called.name}; did you mean /{called.suggestion}?"
-    return f"There is no command /{called.name}; /help lists them all."
+        return f"There is no command /{called.name}. Did you mean /{called.suggestion}?"
+    return f"There is no command /{called.name}. Send /help for the list."
 
 
 def nothing_to_stop() -> str:
@@ -324,11 +331,11 @@ def stopped(count: int) -> str:
 
 
 def was_reset() -> str:
-    return "A new conversation begins: I have put aside what was said before, and your settings stay."
+    return "New conversation started. Your settings haven't changed."
 
 
 def nothing_to_regenerate() -> str:
-    return "There is no answer of yours to write anew here; ask something first."
+    return "You have no answer here to write again. Ask something first."
 
 
 def caption_again() -> str:
@@ -336,11 +343,11 @@ def caption_again() -> str:
 
 
 def nothing_to_continue() -> str:
-    return "There is no answer of yours to go on with here; ask something first."
+    return "You have no answer here to continue. Ask something first."
 
 
 def finished_already() -> str:
-    return "That answer is complete; ask for more in a new message, or regenerate it."
+    return "That answer is complete. Ask for more in a new message, or press Regenerate."
 
 
 def underway_already() -> str:
@@ -353,8 +360,8 @@ def not_yours() -> str:
 
 def unknown_setting(name: str, known: Sequence[str], suggestion: str | None) -> str:
     if suggestion:
-        return f"There is no setting {name}; did you mean {suggestion}?"
-    return f"There is no setting of that name; there are {', '.join(known)}."
+        return f"There is no setting {name}. Did you mean {suggestion}?"
+    return f"There is no setting of that name. There are {', '.join(known)}."
 
 
 def setting_is(setting: Setting, value: str) -> str:
@@ -363,12 +370,18 @@ def setting_is(setting: Setting, value: str) -> str:
 
 def setting_changed(setting: Setting, value: str, hint: bool) -> str:
     more = " Temperature and top-p are both changed now; changing one of them is usually enough." if hint else ""
-    return f"{setting.label} is {value} for you from now on.{more}"
+    return f"{setting.label} is now {value}.{more}"
+
+
+def setting_at_its_end(setting: Setting, value: str) -> str:
+    """A step up or down that a bound does not allow."""
+    end = "most" if float(value) >= setting.high else "least"
+    return f"{setting.label} is {value}. That's the {end} it can be."
 
 
 def preset_changed(name: str) -> str:
     temperature, top_p = PRESETS[name]
-    return f"You are on {name} from now on: temperature {temperature:g}, top-p {top_p:g}."
+    return f"You're now on {name}: temperature {temperature:g}, top-p {top_p:g}."
 
 
 def settings_were_reset() -> str:
@@ -527,7 +540,7 @@ def confirm_erasing(people: Sequence[str]) -> str:
 
 
 def erase_later() -> str:
-    return "Something is being written for you right now; /stop it or wait for its end, then erase again."
+    return "I'm still writing an answer for you. Send /stop or wait for it to finish, then try again."
 
 
 def erased() -> str:
@@ -610,11 +623,11 @@ def link_news(who: str, what: News) -> str:
 
 
 def wrong_code() -> str:
-    return "That code does not work: it is mistyped, used, too old, or your own; /link gives a new one."
+    return "That code didn't work. It may be mistyped, used, expired or your own. Send /link for a new one."
 
 
 def too_many_guesses(wait_s: float) -> str:
-    return f"Too many codes did not work; try again in {_long(wait_s)}."
+    return f"Too many codes didn't work. Please try again in {_long(wait_s)}."
 
 
 def not_linked() -> str:

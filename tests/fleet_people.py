@@ -27,12 +27,12 @@ from tests.killing import Visitor
 from tests.lifecycle import Discord, Telegram
 
 FAILURES = (
-    "The model cannot answer",
-    "Something went wrong",
+    "I can't answer right now",
+    "something went wrong",
     "The bot was restarted while",
     "I was away for too long",
     "This part cannot be shown",
-    "Everyone is being served",
+    "at capacity",
     "the model reads at most",
 )
 _KINDS = ("short", "story", "code", "think")

@@ -18,6 +18,7 @@ from adapters.telegram.patience import patiently
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Pressed
+from adapters.telegram.turns import Turns
 from bots import wording
 from bots.bot import Bot
 from bots.ledger import answer_id, written
@@ -39,6 +40,7 @@ class Presses:
         self._post = post
         self._questions = questions
         self._panels = panels
+        self._steps = Turns()
 
     async def press(self, event_id: str, pressed: Pressed) -> Outcome:
         """Answers the query, so that the button does not go on spinning.
@@ -133,7 +135,8 @@ class Presses:
                 await self._post.channel(pressed.destination).delete(pressed.message_id)
             return NOTHING
         try:
-            said = await self._changed_once(event_id, pressed, panel)
+            async with self._steps.taken(panel.owner):  # a step starts from the value that the step before it stored
+                said = await self._changed_once(event_id, pressed, panel)
         except Refused as refusal:
             await self._toast(pressed, str(refusal), alert=True)
             return NOTHING
@@ -189,6 +192,8 @@ class Presses:
         if panel.value == SHOW:
             return wording.setting_is(setting, value)
         wanted = stepped(setting, value, panel.value) if panel.value in ("+", "-") else panel.value
+        if wanted == value and panel.value in ("+", "-"):
+            return wording.setting_at_its_end(setting, value)
         return await self._bot.change_setting(panel.owner, setting.name, wanted)
 
     async def _toast(self, pressed: Pressed, text: str, alert: bool = False) -> None:

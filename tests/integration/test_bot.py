@@ -136,7 +136,7 @@ async def test_people_and_chats_are_apart(chat: Chat, monkeypatch: pytest.Monkey
 async def test_reset_begins_anew(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(chat.bot, monkeypatch)
     await chat.say("first")
-    assert "new conversation" in notice(await chat.say("/reset"))
+    assert "New conversation" in notice(await chat.say("/reset"))
     await chat.say("second")
     assert spy.contents == ["second"]
 
@@ -378,7 +378,7 @@ async def test_a_reply_to_the_bots_own_words_goes_on_with_the_conversation(
 
 async def test_settings_are_one_persons_own(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(chat.bot, monkeypatch)
-    assert notice(await chat.say("/temperature 0,3")) == "Temperature is 0.3 for you from now on."
+    assert notice(await chat.say("/temperature 0,3")) == "Temperature is now 0.3."
     assert "usually enough" in notice(await chat.say("/top_p 0.5"))
     ann = await chat.say("hello")
     await chat.say("hello", "bob")
@@ -398,15 +398,15 @@ async def test_settings_are_one_persons_own(chat: Chat, monkeypatch: pytest.Monk
         ("/temperature 0", "0.1 to 1"),
         ("/temperature nan", "0.1 to 1"),
         ("/temperature abc", "abc"),
-        ("/temprature 0.5", "did you mean /temperature"),
-        ("/nonsense", "/help lists them all"),
+        ("/temprature 0.5", "Did you mean /temperature"),
+        ("/nonsense", "Send /help for the list"),
         ("/wibble", "/help"),
         ("/code", "/code what"),
         ("/caption", "Add a picture"),
-        ("/settings sed 3", "did you mean seed"),
+        ("/settings sed 3", "Did you mean seed"),
         ("/settings zzz 3", "There is no setting"),
-        ("/regenerate", "ask something first"),
-        ("/continue", "ask something first"),
+        ("/regenerate", "Ask something first"),
+        ("/continue", "Ask something first"),
         ("x" * 1_000_001, "1,000,001"),
     ],
 )
@@ -475,7 +475,7 @@ async def test_a_bad_picture_says_why(chat: Chat) -> None:
 
 async def test_without_a_captioner_pictures_get_a_sentence(tmp_path: Path) -> None:
     async with scripted_inference(script(tmp_path), captioner=False) as inference:
-        assert "No captioner" in notice(await Chat(inference).say("", pictures=[b"1"]))
+        assert "can't look at pictures" in notice(await Chat(inference).say("", pictures=[b"1"]))
 
 
 async def test_a_defect_becomes_a_sentence_without_details(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ def test_check_masks_secrets_and_says_what_is_missing(partyline: Partyline) -> N
 def test_chat_remembers_over_a_restart(partyline: Partyline) -> None:
     first = partyline("chat", stdin="/temperature 0.4\nhello\n")
     assert first.returncode == 0
-    assert "Temperature is 0.4" in first.stdout
+    assert "Temperature is now 0.4" in first.stdout
     assert "hello" in first.stdout
     second = partyline("chat", stdin="/temperature\n/regenerate\n")
     assert "Temperature is 0.4" in second.stdout

@@ -159,7 +159,7 @@ async def test_settings_are_typed_bounded_and_private() -> None:
         assert changed.ephemeral
         with pytest.raises(simcord.SetupError):
             await s.ann.slash(s.room, "settings temperature", value=1.5)
-        assert changed.response.content == "Temperature is 0.3 for you from now on."
+        assert changed.response.content == "Temperature is now 0.3."
         shown = await s.ann.slash(s.room, "settings show")
         assert "Temperature: **0.3**" in shown.response.content
         await s.ann.slash(s.room, "settings reset")
@@ -181,7 +181,7 @@ async def test_advanced_settings_are_a_form() -> None:
         fields = {row["label"]: row["component"]["custom_id"] for row in shown.modal["components"]}
         done = await s.ann.submit_modal(shown, {fields["Top-k"]: "40", fields["Seed"]: "minus one"})
         assert done.ephemeral
-        assert "Top-k is 40" in done.response.content
+        assert "Top-k is now 40" in done.response.content
         assert "Seed is a number" in done.response.content
 
 
@@ -242,7 +242,7 @@ async def test_an_example_is_completed_and_answered() -> None:
         ("privacy", "What I keep of you"),
         ("stats", "What you used"),
         ("stop", "Nothing"),
-        ("reset", "new conversation"),
+        ("reset", "New conversation"),
         ("link", "code"),
     ],
 )

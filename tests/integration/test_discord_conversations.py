@@ -222,7 +222,7 @@ async def test_a_refusal_is_for_the_asker_alone(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         used = await p.ann.calls(p.room, "regenerate")
         await p.discord.until(lambda: used.private)
-        assert "no answer of yours" in used.private[0]["content"]
+        assert "You have no answer here" in used.private[0]["content"]
         assert p.answers() == []
 
 
@@ -297,7 +297,7 @@ async def test_an_older_menu_still_works(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         used = await p.ann.calls(p.room, "temperature", number=0.4)
         await p.discord.until(lambda: used.private)
-        assert used.private[0]["content"].startswith("Temperature is 0.4")
+        assert used.private[0]["content"].startswith("Temperature is now 0.4")
 
 
 async def test_its_status_line_shows_that_it_is_there(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"adapters.discord.patience.{pause}", 0.05)
 
 
-SORRY = "Something went wrong on my side"
+SORRY = "Sorry, something went wrong"
 
 
 @pytest.mark.usefixtures("eager")
@@ -235,7 +235,7 @@ async def test_what_takes_the_database_long_is_acknowledged_first(tmp_path: Path
         await p.discord.until(lambda: [each.kind for each in used] == [5] * 4)
         storage.works.set()
         await p.discord.until(lambda: all(each.private for each in used))
-        words = ("Top-k is 40", "none of my answers", "every channel", "no bound of this server")
+        words = ("Top-k is now 40", "none of my answers", "every channel", "no bound of this server")
         assert all(word in each.private[0]["content"] for word, each in zip(words, used, strict=True))
 
 

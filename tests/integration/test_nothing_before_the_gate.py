@@ -64,7 +64,7 @@ async def test_a_group_is_sent_no_more_for_one_person_than_it_takes(tmp_path: Pa
             queries = [ann.presses(panel, "precise" if n % 2 else "creative", group) for n in range(30)]
             await until(lambda: not server.world.queries.intersection(queries))
             said = dict(server.world.toasts)
-            done = [query for query in queries if "for you" in said[query] or "from now on" in said[query]]
+            done = [query for query in queries if "You're now on" in said[query]]
             assert len(done) == 9
             told = [query for query in queries if "in a minute" in said[query]]
             assert len(told) == 1

@@ -304,7 +304,7 @@ async def test_nothing_is_erased_while_something_is_written(stack: AsyncExitStac
     here = await world(stack, tmp_path)
     events = here.bot.respond(Incoming(event_id="e", chat="c", author=ANN, text="go"))
     await anext(events)
-    assert "right now" in await here.words("/privacy erase now")
+    assert "still writing" in await here.words("/privacy erase now")
     await events.aclose()
     assert "is erased" in await here.words("/privacy erase now")
 
@@ -356,7 +356,7 @@ async def test_a_quota_stops_questions_but_no_commands(stack: AsyncExitStack, tm
     assert isinstance(refused, Notice)
     assert refused.refused
     assert "1 caption" in refused.text
-    assert "Temperature is 0.3" in await here.words("/temperature 0.3")
+    assert "Temperature is now 0.3" in await here.words("/temperature 0.3")
 
 
 async def test_linked_people_are_served_as_one(stack: AsyncExitStack, tmp_path: Path) -> None:

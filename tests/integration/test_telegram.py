@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -290,11 +290,35 @@ async def test_settings_by_command_and_by_keyboard(server: TelegramServer, tmp_p
         ):
             ann.presses(panel, "Reset", data=label if ":" in label else panel.buttons[label])
             await until(lambda after=after: after in panel.buttons)  # type: ignore[misc]
-        assert "is 0.45 for you" in server.world.toasts[0][1]
+        assert "is now 0.45" in server.world.toasts[0][1]
         ann.presses(panel, "Reset")
         await until(lambda: "Temperature 0.7" in panel.buttons)
         ann.presses(panel, "Close")
         await until(lambda: panel.deleted)
+
+
+class _SlowReads(MemoryStorage):
+    """Preferences take a while, as they do from a disk."""
+
+    async def preferences(self, person: str) -> Mapping[str, str]:
+        found = await super().preferences(person)
+        await asyncio.sleep(0.01)
+        return found
+
+
+async def test_every_quick_press_is_a_step_and_a_bound_is_told(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    async with party(server, tmp_path, storage=_SlowReads()):
+        panel = await answer_to(ann.says("/settings"), ann.private)
+        less, more = _nth(panel, "−", 2), _nth(panel, "+", 2)
+        for _ in range(10):
+            ann.presses(panel, "", data=less)
+        await until(lambda: "Max tokens 19500" in panel.buttons)
+        for _ in range(10):
+            ann.presses(panel, "", data=more)
+        await until(lambda: "Max tokens 20000" in panel.buttons)
+        ann.presses(panel, "", data=more)
+        await until(lambda: any("That's the most" in text for _, text in server.world.toasts))
 
 
 def _nth(panel: object, label: str, row: int) -> str:
@@ -405,7 +429,7 @@ async def test_what_cannot_be_read_gets_a_sentence(server: TelegramServer, tmp_p
     ann, group = server.person(), server.group()
     voice = {"file_id": "v", "file_unique_id": "v", "duration": 3}
     async with party(server, tmp_path):
-        assert "write a question" in (await answer_to(ann.says(voice=voice), ann.private)).text
+        assert "Write a question" in (await answer_to(ann.says(voice=voice), ann.private)).text
         ann.says("", group, voice=voice)
         ann.says("", group, new_chat_members=[ME])
         ann.says("", pinned_message={"message_id": 1, "date": 0, "chat": ann.private.view()})

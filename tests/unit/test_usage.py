@@ -225,7 +225,7 @@ async def test_an_old_code_does_not_work() -> None:
     link, clock = linking(MemoryStorage())
     await link.do(ANN, "")
     clock[0] = 601.0
-    with pytest.raises(Refused, match="too old"):
+    with pytest.raises(Refused, match="expired"):
         await link.do(BOB, "ABCD2342")
 
 
@@ -234,7 +234,7 @@ async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
     link, clock = linking(storage)
     await link.do(ANN, "")
     results = await asyncio.gather(*(link.do(BOB, f"WRONG{n}") for n in range(20)), return_exceptions=True)
-    assert sum("does not work" in str(result) for result in results) == MAX_GUESSES
+    assert sum("didn't work. It may" in str(result) for result in results) == MAX_GUESSES
     with pytest.raises(Refused, match="try again in 1 h"):
         await link.do(BOB, "ABCD2342")
     assert list(await storage.people(BOB)) == [BOB]
