@@ -113,7 +113,9 @@ async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None
 
     server = OpenAIServer(breaking)
     async with engine_over(server) as engine:
-        chat = Chat(LocalInference(engine, clock=lambda: 0.0))
+        inference = LocalInference(engine, clock=lambda: 0.0)
+        await inference.start()
+        chat = Chat(inference)
         broken = await chat.say("say hello")
         assert (said(broken), type(broken[-1])) == ("Hel", Failed)
         assert said(await chat.say("/continue")) == "lo"
