@@ -103,6 +103,8 @@ class CallBudget:
         `since`: since when it waits; inf: others may go first however long that takes.
         """
         self._forget(now)
+        if priority is Priority.PREVIEW:
+            return self._preview_at(demand, now)
         spare = self.capacity // 5
         share = max(1, self.capacity // max(2, self._people(demand)))
         over = spare if self.cost(asker, now) >= share else 0
@@ -118,8 +120,6 @@ class CallBudget:
                 promised = self._free_at(1 + demand.finals + demand.later_finals) - _SOON_S
                 promised = promised if more or over else min(promised, since + _PATIENCE_S)
                 return max(now, self._free_at(1 + max(more, over)), promised)
-            case Priority.PREVIEW:
-                return self._preview_at(demand, now)
 
     def cost(self, asker: str, now: float) -> int:
         """The calls that this person has cost the chat lately, without previews."""

@@ -33,7 +33,7 @@ from adapters.delivery.frames import Assembler
 from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Reply
-from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Started
+from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Said, Started
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted
 
@@ -110,15 +110,17 @@ class Outbox:
         self._replies.append(reply)
         self._look()
 
-    def wake(self, reply: Reply) -> None:
-        """The reply was told something."""
+    def wake(self, reply: Reply, *, is_more: bool = False) -> None:
+        """The reply was told something; `is_more`: one of thousands of words, which are worth a preview."""
+        self._news.set()
+        if is_more:
+            return
         priority = reply.priority
         if priority < reply.announced:
             reply.announced = priority
             self._urgent.set()
         if self._turn and self._account:
             self._account.raise_to(self._turn, priority)
-        self._news.set()
 
     def remove(self, reply: Reply) -> None:
         if reply in self._replies:
@@ -161,16 +163,22 @@ class Outbox:
         if now < self._silent_until:
             return _Pause(self._silent_until, is_held=True)
         pause = _Pause(float("inf"), is_held=False)
-        for reply in sorted(self._replies, key=lambda reply: self._rank(reply, now)):
+        is_alone = len(self._replies) == 1
+        for reply in self._replies if is_alone else sorted(self._replies, key=lambda reply: self._rank(reply, now)):
             if now < reply.not_before:
                 pause = _Pause(min(pause.until, reply.not_before), pause.is_held)
                 continue
             if not reply.is_pending and now < reply.due_at:
                 pause = _Pause(min(pause.until, reply.due_at), pause.is_held)
                 continue
-            at = self._ready_at(reply, reply.priority, now, is_edit=reply.visible)
+            if not reply.is_pending:
+                reply.ready_at, reply.is_pending = reply.due_at, True
+            expected = reply.priority, reply.visible
+            at = self._ready_at(reply, expected[0], now, is_edit=expected[1])
             job = _next_job(reply, now) if at <= now else None
             if job is not None:
+                if (job.priority, job.is_edit) == expected:
+                    return job
                 at = self._ready_at(reply, job.priority, now, is_edit=job.is_edit)
                 if at <= now:
                     return job
@@ -465,7 +473,7 @@ class Outboxes:
                     elif isinstance(event, Relabelled):
                         await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)
-                    outbox.wake(reply)
+                    outbox.wake(reply, is_more=reply.has_spoken and isinstance(event, Said))
         except Interrupted as error:
             reply.finish(Outcome(Ending.LEFT, error.why))
             return

@@ -24,6 +24,8 @@ _TYPING_AFTER_S = 0.1
 _PLACEHOLDER_AFTER_S = 0.7
 """Until then the first words may come, and are worth more than the call for a queue place."""
 _FIRST_WORDS = 3
+_OPENING = 100
+"""Characters, in which these words are found."""
 _COMPANY_S = 0.1
 """How long a first word waits for others to be shown with it."""
 _FAULT_PAUSE_S = 1.0
@@ -96,6 +98,7 @@ class Reply:
         """Since when there has been something new to show."""
         self._words_at: float | None = None
         """When the first words of the answer came."""
+        self._opening = ""
         self._company_s = min(_COMPANY_S, channel.limits.rate.interval_s)
         self._nonce = nonce
         self._part = 0
@@ -133,6 +136,8 @@ class Reply:
             self._salvage()
         while self._part < len(self.assembler.parts):
             part = self.assembler.parts[self._part]
+            if self._is_early(part, now):
+                return None
             if part.beginnings != self._beginnings:
                 self._begin_anew(part)
             if self._stale and (0 not in self._all or self._all[0].frame is not None):
@@ -143,7 +148,7 @@ class Reply:
                 shown = self._state(placed)
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
                     priority = self._priority_of(part, placed.frame)
-                    return Job(self, priority, placed, shown) if self._is_due(priority, placed.frame, now) else None
+                    return Job(self, priority, placed, shown)
                 if not placed.final:
                     return None
                 self._position = placed.position + 1
@@ -231,11 +236,14 @@ class Reply:
             return Priority.FINAL
         return Priority.PREVIEW if self.has_spoken or not frame.markdown else Priority.FIRST
 
-    def _is_due(self, priority: Priority, frame: Frame, now: float) -> bool:
-        if priority is Priority.FIRST and self._words_at is not None and now < self._words_at + self._company_s:
-            return len(frame.markdown.split(None, _FIRST_WORDS)) >= _FIRST_WORDS
-        waits = priority is Priority.PREVIEW and not self.visible and not frame.markdown
-        return not waits or now >= self.began_at + _PLACEHOLDER_AFTER_S
+    def _is_early(self, part: Part, now: float) -> bool:
+        """Whether better words than those that there are may come in a moment; told without making a frame."""
+        if self.has_spoken or part.is_own or part.ended:
+            return False
+        if self._words_at is None:
+            return not self.visible and now < self.began_at + _PLACEHOLDER_AFTER_S
+        is_short = len(self._opening.split(None, _FIRST_WORDS)) < _FIRST_WORDS
+        return is_short and now < self._words_at + self._company_s
 
     def _next_part(self, part: Part) -> None:
         in_files = part.files_hold_all and self._uploaded and self._file_missing is None
@@ -296,7 +304,7 @@ class Reply:
 
     def waits(self, now: float) -> None:
         """To be called where `next_job` had nothing to make."""
-        self.is_pending = False
+        self.is_pending, self.changed_at = False, None
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         changes_at = part.changes_at(now) if part else None
         times = [float("inf") if changes_at is None else changes_at, *map(self._fades_at, self._shown.values())]
@@ -316,8 +324,10 @@ class Reply:
         self.is_pending = True
         if self.changed_at is None:
             self.changed_at = now
-        if self._words_at is None and isinstance(event, Said | Captioned):
-            self._words_at = now
+        if not self.has_spoken and isinstance(event, Said | Captioned):
+            self._opening = (self._opening + event.text)[:_OPENING]
+            if self._words_at is None and self._opening.strip():
+                self._words_at = now
 
     def finish(self, outcome: Outcome) -> None:
         """The first outcome counts."""
