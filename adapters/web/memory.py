@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from adapters.web.posts import Post, StoredFile, decode, encode
 from bots.names import keys
+
+
+_decoded = lru_cache(10_000)(decode)
 
 
 class MemoryPosts:
@@ -22,7 +26,7 @@ class MemoryPosts:
         self._key = ""
 
     def _all(self) -> list[Post]:
-        return sorted(map(decode, self._documents.values()), key=lambda post: post.position)
+        return sorted(map(_decoded, self._documents.values()), key=lambda post: post.position)
 
     async def load(self, limit: int, before: int | None = None) -> Sequence[Post]:
         return [post for post in self._all() if before is None or post.position < before][-limit:]

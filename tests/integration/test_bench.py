@@ -59,10 +59,17 @@ def test_wrong_use_is_a_sentence(tmp_path: Path) -> None:
         assert "allowed: 1 to 10000" in done.stderr
 
 
+def _takes_interrupts() -> None:
+    """What is started in the background of a shell without job control ignores SIGINT, and its children as well."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
     program = partyline(tmp_path, SLOW | {"answer": "word " * 5000, "tokens_per_s": 20})
     command = program.command("bench", "--tokens", "5000")
-    with subprocess.Popen(command, cwd=tmp_path, env=program.environ, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=program.environ, stderr=subprocess.PIPE, text=True, preexec_fn=_takes_interrupts
+    ) as process:
         assert process.stderr is not None
         while "1 person [" not in process.stderr.readline():
             pass

@@ -115,10 +115,13 @@ async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None
     async with engine_over(server) as engine:
         inference = LocalInference(engine, clock=lambda: 0.0)
         await inference.start()
-        chat = Chat(inference)
-        broken = await chat.say("say hello")
-        assert (said(broken), type(broken[-1])) == ("Hel", Failed)
-        assert said(await chat.say("/continue")) == "lo"
+        try:
+            chat = Chat(inference)
+            broken = await chat.say("say hello")
+            assert (said(broken), type(broken[-1])) == ("Hel", Failed)
+            assert said(await chat.say("/continue")) == "lo"
+        finally:
+            await inference.close()
     assert server.bodies[-1]["messages"][-2] == {"role": "assistant", "content": "Hel"}
 
 

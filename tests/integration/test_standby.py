@@ -56,7 +56,9 @@ async def partyline(folder: Path, server: TelegramServer) -> AsyncIterator[Proce
         )
     try:
         assert process.stdout is not None
-        assert b"ready" in await process.stdout.readline(), (folder / "log").read_text()
+        while (line := await process.stdout.readline()) and b"ready" not in line:
+            pass  # it connects before the model is loaded
+        assert b"ready" in line, (folder / "log").read_text()
         yield process
     finally:
         if process.returncode is None:

@@ -42,7 +42,7 @@ def test_what_a_status_of_200_means(answer: object, code: int) -> None:
 async def test_errors_under_a_status_of_200_are_errors(server: TelegramServer, tmp_path: Path) -> None:
     ann = server.person()
     server.always_200 = True
-    server.failures = {"getMe": ["429"], "sendMessage": ["429"], "editMessageText": ["429"], "getFile": ["429"]}
+    server.failures = {"getMe": ["429"], "sendMessage": ["429"], "getFile": ["429"]}
     async with party(server, tmp_path):
         answer = await answer_to(ann.says("think about it"), ann.private)
         await answer_to(ann.shows(b"12345"), ann.private)
