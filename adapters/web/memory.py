@@ -10,7 +10,6 @@ from functools import lru_cache
 from adapters.web.posts import Post, StoredFile, decode, encode
 from bots.names import keys
 
-
 _decoded = lru_cache(10_000)(decode)
 
 

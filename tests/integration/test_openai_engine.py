@@ -112,8 +112,8 @@ async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None
         return await handler(request, body)
 
     server = OpenAIServer(breaking)
-    async with engine_over(server) as engine:
-        inference = LocalInference(engine, clock=lambda: 0.0)
+    async with server.serving() as address:
+        inference = LocalInference(OpenAIEngine([address], ServerOptions(silence_s=0.5)), clock=lambda: 0.0)
         await inference.start()
         try:
             chat = Chat(inference)
