@@ -5,9 +5,7 @@ Pure: every method takes its time in seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -39,24 +37,20 @@ class Priority(IntEnum):
     """More words, a place in the queue, the seconds of reasoning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """The calls that the replies under way will need from one budget, beside their previews.
-
-    Args:
-        firsts: for first words that are not shown yet.
-        finals: for last frames of answers that are shown in part.
-        later_finals: for last frames of the others. Where there are not enough for both, a whole answer without first
-            words is better than first words whose end has to wait.
-        askers: the people that they are for.
-        for_an_answer: calls that somebody who comes will need soon; of edits none, for they end an answer.
-    """
+class Demand(NamedTuple):
+    """The calls that the replies under way will need from one budget, beside their previews."""
 
     firsts: int = 0
+    """For first words that are not shown yet."""
     finals: int = 0
+    """For last frames of answers that are shown in part."""
     later_finals: int = 0
+    """For last frames of the others. Where there are not enough for both, a whole answer without first words is better
+    than first words whose end has to wait."""
     askers: Collection[str] = ()
+    """The people that they are for."""
     for_an_answer: int = 2
+    """Calls that somebody who comes will need soon; of edits none, for they end an answer."""
 
 
 class _Spent(NamedTuple):
@@ -81,7 +75,7 @@ class CallBudget:
         self._began = 0.0
         self._shown_at = float("-inf")
         """When the last call for an answer began."""
-        self._spent: deque[_Spent] = deque()
+        self._spent: list[_Spent] = []
 
     @property
     def capacity(self) -> int:
@@ -192,4 +186,4 @@ class CallBudget:
 
     def _forget(self, now: float) -> None:
         while self._spent and self._spent[0].at <= now - self.span_s:
-            self._spent.popleft()
+            self._spent.pop(0)

@@ -120,7 +120,10 @@ class Assembler:
         Args:
             known_ids: messages of an earlier run that hold the bot's own words.
         """
-        self._note(event)
+        if isinstance(event, Said):  # most are
+            self._words.write(event.text)
+        else:
+            self._note(event)
         if self.is_broken:
             return
         try:
@@ -163,7 +166,7 @@ class Assembler:
 
     def _note(self, event: ReplyEvent) -> None:
         match event:
-            case Said(text) | Started(text=text):
+            case Started(text=text):
                 self._words.write(text)
             case Captioned(text):
                 self._captions += f"> {text}\n\n"

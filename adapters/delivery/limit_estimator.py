@@ -5,7 +5,6 @@ Pure: every method takes its time in seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from adapters.delivery.rate_budget import Rate
@@ -57,7 +56,7 @@ class LimitEstimator:
         self.learned: Rate | None = None
         """None: nothing stricter than the table is known."""
         self._table = table
-        self._admitted: deque[_Call] = deque(maxlen=_REMEMBERED_CALLS)
+        self._admitted: list[_Call] = []
         self._since_penalty = 0
         self._penalised_at = float("-inf")
         self._allowed_at = float("-inf")
@@ -79,6 +78,7 @@ class LimitEstimator:
     def admitted(self, began: float, ended: float, *, is_used: bool) -> bool:
         """A call went through; `is_used`: half of the learned limit was spent. Returns whether that has changed."""
         self._admitted.append(_Call(began, ended))
+        del self._admitted[:-_REMEMBERED_CALLS]
         self._since_penalty += 1
         self._credit = min(_MOST_CREDIT, self._credit + 1)
         if self.learned is None or not is_used:
@@ -117,7 +117,7 @@ class LimitEstimator:
         if since is None:
             period_s = next((each for each in _PERIODS_S if each >= allowed_at - began), _PUNISHMENT_S)
             since = sum(call.ended >= allowed_at - period_s for call in self._admitted)
-        counted = list(self._admitted)[-since:] if since else []
+        counted = self._admitted[-since:] if since else []
         if counted:
             first = counted[0].began
             if self._exact and first - self._allowed_at < allowed_at - first:

@@ -11,10 +11,9 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from adapters.delivery.account_limiter import AccountLimiter, Turn
 from adapters.delivery.call_budget import CallBudget, Demand, Priority
@@ -55,17 +54,13 @@ _REMEMBERED_CHATS = 2_000
 Observer = Callable[[Job, float], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pause:
-    """There is no call to make.
-
-    Args:
-        until: when to look again.
-        is_held: something waits to be shown, so that more previews change nothing.
-    """
+class _Pause(NamedTuple):
+    """There is no call to make."""
 
     until: float
+    """When to look again."""
     is_held: bool
+    """Something waits to be shown, so that more previews change nothing."""
 
 
 class Outbox:
@@ -92,10 +87,10 @@ class Outbox:
         self._replies: list[Reply] = []
         self._account, self._dice, self._observe = account, dice, observe
         self._permitted, self._spawn = permitted, spawn
-        self._news = asyncio.Event()
-        """Something was said."""
-        self._urgent = asyncio.Event()
-        """Something was said that is worth more than a preview, or a reply came or went."""
+        self._sleep: asyncio.Future[None] | None = None
+        """While there is no call to make: done when it is time to look again."""
+        self._is_held = False
+        """Only what is worth more than a preview ends that sleep early."""
         self._turn: Turn | None = None
         """The call that waits for the account."""
         self._silent_until = float("-inf")
@@ -112,13 +107,14 @@ class Outbox:
 
     def wake(self, reply: Reply, *, is_more: bool = False) -> None:
         """The reply was told something; `is_more`: one of thousands of words, which are worth a preview."""
-        self._news.set()
+        if not self._is_held:
+            self._look()
         if is_more:
             return
         priority = reply.priority
         if priority < reply.announced:
             reply.announced = priority
-            self._urgent.set()
+            self._look()
         if self._turn and self._account:
             self._account.raise_to(self._turn, priority)
 
@@ -128,8 +124,8 @@ class Outbox:
         self._look()
 
     def _look(self) -> None:
-        self._urgent.set()
-        self._news.set()
+        if self._sleep and not self._sleep.done():
+            self._sleep.set_result(None)
 
     def forgettable(self, now: float) -> bool:
         idle = self._sends.is_idle(now) and self._edits.is_idle(now)
@@ -140,23 +136,32 @@ class Outbox:
         loop = asyncio.get_running_loop()
         try:
             while self._replies:
-                self._news.clear()
-                self._urgent.clear()
                 now = loop.time()
                 found = self._choose(now)
-                self._replies = [reply for reply in self._replies if not reply.finished.is_set()]
+                self._replies = [reply for reply in self._replies if not reply.is_finished]
                 if isinstance(found, Job):
                     await self._send(found)
                 elif self._replies:
                     self._type(now)
                     wake_at = min(found.until, self._typing_due())
-                    await _wait(self._urgent if found.is_held else self._news, max(wake_at, now + _TICK_S))
+                    await self._rest(max(wake_at, now + _TICK_S), is_held=found.is_held)
         except Exception:
             log.exception("an outbox broke; what it held goes on after the next start")
         finally:
             self.running = False
             for reply in self._replies:
                 reply.finish(Outcome(Ending.LEFT, "its outbox ended"))
+
+    async def _rest(self, until: float, *, is_held: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._sleep, self._is_held = loop.create_future(), is_held
+        alarm = loop.call_at(until, self._look) if until < float("inf") else None
+        try:
+            await self._sleep
+        finally:
+            self._sleep, self._is_held = None, False
+            if alarm:
+                alarm.cancel()
 
     def _choose(self, now: float) -> Job | _Pause:
         """The call to make now, or until when there is none."""
@@ -257,11 +262,12 @@ class Outbox:
         reply.changed_at, reply.announced, reply.is_pending = None, Priority.PREVIEW, True
         budget.begin(began)
         self._observe(job, began - due)
-        reply.at_rest.clear()
+        reply.in_flight = loop.create_future()
         try:
             await self._call(job, budget)
         finally:
-            reply.at_rest.set()
+            reply.in_flight.set_result(None)
+            reply.in_flight = None
         reply.look(loop.time())
 
     async def _call(self, job: Job, budget: CallBudget) -> None:
@@ -390,7 +396,8 @@ class Outboxes:
 
     async def drained(self, within_s: float) -> None:
         """Returns when no reply is on its way, or after so long: what has come to its end is shown to its end."""
-        await _wait(self._idle, asyncio.get_running_loop().time() + within_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within_s)
 
     @property
     def remembered(self) -> int:
@@ -432,13 +439,13 @@ class Outboxes:
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(events, reply, outbox))
-                await reply.finished.wait()
+                await reply.finished
                 reader.cancel()
-            await _wait(reply.at_rest, loop.time() + _LEAVE_WITHIN_S)
+            await _at_rest(reply)
             await reply.record_outcome()
         except asyncio.CancelledError:
             outbox.remove(reply)
-            await _wait(reply.at_rest, loop.time() + _LEAVE_WITHIN_S)
+            await _at_rest(reply)
             raise
         finally:
             outbox.remove(reply)
@@ -465,6 +472,10 @@ class Outboxes:
         try:
             async with aclosing(events):
                 async for event in events:
+                    if isinstance(event, Said):  # most are
+                        reply.take(event, loop.time())
+                        outbox.wake(reply, is_more=reply.has_spoken)
+                        continue
                     known = await _known_ids(event, reply) if isinstance(event, Notice | Attached) else ()
                     if isinstance(event, Started):
                         answer_id = event.answer_id
@@ -473,7 +484,7 @@ class Outboxes:
                     elif isinstance(event, Relabelled):
                         await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)
-                    outbox.wake(reply, is_more=reply.has_spoken and isinstance(event, Said))
+                    outbox.wake(reply)
         except Interrupted as error:
             reply.finish(Outcome(Ending.LEFT, error.why))
             return
@@ -530,8 +541,7 @@ async def _known_ids(own: Notice | Attached, reply: Reply) -> Sequence[str]:
         return ()
 
 
-async def _wait(event: asyncio.Event, until: float) -> None:
-    """Waits for the event, at most until that time of the loop's clock."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(None if until == float("inf") else until):
-            await event.wait()
+async def _at_rest(reply: Reply) -> None:
+    """Waits a little for its call in flight."""
+    if reply.in_flight:
+        await asyncio.wait([reply.in_flight], timeout=_LEAVE_WITHIN_S)

@@ -70,12 +70,11 @@ class Reply:
         """Whom its calls are counted for."""
         self.state_of = state_of
         """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
-        self.finished = asyncio.Event()
-        """It has its outcome."""
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it has its outcome."""
         self.outcome: Outcome | None = None
-        self.at_rest = asyncio.Event()
-        """None of its calls is in flight."""
-        self.at_rest.set()
+        self.in_flight: asyncio.Future[None] | None = None
+        """Done when its call in flight is over; None where none is."""
         self.not_before = 0.0
         """It waits until then after a failure, and nobody else does."""
         self.failures = 0
@@ -128,7 +127,7 @@ class Reply:
         Raises:
             Exception: what is to be shown cannot be put together; `fault` says what comes of that.
         """
-        if self.finished.is_set() or now < self.not_before:
+        if self.is_finished or now < self.not_before:
             return None
         if self.assembler.is_broken and not self._is_salvaged:
             if not self.assembler.complete:
@@ -263,12 +262,12 @@ class Reply:
 
     def overtake(self) -> None:
         """What it shows is old already: a newer reply shows it, unless a call of this one is on its way."""
-        if self.at_rest.is_set() and not self.visible and not self.failures:
+        if not self.in_flight and not self.visible and not self.failures:
             self.finish(DELIVERED)
 
     def look(self, now: float) -> None:
         """Finishes the reply as soon as everything is there, without waiting until the chat may be written to again."""
-        if self.assembler.complete and self.at_rest.is_set():
+        if self.assembler.complete and not self.in_flight:
             try:
                 self.next_job(now)
             except Exception:
@@ -298,7 +297,7 @@ class Reply:
     def typing_due(self) -> float:
         """When "typing" should be shown (again); it never is where the platform has none or a message is there."""
         every = self.channel.limits.typing_s
-        if not every or self.visible or self.assembler.complete or self.finished.is_set():
+        if not every or self.visible or self.assembler.complete or self.is_finished:
             return float("inf")
         return max(self.began_at + _TYPING_AFTER_S, self.typed_at + every)
 
@@ -332,7 +331,12 @@ class Reply:
     def finish(self, outcome: Outcome) -> None:
         """The first outcome counts."""
         self.outcome = self.outcome or outcome
-        self.finished.set()
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.outcome is not None
 
     async def keep(self, answer_id: str, position: int, message_id: str) -> None:
         """Records where a part of it is visible. What is on the platform is there, whatever the storage says."""
