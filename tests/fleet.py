@@ -88,6 +88,7 @@ class Part:
         """The seconds that it took. Raises AssertionError: they were too many, or it failed."""
         self.interruptions += 1
         assert self._process is not None
+        assert self._process.returncode is None, f"{self.name} had ended by itself:\n{self._tail()}"
         return await ended_after_s(self._process)
 
     async def stand_still(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
@@ -50,76 +50,78 @@ class Shown:
     """Unforeseen failures since something of it succeeded."""
 
 
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True, eq=False)
 class Reply:
     """One reply on its way: what its events have come to, and how much of that is on the platform."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        chat: str,
-        assembler: Assembler,
-        reply_to: str | None,
-        record: Deliveries,
-        nonce: str,
-        now: float,
-        asker: str = "",
-        state_of: str = "",
-    ) -> None:
-        self.channel, self.chat, self.assembler, self.reply_to, self.record = channel, chat, assembler, reply_to, record
-        self.asker = asker
-        """Whom its calls are counted for."""
-        self.state_of = state_of
-        """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when it has its outcome."""
-        self.outcome: Outcome | None = None
-        self.in_flight: asyncio.Future[None] | None = None
-        """Done when its call in flight is over; None where none is."""
-        self.not_before = 0.0
-        """It waits until then after a failure, and nobody else does."""
-        self.failures = 0
-        self.failing_since = 0.0
-        self.began_at = now
-        self.served_at = now
-        self.typed_at = float("-inf")
-        self.visible = False
-        self.has_spoken = False
-        """First words of an answer are shown."""
-        self.is_pending = True
-        """There may be something to show."""
-        self.due_at = float("inf")
-        """When there will be, though no event has come."""
-        self.ready_at = now
-        """From when on its next call might have gone."""
-        self.announced = Priority.PREVIEW
-        """What its outbox knows of its worth."""
-        self.changed_at: float | None = None
-        """Since when there has been something new to show."""
-        self._words_at: float | None = None
-        """When the first words of the answer came."""
-        self._opening = ""
-        self._company_s = min(_COMPANY_S, channel.limits.rate.interval_s)
-        self._nonce = nonce
-        self._part = 0
-        self._position = 0
-        self._shown: dict[int, Shown] = {}
-        self._all: dict[int, Shown] = {}
-        """Of the part, those that are final, too."""
-        self._beginnings = 0
-        self._is_marked = True
-        self._stale: list[Shown] = []
-        """Messages that show nothing of the reply any more, to be deleted."""
-        self._uploads: list[tuple[Attachment, Shown]] | None = None
-        self._plain: set[int] = set()
-        """Messages of the part whose content cannot be shown, so a sentence is."""
-        self._missing: Outcome | None = None
-        self._file_missing: Outcome | None = None
-        """Why some words, or a file, of the part are not there."""
-        self._uploaded = 0
-        self._outcome = DELIVERED
-        """Of the parts before."""
-        self._unrecorded: list[tuple[str, int, str]] = []
-        self._is_faulty = self._is_salvaged = False
+    channel: Channel
+    chat: str
+    assembler: Assembler
+    reply_to: str | None
+    record: Deliveries
+    _nonce: str
+    began_at: float
+    asker: str = ""
+    """Whom its calls are counted for."""
+    state_of: str = ""
+    """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
+    finished: asyncio.Future[None] = field(default_factory=_future, init=False)
+    """Done when it has its outcome."""
+    outcome: Outcome | None = field(default=None, init=False)
+    in_flight: asyncio.Future[None] | None = field(default=None, init=False)
+    """Done when its call in flight is over; None where none is."""
+    not_before: float = field(default=0.0, init=False)
+    """It waits until then after a failure, and nobody else does."""
+    failures: int = field(default=0, init=False)
+    failing_since: float = field(default=0.0, init=False)
+    served_at: float = field(init=False)
+    typed_at: float = field(default=float("-inf"), init=False)
+    visible: bool = field(default=False, init=False)
+    has_spoken: bool = field(default=False, init=False)
+    """First words of an answer are shown."""
+    is_pending: bool = field(default=True, init=False)
+    """There may be something to show."""
+    due_at: float = field(default=float("inf"), init=False)
+    """When there will be, though no event has come."""
+    ready_at: float = field(init=False)
+    """From when on its next call might have gone."""
+    announced: Priority = field(default=Priority.PREVIEW, init=False)
+    """What its outbox knows of its worth."""
+    changed_at: float | None = field(default=None, init=False)
+    """Since when there has been something new to show."""
+    _words_at: float | None = field(default=None, init=False)
+    """When the first words of the answer came."""
+    _opening: str = field(default="", init=False)
+    _company_s: float = field(init=False)
+    _part: int = field(default=0, init=False)
+    _position: int = field(default=0, init=False)
+    _shown: dict[int, Shown] = field(default_factory=dict, init=False)
+    _all: dict[int, Shown] = field(default_factory=dict, init=False)
+    """Of the part, those that are final, too."""
+    _beginnings: int = field(default=0, init=False)
+    _is_marked: bool = field(default=True, init=False)
+    _stale: list[Shown] = field(default_factory=list, init=False)
+    """Messages that show nothing of the reply any more, to be deleted."""
+    _uploads: list[tuple[Attachment, Shown]] | None = field(default=None, init=False)
+    _plain: frozenset[int] = field(default=frozenset(), init=False)
+    """Messages of the part whose content cannot be shown, so a sentence is."""
+    _missing: Outcome | None = field(default=None, init=False)
+    _file_missing: Outcome | None = field(default=None, init=False)
+    """Why some words, or a file, of the part are not there."""
+    _uploaded: int = field(default=0, init=False)
+    _outcome: Outcome = field(default=DELIVERED, init=False)
+    """Of the parts before."""
+    _unrecorded: list[tuple[str, int, str]] = field(default_factory=list, init=False)
+    _is_faulty: bool = field(default=False, init=False)
+    _is_salvaged: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.served_at = self.ready_at = self.began_at
+        self._company_s = min(_COMPANY_S, self.channel.limits.rate.interval_s)
 
     def next_job(self, now: float) -> Job | None:
         """The next call of this reply; None where all that can be shown is shown.
@@ -178,7 +180,7 @@ class Reply:
         for shown in self._all.values():
             shown.frame = None
         self._shown = dict(self._all)
-        self._position, self._plain, self._missing = 0, set(), None
+        self._position, self._plain, self._missing = 0, frozenset(), None
         self._is_marked = False
 
     async def supersede(self, answer_id: str, *, anew: bool = True) -> None:
@@ -252,7 +254,7 @@ class Reply:
             self._outcome = self._file_missing
         self._part, self._position, self._uploads, self._uploaded = self._part + 1, 0, None, 0
         self._all, self._beginnings = {}, 0
-        self._plain, self._missing, self._file_missing = set(), None, None
+        self._plain, self._missing, self._file_missing = frozenset(), None, None
 
     def close(self, now: float) -> None:
         """There will be no more events."""
@@ -378,7 +380,7 @@ class Reply:
     def refuse(self, position: int, why: Outcome) -> None:
         """A final message cannot be shown: a sentence takes its place, and a file follows where there are files."""
         self.assembler.parts[self._part].refused = True
-        self._plain.add(position)
+        self._plain |= {position}
         self._missing = why
 
     def _state(self, placed: Placed) -> Shown:
