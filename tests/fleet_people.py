@@ -150,8 +150,7 @@ class Crowd:
 
     def waiting(self) -> list[str]:
         """What is not answered yet, as a line each."""
-        found = [f"Telegram: {each}" for each in self.telegram.correspondents if not each.is_answered()]
-        found += [f"Discord: {each}" for room, each in self.discord.asked if not self.discord.is_answered(room, each)]
+        found = [*self.telegram.waiting(), *self.discord.waiting()]
         return found + [f"page: {each}" for guest in self.pages.guests for each in guest.waiting()]
 
     @property

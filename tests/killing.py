@@ -12,6 +12,7 @@ import os
 import random
 import re
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ class Wire(Protocol):
 
     def finish(self) -> None:
         """Nobody begins anything new. Called while the program does not run."""
+        ...
+
+    def waiting(self) -> list[str]:
+        """What is not answered yet, a line each."""
         ...
 
     async def check(self, database: str) -> None:
@@ -130,9 +135,12 @@ async def survives(
         await kill_at_random(program, kills, dice, longest_s)
         wire.finish()
         async with program.running() as process:
-            async with asyncio.timeout(SETTLED_WITHIN_S):
-                await people
-                await nothing_is_left(database)  # nobody waits for what was pressed last
+            try:
+                async with asyncio.timeout(SETTLED_WITHIN_S):
+                    await people
+                    await nothing_is_left(database)  # nobody waits for what was pressed last
+            except TimeoutError:
+                raise AssertionError("\n".join(["these wait for ever:", *wire.waiting()])) from None
             process.terminate()
             await process.wait()
             assert process.returncode == 0
@@ -170,6 +178,9 @@ class Page:
     def finish(self) -> None:
         self.done.set()
 
+    def waiting(self) -> list[str]:
+        return [line for visitor in self.visitors for line in visitor.waiting()]
+
     async def check(self, database: str) -> None:
         async with open_database(database) as opened:
             posts: SqlPosts[Post, StoredFile] = SqlPosts(opened, encode=encode, decode=decode, make_file=StoredFile)
@@ -196,6 +207,8 @@ class Visitor:
         self._pressed: dict[str, str] = {}
         """The post whose Regenerate was pressed, by client id."""
         self._posts: dict[str, dict[str, Any]] = {}
+        self._answers: defaultdict[str, set[str]] = defaultdict(set)
+        """The bot's posts, by what they reply to."""
         self._set = 0
         self._confirmed = 0
 
@@ -207,13 +220,22 @@ class Visitor:
                         await self._visit(socket)
                 await asyncio.sleep(0.05)
 
+    def waiting(self) -> list[str]:
+        unanswered = [client_id for client_id in self._sent if not self._answered(client_id)]
+        return [f"page: {self.id} {one}, post {self._accepted.get(one)}, {self._sent[one]!r}" for one in unanswered]
+
     def _content(self) -> bool:
         return self._done.is_set() and all(self._answered(client_id) for client_id in self._sent)
 
     def _answered(self, client_id: str) -> bool:
         post = self._accepted.get(client_id)
-        mine = [each for each in self._posts.values() if each["kind"] == "bot" and each["reply_to"] == post]
-        return bool(post and mine) and not any(each["growing"] for each in mine)
+        mine = self._answers.get(post or "", ())
+        return bool(mine) and not any(self._posts[each]["growing"] for each in mine)
+
+    def _see(self, post: dict[str, Any]) -> None:
+        self._posts[post["id"]] = post
+        if post["kind"] == "bot" and post["reply_to"]:
+            self._answers[post["reply_to"]].add(post["id"])
 
     async def _visit(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
@@ -226,12 +248,13 @@ class Visitor:
         match said["type"]:
             case "hello":
                 self.id = said["person"]
-                self._posts |= {post["id"]: post for post in said["posts"]}
+                for post in said["posts"]:
+                    self._see(post)
                 for client_id in self._sent:
                     if client_id not in self._accepted:
                         await self._send(socket, client_id)
             case "post":
-                self._posts[said["post"]["id"]] = said["post"]
+                self._see(said["post"])
             case "accepted":
                 self._accepted[said["client_id"]] = said["id"]
             case "settings" if said.get("sentence"):

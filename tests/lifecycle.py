@@ -106,8 +106,11 @@ async def outlives(
             await asyncio.sleep(dice.uniform(0.0, 0.3))
         party.finish()
         async with program.running() as process:
-            async with asyncio.timeout(SETTLED_WITHIN_S):
-                await people
+            try:
+                async with asyncio.timeout(SETTLED_WITHIN_S):
+                    await people
+            except TimeoutError:
+                raise AssertionError("\n".join(["these wait for ever:", *party.waiting()])) from None
             await done.stop(process, Way.TERM, dice, ready=True)
     await party.check(database)
     return done
@@ -131,6 +134,9 @@ class Party:
     def finish(self) -> None:
         for wire in self._wires:
             wire.finish()
+
+    def waiting(self) -> list[str]:
+        return [line for wire in self._wires for line in wire.waiting()]
 
     async def check(self, database: str) -> None:
         for wire in self._wires:
@@ -265,6 +271,9 @@ class Telegram:
     def finish(self) -> None:
         self.done.set()
 
+    def waiting(self) -> list[str]:
+        return [f"Telegram: {each}" for each in self.correspondents if not each.is_answered()]
+
     async def check(self, database: str) -> None:
         for somebody in self.correspondents:
             somebody.check()
@@ -326,6 +335,9 @@ class Discord:
 
     def finish(self) -> None:
         self.done.set()
+
+    def waiting(self) -> list[str]:
+        return [f"Discord: {each}" for room, each in self.asked if not self.is_answered(room, each)]
 
     async def check(self, database: str) -> None:
         for room, question in self.asked:

@@ -40,9 +40,9 @@ class Member:
     async def ask(self, kind: str) -> None:
         text = f"@bot {kind} {len(self.questions)}"
         self.questions.append(await self.person.says(self.room, text))
-        await self.discord.until(self._answered, timeout_s=ANSWERED_WITHIN_S)
+        await self.discord.until(self.is_answered, timeout_s=ANSWERED_WITHIN_S)
 
-    def _answered(self) -> bool:
+    def is_answered(self) -> bool:
         begin = self.room.messages.index(self.questions[-1])
         return any("Regenerate" in labels(message) for message in self.room.messages[begin:])
 
@@ -102,6 +102,9 @@ class Guild:
 
     def finish(self) -> None:
         self.done.set()
+
+    def waiting(self) -> list[str]:
+        return [str(member.questions[-1]) for member in self.members if not member.is_answered()]
 
     async def check(self, database: str) -> None:
         for member in self.members:
