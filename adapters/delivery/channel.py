@@ -94,12 +94,20 @@ class ChannelError(Exception):
 class RetryAfter(ChannelError):
     """The platform's penalty: not applied, and nothing may be sent to this chat for `retry_after_s` seconds.
 
-    `of_chat`: False where it is for the whole account or for one message, and tells nothing of the chat's limit.
+    `of_chat`: False where it is for the whole account, and tells nothing of the chat's limit.
     """
 
     def __init__(self, retry_after_s: float, *, of_chat: bool = True) -> None:
         super().__init__(f"retry after {retry_after_s:g} s")
         self.retry_after_s, self.of_chat = retry_after_s, of_chat
+
+
+class EditLater(ChannelError):
+    """Not applied: this message may not be edited for `retry_after_s` seconds. Every other call to the chat may go."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"not to be edited for {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
 
 
 class Unsent(ChannelError):

@@ -20,6 +20,7 @@ from adapters.delivery.call_budget import CallBudget, Demand, Priority
 from adapters.delivery.channel import (
     Channel,
     ChannelError,
+    EditLater,
     Forbidden,
     Limits,
     MessageGone,
@@ -95,6 +96,8 @@ class Outbox:
         """The call that waits for the account."""
         self._silent_until = float("-inf")
         self._typed_at = float("-inf")
+        self._typing_after = float("-inf")
+        """Where edits have a budget of their own, so has "typing", and a penalty for it silences nothing else."""
         self._succeeded_at = float("-inf")
 
     def add(self, reply: Reply) -> None:
@@ -278,6 +281,8 @@ class Outbox:
         except RetryAfter as penalty:
             is_admitted = False
             self._silent_until = budget.penalised(loop.time(), penalty.retry_after_s, of_chat=penalty.of_chat)
+        except EditLater as pause:
+            reply.not_before = loop.time() + pause.retry_after_s
         except Unsent as error:
             self._failed(reply, error)
         except (UnknownOutcome, TimeoutError, StorageError) as error:
@@ -322,7 +327,8 @@ class Outbox:
 
     def _typing_due(self) -> float:
         reply = min(self._replies, key=Reply.typing_due)
-        return max(reply.typing_due(), self._typed_at + reply.channel.limits.typing_s / 2, self._silent_until)
+        again_at = self._typed_at + reply.channel.limits.typing_s / 2
+        return max(reply.typing_due(), again_at, self._silent_until, self._typing_after)
 
     def _type(self, now: float) -> None:
         """Shows "typing" beside all calls, where the account has calls to spare."""
@@ -339,7 +345,11 @@ class Outbox:
             async with asyncio.timeout(_TYPING_TIMEOUT_S):
                 await reply.channel.typing()
         except RetryAfter as penalty:
-            self._silent_until = max(self._silent_until, loop.time() + penalty.retry_after_s)
+            until = loop.time() + penalty.retry_after_s
+            if penalty.of_chat and self._edits is not self._sends:
+                self._typing_after = until
+            else:
+                self._silent_until = max(self._silent_until, until)
         except (ChannelError, TimeoutError, StorageError) as error:
             log.debug("%s: no typing: %r", reply.chat, error)
         except Exception:

@@ -24,6 +24,7 @@ from adapters.app import phrases
 from adapters.charts import draw
 from adapters.delivery.channel import (
     Channel,
+    EditLater,
     Forbidden,
     MessageGone,
     Rejected,
@@ -73,6 +74,7 @@ DOCUMENTED: dict[type, list[Callable[[], Exception]]] = {
     ],
     Channel: [
         lambda: RetryAfter(0.2),
+        lambda: EditLater(0.2),
         lambda: Unsent("refused"),
         lambda: UnknownOutcome("broken"),
         lambda: MessageGone("deleted"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.channel import Frame, Limits, RetryAfter
+from adapters.delivery.channel import EditLater, Frame, Limits, RetryAfter
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.rate_budget import Rate
@@ -153,6 +153,57 @@ def test_a_penalty_of_the_whole_account_is_no_limit_of_the_chat() -> None:
     times = {frame.markdown: at for at, _, frame in platform.chat("c").frames}
     assert 840 <= times["in it"] < 841
     assert times["after-3"] < 846
+
+
+class _Old(SimulatedChannel):
+    """A chat in which the message that names this word may not be edited for half a minute."""
+
+    until = 0.0
+
+    async def edit(self, message_id: str, frame: Frame) -> str | None:
+        now = asyncio.get_running_loop().time()
+        if "old" in frame.markdown:
+            self.until = self.until or now + 30
+            if now < self.until:
+                raise EditLater(self.until - now)
+        return await super().edit(message_id, frame)
+
+
+def test_a_message_that_may_not_be_edited_for_a_while_holds_nothing_else_up() -> None:
+    platform = Platform(faults=TRIPS)
+    channel = _Old(platform, "c", Limits(message_units=4_000, rate=Rate(5, 5.1), edit_rate=Rate(5, 5.1)))
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as people:
+            for word in ("old", "new"):
+                events = told(growing(word, 3.0))
+                people.create_task(outboxes.deliver(channel, "c", events, reply_to=None, record=Records(), asker=word))
+
+    run_virtually(main())
+    ends = {frame.markdown[:3]: at for at, _, frame in platform.chat("c").frames if not frame.growing}
+    assert ends["new"] < 5.0
+    assert 30 <= ends["old"] < 33
+
+
+class _Typing(SimulatedChannel):
+    """A chat in which "typing" is penalised at once."""
+
+    async def typing(self) -> None:
+        raise RetryAfter(20.0)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_penalty_for_typing_silences_what_shares_its_limit(apart: bool) -> None:
+    platform, rate = Platform(faults=TRIPS), Rate(5, 5.1)
+    limits = Limits(message_units=4_000, rate=rate, edit_rate=rate if apart else None, typing_s=5.0)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told(growing("a", 3.0, prefill_s=1.0))
+            await outboxes.deliver(_Typing(platform, "c", limits), "c", events, reply_to=None, record=Records())
+
+    run_virtually(main())
+    assert (platform.chat("c").frames[0][0] < 2.0) is apart
 
 
 def test_a_panel_shows_its_newest_state_and_twenty_presses_delay_nobody() -> None:
