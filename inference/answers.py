@@ -131,7 +131,7 @@ class Answer:
         if opened is None:
             self._splitter = Splitter(orphans=True)
         else:
-            self._splitter = Splitter(opened.format, inside=opened.thinking, orphans=True)
+            self._splitter = Splitter(opened.format, inside=opened.thinking, orphans=opened.orphans)
         parts = reclassified([*self._splitter.feed(self._prefix), *(self._splitter.settle() if self._prefix else ())])
         self._thought = "".join(text for kind, text in parts if kind == "thinking")
         self._is_block_over = bool(self._thought) and not self._splitter.thinking

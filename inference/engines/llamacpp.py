@@ -178,7 +178,8 @@ class LlamaCppEngine:
         if room < 1:
             raise TooLong(self._info.context_tokens, size)
         opened = self._format is not None and self._format.opened_by(rendered)
-        yield Opened(size, thinking=not request.prefix and opened, format=self._format)
+        thinking = not request.prefix and opened
+        yield Opened(size, thinking=thinking, format=self._format, orphans=self._format is not None)
         body = {"prompt": prompt + said, **_sampling(request.sampling), "stream": True, "return_progress": True}
         body["n_predict"] = most = min(request.sampling.max_new_tokens, room)
         body["repeat_last_n"] = self._info.context_tokens

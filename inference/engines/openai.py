@@ -228,6 +228,7 @@ class OpenAIEngine:
                     inside=False if request.prefix else self._opens,
                     drop_reasoning=asking.emulated,
                     format=self._format,
+                    orphans=not self._told or self._format is not None or self._info.reasoning,
                 )
                 async with aclosing(self._stream(replica.client, request, body, reader)) as outputs:
                     async for output in outputs:

@@ -244,6 +244,7 @@ class Reader:
         inside: the text begins inside the reasoning; None where nobody can tell.
         format: how the model writes its reasoning, where that is known.
         drop_reasoning: reasoning is counted and not told.
+        orphans: reasoning may end that nothing has opened.
     """
 
     def __init__(
@@ -254,13 +255,14 @@ class Reader:
         inside: bool | None,
         drop_reasoning: bool,
         format: Format | None = None,
+        orphans: bool = True,
     ) -> None:
         self.reasoned = False
         """The server has sent reasoning in a field of its own."""
         self.opens: bool | None = None
         """Whether the text began inside the reasoning, as far as its marks have told."""
         self._prompt_tokens, self._counted = prompt_tokens, counted
-        self._inside, self._format = inside, format
+        self._inside, self._format, self._orphans = inside, format, orphans
         self._opened = self._has_deltas = False
         self._messages = Messages()
         # Servers leave marks in the field, too: the template's opening one again, or the closing one.
@@ -355,7 +357,7 @@ class Reader:
             said = self._number("prompt_tokens")
             counted = self._counted or said > 0
             inside = self._inside if self._dropping is None else False
-            yield Opened(said or self._prompt_tokens, inside, counted=counted, format=self._format)
+            yield Opened(said or self._prompt_tokens, inside, counted, self._format, self._orphans)
 
     def _new_tokens(self) -> int:
         """A chunk is a token, unless the server tells more exactly."""

@@ -31,12 +31,15 @@ class Opened:
         thinking: the text starts inside the reasoning; None if nobody can tell before it ends.
         counted: `prompt_tokens` is no estimate.
         format: how the model writes its reasoning, where that is known.
+        orphans: reasoning may end that nothing has opened: nobody has seen how the prompt ends, or the model has
+            reasoned before although its template did not want it to.
     """
 
     prompt_tokens: int
     thinking: bool | None = False
     counted: bool = True
     format: Format | None = None
+    orphans: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class Format:
     phrase: str = ""
     names: str = ""
 
+    @property
+    def may_lack_opening(self) -> bool:
+        """Whether a text may hold the end of reasoning without its beginning, and show it by its mark."""
+        return self.certain and self.in_template
+
     def opened_by(self, prompt: str) -> bool:
         """Whether a rendered prompt ends inside the reasoning, as newer templates of DeepSeek-R1 do."""
         return prompt.rstrip().endswith(self.opening.rstrip())
@@ -133,7 +138,7 @@ FORMATS = (
         control=True,
         names=r"command-a-reasoning",
     ),
-    Format(name="kimi", opening="◁think▷", closing="◁/think▷", names=r"kimi"),
+    Format(name="kimi", opening="◁think▷", closing="◁/think▷", names=r"kimi-?(?:vl|k1)"),
     _tag("seed:think", names=r"seed-oss"),
     Format(
         name="openthoughts",

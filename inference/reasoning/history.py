@@ -9,7 +9,7 @@ from inference.api import Message
 from inference.reasoning.formats import FORMATS
 from inference.reasoning.splitter import Splitter, reclassified
 
-_ENDS = tuple(format.closing.lower() for format in FORMATS if format.certain and format.in_template)
+_ENDS = tuple(format.closing.lower() for format in FORMATS if format.may_lack_opening)
 
 
 def without_reasoning(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import regex
 
 from inference.reasoning.formats import FORMATS, THINK, Format
+from inference.reasoning.position import Position, following
 
 Kind = Literal["thinking", "answer", "mark", "orphan"]
 Part = tuple[Kind, str]
@@ -22,13 +23,6 @@ Part = tuple[Kind, str]
 
 An "orphan" is a mark, too: the closing one of reasoning that nothing had opened. Every answer before it was reasoning.
 """
-
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_TITLE = re.compile(r"\s{0,80}#{1,6}[ \t]")
-_BRACKETS = "([{<“‘«„"
-_OPENING = _BRACKETS + "\"'*_~|"
-_MOST_OF_A_LINE = 200
-_TAIL = 16
 
 
 class Splitter:
@@ -52,7 +46,7 @@ class Splitter:
         self._leading: list[str] = []
         """Blanks before the answer, or before its reasoning."""
         self._parts: list[Part] = []
-        self._code = _Code()
+        self._code = Position()
         self._bare = True
         """The reasoning has only blanks so far: another opening mark would be the same once more."""
         self._depth = 0 if inside is False else 1
@@ -61,9 +55,12 @@ class Splitter:
         """The answer as it seems, which a further closing mark would make reasoning."""
         self._reasons = bool(inside)
         """There was reasoning, so there may be more."""
-        self._orphans = orphans and inside is False and (format is None or format.in_template)
+        self._orphans = orphans and inside is False and (format is None or format.may_lack_opening)
         self._opened_in_text = 0
         """Opening marks in an answer that nothing has closed: they and their ends are mere words."""
+        self._spoken_of = False
+        """Marks were words of the answer."""
+        self._over = False
         self.closed_unopened = False
         """Where nobody could tell, it was reasoning: its end came without a beginning."""
 
@@ -82,8 +79,11 @@ class Splitter:
 
     def close(self, *, cut: bool = False) -> list[Part]:
         """Returns what was held back: the text is over. `cut`: it was ended by a limit."""
+        self._over = True
+        while self._at < len(self._held) and self._step():
+            pass
         self._put_leading("answer")
-        self._put("thinking" if self._state == "thinking" else "answer", len(self._held))
+        self._put("thinking" if self._state == "thinking" else "answer", len(self._held) - self._at)
         self._held, self._at = "", 0
         if self._unsure and cut:
             self._was_reasoning()
@@ -144,7 +144,7 @@ class Splitter:
         marks = self._marks_here()
         found = marks.search(self._held, self._at, partial=True) if marks is not None else None
         self._put(kind, (len(self._held) if found is None else found.start()) - self._at)
-        if found is None or found.partial:
+        if found is None or found.partial or self._must_see_more(found):
             return False
         if not self._act(*_meaning(found), found.end() - self._at):
             self._put(kind, found.end() - self._at)
@@ -156,7 +156,12 @@ class Splitter:
             return _marks(self._known, None, closing=True)
         if self._state == "thinking" or self._pending is not None or self._known is not None or self._reasons:
             return _marks(self._known, self._format, closing=True)
-        return _ORPHANS if self._orphans else None
+        return _orphan_marks(self._known) if self._orphans else None
+
+    def _must_see_more(self, found: Any) -> bool:
+        """Whether what a mark means follows from the text behind it, which is not there yet."""
+        guesses = self._orphans and not self._reasons and self._state == "answer" and self._pending is None
+        return guesses and following(self._held, found.end(), over=self._over) is None
 
     def _act(self, kind: str, format: Format, length: int) -> bool:
         """What a mark does; False: here it is text."""
@@ -164,7 +169,8 @@ class Splitter:
             return self._in_reasoning(kind, format, length)
         if self._pending is not None and kind in ("opens", "closes"):
             return self._in_doubt(kind, format, length)
-        if self._orphans and not self._reasons and self._is_orphan(kind, format, length):
+        is_tag = kind in ("opens", "closes")
+        if self._orphans and not self._reasons and is_tag and self._is_orphan(kind, format, length):
             return True
         if self._known is None and not self._reasons:
             return False
@@ -213,30 +219,37 @@ class Splitter:
 
     def _is_orphan(self, kind: str, format: Format, length: int) -> bool:
         """Whether a mark in an answer ends reasoning that nothing had opened, and all before it was that."""
-        if self._code.inside or not format.in_template or kind not in ("opens", "closes"):
-            return False
-        if kind == "opens" or self._opened_in_text:
-            self._opened_in_text += 1 if kind == "opens" else -1
-            return False
-        if not format.control and (self._code.within_text or self._code.has_title):
+        if not self._ends_unopened(kind, format, length):
+            self._spoken_of = True
             return False
         self._reasons, self._state, self._format = True, "after", format
         text = self._held[self._at : self._at + length]
         self._at += length
         self._parts.append(("orphan", text))
-        self._code = _Code()
+        self._code = Position()
         return True
+
+    def _ends_unopened(self, kind: str, format: Format, length: int) -> bool:
+        if self._code.inside or not format.may_lack_opening or self._known not in (None, format):
+            return False
+        if kind == "opens" or self._opened_in_text:
+            self._opened_in_text += 1 if kind == "opens" else -1
+            return False
+        if format.control:
+            return True
+        blank, next = following(self._held, self._at + length, over=True) or (False, "")
+        return self._code.ends_reasoning(blank, next, spoken_of=self._spoken_of)
 
     def _think(self, format: Format) -> None:
         self._state, self._format, self._depth = "thinking", format, 1
         self._bare, self._reasons = True, True
-        self._code = _Code()
+        self._code = Position()
 
     def _end_reasoning(self, length: int) -> None:
         self._pending = [] if self._depth > 0 else None
         self._state = "after"
         self._put("mark", length)
-        self._code = _Code()
+        self._code = Position()
 
     def _was_reasoning(self) -> None:
         """What is pending was reasoning after all."""
@@ -279,66 +292,6 @@ class Splitter:
         return merged(parts)
 
 
-class _Code:
-    """Whether the place that a text has reached is in Markdown's code."""
-
-    def __init__(self) -> None:
-        self._head = ""
-        self._blank = True
-        self._ticks = 0
-        self._fence = ""
-        self._tail = ""
-        self._first = ""
-        """The head of the first line with words, once it has ended."""
-
-    @property
-    def within_text(self) -> bool:
-        """Words on this line, and then a blank or what opens a quotation: a mark that follows is one of the words."""
-        before = self._tail.rstrip(_OPENING)
-        return not self._blank and (not before or before[-1].isspace() or self._tail[-1] in _BRACKETS)
-
-    @property
-    def has_title(self) -> bool:
-        """It begins with a heading, as answers do and reasoning does not."""
-        return _TITLE.match(self._first or self._head) is not None
-
-    @property
-    def inside(self) -> bool:
-        return bool(self._fence) or self._ticks % 2 == 1
-
-    @property
-    def covers_mark(self) -> bool:
-        """A mark alone on its line ends reasoning even in an unclosed fence: otherwise the answer would be hidden."""
-        return self.inside and not self._blank
-
-    @property
-    def begins_line(self) -> bool:
-        return self._blank and len(self._head) < 4 and "\t" not in self._head
-
-    def take(self, text: str) -> None:
-        first, *others = text.split("\n")
-        self._grow(first)
-        for line in others:
-            self._end_line()
-            self._grow(line)
-
-    def _grow(self, text: str) -> None:
-        self._head += text[: _MOST_OF_A_LINE - len(self._head)]
-        self._blank = self._blank and not text.strip()
-        self._ticks += text.count("`")
-        self._tail = (self._tail + text[-_TAIL:])[-_TAIL:]
-
-    def _end_line(self) -> None:
-        match = _FENCE.match(self._head)
-        if match and not self._fence:
-            self._fence = match[1]
-        elif match and match[1].startswith(self._fence) and not self._head[match.end() :].strip():
-            self._fence = ""
-        if not self._first and not self._blank:
-            self._first = self._head
-        self._head, self._tail, self._blank, self._ticks = "", "", True, 0
-
-
 _BLANK: Any = regex.compile(r"\s*")
 _KINDS = ("opens", "answers", "closes", "noise")
 
@@ -363,9 +316,10 @@ def _marks(known: Format | None, used: Format | None, *, closing: bool) -> Any:
     return regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in found.items()))
 
 
-def _orphan_marks() -> Any:
-    """Pattern of what opens and closes reasoning in families whose templates may open it."""
-    formats = [format for format in FORMATS if format.certain and format.in_template]
+@lru_cache
+def _orphan_marks(known: Format | None) -> Any:
+    """Pattern of what opens and closes reasoning in the known family, or in all whose templates may open it."""
+    formats = [known] if known is not None else [each for each in FORMATS if each.may_lack_opening]
     return regex.compile(
         "|".join(
             f"(?P<{kind}_{FORMATS.index(format)}>{_pattern(format, kind)})"
@@ -378,9 +332,6 @@ def _orphan_marks() -> Any:
 def _pattern(format: Format, kind: str) -> str:
     literals = {"opens": format.opening, "closes": format.closing, "answers": format.answer}
     return getattr(format, kind) or re.escape(literals.get(kind, ""))
-
-
-_ORPHANS: Any = _orphan_marks()
 
 
 def _meaning(found: Any) -> tuple[str, Format]:

@@ -21,7 +21,6 @@ from inference.engines.transformers.prompts import Prompts
 from inference.models import demo_model
 from inference.reasoning.formats import FORMATS, Format
 from inference.reasoning.prefix import handed_on
-from inference.reasoning.splitter import Splitter, reclassified
 from inference.service import LocalInference
 from tests import checkpoints
 from tests.servers.openai import DONE, OpenAIServer, chunk, streaming
@@ -332,13 +331,6 @@ async def test_an_end_without_a_beginning_tells_that_all_before_it_was_reasoning
         assert (thinking.strip(), answer) == ("secret", "the answer")
         assert end.usage.thinking_tokens > 0
         assert end.usage.completion_tokens > 0
-
-
-@pytest.mark.parametrize("end", ["hm.", "hm\n", "hm\n\n", "**hm**", '"hm"', "(hm)", "## Hm\n\nhm", ""])
-def test_the_end_of_reasoning_is_known_by_where_it_stands(end: str) -> None:
-    splitter = Splitter(orphans=True)
-    parts = splitter.feed(f"So.\n\nAnd {end}</think>\n\nthe answer") + splitter.close()
-    assert reclassified(parts)[-1] == ("answer", "the answer") if end else parts[-1][0] == "answer"
 
 
 async def test_families_whose_templates_never_open_reasoning_have_no_end_without_a_beginning() -> None:

@@ -132,7 +132,8 @@ class TransformersEngine:
         room = limit - len(prompt.ids)
         if room < 1:
             raise TooLong(limit, len(prompt.ids))
-        yield Opened(len(prompt.ids), thinking=prompt.thinking, format=loaded.prompts.format)
+        format = loaded.prompts.format
+        yield Opened(len(prompt.ids), thinking=prompt.thinking, format=format, orphans=format is not None)
         most = min(request.sampling.max_new_tokens, room)
         async with aclosing(self._answer(loaded, request, prompt, most)) as outputs:
             async for output in outputs:
