@@ -133,6 +133,8 @@ class Answer:
         else:
             self._splitter = Splitter(opened.format, inside=opened.thinking, orphans=opened.orphans)
         parts = reclassified([*self._splitter.feed(self._prefix), *(self._splitter.settle() if self._prefix else ())])
+        if self._prefix:
+            self._splitter.take_any_end()
         self._thought = "".join(text for kind, text in parts if kind == "thinking")
         self._is_block_over = bool(self._thought) and not self._splitter.thinking
         self._said = "".join(text for kind, text in parts if kind == "answer")

@@ -61,6 +61,8 @@ class Splitter:
         self._spoken_of = False
         """Marks were words of the answer."""
         self._over = False
+        self._any_end = False
+        """What was said was handed on in marks that need not be the model's: those of any family may end it."""
         self.closed_unopened = False
         """Where nobody could tell, it was reasoning: its end came without a beginning."""
 
@@ -95,6 +97,10 @@ class Splitter:
         self._settle()
         return self._take_parts()
 
+    def take_any_end(self) -> None:
+        """Where the family is not known, the marks of any end what was said so far, which was handed on in others."""
+        self._any_end = self._known is None and self._state in ("thinking", "after")
+
     def enter(self) -> list[Part]:
         """Reasoning came by another way, so that what is held of blanks is no answer. Returns what was held."""
         self._settle()
@@ -116,13 +122,14 @@ class Splitter:
     def _begin(self) -> bool:
         """At the first word of the answer, or the first after reasoning."""
         after = self._state == "after"
-        marks = _marks(self._known, self._format if after else None, closing=after or self._unsure)
+        used = self._format if after and not self._any_end else None
+        marks = _marks(self._known, used, closing=after or self._unsure)
         found = marks.match(self._held, self._at, partial=True)
         if found is not None and found.partial:
             return False
         if found is None or not self._act_at_beginning(*_meaning(found), found.end() - self._at):
             self._put_leading("answer")
-            self._state = "answer"
+            self._state, self._any_end = "answer", False
         return True
 
     def _act_at_beginning(self, kind: str, format: Format, length: int) -> bool:
@@ -155,7 +162,7 @@ class Splitter:
         if self._unsure:
             return _marks(self._known, None, closing=True)
         if self._state == "thinking" or self._pending is not None or self._known is not None or self._reasons:
-            return _marks(self._known, self._format, closing=True)
+            return _marks(self._known, None if self._any_end else self._format, closing=True)
         return _orphan_marks(self._known) if self._orphans else None
 
     def _must_see_more(self, found: Any) -> bool:
@@ -177,7 +184,7 @@ class Splitter:
         return self._in_answer(kind, format, length)
 
     def _in_reasoning(self, kind: str, format: Format, length: int) -> bool:
-        if kind == "opens" and self._code.inside:
+        if kind == "opens" and (self._code.inside or (self._any_end and format is not self._format)):
             return False
         if kind == "opens" and not self._bare and not format.control:
             # One more end is to come, if this is no mere word.
@@ -189,6 +196,7 @@ class Splitter:
             self._put("mark", length)
             return True
         self._depth = 0 if format.control or kind == "answers" else self._depth - 1
+        self._format = format if self._any_end else self._format
         self._end_reasoning(length)
         return True
 
@@ -241,7 +249,7 @@ class Splitter:
         return self._code.ends_reasoning(blank, next, spoken_of=self._spoken_of)
 
     def _think(self, format: Format) -> None:
-        self._state, self._format, self._depth = "thinking", format, 1
+        self._state, self._format, self._depth, self._any_end = "thinking", format, 1, False
         self._bare, self._reasons = True, True
         self._code = Position()
 
