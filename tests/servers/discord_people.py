@@ -69,6 +69,8 @@ class Interaction:
                 return None
             case "PATCH", "messages", message_id:
                 return await self._edited(message_id, body, uploads)
+            case "DELETE", "messages", message_id:
+                return await self._deleted(message_id)
             case ("POST",):
                 is_response = self.original is None and self.kind == 5
                 if not is_response:
@@ -80,6 +82,15 @@ class Interaction:
         if self.is_borrowed and self.follow_ups == 5:
             raise Refusal(400, 40094, "This interaction has hit the maximum number of follow up messages")
         self.follow_ups += 1
+
+    async def _deleted(self, message_id: str) -> None:
+        """Only this interaction's own messages; a follow-up that is gone counts all the same."""
+        message = next((each for each in self.made if each["id"] == message_id), None)
+        if message is None:
+            raise Refusal(404, 10008, "Unknown Message")
+        for messages in (self.made, self.private, self.room.messages):
+            messages[:] = [each for each in messages if each is not message]
+        await self.server.notify()
 
     async def _edited(self, message_id: str, body: dict[str, Any], uploads: list[dict[str, Any]]) -> dict[str, Any]:
         """Of this interaction's messages, or the one whose button was pressed."""
