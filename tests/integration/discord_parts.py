@@ -17,7 +17,7 @@ from adapters.discord.platform import serving
 from adapters.storage.memory import MemoryStorage
 from bots.bot import Bot
 from bots.people.access import Access
-from bots.ports import Received, StorageError
+from bots.ports import Received, Storage, StorageError
 from bots.preferences import Bounds
 from config.settings import DiscordSettings
 from tests.fakes import script, scripted_inference
@@ -73,7 +73,7 @@ class Party:
     """Ann, and a room in which the bot is."""
 
     discord: DiscordServer
-    storage: MemoryStorage
+    storage: Storage
     room: Room
     ann: Person
 
@@ -113,7 +113,7 @@ async def party(
     folder: Path,
     *lines: dict[str, Any],
     discord: DiscordServer | None = None,
-    storage: MemoryStorage | None = None,
+    storage: Storage | None = None,
     slots: int = 8,
     max_tokens: int = 500,
     context_tokens: int = 65_536,

@@ -391,3 +391,16 @@ def test_long_random_documents(seed: int) -> None:
     for chunk in chunks:
         assert code_units(chunk.markdown) <= 400
         assert not unclosed_fences(chunk.markdown)
+
+
+@pytest.mark.parametrize("row", ["|-{}x", "|-{}|{}x", "|-{}|-{}|x"])
+def test_what_is_nearly_a_row_of_delimiters_is_looked_at_in_linear_time(row: str) -> None:
+    took = []
+    for size in (4_000, 16_000):
+        blocks = Blocks()
+        blocks.read("| a | b |\n")
+        began = time.process_time()
+        blocks.read(row.format(*[" " * size] * 2) + "\n")
+        took.append(time.process_time() - began)
+        assert not blocks.table
+    assert took[1] < 8 * max(took[0], 0.02)
