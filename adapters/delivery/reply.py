@@ -116,6 +116,7 @@ class Reply:
     _outcome: Outcome = field(default=DELIVERED, init=False)
     """Of the parts before."""
     _unrecorded: list[tuple[str, int, str]] = field(default_factory=list, init=False)
+    _recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_faulty: bool = field(default=False, init=False)
     _is_salvaged: bool = field(default=False, init=False)
 
@@ -347,13 +348,15 @@ class Reply:
         await self._record()
 
     async def _record(self) -> None:
-        while self._unrecorded:
-            try:
-                await self.record.record_delivery(self.chat, *self._unrecorded[0])
-            except Exception:
-                log.exception("%s: a message of %s is recorded later", self.chat, self.name)
-                return
-            self._unrecorded.pop(0)
+        # The call that has sent a message may still record it when the reply is given up and recorded as a whole.
+        async with self._recording:
+            while self._unrecorded:
+                try:
+                    await self.record.record_delivery(self.chat, *self._unrecorded[0])
+                except Exception:
+                    log.exception("%s: a message of %s is recorded later", self.chat, self.name)
+                    return
+                self._unrecorded.pop(0)
 
     async def record_outcome(self) -> None:
         """A repeated event needs nothing more, unless the reply is left."""

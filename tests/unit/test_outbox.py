@@ -11,6 +11,7 @@ import pytest
 
 from adapters.delivery.channel import Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.outcome import Ending
 from adapters.delivery.rate_budget import Rate
 from bots.messages import (
     Action,
@@ -26,7 +27,7 @@ from bots.messages import (
     Thought,
     Waiting,
 )
-from inference.api import Timings, Usage
+from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
     PHRASES,
     Faults,
@@ -212,6 +213,37 @@ def test_after_a_crash_an_unrecorded_message_is_found_again() -> None:
     platform = deliver(Started(answer_id="a"), Said("one two "), END)
     deliver(Started(answer_id="a", text="one two "), Said("three"), END, platform=platform)
     assert texts(platform) == ["one two three\ntiny, stop"]
+
+
+@pytest.mark.parametrize("recorded_after_s", [0.2, 30.0])
+def test_a_reply_that_is_given_up_while_its_message_is_recorded_is_recorded_once(recorded_after_s: float) -> None:
+    """The call that sent the message and the end of the reply both want to record it."""
+    platform, calls = Platform(ONE_A_SECOND), 0
+
+    class Slow(Records):
+        async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(recorded_after_s)
+            await super().record_delivery(chat, answer_id, position, message_id)
+
+    async def events() -> AsyncGenerator[ReplyEvent, None]:
+        yield Started(answer_id="a")
+        yield Said("words ")
+        while not calls:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        raise Interrupted("it is being stopped")
+
+    async def main() -> None:
+        records = Slow()
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c")
+            outcome = await outboxes.deliver(channel, "c", events(), reply_to=None, record=records)
+        assert outcome.ending is Ending.LEFT
+        assert records.positions == {("c", "a"): {0: platform.chat("c").visible[0].id}}
+        assert calls == 1
+
+    run_virtually(main())
 
 
 class Stream:
