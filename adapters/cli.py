@@ -1,6 +1,6 @@
 """`partyline`: check, ask, bench, chat, demo, discord, run, serve, data.
 
-Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use, 130 interrupted.
+Exit codes: 0 done, 1 failed (a sentence on stderr), 2 wrong use, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from adapters.closed_pipe import is_closed_pipe, until_closed
 from adapters.data import commands as data
 from adapters.log_format import configure, escaped
 from adapters.stopping import stoppable, terminable
@@ -28,7 +29,7 @@ _DEMO = {"model": "demo", "captioner": "demo"}
 def main() -> None:
     """The console script."""
     with terminable():
-        sys.exit(run(sys.argv[1:]))
+        sys.exit(until_closed(lambda: run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -227,6 +228,8 @@ def _until_done(work: Coroutine[Any, Any, int]) -> int:
             return asyncio.run(work)
         except (Unavailable, Interrupted, StorageError) as error:
             print(f"partyline: {escaped(str(error))}", file=sys.stderr)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             print(f"partyline: {escaped(error.strerror or str(error))}", file=sys.stderr)
         except BaseExceptionGroup as group:
@@ -235,10 +238,12 @@ def _until_done(work: Coroutine[Any, Any, int]) -> int:
 
 
 def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
-    """Task groups wrap what stopped them; a defect keeps its traceback."""
+    """Task groups wrap what stopped them; a defect keeps its traceback. Raises BrokenPipeError."""
     from adapters.storage.errors import StorageError
     from inference.api import Unavailable
 
+    if is_closed_pipe(group):
+        raise BrokenPipeError from group
     expected, rest = group.split((ConfigError, Unavailable, StorageError, OSError))
     if rest is not None or expected is None:
         raise group

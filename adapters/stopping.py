@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import TypeVar
 
@@ -62,7 +62,8 @@ class Stop:
         self.end_within(self._within_s)
         if self._scope is not None:
             self._scope.reschedule(0)
-        print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
+        with suppress(BrokenPipeError):  # nobody reads the output any more
+            print("Stopping: answers that are being written may finish; press Ctrl-C again to stop now.", flush=True)
 
     def end_within(self, seconds: float) -> None:
         """The process ends within that time, whatever a thread or a library waits for."""
@@ -79,9 +80,11 @@ class Stop:
 
     @staticmethod
     def _exit(code: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # also where nobody reads them any more
+            os._exit(code)
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ class TerminalChannel:
     """
 
     def __init__(self, write: Callable[[str], None], *, colour: bool, width: int, folder: Path = Path()) -> None:
-        self._write = write
+        self._print = write
         self._colour = colour
         self._width = width
         self._folder = folder
@@ -85,6 +85,13 @@ class TerminalChannel:
             raise Rejected(f"{name} cannot be saved: {error.strerror}") from error
         self._print_line(f"Saved as {path}")
         return self._sent.setdefault(nonce, f"{self._run}-{next(self._numbers)}")
+
+    def _write(self, text: str) -> None:
+        """Raises MessageGone: nobody reads the output any more, so the answer need not be written."""
+        try:
+            self._print(text)
+        except BrokenPipeError as error:
+            raise MessageGone("the output is closed") from error
 
     def _show(self, message_id: str, frame: Frame) -> None:
         shown = self._shown[message_id]

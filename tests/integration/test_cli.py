@@ -208,6 +208,44 @@ def test_ctrl_c_stops_the_answer_not_the_program(partyline: Partyline) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["ask", "slow"], ""),
+        (["ask", "slow", "--json"], ""),
+        (["chat"], "slow\nslow\n"),
+        (["demo", "--port", "0"], ""),
+        (["check"], ""),
+    ],
+    ids=lambda words: "-".join(words).strip("-") if isinstance(words, list) else "",
+)
+def test_output_that_nobody_reads_any_more_ends_it_quietly(
+    partyline: Partyline, arguments: list[str], stdin: str
+) -> None:
+    """As `partyline … | head -1`; 141 is what a shell says of a program that SIGPIPE has ended."""
+    with subprocess.Popen(
+        partyline.command(*arguments),
+        cwd=partyline.folder,
+        env=partyline.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if arguments[0] != "check":  # it says all at once, and its reader is gone before that
+            process.stdin.write(stdin)
+            process.stdin.flush()
+            process.stdout.read(1)
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 141, errors
+    assert "Traceback" not in errors
+    assert "ipe" not in errors
+
+
 def test_an_interrupt_while_the_program_is_imported_is_no_traceback(partyline: Partyline) -> None:
     code = (
         "import sys\n"
