@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.adaptive_limit import AdaptiveLimit
-from inference.api import OutOfMemory, Unavailable
+from inference.api import InferenceError, OutOfMemory, Unavailable
 from inference.batches import Batches
 from inference.faults import is_out_of_memory
 from inference.picture_decoder import PictureDecoder
@@ -100,8 +100,12 @@ class BlipCaptioner:
             picture = await self._decoder.decode(image)  # before a model is loaded for what is no picture
             pixels = await loop.run_in_executor(self._threads, self._pixels, picture)
             text = await self._batches.put((pixels, prompt))
-        except RuntimeError as error:
-            raise Unavailable(f"the captioner failed: {error}") from error
+        except InferenceError:
+            raise
+        except Exception as error:  # of a library
+            if not self._closed:
+                log.exception("the captioner failed")
+            raise Unavailable(f"the captioner failed: {error!r}") from error
         if forgotten == self._forgotten:
             self._remember(key, text)
         return text
@@ -130,8 +134,9 @@ class BlipCaptioner:
 
     def _describe(self, items: Sequence[tuple[Any, str]]) -> Sequence[str | Exception]:
         pixels, prompts = zip(*items, strict=True)
+        blip = self._load()
         try:
-            described = self._load().describe(pixels, prompts)
+            described = blip.describe(pixels, prompts)
             self._limit.good()
             self._batches.size = self._limit.value
             return described
@@ -148,6 +153,7 @@ class BlipCaptioner:
         return [*self._describe(items[:half]), *self._describe(items[half:])]
 
     def _load(self) -> Blip:
+        """The checkpoint. One that could not be loaded is tried again with the next picture. Raises Unavailable."""
         with self._loading:
             if self._closed:
                 raise Unavailable("the captioner is closed")
@@ -159,6 +165,11 @@ class BlipCaptioner:
                     log.info("loading the captioner %s", self._name)
                     self._loaded = load(self._reference, self._device)
                     log.info("captioner %s is loaded", self._name)
+                except Unavailable:
+                    raise
+                except Exception as error:  # of a library
+                    log.exception("the captioner %s cannot be loaded", self._name)
+                    raise Unavailable(f"the captioner {self._name} cannot be loaded: {error!r}") from error
                 finally:
                     self._loads = False
             return self._loaded

@@ -146,11 +146,13 @@ class RemoteInference:
         self._http = aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector)
         try:
             await self._until_ready(patient=self._patient)
-        except Unavailable:
+        except Exception as error:
             self._lifecycle.become("failed")
-            raise
-        except _Away as error:
-            raise Unavailable(str(error)) from error
+            if isinstance(error, Unavailable):
+                raise
+            if not isinstance(error, _Away):
+                log.exception("%s: the service is not found", self._address)
+            raise Unavailable(str(error) or repr(error)) from error
         self._lifecycle.become("ready")
         self._settled.set()
 

@@ -180,6 +180,10 @@ class LocalInference:
                 await self._engine.start()
             except Unavailable as error:
                 failure = error
+            except Exception as error:  # of a library: who waits must hear of it as of any other failure
+                log.exception("%s cannot be loaded", self._engine.info.name)
+                why = f"{self._engine.info.name} cannot be loaded: {type(error).__name__}: {error}"
+                failure = Unavailable(f"{why} (the log says more)")
             finally:
                 reporter.cancel()
         self._lifecycle.become("ready" if failure is None else "failed")

@@ -248,3 +248,27 @@ async def test_a_stop_does_not_wait_for_a_checkpoint_that_is_being_read(monkeypa
         assert not goes_on.is_set()
     finally:
         goes_on.set()
+
+
+@pytest.mark.parametrize("defect", [RuntimeError("odd"), OSError("torn"), MemoryError(), ImportError("no library")])
+async def test_a_checkpoint_that_a_library_cannot_load_is_unavailable_and_tried_again(
+    defect: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from inference.blip import load
+
+    defects = [defect]
+
+    def loading(*arguments: str) -> object:
+        if defects:
+            raise defects.pop()
+        return load(*arguments)
+
+    monkeypatch.setattr("inference.blip.load", loading)
+    captioner = demo()
+    with pytest.raises(Unavailable, match="cannot be loaded") as raised:
+        await captioner.caption(picture(), "")
+    assert not isinstance(raised.value, OutOfMemory), "the picture is not what was too much"
+    assert type(defect).__name__ in caplog.text
+    assert not captioner.loads
+    assert await captioner.caption(picture(), "")
+    await captioner.close()

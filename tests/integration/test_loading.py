@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 class Slow(ScriptedEngine):
     """Is loaded when the test says so; `share` is what the test sets."""
 
-    def __init__(self, folder: Path, fails: str = "") -> None:
+    def __init__(self, folder: Path, fails: Exception | None = None) -> None:
         super().__init__(script(folder, MATHS))
         self.come = asyncio.Event()
         self._fails = fails
@@ -43,7 +43,7 @@ class Slow(ScriptedEngine):
     async def start(self) -> None:
         await self.come.wait()
         if self._fails:
-            raise Unavailable(self._fails)
+            raise self._fails
         await super().start()
 
 
@@ -112,8 +112,12 @@ async def test_everybody_who_waited_for_the_model_finds_a_place(tmp_path: Path) 
     assert [said(own) for own in events] == ["forty two"] * 9
 
 
-async def test_a_model_that_cannot_be_loaded_is_told_and_marks_nothing(tmp_path: Path) -> None:
-    engine, events = Slow(tmp_path, fails="no memory"), list[ReplyEvent]()
+DEFECTS = [RuntimeError("odd"), OSError("torn"), MemoryError(), AttributeError("another version")]
+
+
+@pytest.mark.parametrize("why", [Unavailable("no memory"), *DEFECTS], ids=lambda why: type(why).__name__)
+async def test_a_model_that_cannot_be_loaded_is_told_and_marks_nothing(tmp_path: Path, why: Exception) -> None:
+    engine, events = Slow(tmp_path, fails=why), list[ReplyEvent]()
     inference = LocalInference(engine, clock=time.monotonic)
     chat = Chat(inference)
     incoming = chat.incoming("6 * 9")
@@ -169,6 +173,34 @@ async def test_a_service_that_is_not_there_is_away(tmp_path: Path) -> None:
     await remote.drain(0.0)
     assert isinstance(await asked, Interrupted)
     await remote.close()
+
+
+@pytest.mark.parametrize("defect", [None, *DEFECTS], ids=lambda why: type(why).__name__)
+async def test_a_service_that_cannot_be_used_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, defect: Exception | None
+) -> None:
+    """As `partyline ask` has it, which does not wait for a service that is away (None)."""
+    remote = RemoteInference(f"http://127.0.0.1:{free_port()}", "key", clock=time.monotonic)
+    events = list[ReplyEvent]()
+    if defect is not None:
+        monkeypatch.setattr("inference.remote._state", Failing(defect))
+        monkeypatch.setattr("inference.remote._spoken", Failing(defect))
+    chat = Chat(remote)
+    asked = asyncio.ensure_future(_ended(collected(chat.events(chat.incoming("hello")), events)))
+    assert isinstance(await _ended(remote.start()), Unavailable)
+    await until(lambda: Waiting(0, None, Loading(state="failed")) in events)
+    await remote.drain(0.0)
+    assert isinstance(await asked, Interrupted)
+    await remote.close()
+
+
+class Failing:
+    def __init__(self, defect: Exception) -> None:
+        self._defect = defect
+
+    async def __call__(self, call: Any) -> Any:
+        call.close()
+        raise self._defect
 
 
 class Eyes(FakeCaptioner):
