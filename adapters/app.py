@@ -395,11 +395,11 @@ def _made_inference(settings: Settings, *, patient: bool = False) -> Service:
             patience_s=settings.inference.deadline_s,
             patient=patient,
         )
-    return _local_inference(settings)
+    return _local_inference(settings, patient=patient)
 
 
-def _local_inference(settings: Settings) -> LocalInference:
-    """Raises Unavailable."""
+def _local_inference(settings: Settings, *, patient: bool = True) -> LocalInference:
+    """A `patient` start waits for servers that do not listen yet. Raises Unavailable."""
     options = settings.inference
 
     def engine() -> Engine:
@@ -419,6 +419,7 @@ def _local_inference(settings: Settings) -> LocalInference:
                 slots=options.slots,
                 context_tokens=options.context_tokens,
                 silence_s=options.silence_s,
+                patient=patient,
             ),
         )
 

@@ -306,8 +306,10 @@ class _Done:
         if isinstance(output, Opened):
             first, self._opened = self._opened is None, self._opened or output
             return [output] if first else []
-        if isinstance(output, Progress | Replacing):
+        if isinstance(output, Progress):
             return []
+        if isinstance(output, Replacing):
+            return [output]
         if isinstance(output, Piece):
             if output.thinking:
                 self._thought += output.text

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.cache_salt import KnownPrefixes
 from inference.engines.lengths import count_within
-from inference.engines.openai_server import Elsewhere, Server, ServerOptions
+from inference.engines.openai_server import Away, Elsewhere, Server, ServerOptions
 from inference.engines.openai_wire import (
     Asking,
     Dialect,
@@ -31,7 +31,7 @@ from inference.engines.openai_wire import (
     estimate,
     seems_to_reason,
 )
-from inference.engines.port import Output, Rejected
+from inference.engines.port import Output, Progress, Rejected, Replacing
 from inference.engines.refusals import Refusal
 from inference.engines.replicas import Replica, choose
 from inference.engines.stops import Cut
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _CHECK_S = 3.0
 _COUNT_S = 10.0
+_LOOK_AGAIN_S = 1.0
 _REMEMBERED_COUNTS = 256
 # About the words of eight tokens; llama-server keeps prompts for everybody, and can only be told to pass them by.
 _COMPARED_BYTES = 32
@@ -71,6 +72,7 @@ class OpenAIEngine:
         """The model's template begins the reasoning, and the server does not take it apart; None: nobody can tell."""
         self._told = False
         """The server has shown how its prompts end."""
+        self._progress = ""
         self._closed = False
 
     @property
@@ -87,7 +89,7 @@ class OpenAIEngine:
 
     @property
     def progress(self) -> str:
-        return ""
+        return self._progress
 
     @property
     def share(self) -> float | None:
@@ -101,21 +103,34 @@ class OpenAIEngine:
         """A server that is away is not for us to replace: its replica rests, and is used again when it is back."""
 
     async def start(self) -> None:
-        """Asks every server for its models; one that answers is enough."""
-        failure: InferenceError = Unavailable("no server is configured")
-        models: list[dict[str, Any]] = []
+        """Asks every server for its models; one that answers is enough. One that loads its model is waited for."""
         for replica in self._replicas:
             await asyncio.to_thread(replica.client.connect)
+        while True:
+            try:
+                await self._learn((await self._listed())[0])
+                return
+            except Away as away:
+                if not away.loads and not self._options.patient:
+                    raise
+                self._progress = f"waiting for {away.why}"
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _listed(self) -> list[dict[str, Any]]:
+        """The models of the first server that answers. Raises InferenceError; Away: one of them may answer soon."""
+        failures: list[InferenceError] = [Unavailable("no server is configured")]
+        models: list[dict[str, Any]] = []
+        for replica in self._replicas:
             try:
                 found = await replica.client.models()
             except Elsewhere as elsewhere:
-                failure = elsewhere.error
-                self._mark_failed(replica, failure)
+                failures.append(elsewhere.error)
+                self._mark_failed(replica, elsewhere.error)
             else:
                 models = models or found
-        if not models:
-            raise failure
-        await self._learn(models[0])
+        if models:
+            return models
+        raise max(failures[::-1], key=lambda failure: (isinstance(failure, Away), getattr(failure, "loads", False)))
 
     async def close(self) -> None:
         self._closed = True
@@ -123,6 +138,24 @@ class OpenAIEngine:
             await replica.client.close()
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        """Waits for servers that load their model or do not listen, for as long as the caller does."""
+        is_begun = has_waited = False
+        while True:
+            try:
+                async with aclosing(self._by_one_of_them(request)) as outputs:
+                    async for output in outputs:
+                        is_begun = True
+                        yield output
+                return
+            except Elsewhere as elsewhere:
+                if is_begun or not isinstance(elsewhere.error, Away):
+                    raise elsewhere.error from elsewhere
+            yield Progress() if has_waited else Replacing()
+            has_waited = True
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _by_one_of_them(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        """Raises Elsewhere: no server has answered; with Away where none did anything else with the request."""
         prompt_tokens, room = await self._room(request.messages)
         tried: list[Replica[Server]] = []
         failure = self._all_busy()
@@ -138,12 +171,13 @@ class OpenAIEngine:
                 replica.succeeded()
                 return
             except Elsewhere as elsewhere:
-                failure = elsewhere.error
                 if not elsewhere.alone:
-                    self._mark_failed(replica, failure)
+                    self._mark_failed(replica, elsewhere.error)
+                if len(tried) == 1 or not isinstance(elsewhere.error, Away):
+                    failure = elsewhere.error
                 if begun:
                     break
-        raise failure
+        raise Elsewhere(failure)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """By the server where it has a tokenizer for us, otherwise an estimate that is rather too high."""
@@ -193,7 +227,9 @@ class OpenAIEngine:
             try:
                 async with asyncio.timeout(_CHECK_S):
                     await replica.client.models()
-            except (Elsewhere, TimeoutError) as error:
+            except Elsewhere as elsewhere:
+                self._mark_failed(replica, elsewhere.error)
+            except TimeoutError as error:
                 self._mark_failed(replica, error)
             else:
                 replica.succeeded()
@@ -201,15 +237,19 @@ class OpenAIEngine:
         return None
 
     def _mark_failed(self, replica: Replica[Server], error: Exception) -> None:
+        is_known = replica.is_away and isinstance(error, Away)
         if isinstance(error, Busy):
             replica.refused_for(self._clock(), error.retry_in_s)
         else:
-            replica.failed(self._clock())
-        log.warning("server %s: %s", replica.address, error)
+            replica.failed(self._clock(), is_away=isinstance(error, Away))
+        log.log(logging.DEBUG if is_known else logging.WARNING, "server %s: %s", replica.address, error)
 
     def _all_busy(self) -> InferenceError:
         waits = [replica.rests_until - self._clock() for replica in self._replicas if replica.penalised]
-        return Busy(max(1.0, min(waits))) if waits else Unavailable("no server answers")
+        if waits:
+            return Busy(max(1.0, min(waits)))
+        why = "no server answers"
+        return Away(why, loads=True) if any(replica.is_away for replica in self._replicas) else Unavailable(why)
 
     async def _answer(
         self, replica: Replica[Server], request: ChatRequest, prompt_tokens: int, room: int | None
@@ -297,7 +337,7 @@ class OpenAIEngine:
             self._opens = None if self._opens else False
 
     async def _learn(self, model: dict[str, Any]) -> None:
-        """What the server's own description of the model tells."""
+        """What the server's own description of the model tells. Raises Away: some list a model that they still load."""
         self._model = str(model["id"])
         self._dialect = dialect_of(model)
         name = self._model.rstrip("/").rpartition("/")[2]
@@ -309,7 +349,9 @@ class OpenAIEngine:
                 _, ending = await replica.client.tokenize(self._dialect, self._model, probe)
                 self._told = bool(ending)
                 opened = opened_by(ending)
-            except (Elsewhere, Refusal):
+            except (Elsewhere, Refusal) as error:
+                if isinstance(error, Elsewhere) and isinstance(error.error, Away):
+                    raise error.error from error
                 self._dialect = replace(self._dialect, counting="none")
         self._format = opened or named(name)
         doubtful = not self._told and seems_to_reason(name) and (self._format is None or self._format.in_template)

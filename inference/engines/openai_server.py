@@ -21,6 +21,8 @@ _RETRY_LATER_S = 5.0
 _LONGEST_RETRY_S = 3600.0
 # A request that the server will not take in this form; every other failure may be the server's own.
 _REFUSED = frozenset({400, 404, 405, 413, 415, 422})
+# As llama-server says "Loading model"; vLLM does not listen before it has loaded.
+_LOADING = 503
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class ServerOptions:
         slots: requests at one server at once.
         context_tokens: prompt and answer of one request, where a server does not say what it allows.
         silence_s: seconds without a word from a server, after which it counts as failed.
+        patient: a start waits for a server that does not listen yet, for ever; for one that loads it always does.
     """
 
     key: str = field(default="", repr=False)
@@ -40,6 +43,15 @@ class ServerOptions:
     slots: int = 8
     context_tokens: int = 4096
     silence_s: float = 60.0
+    patient: bool = False
+
+
+class Away(Unavailable):
+    """The server is not there yet: it `loads` its model, or nothing listens at its address."""
+
+    def __init__(self, why: str, *, loads: bool) -> None:
+        super().__init__(why)
+        self.loads = loads
 
 
 class Elsewhere(Exception):
@@ -159,11 +171,15 @@ class Server:
         except library.APIStatusError as error:
             raise self._status_failure(error) from error
         except library.APITimeoutError as error:
+            if type(error.__cause__).__name__ == "ConnectTimeout":
+                raise Elsewhere(Away(f"{self.address} cannot be reached in {_CONNECT_S:g} s", loads=False)) from error
             silence = f"{self.address} has been silent for {self._options.silence_s:g} s"
             spoke_to_others = time.monotonic() - self._heard_at < self._options.silence_s
             raise Elsewhere(Unavailable(silence), alone=spoke_to_others) from error
         except library.APIConnectionError as error:
-            raise Elsewhere(Unavailable(f"{self.address} cannot be reached: {error.__cause__ or error}")) from error
+            why = f"{self.address} cannot be reached: {error.__cause__ or error}"
+            is_away = type(error.__cause__).__name__ == "ConnectError"
+            raise Elsewhere(Away(why, loads=False) if is_away else Unavailable(why)) from error
         except library.APIError as error:
             if (long := too_long(_details(error), self._options.context_tokens)) is not None:
                 raise long from error
@@ -186,6 +202,8 @@ class Server:
             return OutOfMemory(f"{self.address}: {message}")
         if error.status_code in _REFUSED:
             return Refusal(message, details)
+        if error.status_code == _LOADING:
+            return Elsewhere(Away(f"{self.address}: {message}", loads=True))
         return Elsewhere(Unavailable(f"{self.address}: {message}"))
 
 

@@ -49,7 +49,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Replacing:
-    """The engine has died: the answer goes on when there is another one, which may take as long as a start."""
+    """The engine has died, or its servers are away: the answer goes on when there is one, which may take as long as a
+    start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Engine(Protocol):
     def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         """Yields `Opened`, `Piece`s and `Closed`; closing the generator stops the decoding within one step.
 
-        `Progress` may come anywhere before `Closed`, and so may `Replacing` from one that is supervised.
+        `Progress` may come anywhere before `Closed`, and so may `Replacing` before any text.
 
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
         Reasoning in the prefix stands between `<think>` and `</think>`, or as the model wrote it; the engine writes it

@@ -26,6 +26,7 @@ class Replica(Generic[C]):
         failures: how often it has failed in a row; before it is used again it must pass a health check.
         rests_until: it is not asked before that.
         penalised: it rests because it said so (429), so that asking it all the same would only make it worse.
+        is_away: it loads its model or does not listen, as far as the last call tells.
         refuses: fields that it does not know.
     """
 
@@ -35,6 +36,7 @@ class Replica(Generic[C]):
     failures: int = 0
     rests_until: float = 0.0
     penalised: bool = False
+    is_away: bool = False
     refuses: RefusedFields = field(default_factory=RefusedFields)
 
     @contextmanager
@@ -45,15 +47,16 @@ class Replica(Generic[C]):
         finally:
             self.outstanding -= 1
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, *, is_away: bool = False) -> None:
         rest = min(_LONGEST_REST_S, _FIRST_REST_S * 2**self.failures)
         self.failures, self.rests_until, self.penalised = min(self.failures + 1, 10), now + rest, False
+        self.is_away = is_away
 
     def refused_for(self, now: float, retry_in_s: float) -> None:
-        self.rests_until, self.penalised = now + retry_in_s, True
+        self.rests_until, self.penalised, self.is_away = now + retry_in_s, True, False
 
     def succeeded(self) -> None:
-        self.failures, self.rests_until, self.penalised = 0, 0.0, False
+        self.failures, self.rests_until, self.penalised, self.is_away = 0, 0.0, False, False
 
 
 def choose(replicas: Sequence[Replica[C]], owner: str, tried: Collection[Replica[C]], now: float) -> Replica[C] | None:

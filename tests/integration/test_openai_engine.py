@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -10,18 +11,22 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bots.messages import Failed
+from bots.messages import Failed, Waiting
 from inference.api import Busy, ChatRequest, InferenceError, Message, OutOfMemory, Sampling, TooLong, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.openai_wire import guarded
-from inference.engines.port import Closed, Opened, Output, Piece, Rejected
+from inference.engines.port import Closed, Opened, Output, Piece, Rejected, Replacing
+from inference.lanes import Bounds
 from inference.models import engine_for
 from inference.reasoning.formats import THINK
 from inference.service import LocalInference
+from inference.supervisor import SupervisedEngine
 from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
+from tests.integration.test_kill import free_port
 from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming
+from tests.servers.telegram import until
 
 HELLO = streaming(chunk("Hel"), chunk("lo", finish="stop"), DONE)
 
@@ -544,3 +549,110 @@ async def test_a_real_server_keeps_seed_prefix_and_stop_words() -> None:
         word = whole.split()[3]
         assert text_of(await answer(engine, ask(sea, temperature=0, stop=(word,)))) == whole[: whole.index(word)]
         assert engine.info.context_tokens == 512
+
+
+LOADS = refusing(503, {"code": 503, "message": "Loading model", "type": "unavailable_error"})
+"""As llama-server says it, to all but `/v1/models`."""
+
+
+def loading(times: int, then: Handler) -> Handler:
+    left = times
+
+    async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        nonlocal left
+        left -= 1
+        return await (then if left < 0 else LOADS)(request, body)
+
+    return answer
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.engines.openai._LOOK_AGAIN_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_a_server_that_loads_its_model_is_waited_for() -> None:
+    async with engine_over(OpenAIServer(loading(3, HELLO))) as engine:
+        first, *outputs = await answer(engine)
+    assert first == Replacing()
+    assert text_of(outputs) == "Hello"
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_of_two_servers_that_load_the_first_that_has_loaded_answers() -> None:
+    async with engine_over(OpenAIServer(LOADS), OpenAIServer(loading(2, HELLO))) as engine:
+        assert text_of(await answer(engine)) == "Hello"
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_what_one_server_refuses_is_not_asked_again_until_the_other_one_has_loaded() -> None:
+    broken, loads = OpenAIServer(refusing(500)), OpenAIServer(LOADS)
+    async with engine_over(broken, loads) as engine:
+        for number in range(4):
+            with pytest.raises(Unavailable, match="no"):
+                await answer(engine, replace(ask(), owner=f"owner {number}"))
+    assert len(broken.bodies) <= 4
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_a_server_that_does_not_listen_for_a_while_is_waited_for() -> None:
+    server, port = OpenAIServer(HELLO), free_port()
+    async with server.serving(port) as address:
+        engine = OpenAIEngine([address], ServerOptions(silence_s=0.5))
+        await engine.start()
+    outputs = list[Output]()
+    async with asyncio.TaskGroup() as tasks:
+
+        async def asks() -> None:
+            async with aclosing(engine.generate(ask())) as all_of_them:
+                async for output in all_of_them:
+                    outputs.append(output)
+
+        tasks.create_task(asks())
+        await until(lambda: Replacing() in outputs)
+        async with server.serving(port):
+            await until(lambda: outputs and isinstance(outputs[-1], Closed))
+    await engine.close()
+    assert text_of(outputs) == "Hello"
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_somebody_reads_that_the_model_is_away_until_the_deadline() -> None:
+    async with OpenAIServer(LOADS).serving() as address:
+        engine = SupervisedEngine(lambda: OpenAIEngine([address], ServerOptions(silence_s=0.5)), silence_s=60.0)
+        inference = LocalInference(engine, bounds=Bounds(deadline_s=1.0), clock=time.monotonic)
+        await inference.start()
+        try:
+            told = await Chat(inference).say("say hello")
+        finally:
+            await inference.close()
+    assert Waiting(0, None) in told
+    assert isinstance(told[-1], Failed)
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_a_start_waits_for_a_server_that_loads() -> None:
+    """Some list their model while they load it, and others do not even do that."""
+    server = OpenAIServer(HELLO, {"owned_by": "vllm"})
+    server.loads = 3
+    async with server.serving() as address:
+        engine = OpenAIEngine([address], ServerOptions(silence_s=0.5))
+        await engine.start()
+        assert server.loads < 0
+        await engine.close()
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_a_patient_start_waits_for_a_server_that_does_not_listen() -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/v1"
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await OpenAIEngine([address]).start()
+    engine = OpenAIEngine([address], ServerOptions(patient=True))
+    start = asyncio.ensure_future(engine.start())
+    await until(lambda: "cannot be reached" in engine.progress)
+    async with OpenAIServer(HELLO).serving(port):
+        await start
+        assert text_of(await answer(engine)) == "Hello"
+    await engine.close()

@@ -22,11 +22,13 @@ class OpenAIServer:
         self.bodies: list[dict[str, Any]] = []
         self.listed = 0
         self.tokens: list[str] = []
+        self.loads = -1
+        """How many requests it still refuses because it loads its model, those for its models among them."""
         self.gone = asyncio.Event()
         """A client has left in the middle of an answer."""
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
+    async def serving(self, port: int = 0) -> AsyncIterator[str]:
         """Yields the base address."""
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
@@ -34,7 +36,7 @@ class OpenAIServer:
         app.router.add_post("/tokenize", self._tokenize)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         try:
             yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
@@ -43,14 +45,22 @@ class OpenAIServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         self.listed += 1
+        if self._still_loads():
+            return web.json_response({"error": {"message": "Loading model"}}, status=503)
         return web.json_response({"object": "list", "data": [self.model]})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         """As vLLM does it; `tokens` are the prompt's."""
         await request.read()
+        if self._still_loads():
+            return web.json_response({"error": {"message": "Loading model"}}, status=503)
         if not self.tokens:
             return web.json_response({"error": {"message": "no such path"}}, status=404)
         return web.json_response({"count": len(self.tokens), "max_model_len": 2048, "token_strs": self.tokens})
+
+    def _still_loads(self) -> bool:
+        self.loads -= self.loads >= 0
+        return self.loads >= 0
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
