@@ -153,7 +153,7 @@ class Answers:
         except Exception:
             _log.exception("event %s failed", event.id)
             sorry = Frame(failure=self.phrases.broken(), notice=True, private=True)
-            await self._channel(event).send(sorry, reply_to=event.under, nonce=secrets.token_hex(8))
+            await self._channel(event).send(sorry, reply_to=event.under, nonce=f"{event.id}/broken")
             await self._answered(event)
         finally:
             self.in_hand.discard(event.id)

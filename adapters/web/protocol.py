@@ -243,8 +243,9 @@ def accepted(client_id: str, post_id: str) -> str:
     return _message("accepted", client_id=client_id, id=post_id)
 
 
-def rejected(client_id: str, sentence: str) -> str:
-    return _message("rejected", client_id=client_id, sentence=sentence)
+def rejected(client_id: str, sentence: str, *, lost: bool = False) -> str:
+    """`lost`: the message would be taken if its pictures were uploaded once more."""
+    return _message("rejected", client_id=client_id, sentence=sentence, **({"lost": True} if lost else {}))
 
 
 def error(sentence: str, client_id: str = "") -> str:

@@ -284,6 +284,8 @@ class WebServer:
             await request.app[_VISITS].uploads_of(visitor.person)
         except (NotLetIn, Unheard) as error:  # before any of it is read
             return web.json_response({"sentence": str(error)}, status=403)
+        except StorageError as error:  # the page tries again by itself
+            raise web.HTTPServiceUnavailable(text="The database is away.\n") from error
         try:
             async with asyncio.timeout(_FORM_S):
                 pictures = await self._received(request, visitor)

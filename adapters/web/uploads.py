@@ -30,6 +30,10 @@ class Refused(Exception):
     """An upload is not taken; the text is a sentence for the person."""
 
 
+class Lost(Refused):
+    """A picture is not here any more: this server was started after it was uploaded, or it waited for too long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """A picture that waits for its message; `preview` is None where the bytes are no usable picture."""
@@ -119,16 +123,22 @@ class Uploads:
         """Hands the person's pictures over, in order, and forgets them.
 
         Raises:
-            Refused: one of them is not here (any more); all the others stay.
+            Refused: there are too many; all of them stay.
+            Lost: one of them is not here (any more); all the others stay.
         """
-        found = [self._waiting.get(each) for each in ids]
-        if len(ids) > MAX_PICTURES:
-            raise Refused(TOO_MANY)
-        uploads = [each for each in found if each is not None and each.person == person]
-        if len(uploads) != len(ids):
-            raise Refused("A picture was lost on the way; please attach it again.")
+        uploads = self.found(person, ids)
         for each in uploads:
             self._waiting.pop(each.id, None)
+        return uploads
+
+    def found(self, person: str, ids: Sequence[str]) -> list[Upload]:
+        """The pictures that `take` would hand over. Raises what `take` raises."""
+        if len(ids) > MAX_PICTURES:
+            raise Refused(TOO_MANY)
+        found = [self._waiting.get(each) for each in ids]
+        uploads = [each for each in found if each is not None and each.person == person]
+        if len(uploads) != len(ids):
+            raise Lost("A picture was lost on the way; please attach it again.")
         return uploads
 
     def drop(self, person: str, upload_id: str) -> None:

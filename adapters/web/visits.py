@@ -24,7 +24,7 @@ from adapters.web.history import History, Section
 from adapters.web.inbound import Full, Inbound
 from adapters.web.people import BOT_NAME, Guests, rename
 from adapters.web.posts import Post, Posts
-from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Upload, Uploads
+from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Lost, Refused, Upload, Uploads
 from bots import wording
 from bots.messages import Action, Incoming, Person
 from bots.people.gate import Call, Unheard, call_of
@@ -214,7 +214,7 @@ class Visits:
             self._remember(event_id, post.id)
             said = protocol.accepted(typed.client_id, post.id)
         except (Refused, NotLetIn, Unheard) as error:
-            said = protocol.rejected(typed.client_id, str(error))
+            said = protocol.rejected(typed.client_id, str(error), lost=isinstance(error, Lost))
         except Exception as error:
             self._faults.say("a message of the page failed", error)
             said = protocol.rejected(typed.client_id, self.answers.phrases.broken())
@@ -236,6 +236,7 @@ class Visits:
         post = await patiently(partial(self.posts.with_event, event_id), later, self._faults)
         if post is not None:
             return post, ()
+        self.uploads.found(person, typed.pictures)  # what the page repeats by itself does not count twice
         author = Person(person, self.audience.name_of(person))
         asked = Incoming(event_id=event_id, chat=CHAT, author=author, text=typed.text, new=True)
         await self.answers.bot.enter(call_of(asked, files=bool(typed.pictures), posted=True))

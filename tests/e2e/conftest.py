@@ -69,4 +69,4 @@ async def visit(browser: Browser) -> AsyncIterator[Visit]:
 
 def _is_complaint(text: str) -> bool:
     """A server that is stopped on purpose makes the browser report failed connections."""
-    return "ERR_CONNECTION" not in text and "WebSocket connection" not in text
+    return not any(words in text for words in ("ERR_CONNECTION", "WebSocket connection", "status of 502"))

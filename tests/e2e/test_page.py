@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from adapters.web.posts import Post
 from bots.ports import StorageError
@@ -355,6 +355,75 @@ async def test_a_reload_during_an_upload_loses_nothing(
     await expect(own.first.get_by_role("img", name="red.png")).to_have_attribute("src", re.compile("^/files/"))
     assert [incoming.text for incoming in parts.bot.incoming] == ["first, with a picture", "second"]
     assert [len(incoming.pictures) for incoming in parts.bot.incoming] == [1, 0]
+
+
+async def test_pictures_that_wait_are_sent_again_by_themselves_to_a_server_that_was_started_again(
+    visit: Visit, parts: Parts, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    async with parts.server().serving() as address:
+        page = await visit(address)
+        async with page.expect_response("**/upload"):
+            await page.set_input_files("input[type=file]", tmp_path / "red.png")
+        await box(page).fill("what is this?")
+    async with parts.server(port=urlsplit(address).port or 0).serving():
+        await expect(page.get_by_text("The connection is lost")).to_be_hidden()
+        await expect(box(page)).to_have_value("what is this?")
+        await page.get_by_role("button", name="Send").click()
+        await expect(answers(page)).to_contain_text("You said: what is this?")
+        await expect(page.locator("article.pending, article.refused")).to_have_count(0)
+    async with parts.server(port=urlsplit(address).port or 0).serving():  # and after a reload, too
+        await expect(page.get_by_text("The connection is lost")).to_be_hidden()
+        async with page.expect_response("**/upload"):
+            await page.set_input_files("input[type=file]", tmp_path / "red.png")
+    async with parts.server(port=urlsplit(address).port or 0).serving():
+        await page.reload()
+        await expect(page.get_by_role("list", name="Pictures to send").get_by_role("listitem")).to_have_count(1)
+        await send(page, "and this?")
+        await expect(answers(page).last).to_contain_text("You said: and this?")
+        await expect(page.locator("article.pending, article.refused")).to_have_count(0)
+    assert [[each.name for each in incoming.pictures] for incoming in parts.bot.incoming] == [["red.png"], ["red.png"]]
+
+
+async def test_an_upload_waits_for_a_server_that_is_being_started(visit: Visit, parts: Parts, tmp_path: Path) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    async with parts.server().serving() as address:
+        page = await visit(address)
+    await expect(page.get_by_text("The connection is lost")).to_be_visible()
+    await page.set_input_files("input[type=file]", tmp_path / "red.png")
+    await send(page, "while it is down")
+    left = 2
+
+    async def proxied(route: Route) -> None:
+        nonlocal left
+        left -= 1
+        await (route.continue_() if left < 0 else route.fulfill(status=502, body="Bad Gateway"))
+
+    await page.route("**/upload", proxied)
+    async with parts.server(port=urlsplit(address).port or 0).serving():
+        await expect(answers(page)).to_contain_text("You said: while it is down")
+        await expect(page.locator("article.pending, article.refused")).to_have_count(0)
+    assert left < 0
+    assert [len(incoming.pictures) for incoming in parts.bot.incoming] == [1]
+
+
+async def test_a_picture_that_is_lost_again_and_again_is_refused_in_the_end(
+    address: str, visit: Visit, parts: Parts, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    page, uploads = await visit(address), 0
+
+    async def forgets(route: Route) -> None:
+        nonlocal uploads
+        uploads += 1
+        await route.fulfill(json={"pictures": [{"id": f"gone {uploads}", "name": "red.png", "picture": True}]})
+
+    await page.route("**/upload", forgets)
+    await page.set_input_files("input[type=file]", tmp_path / "red.png")
+    await send(page, "what is this?")
+    await expect(page.locator("article.refused")).to_contain_text("attach it again")
+    assert uploads == 4
+    assert parts.bot.incoming == []
 
 
 async def test_what_waits_for_the_storage_says_so_and_goes_on_by_itself(

@@ -216,7 +216,9 @@ async def test_pictures_go_to_the_bot_and_thumbnails_stay(address: str, parts: P
             assert response.status == 404
         await page.answer()
         await page.type("again", client_id="b", pictures=[uploaded[0]["id"]])
-        assert "attach it again" in (await page.next("rejected"))["sentence"]
+        refused = await page.next("rejected")
+        assert "attach it again" in refused["sentence"]
+        assert refused["lost"]
     pictures = parts.bot.incoming[0].pictures
     assert [(each.name, each.data) for each in pictures] == [("a.png", png()), ("b.png", b"text")]
 

@@ -8,6 +8,7 @@ import { Tray } from "./tray.js";
 const DRAFT = "draft";
 const ATTACHED = "attached";
 const UNSENT = "unsent";
+const MOST_UPLOADS = 4; // of a picture: what is lost each time is refused in the end
 
 export class Composer {
   constructor(state, link, log) {
@@ -121,10 +122,22 @@ export class Composer {
     this.forget(clientId);
   }
 
-  /** The message was refused: its text stays, also over a reload, until it is edited. */
-  rejected(clientId, sentence) {
+  /**
+   * The message was refused: its text stays, also over a reload, until it is edited. Where the server has lost a picture
+   * (`lost`), the pictures are uploaded once more, and the message is sent again.
+   */
+  rejected(clientId, sentence, lost = false) {
     this.link.settle(clientId);
     const entry = this.outgoing.get(clientId);
+    if (entry && lost && (entry.uploads ?? 1) < MOST_UPLOADS) {
+      entry.uploads = (entry.uploads ?? 1) + 1;
+      delete entry.pictures;
+      this.keepOutgoing();
+      this.sending = this.sending.then(async () => {
+        await this.deliver(entry, await Promise.all(entry.attached.map((id) => pictures.again(id))));
+      });
+      return;
+    }
     if (entry) entry.refused = sentence;
     this.keepOutgoing();
     if (!clientId || !this.log.reject(clientId, sentence, this)) this.remark(sentence);

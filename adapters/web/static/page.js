@@ -37,7 +37,7 @@ const receivers = {
   name: (message) => people.rename(message.name),
   typing: () => log.showTyping(),
   accepted: (message) => composer.accepted(message.client_id),
-  rejected: (message) => composer.rejected(message.client_id, message.sentence),
+  rejected: (message) => composer.rejected(message.client_id, message.sentence, message.lost),
   said: (message) => announce(message.sentence),
   error(message) {
     if (message.client_id) composer.accepted(message.client_id);

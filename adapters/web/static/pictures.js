@@ -8,7 +8,12 @@ const LAST_PAUSE_MS = 4000;
 const KEPT_MS = 24 * 3600 * 1000;
 const FRESH_MS = 10 * 60 * 1000; // the server forgets an upload that no message takes after 15 minutes
 
+const AWAY = [502, 503, 504]; // what a proxy says while the server is restarted, and the server while its database is away
+
 let opened;
+
+/** Files by the picture's id, for a browser that keeps none over a reload. */
+const files = new Map();
 
 function database() {
   opened ??= new Promise((resolve, reject) => {
@@ -36,11 +41,18 @@ async function ask(mode, work) {
 
 /** A picture of `file` that is being uploaded; `uploaded` is a promise of the server's id for it. */
 export function begin(file) {
-  const picture = { id: newId(), name: file.name || "picture", url: URL.createObjectURL(file) };
-  const kept = ask("readwrite", (store) => store.put({ id: picture.id, name: picture.name, file, at: Date.now() }));
+  const id = newId();
+  files.set(id, file);
+  return uploading(id, file.name || "picture", file);
+}
+
+/** Uploads it; what is kept of it for a reload says under which id the server has it, once it does. */
+function uploading(id, name, file) {
+  const picture = { id, name, url: URL.createObjectURL(file) };
+  const kept = ask("readwrite", (store) => store.put({ id, name, file, at: Date.now() }));
   picture.uploaded = upload(file, () => !picture.dropped).then(async (server) => {
     await kept;
-    await ask("readwrite", (store) => store.put({ id: picture.id, name: picture.name, file, at: Date.now(), server }));
+    if (files.has(id)) await ask("readwrite", (store) => store.put({ id, name, file, at: Date.now(), server }));
     return server;
   });
   picture.uploaded.catch(() => undefined);
@@ -51,14 +63,21 @@ export function begin(file) {
 export async function resume(id) {
   const kept = await ask("readonly", (store) => store.get(id));
   if (!kept) return undefined;
-  const fresh = kept.server && Date.now() - kept.at < FRESH_MS;
-  const picture = { id, name: kept.name, url: URL.createObjectURL(kept.file) };
-  picture.uploaded = fresh ? Promise.resolve(kept.server) : upload(kept.file, () => !picture.dropped);
-  picture.uploaded.catch(() => undefined);
-  return picture;
+  files.set(id, kept.file);
+  if (!kept.server || Date.now() - kept.at >= FRESH_MS) return uploading(id, kept.name, kept.file);
+  return { id, name: kept.name, url: URL.createObjectURL(kept.file), uploaded: Promise.resolve(kept.server) };
+}
+
+/** The picture, uploaded once more: the server, which was started again, has it no more; undefined as of `resume`. */
+export async function again(id) {
+  const file = files.get(id) ?? (await ask("readonly", (store) => store.get(id)))?.file;
+  if (!file) return undefined;
+  files.set(id, file);
+  return uploading(id, file.name || "picture", file);
 }
 
 export function forget(id) {
+  files.delete(id);
   ask("readwrite", (store) => store.delete(id));
 }
 
@@ -76,7 +95,7 @@ async function upload(file, isWanted) {
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
     const response = await fetch("/upload", { method: "POST", body: form }).catch(() => undefined);
     if (response?.ok) return (await response.json()).pictures[0].id;
-    if (response) {
+    if (response && !AWAY.includes(response.status)) {
       const answer = await response.json().catch(() => ({}));
       throw new Error(answer.sentence ?? "The picture could not be sent; please attach it again.");
     }
