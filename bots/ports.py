@@ -75,12 +75,23 @@ class Reply:
     created_at: float = 0.0
 
 
+FILES_FROM = 1_000_000
+"""The position under which the first file of an answer is recorded; chunks are below."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Where an answer is visible: the platform's message ids of its chunks, in order."""
+    """Where an answer is visible: the platform's message ids of its chunks, in order, and of its files by number."""
 
     answer_id: str
     message_ids: tuple[str, ...] = field(default=())
+    files: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, answer_id: str, messages: Mapping[int, str]) -> Delivered:
+        """Of the messages by position; those below 0 are superseded."""
+        chunks = tuple(messages[at] for at in sorted(messages) if 0 <= at < FILES_FROM)
+        return cls(answer_id, chunks, {at - FILES_FROM: name for at, name in messages.items() if at >= FILES_FROM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +244,7 @@ class Deliveries(Protocol):
         ...
 
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
-        """Message `message_id` shows chunk `position` of the answer."""
+        """Message `message_id` shows chunk `position` of the answer; or, from `FILES_FROM` on, a file of it."""
         ...
 
     async def supersede(self, chat: str, answer_id: str) -> None:

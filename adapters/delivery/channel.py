@@ -149,15 +149,18 @@ class Channel(Protocol):
         ...
 
     def sending(self, reply_to: str | None, nonce: str) -> str | None:
-        """A name, beginning with `SENDING`, for the message that `send` is about to make; None if `find` needs none.
+        """A name, beginning with `SENDING`, for what `send` or `upload` is about to make; None if `find` needs none.
 
         It says where to look for it. A process that finds it recorded in place of an id passes it to `edit`, which
-        shows the frame in the message if it was sent, and sends it if not.
+        shows the frame in the message if it was sent, and sends it if not; that of a file it passes to `find`.
         """
         ...
 
     async def find(self, nonce: str) -> str | None:
-        """The id of the message that a `send` or `upload` with that nonce made, None if there is none or no telling."""
+        """The id of the message that a `send` or `upload` with that nonce made, None if there is none or no telling.
+
+        In place of the nonce, the name under which an earlier process announced it (see `sending`).
+        """
         ...
 
     async def edit(self, message_id: str, frame: Frame) -> str | None:

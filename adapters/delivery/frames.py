@@ -259,7 +259,7 @@ class Note:
         return None
 
     def attachments(self) -> Iterator[Attachment]:
-        return iter(self._files[max(0, len(self._known_ids) - len(self._frames)) :])
+        return iter(self._files)
 
 
 class Answer:

@@ -31,6 +31,7 @@ from adapters.delivery.channel import (
 )
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outcome import Ending, Outcome
+from adapters.delivery.permitted import PermittedChannel
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Reply
 from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Said, Started
@@ -440,7 +441,8 @@ class Outboxes:
         loop = asyncio.get_running_loop()
         assembler = Assembler(channel.limits, channel.measure, self._phrases)
         nonce = f"{self._run_id}:{next(self._numbers)}"
-        reply = Reply(channel, chat, assembler, reply_to, record, nonce, loop.time(), asker, state_of)
+        guarded = PermittedChannel(channel, self._permitted)
+        reply = Reply(guarded, chat, assembler, reply_to, record, nonce, loop.time(), asker, state_of)
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
         self._run(outbox)
@@ -491,6 +493,7 @@ class Outboxes:
                         answer_id = event.answer_id
                         if event.again or event.message_ids:
                             await reply.supersede(answer_id, anew=False)
+                            await reply.recall(answer_id)
                     elif isinstance(event, Relabelled):
                         await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)
@@ -542,13 +545,7 @@ def _next_job(reply: Reply, now: float) -> Job | None:
 
 async def _known_ids(own: Notice | Attached, reply: Reply) -> Sequence[str]:
     """The messages that show these words already, from before a restart."""
-    if not (own.again and own.id):
-        return ()
-    try:
-        return (await reply.record.delivered(reply.chat, own.id)).message_ids
-    except StorageError as error:
-        log.warning("%s: whether %s was said is not known: %s", reply.chat, own.id, error)
-        return ()
+    return await reply.recall(own.id) if own.again and own.id else ()
 
 
 async def _at_rest(reply: Reply) -> None:

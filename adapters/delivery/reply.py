@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 
 from adapters.delivery.attachments import Attachment
 from adapters.delivery.call_budget import Priority
-from adapters.delivery.channel import Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
+from adapters.delivery.channel import SENDING, Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import Captioned, ReplyEvent, Said
-from bots.ports import Deliveries
+from bots.ports import FILES_FROM, Deliveries
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _COMPANY_S = 0.1
 _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
+_NO_FILES: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
 
@@ -41,6 +43,8 @@ class Shown:
 
     nonce: str
     message_id: str | None = None
+    announced: str = ""
+    """The name under which an earlier process recorded it before it sent it."""
     frame: Frame | None = None
     unsure: bool = False
     """There may be such a message, but its id is not known."""
@@ -106,7 +110,10 @@ class Reply:
     _is_marked: bool = field(default=True, init=False)
     _stale: list[Shown] = field(default_factory=list, init=False)
     """Messages that show nothing of the reply any more, to be deleted."""
-    _uploads: list[tuple[Attachment, Shown]] | None = field(default=None, init=False)
+    _uploads: list[tuple[Attachment, Shown, int]] | None = field(default=None, init=False)
+    """With their numbers, as they are recorded."""
+    _known_files: Mapping[str, Mapping[int, str]] = field(default=_NO_FILES, init=False)
+    """Of a part by its name: the messages that hold its files already, by number."""
     _plain: frozenset[int] = field(default=frozenset(), init=False)
     """Messages of the part whose content cannot be shown, so a sentence is."""
     _missing: Outcome | None = field(default=None, init=False)
@@ -158,11 +165,7 @@ class Reply:
             if not part.ended:
                 return None
             if self._uploads is None:
-                name = part.name or f"{self._nonce}:{self._part}"
-                self._uploads = [
-                    (file, Shown(self._hashed(f"{name}:{file.name}"), unsure=part.resumed))
-                    for file in part.attachments()
-                ]
+                self._uploads = self._uploads_of(part)
             if self._uploads:
                 priority = Priority.NOTICE if part.is_own else Priority.FINAL
                 return Job(self, priority, None, self._uploads[0][1], self._uploads[0][0])
@@ -170,6 +173,19 @@ class Reply:
         if self.assembler.complete:
             self.finish(self._outcome)
         return None
+
+    def _uploads_of(self, part: Part) -> list[tuple[Attachment, Shown, int]]:
+        """The files that are not there yet, or may not be."""
+        name, known = part.name or f"{self._nonce}:{self._part}", self._known_files.get(part.name, {})
+        uploads = []
+        for number, file in enumerate(part.attachments()):
+            announced = known.get(number, "")
+            if announced and not announced.startswith(SENDING):
+                self._uploaded += 1
+                continue
+            shown = Shown(self._hashed(f"{name}:{file.name}"), announced=announced, unsure=part.resumed)
+            uploads.append((file, shown, number))
+        return uploads
 
     def _begin_anew(self, part: Part) -> None:
         """The first message shows something else from now on, and those after it nothing."""
@@ -198,6 +214,17 @@ class Reply:
             log.exception("%s: it is not known which messages of %s are to be deleted", self.chat, answer_id)
             return
         self._stale += [Shown("", message_id) for message_id in found]
+
+    async def recall(self, name: str) -> Sequence[str]:
+        """The messages that show the part of that name already, from before a restart; its files are known now, too."""
+        try:
+            delivered = await self.record.delivered(self.chat, name)
+        except Exception:
+            log.exception("%s: it is not known what of %s was said", self.chat, name)
+            return ()
+        if delivered.files:
+            self._known_files = {**self._known_files, name: delivered.files}
+        return delivered.message_ids
 
     async def mark_superseded(self) -> None:
         """Once more, for a message that was on its way: before any that is to stay has come after the first one."""
@@ -369,10 +396,10 @@ class Reply:
                 log.exception("%s: it is not recorded that %s is shown", self.chat, name)
 
     async def keep_upload(self, message_id: str) -> None:
-        """The bot's own words and files are complete in themselves: a repeated event must know where they are."""
+        """Records where the next file is, unless it was added to a message with text, which is recorded as that."""
         part = self.assembler.parts[self._part]
-        if part.is_own:
-            await self.keep(part.name, self._position + self._uploaded, message_id)
+        if self._uploads and message_id not in {shown.message_id for shown in self._all.values()}:
+            await self.keep(part.name, FILES_FROM + self._uploads[0][2], message_id)
 
     def uploaded(self, why_not: Outcome | None = None) -> None:
         self._file_missing = self._file_missing or why_not
@@ -432,7 +459,7 @@ class Job:
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
         if shown.message_id is None and not await self._was_sent_after_all():
-            await self._announce(placed)
+            await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name))
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None:
@@ -443,16 +470,20 @@ class Job:
         reply.has_spoken |= bool(placed.frame.markdown) and not placed.frame.notice
         shown.faults = 0
 
-    async def _announce(self, placed: Placed) -> None:
+    async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]]) -> None:
         """Who goes on after a crash must know where to look for the message. A slow database delays nothing."""
-        name = self.reply.channel.sending(self._reply_to(placed), self.shown.nonce)
+        name = self.reply.channel.sending(reply_to, self.shown.nonce)
         if name is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ANNOUNCED_WITHIN_S):
-                    await self.reply.keep(placed.answer_id or placed.named, placed.position, name)
+                    await keep(name)
+
+    async def _keep(self, placed: Placed, message_id: str) -> None:
+        await self.reply.keep(placed.answer_id or placed.named, placed.position, message_id)
 
     async def _upload(self, file: Attachment) -> None:
         if not await self._was_sent_after_all():
+            await self._announce(self.reply.reply_to, self.reply.keep_upload)
             sent = await self.reply.channel.upload(
                 file.name, file.data, reply_to=self.reply.reply_to, nonce=self.shown.nonce, private=file.private
             )
@@ -477,7 +508,7 @@ class Job:
         if not self.shown.unsure:
             return False
         try:
-            found = await self.reply.channel.find(self.shown.nonce)
+            found = await self.reply.channel.find(self.shown.announced or self.shown.nonce)
         except (MessageGone, Rejected) as error:  # said of the look, and not of the message
             raise UnknownOutcome(f"it cannot be looked for: {error}") from error
         if found is None:
@@ -491,7 +522,9 @@ class Job:
         self.shown.at = self.reply.served_at
         self.reply.visible = True
         if self.placed:
-            await self.reply.keep(self.placed.answer_id or self.placed.named, self.placed.position, message_id)
+            await self._keep(self.placed, message_id)
+        else:
+            await self.reply.keep_upload(message_id)
 
     def _reply_to(self, placed: Placed) -> str | None:
         return None if placed.position else self.reply.reply_to

@@ -23,7 +23,7 @@ from adapters.discord.tokens import Tokens, events_of
 from bots import wording
 from bots.bot import Bot
 from bots.commands import read as parsed
-from bots.ledger import left_behind
+from bots.ledger import answer_id, left_behind
 from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Started
 from bots.ports import Received, Storage, StorageError
 from inference.api import Interrupted
@@ -161,7 +161,7 @@ class Answers:
                 outcome = await self._answer(event)
             except Exception:
                 log.exception("event %s failed", event.id)
-                outcome = await self._deliver(event, _said(wording.broken()))
+                outcome = await self._deliver(event, self._broken(event))
             if not outcome.is_settled:
                 log.info("event %s is left for the next start: %s", event.id, outcome.reason)
                 return
@@ -177,7 +177,8 @@ class Answers:
                 self.idle.set()
 
     async def _apologise(self, event: Event) -> None:
-        await self._deliver(await self._in_its_thread(event), _said(wording.broken()))
+        event = await self._in_its_thread(event)
+        await self._deliver(event, self._broken(event))
 
     async def _answer(self, event: Event) -> Outcome:
         new = self._left.isdisjoint((*event.also, event.id))
@@ -233,8 +234,9 @@ class Answers:
         return outcome
 
     async def _events(self, event: Event, incoming: Incoming, contents: Contents) -> AsyncGenerator[ReplyEvent, None]:
-        for problem in contents.problems:
-            yield Notice(problem, private=True, refused=True)
+        for number, problem in enumerate(contents.problems):
+            name = answer_id(event.chat, f"{event.id}/problem {number}")
+            yield Notice(problem, private=True, refused=True, id=name, again=not incoming.new)
         if contents.problems and not incoming.pictures and not contents.text and not _says_something(event.text):
             return
         silent = incoming.text == Action.STOP.command and event.token is not None and event.token.deferred == "pressed"
@@ -243,6 +245,11 @@ class Answers:
                 # The stopped answer shows by itself what the bot says to a pressed Stop.
                 if not (silent and isinstance(reply, Notice) and not reply.refused):
                     yield reply
+
+    async def _broken(self, event: Event) -> AsyncGenerator[ReplyEvent, None]:
+        """Under the name of its answer: if the event comes again after a restart, that goes into the same message."""
+        yield Started(answer_id=answer_id(event.chat, event.id), again=event.id in self._left)
+        yield Failed(wording.broken())
 
     async def _in_time(
         self,
@@ -343,7 +350,3 @@ def _rebuilt(received: Received) -> Event | None:
 def _where_it_was_asked(event: Event) -> Event:
     """The event, to be answered under its message and not in a new thread."""
     return replace(event, channel=event.above, above="", question=event.id, opens="") if event.opens else event
-
-
-async def _said(sentence: str) -> AsyncGenerator[ReplyEvent, None]:
-    yield Failed(sentence)

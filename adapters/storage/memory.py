@@ -108,8 +108,7 @@ class MemoryStorage(MemoryPersonal, Storage):
         return newest_first[::-1]
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
-        messages = self._messages.get((chat, answer_id), {})
-        return Delivered(answer_id, tuple(messages[position] for position in sorted(messages) if position >= 0))
+        return Delivered.read(answer_id, self._messages.get((chat, answer_id), {}))
 
     async def answer_at(self, chat: str, message_id: str) -> str | None:
         shown = self._answers.get((chat, message_id))

@@ -261,13 +261,12 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         await self.behind.caught_up(PATIENCE_S)
         query = (
-            select(deliveries.c.message_id)
-            .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id, deliveries.c.position >= 0)
+            select(deliveries.c.position, deliveries.c.message_id)
+            .where(deliveries.c.chat == chat, deliveries.c.answer_id == answer_id)
             .order_by(deliveries.c.position)
         )
-        return Delivered(
-            answer_id, tuple(await self._database.read(lambda connection: connection.scalars(query).all()))
-        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return Delivered.read(answer_id, {row.position: row.message_id for row in rows})
 
     @lasting
     async def answer_at(self, chat: str, message_id: str) -> str | None:

@@ -44,7 +44,7 @@ class Answering:
         except PictureLost as error:
             log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
             lost = answer_id(asked.destination.chat, f"{event_id}/picture")
-            words = Notice(wording.picture_lost("Telegram"), private=True, id=lost)
+            words = Notice(wording.picture_lost("Telegram"), private=True, id=lost, again=not asked.new)
             return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:

@@ -121,6 +121,11 @@ class _Attempt:
     is_left: bool = False
 
 
+def _announced(name: str) -> _Attempt:
+    after, _, _ = name.removeprefix(SENDING).split(":")
+    return _Attempt(int(after), is_left=True)
+
+
 class TelegramChannel:
     """Implements `adapters.delivery.channel.Channel`; one for each reply.
 
@@ -192,7 +197,7 @@ class TelegramChannel:
         only a message counts then that replies to the one that is answered. Of one without buttons nothing is told but
         that it is the bot's; in a private chat that will do, since all else of the bot's there is recorded.
         """
-        attempt = self._attempts.get(nonce, self._left)
+        attempt = _announced(nonce) if nonce.startswith(SENDING) else self._attempts.get(nonce, self._left)
         if attempt.after is None:
             return None
         since_start = attempt is not self._left and not attempt.is_left
@@ -240,8 +245,8 @@ class TelegramChannel:
 
     async def _sent_after_all(self, name: str, frame: Frame) -> str:
         """Shows it in the message that an earlier process announced by that name, or posts it."""
-        after, _, reply_to = name.removeprefix(SENDING).split(":")
-        self._attempts.setdefault(self._instead_of(name), _Attempt(int(after), is_left=True))
+        _, _, reply_to = name.removeprefix(SENDING).split(":")
+        self._attempts.setdefault(self._instead_of(name), _announced(name))
         return await self._sent_instead_of(name, frame, reply_to or None)
 
     @staticmethod

@@ -12,7 +12,7 @@ from dataclasses import replace
 from telegram import Bot
 from telegram.error import InvalidToken, TelegramError
 
-from adapters.delivery.channel import Forbidden, Frame, Limits, MessageGone, Rejected
+from adapters.delivery.channel import SENDING, Forbidden, Frame, Limits, MessageGone, Rejected
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel
 from adapters.telegram.failures import channel_error
@@ -75,7 +75,8 @@ class DraftChannel(TelegramChannel):
 
     async def find(self, nonce: str) -> str | None:
         """A draft can be shown again; it is the same one."""
-        for name in (_name(nonce), f"{_name(nonce)}{_LATER}"):
+        drafts = () if nonce.startswith(SENDING) else (_name(nonce), f"{_name(nonce)}{_LATER}")
+        for name in drafts:
             if name in self._drafts:
                 return name
         return await super().find(nonce)

@@ -107,7 +107,8 @@ class Events:
         try:
             if isinstance(asked, Pressed):
                 return await self._presses.apologise(asked)
-            words = Notice(wording.broken(), private=True, id=answer_id(asked.destination.chat, f"{event.id}/broken"))
+            name = answer_id(asked.destination.chat, f"{event.id}/broken")
+            words = Notice(wording.broken(), private=True, id=name, again=not asked.new)
             return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
         except Exception:
             log.exception("nothing could be said about it in %s", asked.destination.chat)

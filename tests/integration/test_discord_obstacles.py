@@ -168,6 +168,29 @@ async def test_a_message_that_cannot_be_kept_gets_a_sentence(tmp_path: Path, ref
         assert (await p.answer(room))["content"].startswith(SORRY)
 
 
+async def test_after_a_sentence_about_a_failure_the_answer_comes_in_the_same_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends before it has marked the event."""
+    storage = Troubled()
+
+    def odd(event: object) -> None:
+        raise RuntimeError("nobody has foreseen this")
+
+    async with DiscordServer().serving() as discord:
+        with monkeypatch.context() as patch:
+            patch.setattr("adapters.discord.answers._where_it_was_asked", odd)
+            async with party(tmp_path, discord=discord, storage=storage) as up:
+                storage.fails = lambda call: call.startswith("answered")
+                await up.ann.says(up.room, "@bot hello")
+                await discord.until(lambda: any(each["content"].startswith(SORRY) for each in up.answers()))
+        storage.fails = lambda call: False
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            await discord.until(lambda: any("hello" in each["content"] for each in p.answers()))
+            assert (await p.answer())["content"].startswith("hello")
+            assert len(p.answers()) == 1
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_command_that_cannot_be_kept_gets_a_sentence(tmp_path: Path) -> None:
     storage = Troubled()

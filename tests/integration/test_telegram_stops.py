@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from adapters.delivery.channel import SENDING
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
-from bots.ports import Storage
+from bots import wording
+from bots.ports import FILES_FROM, Storage
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 from tests.servers.telegram_people import Person
@@ -33,6 +35,8 @@ class Dying(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self.moment, self.before = "", True
+        self.is_it: Callable[..., bool] = lambda *arguments: True
+        """Which of the calls."""
         self.dead = asyncio.Event()
 
     def live(self) -> None:
@@ -45,12 +49,13 @@ class Dying(MemoryStorage):
             return found
 
         async def mortal(*args: Any, **kwargs: Any) -> Any:
-            if name == self.moment and self.before:
+            is_it = name == self.moment and self.is_it(*args)
+            if is_it and self.before:
                 self.dead.set()
             if self.dead.is_set():
                 await asyncio.Event().wait()
             result = await found(*args, **kwargs)
-            if name == self.moment:
+            if is_it:
                 self.dead.set()
                 await asyncio.Event().wait()
             return result
@@ -86,6 +91,59 @@ async def test_whenever_it_dies_a_notice_comes_once(
         await answer_to(ann.says("/help"), ann.private)
         await settled(storage)
     assert len(texts(ann.private)) == 2, texts(ann.private)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("moment", ["record_delivery", "answered"])
+async def test_whenever_it_dies_a_lost_picture_is_told_of_once(
+    server: TelegramServer, tmp_path: Path, moment: str, before: bool
+) -> None:
+    storage, ann = Dying(), server.person()
+    server.folder = tmp_path  # in which it is not
+    storage.moment, storage.before = moment, before
+    async with party(server, tmp_path, storage=storage, files_dir=str(tmp_path)):
+        ann.shows(b"12345")
+        async with asyncio.timeout(20):
+            await storage.dead.wait()
+    storage.live()
+    async with party(server, tmp_path, storage=storage, files_dir=str(tmp_path)):
+        await settled(storage)
+    assert texts(ann.private) == [wording.picture_lost("Telegram")]
+
+
+def records_a_file(chat: str, answer_id: str, position: int, message_id: str) -> bool:
+    return position >= FILES_FROM and not message_id.startswith(SENDING)
+
+
+def announces_a_file(chat: str, answer_id: str, position: int, message_id: str) -> bool:
+    return position >= FILES_FROM and message_id.startswith(SENDING)
+
+
+@pytest.mark.parametrize(
+    ("is_it", "before"),
+    [(announces_a_file, False), (records_a_file, True), (records_a_file, False), (None, True), (None, False)],
+)
+async def test_whenever_it_dies_the_files_of_an_answer_come_once(
+    server: TelegramServer, tmp_path: Path, is_it: Callable[..., bool] | None, before: bool
+) -> None:
+    """When it is announced, when it is sent and not recorded, when it is recorded, and (None) when all is there.
+
+    The answer has more messages than a start tries numbers for one that it does not know of.
+    """
+    long = {"match": "files", "answer": "manifold " * 7_500, "tokens_per_s": 10**6}
+    storage, ann = Dying(), server.person()
+    storage.moment, storage.before = "record_shown" if is_it is None else "record_delivery", before
+    storage.is_it = is_it or storage.is_it
+    async with party(server, tmp_path, long, storage=storage):
+        ann.says("files")
+        async with asyncio.timeout(60):
+            await storage.dead.wait()
+    storage.live()
+    async with party(server, tmp_path, long, storage=storage):
+        await settled(storage)
+    files = [message.file[0] for message in ann.private.messages if message.file]
+    assert files == ["answer.md"]
+    assert sum(answer.text.count("manifold") for answer in ann.private.answers) == 7_500
 
 
 async def settled(storage: Storage) -> None:

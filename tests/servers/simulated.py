@@ -364,8 +364,7 @@ class Records:
         self.positions: dict[tuple[str, str], dict[int, str]] = {}
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
-        positions = self.positions.get((chat, answer_id), {})
-        return Delivered(answer_id, tuple(positions[position] for position in sorted(positions) if position >= 0))
+        return Delivered.read(answer_id, self.positions.get((chat, answer_id), {}))
 
     async def answer_at(self, chat: str, message_id: str) -> str | None:
         found = (answer for (at, answer), ids in self.positions.items() if at == chat and message_id in ids.values())

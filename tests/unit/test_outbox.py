@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import pairwise
 
 import pytest
 
-from adapters.delivery.channel import Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
+from adapters.delivery.channel import SENDING, Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import Ending
 from adapters.delivery.rate_budget import Rate
@@ -495,6 +495,36 @@ def test_a_call_that_never_ends_is_looked_into() -> None:
     run_virtually(main())
     assert texts(platform) == ["one two\ntiny, stop"]
     assert platform.chat("c").frames[-1][0] < 62
+
+
+def test_a_process_that_was_stopped_in_the_middle_of_a_call_says_nothing_afterwards() -> None:
+    """While it recorded what it was about to send, another one has taken over; `permitted` never returns then."""
+    platform, is_lost = Platform(), False
+
+    class Announcing(SimulatedChannel):
+        def sending(self, reply_to: str | None, nonce: str) -> str | None:
+            return f"{SENDING}{nonce}"
+
+    class Slow(Records):
+        async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+            nonlocal is_lost
+            is_lost = True
+
+    async def permitted() -> bool:
+        if is_lost:
+            await asyncio.Event().wait()
+        return False
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES, permitted=permitted) as outboxes:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(30):
+                    events = told([Notice("Hello", id="n")])
+                    await outboxes.deliver(Announcing(platform, "c"), "c", events, reply_to="q", record=Slow())
+
+    run_virtually(main())
+    assert is_lost
+    assert platform.chat("c").messages == []
 
 
 WHISPERING = Limits(message_units=400, upload_bytes=100, private_files=True)

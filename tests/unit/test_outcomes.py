@@ -13,7 +13,7 @@ from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from adapters.delivery.rate_budget import Rate
 from bots.messages import Action, Attached, Ended, Notice, ReplyEvent, Said, Started
-from bots.ports import Deliveries, StorageError
+from bots.ports import FILES_FROM, Deliveries, StorageError
 from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
     PHRASES,
@@ -282,4 +282,18 @@ def test_words_that_were_shown_before_a_restart_are_not_said_again(words: Notice
     assert delivered(Nameless(platform, "c"), replace(words, again=True), record=records) == DELIVERED
     messages = platform.chat("c").messages
     assert len(messages) == (2 if isinstance(words, Attached) else 1)
-    assert records.positions["c", "n"] == {n: message.id for n, message in enumerate(messages)}
+    positions = (0, FILES_FROM)
+    assert records.positions["c", "n"] == {at: message.id for at, message in zip(positions, messages, strict=False)}
+
+
+def test_files_of_an_answer_that_were_sent_before_a_restart_are_not_sent_again() -> None:
+    platform, records = Platform(), Records()
+    limits = Limits(message_units=100, upload_bytes=10**6)
+    text = " ".join(WORDS) + f"\n\n```python\n{'x = 1  # one' * 30}\n```\n"
+    delivered(Nameless(platform, "c", limits), Started(answer_id="a"), Said(text), END, record=records)
+    first = [(message.id, message.file) for message in platform.chat("c").messages]
+    assert len(platform.chat("c").all_files) == 2
+    known = run_virtually(records.delivered("c", "a"))
+    again = Started(answer_id="a", text=text, message_ids=known.message_ids, again=True)
+    assert delivered(Nameless(platform, "c", limits), again, END, record=records) == DELIVERED
+    assert [(message.id, message.file) for message in platform.chat("c").messages] == first
