@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,16 +130,33 @@ async def test_a_server_that_counts_unexpectedly_is_asked_no_second_time(tmp_pat
         assert len(refusals(p)) < 6
 
 
-async def test_after_a_restart_the_rest_is_in_the_file(tmp_path: Path) -> None:
-    line = LONG | {"tokens_per_s": 2000}
+@pytest.mark.parametrize("is_heard", [True, False], ids=["heard", "unheard"])
+async def test_after_a_restart_the_rest_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    """A follow-up has no nonce, and Discord lists none: of one that nobody has heard of, the text comes once more."""
+    slow, quick = LONG | {"tokens_per_s": 300}, LONG | {"tokens_per_s": 20_000}
+    called, told = Interaction.called, asyncio.Event()
+    if is_heard:
+        told.set()
+
+    async def late(self: Interaction, method: str, *what: Any) -> Any:
+        answer = await called(self, method, *what)
+        if method == "POST":
+            await self.server.notify()
+            await told.wait()
+        return answer
+
+    monkeypatch.setattr(Interaction, "called", late)
     async with DiscordServer().serving() as discord:
         room = server(discord)
-        async with party(tmp_path, line, max_tokens=10_000, discord=discord) as up:
+        async with party(tmp_path, slow, max_tokens=10_000, discord=discord) as up:
             await up.ann.calls(room, "ask", prompt="pages")
             await discord.until(lambda: len(up.answers(room)) == 2)
-        async with party(tmp_path, line, max_tokens=10_000, discord=discord, storage=up.storage) as p:
+        told.set()
+        async with party(tmp_path, quick, max_tokens=10_000, discord=discord, storage=up.storage) as p:
             answers = await finished(p, room)
-            assert len(answers) == 5
+            assert len(answers) == (5 if is_heard else 6)
             assert whole(p, answers[-1]) == LONG["answer"]
             assert refusals(p) == []
 

@@ -39,6 +39,27 @@ def test_however_many_owners_lack_memory_others_are_held_back_for_a_tenth_of_the
             assert held_within(held, since, until) <= 0.1 * max(0.0, until - since) + 2 * LONGEST_S + 1e-6
 
 
+@given(
+    lengths=st.lists(st.sampled_from([0.1, 7.0, 15.0, LONGEST_S]), min_size=40, max_size=120),
+    pause_s=st.floats(0.5, 5.0),
+)
+def test_owners_without_end_who_ask_as_often_as_they_may_hold_others_back_no_longer(
+    lengths: list[float], pause_s: float
+) -> None:
+    """Each time somebody new, who begins a trial as soon as there may be one."""
+    trials, now = MemoryTrials(LONGEST_S), 0.0
+    held: list[tuple[float, float]] = []
+    for number, length_s in enumerate(lengths):
+        while not trials.begin(f"owner {number}", 100, now):
+            now += pause_s
+        held.append((now, now + length_s))
+        now += length_s
+        trials.end(held[-1][0], now)
+    for since, _ in held:
+        for _, until in held:
+            assert held_within(held, since, until) <= 0.1 * max(0.0, until - since) + 2 * LONGEST_S + 1e-6
+
+
 def test_short_trials_of_several_owners_follow_each_other() -> None:
     trials = MemoryTrials(LONGEST_S)
     for number in range(10):
