@@ -32,9 +32,9 @@ _COMPANY_S = 0.1
 _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
-_NO_FILES: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
+_NO_FILES: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
