@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from types import MappingProxyType
 
 from adapters.delivery.attachments import Attachment
 from adapters.delivery.call_budget import Priority
@@ -34,7 +33,6 @@ _FAULT_PAUSE_S = 1.0
 _ANNOUNCED_WITHIN_S = 0.05
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
-_NO_FILES: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -112,8 +110,8 @@ class Reply:
     """Messages that show nothing of the reply any more, to be deleted."""
     _uploads: list[tuple[Attachment, Shown, int]] | None = field(default=None, init=False)
     """With their numbers, as they are recorded."""
-    _known_files: Mapping[str, Mapping[int, str]] = field(default=_NO_FILES, init=False)
-    """Of a part by its name: the messages that hold its files already, by number."""
+    _known_files: dict[str, Mapping[int, str]] | None = field(default=None, init=False)
+    """Of a part by its name: the messages that hold its files already, by number. None: of no part."""
     _plain: frozenset[int] = field(default=frozenset(), init=False)
     """Messages of the part whose content cannot be shown, so a sentence is."""
     _missing: Outcome | None = field(default=None, init=False)
@@ -176,7 +174,7 @@ class Reply:
 
     def _uploads_of(self, part: Part) -> list[tuple[Attachment, Shown, int]]:
         """The files that are not there yet, or may not be."""
-        name, known = part.name or f"{self._nonce}:{self._part}", self._known_files.get(part.name, {})
+        name, known = part.name or f"{self._nonce}:{self._part}", (self._known_files or {}).get(part.name, {})
         uploads = []
         for number, file in enumerate(part.attachments()):
             announced = known.get(number, "")
@@ -223,7 +221,7 @@ class Reply:
             log.exception("%s: it is not known what of %s was said", self.chat, name)
             return ()
         if delivered.files:
-            self._known_files = {**self._known_files, name: delivered.files}
+            self._known_files = {**(self._known_files or {}), name: delivered.files}
         return delivered.message_ids
 
     async def mark_superseded(self) -> None:

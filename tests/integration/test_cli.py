@@ -214,7 +214,6 @@ def test_ctrl_c_stops_the_answer_not_the_program(partyline: Partyline) -> None:
         (["ask", "slow"], ""),
         (["ask", "slow", "--json"], ""),
         (["chat"], "slow\nslow\n"),
-        (["demo", "--port", "0"], ""),
         (["check"], ""),
     ],
     ids=lambda words: "-".join(words).strip("-") if isinstance(words, list) else "",
