@@ -209,6 +209,8 @@ class Visitor:
         self._posts: dict[str, dict[str, Any]] = {}
         self._answers: defaultdict[str, set[str]] = defaultdict(set)
         """The bot's posts, by what they reply to."""
+        self._oldest = 0
+        """The position of the first post that was seen since the page was opened."""
         self._set = 0
         self._confirmed = 0
 
@@ -232,6 +234,15 @@ class Visitor:
         mine = self._answers.get(post or "", ())
         return bool(mine) and not any(self._posts[each]["growing"] for each in mine)
 
+    async def _look_above(self, socket: aiohttp.ClientWebSocketResponse, said: dict[str, Any]) -> None:
+        """Scrolls up while an answer is missing that is not among the newest posts; the first of these may have it."""
+        if said["posts"]:
+            self._oldest = said["posts"][0]["position"]
+        else:
+            await asyncio.sleep(0.5)  # the database is away
+        if said["earlier"] and any(not self._answered(client_id) for client_id in self._accepted):
+            await socket.send_json({"type": "earlier", "before": self._oldest})
+
     def _see(self, post: dict[str, Any]) -> None:
         self._posts[post["id"]] = post
         if post["kind"] == "bot" and post["reply_to"]:
@@ -253,6 +264,11 @@ class Visitor:
                 for client_id in self._sent:
                     if client_id not in self._accepted:
                         await self._send(socket, client_id)
+                await self._look_above(socket, said)
+            case "earlier":
+                for post in said["posts"]:
+                    self._see(post)
+                await self._look_above(socket, said)
             case "post":
                 self._see(said["post"])
             case "accepted":

@@ -12,13 +12,13 @@ from adapters.storage.errors import Away
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE_S = 60.0
-"""A restart of PostgreSQL, or a short break of the network, is no reason to fail."""
+PATIENCE_S = 120.0
+"""A restart of PostgreSQL, or a minute without network, is no reason to fail; nor are two of them in a row."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0
 
 
 def lasting(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Repeats the call while the server is away, for a minute; only for calls that may be made twice.
+    """Repeats the call while the server is away, for two minutes; only for calls that may be made twice.
 
     Raises:
         Away: it was away all the time.

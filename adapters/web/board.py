@@ -28,6 +28,7 @@ from bots.ports import StorageError
 _log = logging.getLogger(__name__)
 
 SHOWN_POSTS = 200
+_UNSEEN = -1
 LOOK_EVERY_S = 2.0
 """How often a page looks for what the page of another process has posted."""
 
@@ -61,7 +62,7 @@ class Board:
         self._recent: dict[str, Post] = {}
         self._views: dict[str, View] = {}
         self._stored: dict[str, int] = {}
-        """By post: the revision that this board has read from the disk, as far as it looked."""
+        """By post: the revision that was on the disk at the last look; `_UNSEEN` where that has to be read again."""
         self._faults = Faults(_log)
         self._unwritten = Unwritten(posts, self._faults)
         self.flush = self._unwritten.flush
@@ -103,6 +104,7 @@ class Board:
         post = Post(id=secrets.token_hex(8), position=0, created_at=self._clock(), **fields)
         async with self._unwritten.writing:
             post = await self._posts.append(post)
+            self._unwritten.note(post)
         if post.id not in self._recent:
             self._remember(post)
         await self._show(self._recent.get(post.id, post))
@@ -151,9 +153,9 @@ class Board:
         had = list(self._recent)
         stored = dict(await self._posts.revisions(SHOWN_POSTS))
         for post_id, revision in stored.items():
-            own = self._recent.get(post_id)
-            if self._stored.get(post_id) != revision and (own is None or own.revision != revision):
-                await self._look_at(post_id, own)
+            is_seen = self._stored.get(post_id) == revision or self._unwritten.written.get(post_id) == revision
+            if not is_seen and not await self._look_at(post_id, self._recent.get(post_id)):
+                stored[post_id] = _UNSEEN
         self._stored = stored
         # Posts that are older than all that were looked at are not known to be gone.
         first = next((n for n, post_id in enumerate(had) if post_id in stored), 0) if len(stored) == SHOWN_POSTS else 0
@@ -161,16 +163,20 @@ class Board:
             if post_id not in stored and post_id in self._recent:
                 self._remove(post_id)
 
-    async def _look_at(self, post_id: str, own: Post | None) -> None:
+    async def _look_at(self, post_id: str, own: Post | None) -> bool:
+        """False: it changed here at the same time, so that another look is needed."""
         post = await self._posts.post(post_id)
-        if post is None or post_id in self._unwritten or self._recent.get(post_id) is not own:
-            return
+        if post is None:
+            return True
+        if post_id in self._unwritten or self._recent.get(post_id) is not own:
+            return False
         if own is not None:
             if own.frame == post.frame:
-                return
+                return True
             post = replace(post, revision=max(post.revision, own.revision + 1))
         self._remember(post)
         await self._show(post)
+        return True
 
     async def add_colours(self) -> None:
         """Colours the code of finished posts, one post after the other, until it is cancelled."""

@@ -10,6 +10,7 @@ from adapters.web.posts import Post, Posts
 from bots.ports import StorageError
 
 _WRITE_INTERVAL_S = 0.5
+_REMEMBERED_POSTS = 1_000
 
 
 class Unwritten:
@@ -20,6 +21,8 @@ class Unwritten:
         self._faults = faults
         self._changed: dict[str, Post] = {}
         self._news = asyncio.Event()
+        self.written: dict[str, int] = {}
+        """By post: the revision that was written last; of those written longest ago nothing is known."""
         self.writing = asyncio.Lock()
         """Held by whoever writes a post, so that no older state overtakes a newer one."""
 
@@ -31,6 +34,13 @@ class Unwritten:
 
     def put(self, post: Post) -> None:
         self._changed[post.id] = post
+
+    def note(self, post: Post) -> None:
+        """It was written."""
+        self.written.pop(post.id, None)
+        self.written[post.id] = post.revision
+        if len(self.written) > _REMEMBERED_POSTS:
+            del self.written[next(iter(self.written))]
 
     def drop(self, post_id: str) -> None:
         self._changed.pop(post_id, None)
@@ -69,6 +79,7 @@ class Unwritten:
     async def _write(self, post: Post) -> None:
         try:
             await self._posts.put(post)
+            self.note(post)
         except StorageError as error:
             if not isinstance(error, Taken):
                 # To the end of the queue: one that always fails must not keep the others waiting.

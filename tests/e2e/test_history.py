@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -65,6 +67,28 @@ async def test_a_change_above_what_was_loaded_leaves_no_hole(visit: Visit, parts
             " return document.querySelector('#posts article').dataset.id === 'p0'; }",
         )
         await expect(page.locator("article")).to_have_count(POSTS + 2)
+
+
+async def test_what_ended_above_while_the_connection_was_broken_is_over_here_too(visit: Visit, parts: Parts) -> None:
+    await fill(parts)
+    number = POSTS - PAGE_POSTS + 5
+    early = await parts.posts.post(f"p{number}")
+    assert early is not None
+    async with parts.server().serving() as address:
+        page = await visit(address)
+        await parts.posts.put(replace(early, frame=Frame(markdown="begun", growing=True), revision=1))
+        answer = page.locator(f'article[data-id="p{number}"]')
+        await expect(answer).to_have_class(re.compile("growing"))
+    await parts.posts.put(replace(early, frame=Frame(markdown="whole"), revision=5))
+    for more in range(POSTS, POSTS + 10):
+        frame = Frame(markdown=f"Post {more}.")
+        await parts.posts.put(
+            Post(id=f"p{more}", position=more, kind="bot", author="", name="Ann", frame=frame, nonce=str(more))
+        )
+    async with parts.server(port=urlsplit(address).port or 0).serving():
+        await expect(page.locator("article").last).to_contain_text(f"Post {POSTS + 9}.")
+        await expect(answer).to_contain_text("whole")
+        await expect(answer).not_to_have_class(re.compile("growing"))
 
 
 async def test_a_long_post_comes_when_somebody_wants_it(visit: Visit, parts: Parts) -> None:

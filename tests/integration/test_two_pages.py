@@ -20,6 +20,7 @@ from adapters.web.board import Board
 from adapters.web.posts import Post, StoredFile, decode, encode
 from bots.ports import Received
 from tests.servers.postgresql import Server
+from tests.servers.telegram import until
 from tests.unit.web_parts import Parts, visit
 
 MANY = 40
@@ -68,6 +69,37 @@ async def test_what_one_writes_the_other_shows(databases: list[Database]) -> Non
     await one.remove(post.id)
     await two.catch_up()
     assert shown(two) == []
+
+
+async def test_a_change_is_shown_whatever_colours_have_done_to_the_count(databases: list[Database]) -> None:
+    async def coloured(markdown: str) -> str:
+        return f"<b>{markdown}</b>"
+
+    one = Board(kept_in(databases[0]), Audience(), str)
+    two = Board(kept_in(databases[1]), Audience(), str, colour=coloured)
+    post = await one.add(kind="bot", author="", name="P", frame=Frame(markdown="first"))
+    await two.open()
+    async with asyncio.TaskGroup() as group:
+        colouring = group.create_task(two.add_colours())
+        await until(lambda: shown(two) == ["<b>first</b>"])
+        await one.change(post.id, Frame(markdown="second"))
+        await two.catch_up()
+        await until(lambda: shown(two) == ["<b>second</b>"])
+        colouring.cancel()
+
+
+async def test_what_could_not_be_looked_at_is_looked_at_again(databases: list[Database]) -> None:
+    one, two = (Board(kept_in(database), Audience(), str) for database in databases)
+    post = await one.add(kind="bot", author="", name="P", frame=Frame(markdown="begun", growing=True))
+    await two.open()
+    await one.change(post.id, Frame(markdown="whole"))
+    await two.change(post.id, Frame(markdown="begun", growing=True, footer="not written yet"))
+    await two.catch_up()
+    await one.change(post.id, Frame(markdown="whole, later"))
+    await two.flush()  # its older state comes last
+    await one.change(post.id, Frame(markdown="the end"))
+    await two.catch_up()
+    assert shown(two) == ["the end"]
 
 
 async def test_the_start_of_one_leaves_alone_what_the_other_is_writing(

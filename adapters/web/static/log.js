@@ -47,6 +47,8 @@ export class Log {
     this.asking = false;
     this.follow();
     this.askEarlier();
+    // What grew above these when the connection broke may be over, and nobody tells of it again.
+    for (const { post } of this.articles.values()) if (post.growing && !ids.has(post.id)) this.askWhole(post);
   }
 
   /** Posts before the oldest one: what somebody reads stays where it is. */
@@ -221,8 +223,12 @@ export class Log {
   /** Brings the text of a long post, of which only the head was sent. */
   bring(post, button) {
     button.disabled = true;
-    this.link.send(`whole ${post.id}`, { type: "whole", post: post.id });
+    this.askWhole(post);
     setTimeout(() => (button.disabled = false), 5000);
+  }
+
+  askWhole(post) {
+    this.link.send(`whole ${post.id}`, { type: "whole", post: post.id });
   }
 
   hideTyping() {
