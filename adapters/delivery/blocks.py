@@ -68,6 +68,7 @@ class Blocks:
     Attributes:
         shown: what the lines look like in this chunk.
         cuts: the quality of every line's end, by its position from the chunk's beginning.
+        indented_code: whether the newest line is code because of its indentation.
         length: how far it has read.
     """
 
@@ -90,6 +91,7 @@ class Blocks:
         self.table = ""
         self._within_line = False
         self._drops = False
+        self.indented_code = False
         self.formula = ""
         """What closes the mathematics that is open."""
         self._continues = False
@@ -162,6 +164,14 @@ class Blocks:
         self.length += len(text)
         return self
 
+    def read_line(self, line: str) -> Fence | None:
+        """Read a complete line, of which only the structure is remembered. Returns the fence open before it."""
+        before = self.fence
+        self.shown = ""
+        self.cuts = dict([*self.cuts.items()][-1:])
+        self.read(f"{line}\n")
+        return before
+
     def copy(self) -> Blocks:
         """What can read on without changing this one."""
         twin = Blocks.__new__(Blocks)
@@ -185,7 +195,7 @@ class Blocks:
         if not _WORDS.match(text):
             return False
         self._paragraph, self._previous, self._after_heading = not self.table, text.strip(" \t"), False
-        self._continues = False
+        self._continues = self.indented_code = False
         return True
 
     def _line(self, text: str) -> str:
@@ -328,6 +338,7 @@ class Blocks:
         stripped = rest.strip(" \t")
         indent = _indent(rest, 0)
         previous, self._previous = self._previous, stripped
+        self.indented_code = False
         if self.fence:
             marker = self.fence.marker
             if indent <= 3 and len(stripped) >= len(marker) and not stripped.strip(marker[0]):
@@ -348,7 +359,7 @@ class Blocks:
         if self._level() >= DEPTH:
             self._paragraph = True
         elif indent >= 4 and not self._paragraph:
-            self.table = ""  # code, which ends a table
+            self.table, self.indented_code = "", True  # code ends a table
         elif indent <= 3 and (fence := _FENCE.match(stripped)):
             return self._open_fence(fence, indent)
         elif indent <= 3 and self._paragraph and _UNDERLINE.match(stripped):

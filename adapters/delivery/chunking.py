@@ -172,8 +172,10 @@ class Chunker:
             if begin:
                 return begin
         word = word_boundary(self._text[line:furthest], max(0, half - line))
-        if word:
+        if word and self._text[line : line + word].strip(" \t>"):
             return line + word
+        if word and line and blocks.cuts[line] == Cut.LINE:
+            return line  # a cut within the indentation would take it from the code behind it
         return grapheme_boundary(self._text, furthest)
 
     def _units(self, length: int) -> int:

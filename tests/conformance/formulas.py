@@ -13,14 +13,17 @@ _FORMULA = re.compile(
     r"|(?<![\w$\\])\$(?P<dollar>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\d\w$])|(?P<align>\\begin\{align\}.+?\\end\{align\})",
     re.DOTALL,
 )
+_QUOTED = re.compile(r"\n(?: *>)+")
 _LAYOUT = {
     "frac", "dfrac", "tfrac", "sqrt", "left", "right", "boxed", "mathrm", "mathbf", "text", "begin", "end", "qquad",
     "quad", "bar", "vec", "pmatrix", "bmatrix", "align", "aligned",
+    "mathbb", "operatorname",
 }  # fmt: skip
 """Commands whose name is nothing to read."""
 _SYMBOLS = {
     "times", "cdot", "pm", "neq", "ne", "leq", "geq", "le", "ge", "approx", "in", "cup", "cap", "setminus", "emptyset",
     "subseteq", "to", "rightarrow", "infty", "sum", "int", "nabla", "partial", "circ", "dots", "mid", "ldots", "cdots",
+    "top", "perp", "langle", "rangle", "blacksquare", "prod", "Longrightarrow",
 }  # fmt: skip
 """Commands that are a sign without letters."""
 
@@ -28,7 +31,13 @@ _SYMBOLS = {
 def formulas(markdown: str) -> list[str]:
     """The sources of the formulas outside of code, without their delimiters, in order."""
     prose = _CODE.sub("", markdown)
-    return [next(part for part in found.groups() if part) for found in _FORMULA.finditer(prose)]
+    found = [next(part for part in formula.groups() if part) for formula in _FORMULA.finditer(prose)]
+    return [unquoted(formula) for formula in found]
+
+
+def unquoted(text: str) -> str:
+    """Without the marks of quotes at the beginning of further lines."""
+    return _QUOTED.sub("\n", text)
 
 
 def without_formulas(markdown: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.conformance.chats import Shown
 from tests.conformance.reading import Run, letters, read_html, reference_html
 
+_JOINT = re.compile(r"^[ \t]*(?:\n[ \t]*(?=\n))*\n?")
 _FOLLOWED = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 
 
@@ -17,6 +18,8 @@ def broken(markdown: str, shown: Shown) -> Iterator[str]:
     if lost := missing("".join(letters(text) for _, text in runs), letters(shown.text + "".join(shown.addresses))):
         yield f"lost from {lost!r}"
     for address in followed(runs):
+        if f"://{address.removeprefix('mailto:')}" in markdown:
+            continue  # cmark-gfm finds e-mail addresses within other addresses
         if not any(same_address(address, each) for each in [*shown.addresses, *shown.text.split()]):
             yield f"no longer leads to {address!r}"
 
@@ -26,6 +29,48 @@ def lost_blocks(markdown: str, shown: Shown) -> Iterator[str]:
     for marks, text in read_html(reference_html(markdown)):
         if "pre" in marks and text.strip() and not any(text.rstrip() == block.rstrip() for block in shown.blocks):
             yield f"not to be copied: {text!r}"
+
+
+def torn_blocks(markdown: str, shown: list[Shown]) -> Iterator[str]:
+    """Code blocks that are not the code blocks of the messages put together, to the byte.
+
+    Where one is cut, only blanks at a line's end and blank lines may be lost, which clients do not show:
+    the next line begins with all of its indentation.
+    """
+    parts = [block for message in shown for block in message.blocks]
+    for code in _code(markdown):
+        if not any(_begins_with(code, parts[first:]) for first in range(len(parts))):
+            yield f"not to be put together: {code!r}"
+
+
+def unprinted_code(markdown: str, printed: str) -> Iterator[str]:
+    """Lines of code that a terminal does not show as they were written."""
+    lines = {line.rstrip() for line in printed.split("\n")}
+    for code in _code(markdown):
+        for line in code.split("\n"):
+            if not any(each.endswith(line.rstrip()) for each in lines):
+                yield f"not printed: {line!r}"
+
+
+def _code(markdown: str) -> Iterator[str]:
+    for marks, text in read_html(reference_html(markdown)):
+        if "pre" in marks and text.strip():
+            yield text.strip("\n").rstrip()
+
+
+def _begins_with(code: str, parts: list[str]) -> bool:
+    """Whether `code` is the first of the parts one after the other."""
+    left = code
+    for part in parts:
+        part = part.strip("\n").rstrip()
+        if not part:
+            continue
+        if not left.startswith(part):
+            return False
+        left = _JOINT.sub("", left[len(part) :], count=1)
+        if not left:
+            return True
+    return False
 
 
 def missing(wanted: str, shown: str) -> str:
@@ -53,8 +98,8 @@ def same_address(one: str, other: str) -> bool:
 def _bare(address: str) -> str:
     """An address as it may also be written: its scheme left out, characters as percents or not.
 
-    The full stop of a Chinese sentence is none of the address's, though cmark-gfm takes it in.
+    The full stop of a Chinese or Arabic sentence is none of the address's, though cmark-gfm takes it in.
     """
     from urllib.parse import unquote
 
-    return unquote(re.sub(r"^(?:https?://|mailto:)", "", address, flags=re.IGNORECASE)).strip("/。，、.,:;()<>")
+    return unquote(re.sub(r"^(?:https?://|mailto:)", "", address, flags=re.IGNORECASE)).strip("/。，、،؛؟.,:;()<>")

@@ -16,8 +16,8 @@ from adapters.delivery.renderers.html import render_html
 from adapters.delivery.renderers.telegram import render_telegram, utf16_units
 from adapters.delivery.renderers.terminal import TerminalStream
 from tests.conformance.chats import Shown, in_terminal, on_discord, on_telegram
-from tests.conformance.formulas import formulas, is_shown, without_formulas
-from tests.conformance.laws import broken, lost_blocks, missing
+from tests.conformance.formulas import formulas, is_shown, unquoted, without_formulas
+from tests.conformance.laws import broken, lost_blocks, missing, torn_blocks, unprinted_code
 from tests.conformance.reading import has_raw_html, letters, read_html, reference_html
 
 CORPUS = sorted(Path(__file__).parent.parent.joinpath("corpus").glob("*.md"))
@@ -76,7 +76,43 @@ def test_an_answer_is_shown_whole(path: Path, platform: str) -> None:
     else:
         assert list(broken(prose, shown)) == []
     if platform != "terminal":
-        assert list(lost_blocks(prose, shown)) == []
+        assert list(lost_blocks(markdown, shown)) == []
+
+
+def _chunks(markdown: str, limit: int, measure: Callable[[str], int], dice: random.Random) -> list[Chunk]:
+    """The answer, cut as it comes in pieces of any size."""
+    chunker = Chunker(lambda _: limit, measure)
+    position = 0
+    while position < len(markdown):
+        size = dice.choice((1, 3, 7, 40, 400))
+        chunker.feed(markdown[position : position + size])
+        position += size
+    chunker.finish()
+    return [*chunker.frozen, chunker.live()]
+
+
+@pytest.mark.parametrize("platform", ["page", "discord", "telegram"])
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_code_that_is_cut_is_copied_to_the_byte(path: Path, platform: str) -> None:
+    markdown = path.read_text("utf-8")
+    dice = random.Random(path.stem)
+    for limit in (120, 300, 700, *(dice.randrange(100, 1_000) for _ in range(5))):
+        chunks = _chunks(markdown, limit, MEASURES.get(platform, len), dice)
+        shown = [PLATFORMS[platform](chunk.markdown) for chunk in chunks]
+        assert list(torn_blocks(markdown, shown)) == [], limit
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_a_terminal_prints_code_to_the_byte(path: Path) -> None:
+    markdown = path.read_text("utf-8")
+    dice = random.Random(path.stem)
+    for _ in range(5):
+        stream, printed, position = TerminalStream(colour=True), "", 0
+        while position < len(markdown):
+            size = dice.choice((1, 3, 7, 40, 400))
+            printed += stream.feed(markdown[position : position + size])
+            position += size
+        assert list(unprinted_code(markdown, in_terminal(printed + stream.finish()).text)) == []
 
 
 @pytest.mark.parametrize("platform", MEASURES)
@@ -85,14 +121,7 @@ def test_an_answer_is_shown_whole(path: Path, platform: str) -> None:
 def test_an_answer_that_is_cut_stays_whole(path: Path, limit: int, platform: str) -> None:
     markdown = path.read_text("utf-8")
     dice = random.Random(f"{path.stem}{limit}")
-    chunker = Chunker(lambda _: limit, MEASURES[platform])
-    position = 0
-    while position < len(markdown):
-        size = dice.choice((1, 3, 7, 40, 400))
-        chunker.feed(markdown[position : position + size])
-        position += size
-    chunker.finish()
-    chunks = [*chunker.frozen, chunker.live()]
+    chunks = _chunks(markdown, limit, MEASURES[platform], dice)
     assert "".join(chunk.source for chunk in chunks) == markdown
     assert all(MEASURES[platform](chunk.markdown) <= limit for chunk in chunks)
     shown = "\n".join(PLATFORMS[platform](chunk.markdown).text for chunk in chunks)
@@ -118,4 +147,4 @@ def _letters(markdown: str) -> str:
 def _torn(markdown: str, chunks: list[Chunk], limit: int) -> list[str]:
     """Formulas that would fit into one message and were cut all the same."""
     short = [formula for formula in formulas(markdown) if len(formula) < limit // 2]
-    return [formula for formula in short if not any(formula in chunk.source for chunk in chunks)]
+    return [formula for formula in short if not any(formula in unquoted(chunk.source) for chunk in chunks)]

@@ -24,6 +24,8 @@ DIFFERENT: dict[str, str] = {
     "commonmark-354": "symbols are punctuation since CommonMark 0.31; cmark-gfm is older",
     "commonmark-606": "what an escape makes invalid is no address, cmark-gfm makes one of its rest",
     "gfm-614": "what an escape makes invalid is no address, cmark-gfm makes one of its rest",
+    "commonmark-356": "stars between digits are a product, not emphasis",
+    "gfm-365": "stars between digits are a product, not emphasis",
     "commonmark-519": "a bare address within emphasis is followed, too",
     "gfm-527": "a bare address within emphasis is followed, too",
     "commonmark-484": "a label without words shows its address",

@@ -307,6 +307,14 @@ def test_ends_between_blocks_where_it_can() -> None:
     assert {chunk.source for chunk in chunks} == {paragraph * 2}
 
 
+@pytest.mark.parametrize("indent", [1, 4, 12])
+def test_a_line_of_code_is_not_cut_within_its_indentation(indent: int) -> None:
+    long = " " * indent + "x" * 90
+    for before in range(20, 80):
+        chunks = chunks_of(f"```py\n{'y' * before}\n{long}\n{long}\n```\n", 120)
+        assert not any(re.search(r"\n +$", chunk.source) for chunk in chunks)
+
+
 def test_a_heading_stays_with_its_text() -> None:
     chunks = chunks_of("Words at first, quite some of them, so that it is late.\n\n## Heading\n\n" + "word " * 30)
     assert "## Heading\n\nword" in chunks[0].source

@@ -45,3 +45,24 @@ def test_beside_all_other_characters_it_is_commonmark(written: str) -> None:
     ours.inline = EastAsianInline()
     ours.enable("strikethrough")
     assert ours.render(written) == plain.render(written)
+
+
+@pytest.mark.parametrize("written", ["2*3*4 = 24", "2**10 = 1024, 2**20", "x**2 + y**2 = z**2", "5*6*78", "a1*2b*3"])
+def test_products_and_powers_keep_their_stars(written: str) -> None:
+    assert render_html(written) == f'<p dir="auto">{written}</p>\n'
+    assert render_telegram(written).entities == ()
+    assert render_discord(written).replace("\\", "") == written
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("**10**x faster", "<strong>10</strong>x faster"),
+        ("**2024**年", "<strong>2024</strong>年"),
+        ("the *1*st", "the <em>1</em>st"),
+        ("**5 * 3**", "<strong>5 * 3</strong>"),
+        ("*3* and **4**", "<em>3</em> and <strong>4</strong>"),
+    ],
+)
+def test_numbers_may_be_emphasized(written: str, shown: str) -> None:
+    assert render_html(written) == f'<p dir="auto">{shown}</p>\n'

@@ -359,3 +359,21 @@ def test_letters_of_two_columns_are_left_where_they_stand() -> None:
     stream = TerminalStream(colour=True, width=20)
     text = "**a** 字" * 12 + "\n"
     assert "".join(stream.feed(char) for char in text) == text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1. a\n   - b\n\n     ```sh\n     echo $A and $B \\(x\\)\n     ```\n",
+        "- ```py\n  a = r'\\(x\\)'\n  ```\n",
+        "> - ```\n>   $x$\n>   ```\n",
+        "words\n\n    re.match(r'\\(x\\)', $a$)\n",
+        "- a\n\n      indented $a$\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_code_in_containers_is_no_mathematics_in_a_terminal(code: str, size: int) -> None:
+    stream = TerminalStream(colour=True)
+    text = f"{code}\nafter \\(x^2\\)"
+    printed = "".join(stream.feed(text[at : at + size]) for at in range(0, len(text), size)) + stream.finish()
+    assert in_terminal(printed).text == f"{code}\nafter x²\n"

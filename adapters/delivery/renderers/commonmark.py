@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adapters.delivery.renderers.addresses import MAY_HAVE_ADDRESS, TEXT_END, address
 from adapters.delivery.renderers.syntax import (
-    MAY_HAVE_ADDRESS,
-    TEXT_END,
-    address,
     block_math,
     footnote,
     inline_math,

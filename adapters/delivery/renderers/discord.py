@@ -14,6 +14,7 @@ _LISTED = re.compile(r"[-+]|\d{1,9}[.)]")
 _MARKS = {"bold": "**", "italic": "*", "strike": "~~"}
 _LANGUAGE = re.compile(r"[\w+#.-]{1,32}$", re.ASCII)
 _TICKS = re.compile(r"`+")
+_ANGLES = re.compile("[<>]")
 
 
 def render_discord(markdown: str) -> str:
@@ -67,7 +68,7 @@ class _Discord(Walker):
         if address.lower().startswith("mailto:"):
             self.label(link.children)
             self.text("" if link.bare else f" ({address[len('mailto:') :]})")
-        elif link.bare and label == address:
+        elif link.bare and label == address and not _ANGLES.search(address):
             self.emit(f"<{address}>")
         elif "://" in label:  # Discord makes no link of a label that looks like an address
             self.label(link.children)

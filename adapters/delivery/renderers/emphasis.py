@@ -4,6 +4,9 @@ In `**「重要」**です` the second `**` stands between punctuation and a let
 (commonmark-spec issue 650). Here East Asian characters never keep a delimiter from opening or closing, and count as
 punctuation where that allows it; beside all other characters the rules are CommonMark's. This is the draft of
 `markdown-cjk-friendly`; its plugin for this parser needs an older version of it.
+
+Stars between a letter or digit and a digit are a product or a power: `2*3*4`, `x**2 + y**2`. CommonMark takes
+them for emphasis, so another number would be shown.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class _State(StateInline):
         end = start + scanned.length
         before = self.src[start - 1] if start else " "
         after = self.src[end] if end < self.posMax else " "
+        if self.src[start] == "*" and after.isascii() and after.isdigit() and before.isascii() and before.isalnum():
+            return Scanned(can_open=False, can_close=False, length=scanned.length)
         if not (_is_east_asian(before) or _is_east_asian(after)):
             return scanned
         opens, closes = _may_begin(before, after), _may_begin(after, before)

@@ -1,6 +1,6 @@
-"""Rules for markdown-it beyond CommonMark: bare addresses, mathematics, footnotes and tables that lose no cell.
+"""Rules for markdown-it beyond CommonMark: mathematics, footnotes and tables that lose no cell.
 
-Addresses and mathematics are read before escapes and emphasis, which would take letters out of them.
+Mathematics is read before escapes and emphasis, which would take letters out of it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cache
-from html import unescape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,15 +24,8 @@ _ENVIRONMENT = re.compile(
 )
 """What is mathematics without delimiters, too."""
 _AFTER_DISPLAY = re.compile(r"[ \t]*[.,;:!?]?[ \t]*$")
-_MARKUP = r"[\n!$&*<\[\\\]_`~]"
-_ADDRESS = r"(?<![a-z0-9])(?:https?://|www\.)(?=[^\s.])|(?<![\w.+@/-])[a-z0-9][\w.+-]{0,63}@(?=[a-z0-9])|(?<=[a-z0-9+.-])://(?=[^\s/])"
-TEXT_END = {False: re.compile(_MARKUP), True: re.compile(f"{_MARKUP}|{_ADDRESS}", re.IGNORECASE)}
-"""Where plain text may end: at markup, or, where there may be one, at the beginning of an address."""
-MAY_HAVE_ADDRESS = re.compile(r"://|@|www\.", re.IGNORECASE)
-_SCHEME_END = re.compile(r"[a-z][a-z0-9+.-]{0,20}$", re.IGNORECASE)
-_EMAIL = re.compile(r"[a-z0-9][\w.+-]{0,63}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{1,63}(?![\w@-])", re.IGNORECASE)
-_AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s")
-"""Begins with a number and has words: dollars, not mathematics."""
+_AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s(?![\d\s.,;+-]*$)")
+"""Begins with a number and has words: dollars, not mathematics. `1, 2, 3` are numbers alone."""
 _SUFFIX = re.compile(r"(?:th|st|nd|rd|s)\b")
 _FOOTNOTE = re.compile(r"\[\^([^\]\s\[^]{1,64})\](:(?=[ \t]))?")
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
@@ -42,105 +33,8 @@ _FILLED = 1_000
 
 
 _BOXED = re.compile(r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\})*+\}")
-_MARKS_AT_END = re.compile(r"(?<![:*\\])[:*]+$")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
-_ENTITY_END = re.compile(r"&\w+$")
-_FULL_WIDTH = re.compile("[\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]")
-"""Punctuation that ends an address in texts without spaces."""
 _PROTECTED = re.compile(r"(?<!`)(`{1,3})(?!`)[^`]+(?<!`)\1(?!`)|\\\(.{1,500}?\\\)|(?<![\w$])\$[^\s$][^$]*\$")
 """Code and mathematics within a table's row."""
-
-
-@cache
-def _host_and_path() -> re.Pattern[str]:
-    """What may follow `https://`."""
-    from linkify_it import LinkifyIt
-
-    parts = LinkifyIt().re
-    return re.compile(parts["src_auth"] + parts["src_host_port_strict"] + parts["src_path"], re.IGNORECASE)
-
-
-@cache
-def _any_host_and_path() -> re.Pattern[str]:
-    """What may follow `://` where no link is made: any authority, `[::1]` too."""
-    from linkify_it import LinkifyIt
-
-    return re.compile(r"(?:[^\s<>()\[\]`\"'|/?#]|\[[0-9a-f:.]{2,45}\])*" + LinkifyIt().re["src_path"], re.IGNORECASE)
-
-
-def address(state: StateInline, silent: bool) -> bool:
-    """A bare `https://…`, `www.…` or e-mail address, to the character."""
-    start, text = state.pos, state.src
-    found = TEXT_END[True].match(text, start)
-    if not found or len(found[0]) == 1:
-        return False
-    if found[0] == "://":
-        return _unlinked(state, silent)
-    if found[0].endswith("@"):
-        email = _EMAIL.match(text, start)
-        return email is not None and _link(state, silent, email[0], email[0], f"mailto:{email[0]}")
-    has_scheme = "/" in found[0]
-    whole = _host_and_path().match(text, found.end() if has_scheme else start)
-    if not whole:
-        return False
-    written = _without_marks(text[max(0, start - 3) : start], text[start : whole.end()])
-    if text.startswith(";", start + len(written)):
-        written = _ENTITY_END.sub("", written)
-    if len(written) <= len(found[0]) or not (has_scheme or "." in written[4:]):
-        return False
-    shown = _unescaped(written)
-    return _link(state, silent, written, shown, shown if has_scheme else f"http://{shown}")
-
-
-def _unlinked(state: StateInline, silent: bool) -> bool:
-    """`ftp://…`, `s3://…`, `https://[::1]/…`: from `://` on text to the character, but no link."""
-    text, start = state.src, state.pos
-    scheme = _SCHEME_END.search(text, max(0, start - 21), start)
-    whole = _any_host_and_path().match(text, start + 3)
-    if not scheme or not whole:
-        return False
-    written = _without_marks(text[max(0, scheme.start() - 3) : scheme.start()], text[start : whole.end()])
-    if len(written) <= 3:
-        return False
-    if not silent:
-        state.push("text", "", 0).content = _unescaped(written)
-    state.pos += len(written)
-    return True
-
-
-def _unescaped(address: str) -> str:
-    return _ENTITY.sub(lambda entity: unescape(entity[0]), _ESCAPE.sub(r"\1", address))
-
-
-def _without_marks(before: str, address: str) -> str:
-    """Without what at its end belongs to the text: a colon, the marks that were opened right before it."""
-    for mark in ("**", "~~"):
-        if before.endswith(mark) and mark in address:
-            address = address[: address.index(mark)]
-    if punctuation := _FULL_WIDTH.search(address):
-        address = address[: punctuation.start()]
-    for closing in ("\\)", "\\]", "$", "`"):
-        if address.endswith(closing):
-            address = address.removesuffix(closing)
-    address = _MARKS_AT_END.sub("", address)
-    for mark in reversed(before):
-        if mark not in "*_~" or not address.endswith(mark):
-            break
-        address = _MARKS_AT_END.sub("", address[:-1])
-    return address
-
-
-def _link(state: StateInline, silent: bool, written: str, shown: str, target: str) -> bool:
-    if not silent:
-        if state.linkLevel == 0:
-            state.push("link_open", "a", 1).attrs = {"href": target}
-            state.tokens[-1].markup = "linkify"
-        state.push("text", "", 0).content = shown
-        if state.linkLevel == 0:
-            state.push("link_close", "a", -1).markup = "linkify"
-    state.pos += len(written)
-    return True
 
 
 Places = dict[str, list[int]]
@@ -160,10 +54,16 @@ def math_at(text: str, start: int, places: Places) -> tuple[str, str] | None:
         if opening == "\\[" and text.startswith("(", end + 2):  # a link that is escaped
             return None
         source = text[start + 2 : end]
-        return (source, opening) if source.strip("\\ \t\n") and not text.startswith("$$$", start) else None
-    if opening[0] == "$" and (source := _between_dollars(text, start)):
+        is_math = source.strip("\\ \t\n") and not text.startswith("$$$", start) and not _is_address(source)
+        return (source, opening) if is_math else None
+    if opening[0] == "$" and (source := _between_dollars(text, start)) and not _is_address(source):
         return source, "$"
     return None
+
+
+def _is_address(source: str) -> bool:
+    """Whether brackets that were escaped for no reason hold an address, or words with one."""
+    return "://" in source and "\\" not in source
 
 
 def inline_math(state: StateInline, silent: bool) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
+from adapters.delivery.blocks import Blocks
 from adapters.delivery.renderers.commonmark import replace_unsafe
 from adapters.delivery.renderers.syntax import Places, closes_display, math_at, opens_display
 from adapters.delivery.renderers.tables import columns
 from adapters.delivery.renderers.unicode_math import unicode_math
 
 _C1 = re.compile("[\x80-\x9f]")
-_FENCE = re.compile(r" {0,3}(?:> ?)*(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
 _CONTAINERS = re.compile(r"[ \t>]*")
-_TOKEN = re.compile(r"https?://\S+|`+|\*\*|\$|\\.")
+_TOKEN = re.compile(r"(?:://|www\.)\S+|`+|\*\*|\$|\\.")
 _TICKS = re.compile(r"`+")
 _DISPLAY = re.compile(r"([ \t]*)(?:\\\[(.+)\\\]|\$\$(.+)\$\$)[ \t]*", re.DOTALL)
 _MOST_ROWS = 8
@@ -38,7 +38,7 @@ class TerminalStream:
     def __init__(self, *, colour: bool, width: int = 80) -> None:
         self._colour, self._width = colour, width
         self._line: list[str] = []
-        self._fence = ""
+        self._blocks = Blocks()
         self._formula: list[str] = []
         """Its lines."""
         self._math = ""
@@ -79,15 +79,15 @@ class TerminalStream:
         return f"\x1b[{rows}A" if rows else ""
 
     def _styled(self, line: str) -> str:
-        fence = _FENCE.match(line)
-        if self._fence:
-            if fence and fence[1].startswith(self._fence) and not line[fence.end() :].strip():
-                self._fence = ""
-                return f"{_DIM}{line}{_PLAIN}"
-            return f"{_CODE}{line}{_PLAIN}" if line else ""
-        if fence and not (fence[1][0] == "`" and "`" in line[fence.end() :]):
-            self._fence, self._math = fence[1], ""
+        fence = self._blocks.read_line(line)
+        opened = self._blocks.fence
+        if opened and opened is not fence:
+            self._math = ""
             return f"{_DIM}{line}{_PLAIN}"
+        if fence and not opened and line.strip(" \t>").strip(fence.marker[0]) == "":
+            return f"{_DIM}{line}{_PLAIN}"
+        if opened or self._blocks.indented_code:
+            return f"{_CODE}{line}{_PLAIN}" if line else ""
         if self._is_display(line):
             return self._whole_formula(line) or f"{_CODE}{line}{_PLAIN}"
         if _HEADING.match(line):
