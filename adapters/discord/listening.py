@@ -100,6 +100,9 @@ class Listener:
         except Exception as error:
             if missed and isinstance(error, StorageError):
                 raise
+            if self.answers.stopping.is_set():
+                log.info("event %s is left for the next start: %r", event.id, error)
+                return
             log.exception("event %s could not be kept", event.id)
             self.answers.apologise(event)
 

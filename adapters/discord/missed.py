@@ -116,7 +116,8 @@ class Missed:
             except StorageError:
                 raise
             except Exception:
-                log.exception("channel %s could not be read after the start", channel_id)
+                if not self.client.is_closed():
+                    log.exception("channel %s could not be read after the start", channel_id)
                 break
         return False
 

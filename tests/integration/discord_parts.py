@@ -118,6 +118,7 @@ async def party(
     max_tokens: int = 500,
     context_tokens: int = 65_536,
     access: Access | None = None,
+    stopping: asyncio.Event | None = None,
     **settings: Any,
 ) -> AsyncIterator[Party]:
     """A bot that serves a Discord, here in this process; pass `discord` and `storage` on to another to restart it."""
@@ -133,7 +134,7 @@ async def party(
         bot = Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, access=access)
         async with (
             Outboxes(phrases=phrases()) as outboxes,
-            serving(bot, outboxes, storage, configured) as line,
+            serving(bot, outboxes, storage, configured, stopping) as line,
         ):
             assert line == "Discord as Partyline"
             yield Party(server, storage, room, server.person("Ann"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,30 @@ async def test_after_a_sentence_about_a_failure_the_answer_comes_in_the_same_mes
             await discord.until(lambda: any("hello" in each["content"] for each in p.answers()))
             assert (await p.answer())["content"].startswith("hello")
             assert len(p.answers()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_cannot_be_kept_because_it_stops_is_heard_by_the_next_start(tmp_path: Path) -> None:
+    storage, stopping, tried = Troubled(), asyncio.Event(), asyncio.Event()
+
+    def refuses(call: str) -> bool:
+        if call.startswith("receive"):
+            stopping.set()
+            tried.set()
+            return True
+        return False
+
+    async with DiscordServer().serving() as discord:
+        async with party(tmp_path, discord=discord, storage=storage, stopping=stopping) as up:
+            await up.ann.says(up.room, "@bot hello")
+            await up.answer()
+            storage.fails = refuses
+            await up.ann.says(up.room, "@bot whole")
+            await tried.wait()
+        storage.fails = lambda call: False
+        async with party(tmp_path, discord=discord, storage=storage) as p:
+            assert (await p.answer())["content"].startswith("whole")
+            assert not any(each["content"].startswith(SORRY) for each in p.answers())
 
 
 @pytest.mark.usefixtures("impatient")
