@@ -300,6 +300,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         key=settings.secret.get_secret_value(),
         password=settings.password.get_secret_value(),
         proxies=settings.proxies,
+        new_guests=settings.new_guests,
         keeps=app.bot.account.privacy.keeps,
     )
     return server.serving()

@@ -58,6 +58,7 @@ class Place:
     chat: str
     person: str
     request_id: str
+    group: str = ""
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
     pending: asyncio.Task[Any] | None = None

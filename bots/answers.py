@@ -144,7 +144,7 @@ class Answers:
         """Raises InferenceError."""
         old = task.resumes
         answer_id = old.id if old is not None else entry.reply.answer_id
-        place = admission.Place(answer_id, incoming.chat, incoming.author.id, request_id=self._new_id())
+        place = admission.Place(answer_id, incoming.chat, incoming.author.id, self._new_id(), incoming.group)
         before = self._lines.join(place)
         try:
             if old is not None:
@@ -252,6 +252,7 @@ class _Answer:
                 prompt=self._task.caption_begins,
                 owner=self._profile.owner,
                 standing=self._profile.standing,
+                group=self._place.group,
             )
             work = self._pending(self._inference.caption(request), "pictures")
             try:
@@ -335,6 +336,7 @@ class _Answer:
             owner=self._profile.owner,
             prefix=said + opening,
             standing=self._profile.standing,
+            group=self._place.group,
         )
 
     async def _answer(self, request: ChatRequest, opening: str) -> AsyncGenerator[ReplyEvent, None]:

@@ -15,13 +15,17 @@ LIFETIME_S = 600.0
 MAX_GUESSES = 5
 GUESSING_S = 3600.0
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-_LENGTH = 8
-"""40 bits: at five guesses an hour, ten thousand people need twelve centuries for an even chance of one live code."""
+_LENGTH = 10
+"""50 bits. SECURITY.md counts what those reach who have many accounts."""
 _REMEMBERED_GUESSERS = 10_000
 
 
 def new_code() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def _readable(code: str) -> str:
+    return f"{code[: len(code) // 2]}-{code[len(code) // 2 :]}"
 
 
 def tidy(code: str) -> str:
@@ -33,37 +37,37 @@ def tidy(code: str) -> str:
 class Guesses:
     """Who tried wrong codes lately. Pure: `now` is in seconds of one clock.
 
-    A lock lasts its hour, however many others guess: when too many people are remembered, whoever is not locked is
-    forgotten first. If all of them are locked, nobody new may guess until one lock is over.
+    Nobody is locked for what others guess. Of those who are locked and of the others, so many are remembered each, and
+    the oldest ones forgotten: what that gives away is counted into the length of a code.
     """
 
-    _wrong: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+    _few: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+    _many: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
+    """Those with as many as one may have, in the order of their newest ones."""
     remembered: int = _REMEMBERED_GUESSERS
+
+    def __len__(self) -> int:
+        return len(self._few) + len(self._many)
 
     def locked_s(self, person: str, now: float) -> float:
         """How long this person may not try, in seconds; 0 for those who may."""
-        if person in self._wrong:
-            return self._left_s(self._wrong[person], now)
-        if len(self._wrong) < self.remembered:
-            return 0.0
-        return min(self._left_s(wrong, now) for wrong in self._wrong.values())
+        recent = [time for time in self._many.get(person, ()) if now - GUESSING_S < time <= now]
+        return recent[0] + GUESSING_S - now if len(recent) >= MAX_GUESSES else 0.0
 
     def missed(self, person: str, now: float) -> None:
-        self._wrong[person] = [*self._wrong.pop(person, ()), now][-MAX_GUESSES:]
-        if len(self._wrong) > self.remembered:
-            # Locked ones are the newest at their last guess, so the first that is not locked is seldom far.
-            free = (each for each, wrong in self._wrong.items() if not self._left_s(wrong, now))
-            del self._wrong[next(free, person)]
+        wrong = [*self._forget(person), now][-MAX_GUESSES:]
+        alike = self._many if len(wrong) == MAX_GUESSES else self._few
+        alike[person] = wrong
+        if len(alike) > self.remembered:
+            alike.popitem(last=False)
 
     def hit(self, person: str) -> None:
         """The newest guess was right."""
-        if wrong := self._wrong.get(person):
-            wrong.pop()
+        if wrong := self._forget(person)[:-1]:
+            self._few[person] = wrong
 
-    @staticmethod
-    def _left_s(wrong: list[float], now: float) -> float:
-        recent = [time for time in wrong if now - GUESSING_S < time <= now]
-        return recent[0] + GUESSING_S - now if len(recent) >= MAX_GUESSES else 0.0
+    def _forget(self, person: str) -> list[float]:
+        return self._few.pop(person, None) or self._many.pop(person, None) or []
 
 
 class Linking:
@@ -116,7 +120,7 @@ class Linking:
             return wording.link_asked(other)
         code = self._code()
         await self._links.put_code(code, person, now + LIFETIME_S)
-        return wording.link_code(f"{code[:4]}-{code[4:]}", LIFETIME_S, others)
+        return wording.link_code(_readable(code), LIFETIME_S, others)
 
     async def _enter(self, person: str, words: Sequence[str]) -> str:
         """Ask whether this account is to be linked to the code's, and hear the yes."""
@@ -134,7 +138,7 @@ class Linking:
         if giver is None:
             raise Refused(wording.wrong_code())
         self._guesses.hit(person)
-        return wording.link_half(giver, LIFETIME_S) if agrees else wording.link_ask(giver, f"{code[:4]}-{code[4:]}")
+        return wording.link_half(giver, LIFETIME_S) if agrees else wording.link_ask(giver, _readable(code))
 
     async def _accept(self, person: str) -> str:
         other = await self._links.accept(person, self._now())

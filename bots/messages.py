@@ -81,6 +81,7 @@ class Incoming:
         reply_to: the platform's id of the bot's message that this replies to or whose button was pressed.
         places: keys under which bounds may be kept that hold here, such as a server's; and further names of the chat.
         direct: nobody else is in the chat.
+        group: the group or server that the chat belongs to, with all its topics or channels; "" where there is none.
         instead_of: the person's answer whose place this one's takes, because the question was put differently.
         new: this process alone has the event, and has it for the first time: nothing is kept or shown of its reply.
         holds: asks the platform whether the author acts for the owner of an answer, too.
@@ -98,6 +99,7 @@ class Incoming:
     reply_to: str | None = None
     places: tuple[str, ...] = ()
     direct: bool = False
+    group: str = ""
     instead_of: str | None = None
     new: bool = False
     holds: Holds | None = field(default=None, compare=False)

@@ -17,9 +17,19 @@ _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 _BLANK = str.maketrans(dict.fromkeys("\u2800\U0001d159\ufffc", " "))
 _STACKED = regex.compile(r"(\p{M}\p{M})\p{M}+")
 _VISIBLE = regex.compile(r"[\p{L}\p{N}\p{So}]")
-_NO_WORD = regex.compile(r"[^\p{L}\p{N}]")
+_NO_WORD = regex.compile(r"[^\p{L}\p{N}\p{So}]")
 # Case and likeness together: I is i's capital and l's twin, O is o's capital and 0's twin.
 _TWINS = str.maketrans({"i": "1", "l": "1", "|": "1", "0": "o"})
+# What Unicode's name of a character says of the letter that people read in it.
+_CAPITAL = regex.compile(r"LATIN (?:CAPITAL )?LETTER SMALL CAPITAL ([A-Z])|NEGATIVE .* LATIN CAPITAL LETTER ([A-Z])")
+_DRAWN = regex.compile(
+    r"(?:REGIONAL INDICATOR SYMBOL|LATIN (?:SMALL|CAPITAL)) LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?"
+)
+_TURNED = regex.compile(r"LATIN .*(?:TURNED|INVERTED) ([A-Z])")
+# Digits and signs in place of letters, and letters that look like others upside down.
+_DIGITS = str.maketrans("4@3€7+5$|!", "aaeettss11")
+_FLIPPED = str.maketrans("udnbqp\u0285", "npuqbdl")
+_REPEATED = regex.compile(r"(.)\1+")
 
 
 def one_line(name: str, longest: int = _LONGEST) -> str:
@@ -64,13 +74,35 @@ def keys(name: str) -> tuple[str, str]:
     letter like nothing Latin.
     """
     name = _IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
+    name = "".join(_read(_CAPITAL, char) for char in name)
     return _joined(skeleton(name.casefold())), _joined(skeleton(name))
 
 
-def look_alike(one: str, other: str) -> bool:
-    """Whether people may take one for the other, also without marks, spaces and punctuation."""
-    pairs = zip(keys(_bare(one)), keys(_bare(other)), strict=True)
-    return any(first == second for first, second in pairs)
+def passes_for(name: str, known: str) -> bool:
+    """Whether people may read a known name (ASCII letters) in this one, alone or among other words.
+
+    This looks further than `keys`, at what is no likeness in an ordinary name: marks, spaces, punctuation and repeated
+    letters count for nothing, digits and signs may stand for letters or between them, letters for their variants, and
+    all of it may be upside down.
+    """
+    upright = unicodedata.normalize("NFKC", name)
+    turned = skeleton("".join(_read(_TURNED, char) for char in upright).lower()).translate(_FLIPPED)[::-1]
+    without_digits = "".join(char for char in upright if not char.isdigit())
+    (wanted,) = set(_letters(known))
+    return any(wanted in read for each in (upright, without_digits, turned) for read in _letters(each))
+
+
+def _letters(name: str) -> tuple[str, str]:
+    """The letters that are read in a name, by both of its keys; each run of one letter is one."""
+    drawn = "".join(_read(_DRAWN, char) for char in _bare(name.translate(_DIGITS)))
+    first, second = (_REPEATED.sub(r"\1", _bare(key)) for key in keys(drawn))
+    return first, second
+
+
+def _read(form: regex.Pattern[str], char: str) -> str:
+    """The letter that the character is a form of; the character itself where it is of none."""
+    found = None if char.isascii() else form.fullmatch(unicodedata.name(char, ""))
+    return next(filter(None, found.groups())) if found else char
 
 
 def skeleton(text: str) -> str:
@@ -85,7 +117,7 @@ def _joined(skeleton: str) -> str:
 
 
 def _bare(name: str) -> str:
-    return str(_NO_WORD.sub("", unicodedata.normalize("NFKD", name)))
+    return str(_NO_WORD.sub("", unicodedata.normalize("NFKD", _IGNORABLE.sub("", name))))
 
 
 @cache

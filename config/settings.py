@@ -158,6 +158,7 @@ class WebSettings(_Section):
     open: bool = Field(False, description="listen beyond loopback without a password")
     proxies: Networks = Field((), description="addresses of proxies whose X-Forwarded-For and -Proto count")
     secret: SecretStr = Field(SecretStr(""), description="signs identities, empty: one in the database")
+    new_guests: int = Field(300, ge=0, le=1_000_000, description="of one address in 10 minutes, 0: any number")
 
 
 class DiscordSettings(_Section):

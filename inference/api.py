@@ -78,7 +78,7 @@ class ChatRequest:
     `id` is unique and names the request in logs and in `Inference.cancel`; `owner` is the fairness key (a person,
     whatever the platform); `prefix` is assistant text to continue from, its reasoning between `<think>` and
     `</think>` whatever the model's own marks are: `<think>reasoning` goes on with the reasoning. `standing` decides who
-    gives way when the queue is full.
+    gives way when the queue is full, and so does `group`: the group or server in which it was asked, "" in private.
     """
 
     id: str
@@ -87,6 +87,7 @@ class ChatRequest:
     owner: str
     prefix: str = ""
     standing: Standing = "new"
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class CaptionRequest:
     owner: str
     prompt: str = ""
     standing: Standing = "new"
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,18 +111,26 @@ class FairQueue:
         return not self._parties and not self._members
 
     def push(
-        self, request_id: str, owner: str, cost: float, *, standing: Standing = "new", now: float = 0.0
+        self,
+        request_id: str,
+        owner: str,
+        cost: float,
+        *,
+        standing: Standing = "new",
+        group: str = "",
+        now: float = 0.0,
     ) -> str | None:
         """Add a request that is expected to cost `cost` tokens; return the id of the waiting one that gave way to it.
 
         Args:
             standing: how well the owner is known.
+            group: where the owner asks, "" in private.
             now: seconds of a monotonic clock.
 
         Raises:
             Full: the owner has all the places that one owner may have, or the queue is full and nobody has more.
         """
-        path = path_of(owner, standing)
+        path = path_of(owner, standing, group)
         party = f"guests of {path[1]}" if standing == "guest" else owner
         self._asked = {side: at for side, at in self._asked.items() if now - at < LATELY_S}
         kept = self._kept.get(owner)
@@ -182,7 +190,7 @@ class FairQueue:
         if len(self._running) < self.slots and not self._waiting:
             return None
         giver = None
-        if self._held.of(path) < self._max_waiting_per_owner:
+        if self._held.of(path[-1]) < self._max_waiting_per_owner:
             if len(self._waiting) < self._max_waiting + returns * max(1, self._max_waiting // 4):
                 return None
             giver = self._held.giver(path)

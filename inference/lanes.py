@@ -125,12 +125,12 @@ class Lane:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def enter(self, request_id: str, owner: str, cost: float, standing: Standing = "new") -> Ticket:
+    def enter(self, request_id: str, owner: str, cost: float, standing: Standing = "new", group: str = "") -> Ticket:
         """A place in the queue; where it is full, of whoever has the most. Raises Busy."""
         if request_id in self._tickets:
             raise Unavailable(f"request id {request_id} is in use")
         try:
-            gave_way = self._queue.push(request_id, owner, cost, standing=standing, now=self._clock())
+            gave_way = self._queue.push(request_id, owner, cost, standing=standing, group=group, now=self._clock())
         except Full as full:
             raise Busy(self.wait_s(full.position)) from full
         if gave_way is not None:

@@ -303,7 +303,7 @@ class RemoteInference:
 
     async def _caption(self, ticket: Ticket, request: CaptionRequest) -> Caption:
         form = aiohttp.FormData({"prompt": request.prompt, "user": request.owner})
-        form.add_field("partyline", json.dumps(write_person(request.owner, request.standing)))
+        form.add_field("partyline", json.dumps(write_person(request)))
         form.add_field("image", request.image, filename="image", content_type="application/octet-stream")
         watch = asyncio.ensure_future(self._watch())
         try:

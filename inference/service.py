@@ -350,7 +350,7 @@ class LocalInference:
 
     def _enter(self, lane: Lane, request: ChatRequest | CaptionRequest, cost: float) -> Ticket:
         self._lifecycle.admit()
-        return lane.enter(request.id, request.owner, cost, request.standing)
+        return lane.enter(request.id, request.owner, cost, request.standing, request.group)
 
     async def _until_turn(self, request_id: str, ticket: Ticket) -> AsyncGenerator[Queued, None]:
         """Yields the place whenever it has changed, until it is the request's turn."""

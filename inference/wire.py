@@ -17,6 +17,7 @@ from inference.api import (
     BadImage,
     Busy,
     Cancelled,
+    CaptionRequest,
     ChatRequest,
     Event,
     Finished,
@@ -86,7 +87,7 @@ def write_request(request: ChatRequest, model: str) -> dict[str, Any]:
         "model": model,
         "messages": messages,
         "user": request.owner,
-        "partyline": write_person(request.owner, request.standing),
+        "partyline": write_person(request),
         "stream": True,
         "stream_options": {"include_usage": True, "include_queue": True},
         "thinking_budget": -1 if sampling.thinking_budget is None else sampling.thinking_budget,
@@ -102,13 +103,13 @@ def write_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
-def write_person(owner: str, standing: Standing) -> dict[str, str]:
+def write_person(request: ChatRequest | CaptionRequest) -> dict[str, str]:
     """Whose request it is; only the bots' key may say so."""
-    return {"owner": owner, "standing": standing}
+    return {"owner": request.owner, "standing": request.standing, "group": request.group}
 
 
-Whose = Callable[[object, object], tuple[str, Standing]]
-"""Owner and standing by the fields `user` and `partyline`: a `Client.owner` of `inference.server.clients`."""
+Whose = Callable[[object, object], tuple[str, Standing, str]]
+"""Owner, standing and group by the fields `user` and `partyline`: a `Client.owner` of `inference.server.clients`."""
 
 
 def read_request(body: object, request_id: str, whose: Whose) -> ChatRequest:
@@ -125,7 +126,7 @@ def read_request(body: object, request_id: str, whose: Whose) -> ChatRequest:
             raise WrongRequest("continue_final_message", "the last message must be the assistant's to be continued")
         *messages, last = messages
         prefix = last.content
-    owner, standing = whose(body.get("user"), body.get("partyline"))
+    owner, standing, group = whose(body.get("user"), body.get("partyline"))
     return ChatRequest(
         id=request_id,
         messages=tuple(messages),
@@ -133,6 +134,7 @@ def read_request(body: object, request_id: str, whose: Whose) -> ChatRequest:
         owner=owner,
         prefix=prefix,
         standing=standing,
+        group=group,
     )
 
 

@@ -92,6 +92,7 @@ class Event:
             reply_to=self.replies_to,
             places=self.places,
             direct=not self.guild,
+            group=place(self.guild) if self.guild else "",
             # Others see which command was used, and not what was typed into it or into its form.
             hidden=self.token is not None,
             moderates=self.on_behalf,

@@ -171,6 +171,11 @@ class SqlPosts(Generic[P, F]):
             return False
         return True
 
+    async def is_free(self, name: str) -> bool:
+        folded, skeleton = keys(name)
+        query = select(names.c.person).where(or_(names.c.folded == folded, names.c.skeleton == skeleton)).limit(1)
+        return await self._database.read(lambda connection: connection.scalar(query)) is None
+
     async def saw(self, person: str) -> None:
         query = update(names).where(names.c.person == person).values(seen_at=self._clock())
         await self._database.write(lambda connection: connection.execute(query))

@@ -99,6 +99,7 @@ class Answering:
             author=asked.author,
             places=asked.destination.places,
             direct=asked.destination.is_private,
+            group=asked.destination.group,
             text=asked.text,
             reply_to=asked.reply_to,
             budget=self._post.budget(asked.destination),

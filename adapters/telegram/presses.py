@@ -99,6 +99,7 @@ class Presses:
             author=pressed.author,
             places=pressed.destination.places,
             direct=pressed.destination.is_private,
+            group=pressed.destination.group,
             text=action.command,
             reply_to=pressed.message_id,
             holds=self._holds(pressed),

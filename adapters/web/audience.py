@@ -143,6 +143,8 @@ class Audience:
         self.handouts.forget(person)
 
     def rename(self, person: str, name: str) -> None:
+        if person not in self:  # gone meanwhile, and nobody's to be listed
+            return
         self._names[person] = name
         self.tell(person, "name", protocol.name(name))
         self._moved.set()

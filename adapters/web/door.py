@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
@@ -10,12 +11,25 @@ from aiohttp import web
 
 from adapters.web.buckets import Buckets, network
 from adapters.web.identity import LIFETIME_S, Identities, Identity
+from inference.hosts import is_loopback
 
 _COOKIE, _PASS = "partyline", "partyline-pass"
 _HOST = "__Host-"
 """Browsers take a cookie with this prefix only over TLS, from this very host, so that no sister site can plant one."""
 _TRIES, _TRIES_S = 10, 600.0
+_NEW_S = 600.0
 _WRONG = "That password didn't work. Please check it and try again."
+
+
+class TooManyNew(web.HTTPTooManyRequests):
+    """Too many new identities were made for one address."""
+
+    def __init__(self, wait_s: float) -> None:
+        seconds = max(1, math.ceil(wait_s))
+        super().__init__(
+            text=f"Many people came from your network in a short time. Please try again in {seconds} seconds.\n",
+            headers={"Cache-Control": "no-store", "Retry-After": str(seconds)},
+        )
 
 
 class NotEntered(web.HTTPUnauthorized):
@@ -27,12 +41,12 @@ class NotEntered(web.HTTPUnauthorized):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A request's browser. `address` is where it comes from, `is_new`: it has no cookie yet that is worth anything."""
+    """A request's browser. `address` is where it comes from, `is_fresh`: its identity was made for this request."""
 
     identity: Identity
     address: str
     secure: bool
-    is_new: bool
+    is_fresh: bool
 
     @property
     def person(self) -> str:
@@ -45,15 +59,22 @@ class Door:
     Args:
         is_known: whether a person was here before; asked about cookies of earlier versions, which are not signed.
         proxies: addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+        new_guests: how many new identities one address gets at once, and again over ten minutes; 0: any number.
+            Loopback always gets any number.
     """
 
     def __init__(
-        self, identities: Identities, is_known: Callable[[str], Awaitable[bool]], proxies: Collection[str] = ()
+        self,
+        identities: Identities,
+        is_known: Callable[[str], Awaitable[bool]],
+        proxies: Collection[str] = (),
+        new_guests: int = 0,
     ) -> None:
         self._identities = identities
         self._is_known = is_known
         self._proxies = [ipaddress.ip_network(each, strict=False) for each in proxies]
         self._tries = Buckets(_TRIES, _TRIES_S)
+        self._new = Buckets(new_guests, _NEW_S) if new_guests else None
 
     async def visitor(self, request: web.Request) -> Visitor:
         """Who makes the request; somebody without a cookie of ours is somebody new. Raises StorageError."""
@@ -61,11 +82,11 @@ class Door:
         cookies = request.cookies
         identity = self._identities.read(cookies.get(_name(_COOKIE, secure)))
         if identity is not None:
-            return Visitor(identity, address, secure, is_new=False)
+            return Visitor(identity, address, secure, is_fresh=False)
         old = self._identities.unsigned(cookies.get(_COOKIE))
         if old is not None and await self._is_known(old.person):
-            return Visitor(old, address, secure, is_new=True)
-        return Visitor(self._identities.mint(), address, secure, is_new=True)
+            return Visitor(old, address, secure, is_fresh=False)
+        return Visitor(self._identities.mint(), address, secure, is_fresh=True)
 
     async def entered(self, request: web.Request) -> Visitor:
         """The same, once it may see the page. Raises NotEntered or StorageError."""
@@ -76,6 +97,13 @@ class Door:
 
     def may_enter(self, request: web.Request, visitor: Visitor) -> bool:
         return self._identities.may_enter(visitor.identity, request.cookies.get(_name(_PASS, visitor.secure)))
+
+    def welcome(self, visitor: Visitor) -> None:
+        """Count an identity that is going to be left with a browser for the first time. Raises TooManyNew."""
+        if self._new is None or not visitor.is_fresh or is_loopback(visitor.address):
+            return
+        if wait_s := self._new.take(network(visitor.address)):
+            raise TooManyNew(wait_s)
 
     def remember(self, response: web.StreamResponse, visitor: Visitor) -> None:
         """Leave the identity with the browser."""

@@ -71,17 +71,24 @@ class MemoryPosts:
         return self._names.get(person)
 
     async def put_name(self, person: str, name: str) -> bool:
+        if not self._is_free(name, person):
+            return False
+        self._names[person] = name
+        await self.saw(person)
+        return True
+
+    async def is_free(self, name: str) -> bool:
+        return self._is_free(name)
+
+    def _is_free(self, name: str, person: str = "") -> bool:
+        """For this person."""
         mine = keys(name)
-        taken = any(
+        return not any(
             one == other
             for who, each in self._names.items()
             if who != person
             for one, other in zip(keys(each), mine, strict=True)
         )
-        if not taken:
-            self._names[person] = name
-            await self.saw(person)
-        return not taken
 
     async def saw(self, person: str) -> None:
         self._seen[person] = self._clock()

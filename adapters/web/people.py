@@ -1,20 +1,27 @@
-"""What people are called: newcomers are numbered guests, and whoever wants takes a name that nobody else has."""
+"""What people are called: newcomers are numbered guests, and whoever wants takes a name that nobody else has.
+
+Nothing is stored of a guest who only looks: the name is, with the first thing that the guest does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import count
 
 from adapters.web.posts import Posts
-from bots.names import look_alike, shown
+from bots.names import keys, passes_for, shown
 
 BOT_NAME = "Partyline"
 _LONGEST_NAME = 32
 _COUNTED_ATTEMPTS = 5
 _MANY_GUESTS = 10**6
+_GUEST = re.compile(f"{keys('Guest')[0]}[{''.join(keys(str(digit))[0] for digit in range(10))}]+")
+"""What all names of guests look like."""
 _REMEMBERED = 10_000
 
 
@@ -22,18 +29,20 @@ def tidy_name(name: str) -> str:
     """The name as it can be shown in one line: visible characters alone, at most 32 code points.
 
     Raises:
-        ValueError: nothing is left, or it looks like the bot's; a sentence for the person.
+        ValueError: nothing is left, or the bot's can be read in it; a sentence for the person.
     """
     tidy = shown(name, _LONGEST_NAME)
     if not tidy:
         raise ValueError("A name needs at least one letter.")
-    if look_alike(tidy, BOT_NAME):
+    if passes_for(tidy, BOT_NAME):
         raise ValueError(f"{BOT_NAME} is the bot's own name; please take another one.")
+    if _GUEST.fullmatch(keys(tidy)[0]):
+        raise ValueError("Names of guests are given out by the page; please take another one.")
     return tidy
 
 
 class Guests:
-    """Gives newcomers names: "Guest 1", "Guest 2". However many come at once, each costs one write.
+    """Gives newcomers names: "Guest 1", "Guest 2". However many come, each costs one look and no write.
 
     Args:
         clock: seconds since the epoch.
@@ -44,6 +53,10 @@ class Guests:
         self._clock = clock
         self._seen: OrderedDict[str, None] = OrderedDict()
         """Who was noted as seen lately, by person and day."""
+        self._unstored: OrderedDict[str, str] = OrderedDict()
+        """What those are called who have done nothing yet."""
+        self._stored: OrderedDict[str, None] = OrderedDict()
+        """Whose name is stored, of those who came or did something lately."""
         self._last: int | None = None
         self._counting = asyncio.Lock()
 
@@ -51,23 +64,49 @@ class Guests:
         """The person's name; somebody new becomes the next free guest. Raises StorageError."""
         known = await self._posts.name_of(person)
         if known is not None:
+            _add(self._stored, person)
             await self._note(person)
-        attempts = 0
-        while known is None:
+            return known
+        self._stored.pop(person, None)
+        if person not in self._unstored:
+            name = await self._free()
+            self._unstored.setdefault(person, name)
+            if len(self._unstored) > _REMEMBERED:
+                self._unstored.popitem(last=False)
+        return self._unstored.get(person) or await self._free()
+
+    async def keep(self, person: str, name: str) -> str:
+        """Store what a guest is called who does something; return it.
+
+        It is another name if somebody else has taken this one meanwhile (another process gives out names, too).
+
+        Args:
+            name: what `name_for` has said.
+
+        Raises:
+            StorageError: it cannot be stored.
+        """
+        if person in self._stored:
+            return name
+        while not await self._posts.put_name(person, name):
+            name = await self._free()
+        _add(self._stored, person)
+        self._unstored.pop(person, None)
+        return name
+
+    async def _free(self) -> str:
+        for attempts in count():
             guest = f"Guest {await self._next(attempts)}"
-            attempts += 1
-            if await self._posts.put_name(person, guest):
+            if await self._posts.is_free(guest):
                 return guest
-        return known
+        raise AssertionError
 
     async def _note(self, person: str) -> None:
         """A name is kept for as long as its owner comes: that is noted once a day."""
         key = f"{person} {self._clock() // 86_400:.0f}"
         if key not in self._seen:
             await self._posts.saw(person)
-            self._seen[key] = None
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
+            _add(self._seen, key)
 
     async def _next(self, attempts: int) -> int:
         if attempts >= _COUNTED_ATTEMPTS:  # people of earlier days have the next numbers
@@ -77,6 +116,13 @@ class Guests:
                 self._last = await self._posts.count_names()
             self._last += 1
             return self._last
+
+
+def _add(seen: OrderedDict[str, None], key: str) -> None:
+    """The newest are remembered."""
+    seen[key] = None
+    if len(seen) > _REMEMBERED:
+        seen.popitem(last=False)
 
 
 async def rename(posts: Posts, person: str, name: str) -> str:

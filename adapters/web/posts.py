@@ -117,6 +117,10 @@ class Posts(Protocol):
         """Gives the person this name; False, and nothing is changed, where somebody else's looks like it."""
         ...
 
+    async def is_free(self, name: str) -> bool:
+        """Whether nobody has a name that looks like this one."""
+        ...
+
     async def saw(self, person: str) -> None:
         """Notes that the person was here now."""
         ...

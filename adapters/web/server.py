@@ -82,6 +82,7 @@ class WebServer:
         key: signs the identities of people; empty: one that is made once and stored with the posts.
         password: what whoever enters must know; empty: anybody may enter.
         proxies: addresses and networks of proxies, which say where a request comes from and whether it came over TLS.
+        new_guests: how many new guests one address may bring at once, and again over ten minutes; 0: any number.
         grace_s: how long a closed page may take to come back (a reload) before its answers are stopped.
     """
 
@@ -106,6 +107,7 @@ class WebServer:
         key: str = "",
         password: str = "",
         proxies: Collection[str] = (),
+        new_guests: int = 0,
         loaded: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._bot = bot
@@ -126,6 +128,7 @@ class WebServer:
         self._key = key
         self._password = password
         self._proxies = proxies
+        self._new_guests = new_guests
         self._loaded = loaded
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
@@ -165,7 +168,7 @@ class WebServer:
             )
             await answers.take_up()
             identities = Identities(self._key or await self._posts.key(new_key()), self._password)
-            door = Door(identities, self._is_known, self._proxies)
+            door = Door(identities, self._is_known, self._proxies, self._new_guests)
             tasks.begin(board.write_behind())
             tasks.begin(board.follow())
             tasks.begin(board.add_colours())
@@ -224,7 +227,8 @@ class WebServer:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
         visitor = await _found(door.visitor(request))
-        may_enter = door.may_enter(request, visitor)
+        if may_enter := door.may_enter(request, visitor):
+            door.welcome(visitor)
         response = web.FileResponse(_STATIC / ("index.html" if may_enter else "enter.html"))
         if may_enter:
             door.remember(response, visitor)
@@ -248,6 +252,7 @@ class WebServer:
         response = web.json_response({"sentence": sentence}, status=403 if sentence else 200)
         response.headers["Cache-Control"] = "no-store"
         if not sentence:
+            door.welcome(visitor)
             door.enter(response, visitor)
         return response
 
@@ -257,6 +262,7 @@ class WebServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
         visitor = await _found(door.entered(request))
+        door.welcome(visitor)
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=True)
         door.remember(socket, visitor)
         await socket.prepare(request)
@@ -274,6 +280,7 @@ class WebServer:
 
     async def _upload(self, request: web.Request) -> web.Response:
         visitor = await _found(request.app[_DOOR].entered(request))
+        request.app[_DOOR].welcome(visitor)
         response = await self._uploaded(request, visitor)
         request.app[_DOOR].remember(response, visitor)
         return response

@@ -249,14 +249,23 @@ class Visits:
         if len(self._kept) > _REMEMBERED_EVENTS:
             self._kept.popitem(last=False)
 
+    async def _named(self, person: str) -> str:
+        """The person's name, which is stored from now on. Raises StorageError."""
+        name = self.audience.name_of(person) or await self.guests.name_for(person)
+        kept = await self.guests.keep(person, name)
+        if kept != name:
+            self.audience.rename(person, kept)
+        return kept
+
     async def _put_up(self, person: str, event_id: str, text: str, uploads: Sequence[Upload]) -> Post:
+        name = await self._named(person)
         for preview in (each.preview for each in uploads):
             if preview is not None:
                 await self.posts.put_file(preview)
         return await self.board.add(
             kind="person",
             author=person,
-            name=self.audience.name_of(person),
+            name=name,
             frame=Frame(markdown=text),
             event_id=event_id,
             attachments=tuple(each.attachment for each in uploads),
@@ -316,6 +325,7 @@ class Visits:
         refused = False
         try:
             await self._let_in(person, Thing.SETTINGS, Verb.CHANGE)
+            await self._named(person)
             sentence = await self.answers.panel.change(person, changed.name, changed.value) or ""
         except (ValueError, NotLetIn, Unheard) as error:
             sentence, refused = str(error), True

@@ -68,8 +68,8 @@ def read_json(body: Any, request_id: str, client: Client) -> CaptionRequest:
 
 
 def _request(request_id: str, image: bytes, prompt: str, user: str, person: object, client: Client) -> CaptionRequest:
-    owner, standing = client.owner(user, person)
-    return CaptionRequest(id=request_id, image=image, prompt=prompt, owner=owner, standing=standing)
+    owner, standing, group = client.owner(user, person)
+    return CaptionRequest(id=request_id, image=image, prompt=prompt, owner=owner, standing=standing, group=group)
 
 
 async def caption(inference: Inference, request: CaptionRequest) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Client:
     names_users: bool = False
     is_bot: bool = False
 
-    def owner(self, user: object, person: object) -> tuple[str, Standing]:
-        """Whom a request is for, and how well that owner is known.
+    def owner(self, user: object, person: object) -> tuple[str, Standing, str]:
+        """Whom a request is for, how well that owner is known, and the group in which it was asked.
 
         Args:
             user: OpenAI's field.
@@ -49,11 +49,11 @@ class Client:
         name = _name(user or "", "user")
         if not name or not self.names_users:
             # The operator has given the key, so whoever has it is no stranger.
-            return own, "known"
-        return f"{own}/{name}", "guest"
+            return own, "known", ""
+        return f"{own}/{name}", "guest", ""
 
 
-def read_person(person: object) -> tuple[str, Standing]:
+def read_person(person: object) -> tuple[str, Standing, str]:
     """The inverse of `inference.wire.write_person`. Raises WrongRequest."""
     if not isinstance(person, Mapping):
         raise WrongRequest("partyline", "partyline must be an object")
@@ -61,7 +61,9 @@ def read_person(person: object) -> tuple[str, Standing]:
     standing = next((each for each in known if each == person.get("standing")), None)
     if standing is None:
         raise WrongRequest("partyline", f"partyline.standing must be one of {', '.join(known)}")
-    return _name(person.get("owner"), "partyline.owner"), standing
+    # Bots of an earlier version name no group.
+    group = _name(person.get("group", ""), "partyline.group")
+    return _name(person.get("owner"), "partyline.owner"), standing, group
 
 
 def _name(value: object, what: str) -> str:

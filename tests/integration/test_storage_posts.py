@@ -122,6 +122,8 @@ async def test_a_name_is_no_other_persons_who_looks_like_it(posts: Posts) -> Non
     assert await posts.put_name("web:ann", "Guest 10")
     for lookalike in ("Guest lO", "guest\u200b10", "Gue\u0455t 10"):
         assert not await posts.put_name("web:eve", lookalike)
+        assert not await posts.is_free(lookalike)
+    assert await posts.is_free("Guest 11")
     assert await posts.put_name("web:eve", "Guest 11")
 
 

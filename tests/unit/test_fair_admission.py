@@ -16,38 +16,96 @@ from inference.places import Places, path_of, platform_of
 
 STANDINGS = st.sampled_from(get_args(Standing))
 OWNERS = st.builds("{}:{}".format, st.sampled_from(["discord", "telegram", "web"]), st.integers(0, 6))
-PATHS = st.builds(path_of, OWNERS, STANDINGS)
+GROUPS = st.sampled_from(["", "telegram:-1", "discord:2"])
 
 
 def queue(slots: int = 8, waiting: int = 16, per_owner: int = 2, each: int = 8) -> FairQueue:
     return FairQueue(slots=slots, per_owner=per_owner, max_waiting=waiting, max_waiting_per_owner=each)
 
 
-@given(st.lists(PATHS, min_size=1, max_size=60), PATHS)
-def test_whoever_has_nothing_is_let_in_if_somebody_has_two(
-    held: list[tuple[str, ...]], newcomer: tuple[str, ...]
-) -> None:
+@st.composite
+def crowds(draw: st.DrawFn) -> list[tuple[str, ...]]:
+    """Where the places of some people are; each has one standing."""
+    standings = draw(st.dictionaries(OWNERS, STANDINGS, min_size=1))
+    places = st.tuples(st.sampled_from(sorted(standings)), GROUPS)
+    found = draw(st.lists(places, min_size=1, max_size=60))
+    return [path_of(owner, standings[owner], group) for owner, group in found]
+
+
+@given(crowds())
+def test_whoever_has_nothing_is_let_in_if_somebody_has_two(crowd: list[tuple[str, ...]]) -> None:
+    newcomer, *held = crowd
     places = Places()
     for path in held:
         places.take(path)
-    giver, counts = places.giver(newcomer), Counter(held)
-    if not counts[newcomer] and max(counts.values()) >= 2:
+    giver = places.giver(newcomer)
+    owners = Counter(path[-1] for path in held)
+    if not owners[newcomer[-1]] and max(owners.values(), default=0) >= 2:
         assert giver is not None
     if giver is None:
         return
-    assert counts[giver] >= 1
+    assert giver in held
     assert giver != newcomer, "nobody gives way to themselves"
-    at = next(depth for depth in range(3) if giver[depth] != newcomer[depth])
+    at = next(depth for depth in range(4) if giver[depth] != newcomer[depth])
 
     def inside(path: tuple[str, ...]) -> int:
-        return sum(number for each, number in counts.items() if each[: at + 1] == path[: at + 1])
+        return sum(each[: at + 1] == path[: at + 1] for each in held)
 
-    assert inside(giver) >= inside(newcomer) + 2 or counts[giver] >= counts[newcomer] + 2, (
+    assert inside(giver) >= inside(newcomer) + 2 or owners[giver[-1]] >= owners[newcomer[-1]] + 2, (
         "it would be taken back at once"
     )
 
 
-@given(st.lists(PATHS, max_size=60))
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3)), max_size=150), GROUPS, st.sampled_from([2, 16, 64]))
+def test_a_raid_on_one_group_keeps_nobody_elsewhere_out(
+    raid: list[tuple[int, int]], elsewhere: str, waiting: int
+) -> None:
+    """Hundreds of new accounts, with one request each or more."""
+    fair = queue(waiting=waiting)
+    running: list[str] = []
+    for number, (account, ends) in enumerate(raid):
+        with suppress(Full):
+            fair.push(f"r{number}", f"telegram:{account}", 100, group="telegram:-9")
+        running += fair.start()
+        for _ in range(min(ends, len(running))):
+            fair.remove(running.pop(0), 100)
+    fair.push("mine", "telegram:4711", 100, group=elsewhere)
+    assert fair.position("mine") is not None or "mine" in fair.start()
+
+
+def test_a_raid_does_not_take_the_places_of_who_is_known_in_that_group() -> None:
+    fair = queue(waiting=16)
+    for number in range(300):
+        with suppress(Full):
+            fair.push(f"r{number}", f"telegram:{number}", 100, group="telegram:-9")
+        fair.start()
+    fair.push("mine", "telegram:4711", 100, standing="known", group="telegram:-9")
+    assert fair.position("mine") is not None
+
+
+def test_places_in_several_groups_are_one_owners() -> None:
+    fair = queue(waiting=64, each=8)
+    fair.push("run", "discord:0", 100)
+    fair.push("run 2", "discord:0", 100)
+    fair.slots = len(fair.start())
+    for number in range(8):
+        fair.push(str(number), "telegram:1", 100, group=f"telegram:-{number}")
+    with pytest.raises(Full):
+        fair.push("one more", "telegram:1", 100, group="telegram:-99")
+
+
+@given(st.integers(1, 8))
+def test_one_accounts_groups_are_not_more_than_one_account(count: int) -> None:
+    """Somebody with nothing takes a place of whoever sits in every group."""
+    places = Places()
+    for number in range(count + 1):
+        places.take(path_of("telegram:hog", "new", f"telegram:-{number}"))
+    giver = places.giver(path_of("telegram:me", "new"))
+    assert giver is not None
+    assert giver[-1] == "telegram:hog"
+
+
+@given(crowds())
 def test_places_that_are_left_leave_no_trace(held: list[tuple[str, ...]]) -> None:
     places = Places()
     for path in [*held, *held]:

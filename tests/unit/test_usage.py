@@ -247,8 +247,10 @@ def test_those_who_guess_are_forgotten_at_some_point() -> None:
     guesses = Guesses()
     for number in range(20_000):
         guesses.missed(str(number), 0.0)
-    assert len(guesses._wrong) == 10_000
+    assert len(guesses) == 10_000
     guesses.hit("0")
+    guesses.hit("19999")
+    assert len(guesses) == 9_999
 
 
 def test_a_lock_outlasts_ten_thousand_others() -> None:
@@ -258,25 +260,39 @@ def test_a_lock_outlasts_ten_thousand_others() -> None:
     for number in range(10_001):
         guesses.missed(str(number), 10.0)
     assert guesses.locked_s("attacker", 10.0) == GUESSING_S - 10
-    assert len(guesses._wrong) == 10_000
 
 
-def test_where_everybody_remembered_is_locked_nobody_new_may_guess() -> None:
-    guesses = Guesses(remembered=2)
-    for person in ("a", "b"):
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 600)), max_size=100), st.integers(1, 8))
+def test_guesses_lock_whoever_made_them_and_nobody_else(made: list[tuple[int, float]], remembered: int) -> None:
+    guesses, now = Guesses(remembered=remembered), 0.0
+    for number, later_s in made:
+        now += later_s
+        if not guesses.locked_s(str(number), now):
+            guesses.missed(str(number), now)
+        assert len(guesses) <= 2 * remembered
+        assert guesses.locked_s("somebody who never guessed", now) == 0
+        for other in range(10):
+            mine = sum(who == other for who, _ in made)
+            assert mine >= MAX_GUESSES or not guesses.locked_s(str(other), now)
+            assert guesses.locked_s(str(other), now) <= GUESSING_S
+
+
+def test_ten_thousand_who_are_locked_keep_nobody_from_linking() -> None:
+    guesses = Guesses()
+    for number in range(10_000):
         for _ in range(MAX_GUESSES):
-            guesses.missed(person, 0.0)
-    assert guesses.locked_s("c", 1.0) == GUESSING_S - 1
-    guesses.missed("c", 1.0)
-    assert guesses.locked_s("a", 1.0) > 0
-    assert guesses.locked_s("b", 1.0) > 0
-    assert guesses.locked_s("c", GUESSING_S) == 0
+            guesses.missed(str(number), 0.0)
+    assert guesses.locked_s("newcomer", 1.0) == 0
+    for _ in range(MAX_GUESSES):
+        guesses.missed("newcomer", 1.0)
+    assert guesses.locked_s("newcomer", 1.0) == GUESSING_S
+    assert guesses.locked_s("9999", 1.0) > 0
 
 
 def test_codes_cannot_be_foreseen() -> None:
     codes = {new_code() for _ in range(1000)}
     assert len(codes) == 1000
-    assert all(len(code) == 8 for code in codes)
+    assert all(len(code) == 10 for code in codes)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ form.addEventListener("submit", async (event) => {
       body: JSON.stringify({ password: form.password.value }),
     });
     if (response.ok) return location.reload();
-    said.textContent = (await response.json()).sentence;
+    said.textContent = response.status === 429 ? await response.text() : (await response.json()).sentence;
   } catch {
     said.textContent = "The page can't be reached right now. Please try again in a moment.";
   }

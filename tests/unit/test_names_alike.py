@@ -1,0 +1,73 @@
+"""What passes for the bot's name, whatever it is written with; and that ordinary names never do."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.web.memory import MemoryPosts
+from adapters.web.people import BOT_NAME, rename, tidy_name
+from bots.names import keys, passes_for
+
+
+def drawn(first: str) -> str:
+    """The bot's name with letters of a block that begins with an A like this."""
+    return "".join(chr(ord(first) + ord(letter) - ord("A")) for letter in BOT_NAME.upper())
+
+
+PASSING = {
+    "small capitals": "ᴘᴀʀᴛʏʟɪɴᴇ",
+    "fullwidth": "Ｐａｒｔｙｌｉｎｅ",
+    "mathematical": "𝔓𝔞𝔯𝔱𝔶𝔩𝔦𝔫𝔢",
+    "superscript": "ᴾᵃʳᵗʸˡⁱⁿᵉ",
+    "circled": "Ⓟⓐⓡⓣⓨⓛⓘⓝⓔ",
+    "in parentheses": "⒫⒜⒭⒯⒴⒧⒤⒩⒠",
+    "regional": drawn("🇦"),
+    "regional, apart": " ".join(drawn("🇦")),
+    "white in squares": drawn("🅰"),
+    "white in circles": drawn("🅐"),
+    "upside down": "ǝuıʅʎʇɹɐd",
+    "upside down, with another P": "ǝuᴉlʎʇɹɐԀ",
+    "overlaid": "P̶a̶r̶t̶y̶l̶i̶n̶e̶",
+    "with strokes": "Pⱥrŧyłɨne",
+    "with hooks": "Ᵽąŗťɏļįņę",
+    "a digit between": "Part1yline",
+    "digits in place": "P4r7yl1n3",
+    "signs in place": "P@r+yl!n€",
+    "repeated": "Parttyylinne",
+    "with points": "P.a.r.t.y.l.i.n.e",
+    "among other words": "The Partyline Bot",
+    "Cyrillic": "Раrtylіnе",
+    "Greek": "Ρartyliηe",
+    "Cherokee": "ᏢartyᏞine",
+    "Lisu": "ꓑꓮꓣꓔꓬꓡꓲꓠꓰ",
+}
+
+# Of each script two that differ little, where one is easily found.
+NAMES = """
+    Ada Lovelace|Zoë Brontë|Nguyễn Thị Minh Khai|Łukasz Żółć|Þórdís Ævarsdóttir|Şule Çağlayan|João Partido|Patty Lane
+    Вера Фигнер|Віра|Параскева Тихая|Αρετή Παπαδοπούλου|Νίκος|Անահիտ Բագրատունի|Լևոն|שרה כהן|נועה|محمد|محمود
+    فاطمة الزهراء
+    ܐܦܪܝܡ|अनन्या शर्मा|प्रिया|মেঘনা সেন|ਹਰਪ੍ਰੀਤ ਕੌਰ|નીતા પટેલ|ଅନିତା|தமிழ்ச்செல்வி|శ్రీనివాస్|ಪಾರ್ವತಿ|പാർവ്വതി|නිමල්|สมชาย ใจดี|ສົມພອນ|မြင့်မြင့်|សុខា
+    ნინო|თამარ|አበበ|ᏍᏏᏉᏯ|ᐊᓄᒃ|山田太郎|山口|李小龍|ひかり|ヒカル|김민준|ᠮᠥᠩᠬᠡ|བསྟན་འཛིན་|ⴰⵎⴰⵣⵉⵖ|𞤀𞤣𞤤𞤢𞤥
+    😀|🇧🇷 Bia|R2D2|Agent 47|x_X|M4rt1n
+"""
+
+
+@pytest.mark.parametrize("typed", PASSING.values(), ids=PASSING)
+def test_what_reads_as_the_bots_name_cannot_be_had(typed: str) -> None:
+    with pytest.raises(ValueError, match="bot's own name"):
+        tidy_name(typed)
+
+
+async def test_names_of_all_scripts_can_be_had_beside_each_other() -> None:
+    posts = MemoryPosts()
+    names = [name.strip() for line in NAMES.split("\n") for name in line.split("|") if name.strip()]
+    assert len(names) > 50
+    for name in names:
+        assert not passes_for(name, BOT_NAME)
+        assert await rename(posts, f"web:{name}", name) == tidy_name(name)
+
+
+def test_small_capitals_are_no_way_to_be_called_like_somebody() -> None:
+    assert set(keys("ᴍɪᴀ Cooper")) & set(keys("Mia Cooper"))
+    assert set(keys("🅼🅸🅰")) & set(keys("Mia"))

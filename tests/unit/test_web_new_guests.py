@@ -1,0 +1,91 @@
+"""New guests without end: what is stored of them, and how many one address may bring."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from adapters.web.memory import MemoryPosts
+from tests.unit.web_parts import Parts, browser_session, visit
+
+
+async def test_a_visit_stores_nothing_and_a_message_the_name() -> None:
+    posts = MemoryPosts()
+    async with Parts(posts=posts).server().serving() as address:
+        for _ in range(5):
+            async with visit(address):
+                pass
+        assert await posts.count_names() == 0
+        async with visit(address) as page:
+            await page.type("hello")
+            await page.answer()
+            hello = page.seen[0]
+            assert await posts.name_of(hello["person"]) == hello["name"]
+        assert await posts.count_names() == 1
+
+
+async def test_a_setting_stores_the_name_too() -> None:
+    posts = MemoryPosts()
+    async with Parts(posts=posts).server().serving() as address, visit(address) as page:
+        await page.say("setting", name="temperature", value="0.3")
+        await page.next("settings", lambda message: bool(message.get("sentence")))
+        assert await posts.count_names() == 1
+
+
+async def statuses(address: str, path: str, come_from: list[str]) -> list[int]:
+    """What requests without a cookie get that come through a proxy."""
+    got = []
+    for each in come_from:
+        async with (
+            aiohttp.ClientSession(headers={"X-Forwarded-For": each}) as session,
+            session.get(address + path) as response,
+        ):
+            got.append(response.status)
+            if response.status == 429:
+                assert int(response.headers["Retry-After"]) > 0
+                assert "try again in" in await response.text()
+                assert not response.cookies
+    return got
+
+
+async def test_one_address_brings_so_many_new_guests_and_others_are_let_in() -> None:
+    async with Parts().server(proxies=["127.0.0.1"], new_guests=3).serving() as address:
+        assert await statuses(address, "", ["192.0.2.1"] * 5) == [200, 200, 200, 429, 429]
+        assert await statuses(address, "", ["192.0.2.2"]) == [200]
+        six = [f"2001:db8::{number}" for number in range(5)]
+        assert await statuses(address, "", six) == [200, 200, 200, 429, 429], "a /64 is one customer's"
+        assert await statuses(address, "", ["2001:db8:0:1::1"]) == [200]
+
+
+async def test_a_socket_without_a_cookie_is_a_new_guest_too() -> None:
+    async with Parts().server(proxies=["127.0.0.1"], new_guests=1).serving() as address:
+        headers = {"X-Forwarded-For": "192.0.2.1"}
+        async with browser_session() as session:
+            async with session.get(address, headers=headers) as response:
+                assert response.status == 200
+            for _ in range(3):  # who has a cookie is nobody new
+                async with session.ws_connect(address + "ws", headers=headers) as socket:
+                    assert (await socket.receive_json())["type"] == "hello"
+        async with browser_session() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(address + "ws", headers=headers)
+            assert refused.value.status == 429
+            async with session.post(address + "upload", data=b"", headers=headers) as response:
+                assert response.status == 429
+
+
+async def test_a_page_with_a_password_counts_those_who_enter() -> None:
+    async with Parts().server(proxies=["127.0.0.1"], new_guests=1, password="x").serving() as address:
+        got = []
+        for _ in range(3):
+            async with browser_session() as session:
+                headers = {"X-Forwarded-For": "192.0.2.1"}
+                assert (await session.get(address, headers=headers)).status == 200, "the form is for everybody"
+                posted = await session.post(address + "enter", json={"password": "x"}, headers=headers)
+                got.append(posted.status)
+        assert got == [200, 429, 429]
+
+
+async def test_loopback_has_no_bound() -> None:
+    async with Parts().server(new_guests=1).serving() as address:
+        assert await statuses(address, "", ["192.0.2.1"] * 5) == [200] * 5, "that is no proxy"
