@@ -10,7 +10,7 @@ from bots.messages import Attached, Notice
 from bots.personal import Personal, Quotas, Retention
 from bots.preferences import Refused
 from bots.privacy import Privacy
-from bots.stats import Draw, may_see_all, panels, read, stats
+from bots.stats import Draw, panels, read, stats
 from bots.usage import Meter
 
 COMMANDS = ("stats", "privacy", "link")
@@ -57,7 +57,7 @@ class Account:
     async def _stats(self, person: str, argument: str) -> Notice | Attached:
         asked = read(argument)
         people = await self.meter.record.people(person)
-        if asked.everybody and not may_see_all(people, self._owners):
+        if asked.everybody and person not in self._owners:
             raise Refused(wording.for_owners())
         seen = await stats(self.meter, None if asked.everybody else people, asked.days)
         title = wording.stats_title(asked.days, asked.everybody)

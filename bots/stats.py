@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
@@ -105,8 +105,3 @@ async def stats(meter: Meter, people: Sequence[str] | None, days: int) -> Stats:
         queue=of_kind("queue"),
         hours=together(of_kind("hour")),
     )
-
-
-def may_see_all(people: Collection[str], owners: Collection[str]) -> bool:
-    """Whether one of these ids is an owner's."""
-    return any(person in owners for person in people)

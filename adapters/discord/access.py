@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from config.settings import DiscordSettings
+
+
+class Permissions(Protocol):
+    """What of `discord.Permissions` is looked at here."""
+
+    @property
+    def administrator(self) -> bool: ...
+    @property
+    def manage_guild(self) -> bool: ...
+    @property
+    def manage_messages(self) -> bool: ...
+
 
 CHANNELS = "channels"
 """The name under which a server's admins keep the channels where the bot answers."""
@@ -40,6 +53,15 @@ def is_answered_in(bounds: Mapping[str, str], where: Where) -> bool:
 
 def channels_of(bounds: Mapping[str, str]) -> list[str]:
     return [channel for channel in bounds.get(CHANNELS, "").split(",") if channel]
+
+
+def may_manage_messages(permissions: Permissions) -> bool:
+    """Whether somebody may take other people's messages away there; administrators may do everything."""
+    return permissions.manage_messages or permissions.administrator
+
+
+def may_manage_server(permissions: Permissions) -> bool:
+    return permissions.manage_guild or permissions.administrator
 
 
 def listens(settings: DiscordSettings, where: Where) -> bool:

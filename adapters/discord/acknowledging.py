@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 import discord
 
-from adapters.discord.access import Where, is_allowed
+from adapters.discord.access import Where, is_allowed, may_manage_messages, may_manage_server
 from adapters.discord.answers import Answers
 from adapters.discord.events import Event, File, place
 from adapters.discord.interactions import Deferred, Token
@@ -123,8 +123,8 @@ class Desk:
             places=(place(str(interaction.guild_id)),) if interaction.guild_id else (),
             direct=interaction.guild_id is None,
             message_id=str(message.id) if message else "",
-            moderates=interaction.permissions.manage_messages,
-            administers=interaction.permissions.manage_guild,
+            moderates=may_manage_messages(interaction.permissions),
+            administers=may_manage_server(interaction.permissions),
         )
         try:
             await self.answers.bot.enter(call)

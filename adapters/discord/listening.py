@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -17,6 +18,7 @@ from adapters.discord.gathering import Gathering
 from adapters.discord.patience import patiently
 from adapters.discord.places import Places
 from bots.commands import read
+from bots.people.rates import Rates
 from bots.ports import StorageError
 from config.settings import DiscordSettings
 
@@ -26,6 +28,8 @@ _NO_ID = 2**63
 """Of no message; a mark at one like that could not be read as a time."""
 _CHAIN = 4
 """Messages of a reply chain that are read from Discord where our own store has none of them."""
+_READS = 60
+"""So many of them for one person in a minute; without what else a message replies to, it is answered as it is."""
 
 
 @dataclass(kw_only=True)
@@ -37,6 +41,7 @@ class Listener:
     settings: DiscordSettings
     me: discord.ClientUser | None = None
     _gathering: Gathering = field(init=False)
+    _reads: Rates = field(default_factory=Rates)
     _unheard: list[discord.Message] = field(default_factory=list)
     """Of people; those that are still to be looked at, or to be kept."""
 
@@ -170,10 +175,13 @@ class Listener:
     async def _chain(self, message: discord.Message) -> list[discord.Message]:
         """The messages before this one in its reply chain, newest first."""
         chain: list[discord.Message] = []
+        asker = message.author.id
         while message.reference is not None and message.reference.message_id is not None and len(chain) < _CHAIN:
             if reading.is_forward(message):
                 break
             before = reading.replied_message(message)
+            if before is None and not self._may_read(asker):
+                break
             try:
                 before = before or await message.channel.fetch_message(message.reference.message_id)
             except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -182,3 +190,11 @@ class Listener:
             chain.append(before)
             message = before
         return chain
+
+    def _may_read(self, asker: int) -> bool:
+        """Count one look at a message for this person, if it is not one too many in a minute."""
+        now = time.monotonic()
+        if self._reads.wait_s(asker, _READS, now) > 0:
+            return False
+        self._reads.add(asker, now)
+        return True

@@ -12,6 +12,7 @@ from typing import Any, Self
 import discord
 
 from adapters.delivery.attachments import text_file
+from adapters.discord.access import may_manage_messages
 from adapters.discord.acknowledging import Desk, acknowledge, apologise, say
 from adapters.discord.buttons import CUSTOM_ID, THINKING
 from adapters.discord.content import MESSAGE_UNITS
@@ -59,7 +60,7 @@ async def _pressed(desk: Desk, interaction: discord.Interaction, name: str, mess
         action.command,
         deferred="pressed",
         replies_to=message_id,
-        on_behalf=interaction.permissions.manage_messages,
+        on_behalf=may_manage_messages(interaction.permissions),
     )
 
 

@@ -126,6 +126,10 @@ class Door:
         self._tries.take(network(visitor.address))
         return _WRONG
 
+    def is_secure(self, request: web.Request) -> bool:
+        """Whether the browser is known to speak TLS."""
+        return self._origin(request)[1]
+
     def _origin(self, request: web.Request) -> tuple[str, bool]:
         """Where the request comes from, and whether the browser speaks TLS."""
         peer = request.remote or ""

@@ -6,7 +6,7 @@ by the Origin that its requests carry, and a name that was rebound to 127.0.0.1 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -29,25 +29,43 @@ HEADERS = {
 }
 
 
-def origin_allowed(origin: str | None, host: str) -> bool:
-    """Whether the request comes from our own page, or from a program (browsers always say their Origin)."""
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_allowed(origin: str | None, host: str, *, secure: bool = False) -> bool:
+    """Whether the request comes from our own page, or from a program (browsers always say their Origin).
+
+    A page that came over TLS is another one than a page of the same name that did not, which anybody on the way can
+    make up. Not the other way round: of two proxies, the second one may hear of no TLS.
+
+    Args:
+        secure: the browser is known to speak TLS.
+    """
     if origin is None:
         return True
     try:
-        return urlsplit(origin).netloc.lower() == host.lower()
-    except ValueError:
+        page, here = urlsplit(origin), urlsplit(f"{urlsplit(origin).scheme}://{host}")
+        default = _PORTS[page.scheme]
+        same = (page.hostname, page.port or default) == (here.hostname, here.port or default)
+    except (ValueError, LookupError):
         return False
+    return same and page.username is None and (page.scheme == "https" or not secure)
 
 
-def guard(bound: str, names: Collection[str] = ()) -> Middleware:
-    """Refuses foreign hosts everywhere and foreign origins on everything that changes or streams something."""
+def guard(bound: str, names: Collection[str], is_secure: Callable[[web.Request], bool]) -> Middleware:
+    """Refuses foreign hosts everywhere and foreign origins on everything that changes or streams something.
+
+    Args:
+        is_secure: whether a request's browser is known to speak TLS.
+    """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not host_allowed(request.headers.get("Host", ""), bound, names):
             raise web.HTTPMisdirectedRequest(text="This address is not served here.\n")
         reading = request.method in {"GET", "HEAD"} and "Upgrade" not in request.headers
-        if not reading and not origin_allowed(request.headers.get("Origin"), request.headers["Host"]):
+        origin, host = request.headers.get("Origin"), request.headers["Host"]
+        if not reading and not origin_allowed(origin, host, secure=is_secure(request)):
             raise web.HTTPForbidden(text="Only this page itself may do that.\n")
         return await handler(request)
 

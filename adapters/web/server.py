@@ -208,7 +208,7 @@ class WebServer:
         return f"http://{host}:{port}/"
 
     def _application(self, visits: Visits, door: Door) -> web.Application:
-        app = web.Application(middlewares=[protection.guard(self._host, self._hostnames)])
+        app = web.Application(middlewares=[protection.guard(self._host, self._hostnames, door.is_secure)])
         app.on_response_prepare.append(protection.add_headers)
         app.on_shutdown.append(self._close_sockets)
         app[_VISITS], app[_DOOR] = visits, door

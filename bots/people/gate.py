@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from bots import wording
@@ -112,7 +112,6 @@ class Gate:
         now: seconds since the epoch.
         owner_of: whose answer a message (chat, id) shows; None where it shows none.
         spent: the sentence for a person whose quota of tokens is used up, "" for everybody else.
-        people: all ids that are linked to one, itself included.
     """
 
     def __init__(
@@ -121,13 +120,11 @@ class Gate:
         now: Callable[[], float],
         owner_of: Callable[[str, str], Awaitable[str | None]],
         spent: Callable[[str], Awaitable[str]],
-        people: Callable[[str], Awaitable[Collection[str]]],
     ) -> None:
         self._access = access
         self._now = now
         self._owner_of = owner_of
         self._spent = spent
-        self._people = people
         self._rates = Rates()
         self._told = Rates()
         """Who was told that they are refused, and where."""
@@ -167,7 +164,7 @@ class Gate:
         owner = await self._owner(call)
         holds = call.holds is not None and owner not in ("", call.actor) and await call.holds(owner)
         person = owner if holds else call.actor
-        relations = await self._relations(call, is_owner=owner in ("", person))
+        relations = self._relations(call, is_owner=owner in ("", person))
         if not rule.allows(relations):
             return Refusal(_refusal(rule), silent=late is not None)
         if call.new and rule.generates and not call.files and (sentence := await self._spent(person)):
@@ -181,19 +178,16 @@ class Gate:
             return call.owner
         return await self._owner_of(call.chat, call.message_id) or ""
 
-    async def _relations(self, call: Call, *, is_owner: bool) -> list[Relation]:
+    def _relations(self, call: Call, *, is_owner: bool) -> list[Relation]:
         found = [Relation.OWNER if is_owner else Relation.OTHER]
         if call.moderates:
             found.append(Relation.MODERATOR)
         if call.administers:
             found.append(Relation.ADMIN)
-        if not call.rule.allows(found) and await self._is_operator(call.actor):
+        # By the account alone: whoever was talked into a link must not have given the operator's rights away.
+        if call.actor in self._access.owners:
             found.append(Relation.OPERATOR)
         return found
-
-    async def _is_operator(self, person: str) -> bool:
-        owners = self._access.owners
-        return bool(owners) and any(each in owners for each in await self._people(person))
 
     def _count(self, call: Call) -> Refusal | None:
         """Count the call, and say if it is one too many: of the person, or of what its chat can be sent."""

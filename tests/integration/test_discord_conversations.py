@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.discord import listening
 from adapters.discord.events import Event
 from adapters.storage.memory import MemoryStorage
 from bots.people.access import Access
@@ -561,6 +562,24 @@ async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_see
         assert content.index("Bob wrote:") < content.index("Cem wrote:") < content.index("who is right?")
 
 
+async def test_what_messages_reply_to_is_read_within_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "_READS", 2)
+    async with party(tmp_path) as p:
+        bob, cem = p.discord.person("Bob"), p.discord.person("Cem")
+        first = await bob.says(p.room, "The earth is flat.")
+        second = await bob.says(p.room, "As a pancake.", to=first)
+        third = await bob.says(p.room, "And so is the moon.", to=second)
+        for _ in range(2):
+            await p.ann.says(p.room, "@bot who is right?", to=third)
+            await p.answer()
+        reads = [call.path for call in p.discord.calls if call.method == "GET" and "/messages/" in call.path]
+        assert len(reads) == 2
+        assert "flat" in p.answers()[0]["content"]
+        assert "flat" not in p.answers()[-1]["content"]
+        await cem.says(p.room, "@bot and now?", to=third)
+        assert "flat" in (await p.answer())["content"], "others have their own"
+
+
 async def test_every_picture_of_ten_gets_its_caption(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         pictures = [p.discord.attach(f"{n}.png", b"x" * n) for n in range(1, 11)]
@@ -575,6 +594,25 @@ async def test_a_file_beyond_the_models_context_gets_a_sentence(tmp_path: Path) 
             p.room, "@bot explain", attachments=[p.discord.attach("a.py", b"x = 1\n" * 20_000, "text/plain")]
         )
         assert "the model reads at most" in (await p.answer())["content"]
+
+
+@pytest.mark.parametrize(("permissions", "may"), [(1 << 3, True), (1 << 5, True), (1 << 13, False), (0, False)])
+async def test_limits_of_a_server_are_for_those_who_may_manage_it(tmp_path: Path, permissions: int, may: bool) -> None:
+    """Administrator alone is enough, whether Discord spells out what that includes or not."""
+    async with party(tmp_path) as p:
+        someone = p.discord.person("Mo", permissions=permissions)
+        used = await someone.calls(p.room, "partyline limits", setting="max_tokens", highest="50")
+        await p.discord.until(lambda: used.private)
+        bounds = p.storage._preferences.get(f"place:discord:{p.room.guild}")
+        assert bounds == ({"max_tokens": "50"} if may else None)
+
+
+async def test_an_administrator_stops_other_peoples_answers(tmp_path: Path) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot slow")
+        answer = await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
+        await p.discord.person("Mo", permissions=1 << 3).presses(p.room, answer, "Stop")
+        assert "Stopped" in (await p.answer())["content"]
 
 
 async def test_a_moderator_has_nothing_generated_on_somebody_elses_account(tmp_path: Path) -> None:

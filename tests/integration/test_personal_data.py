@@ -347,6 +347,18 @@ async def test_stats_are_a_picture_and_words(stack: AsyncExitStack, tmp_path: Pa
     assert "Nothing yet" in await here.words("/stats", BOB)
 
 
+async def test_a_link_gives_nobody_the_operators_rights(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """Who talks an operator into a link learns of others no more than before, whichever side gave the code."""
+    for giver, taker in ((ANN, BOB), (BOB, ANN)):
+        folder = tmp_path / giver.name
+        folder.mkdir()
+        here = await world(stack, folder, owners=(BOB.id,))
+        await here.say("hello", Person("telegram:99", "Cem"))
+        await here.link(giver, taker)
+        assert "Only the operator" in await here.words("/stats all")
+        assert b"everybody" in (await here.file("/stats all", BOB)).data
+
+
 async def test_a_quota_stops_questions_but_no_commands(stack: AsyncExitStack, tmp_path: Path) -> None:
     here = await world(stack, tmp_path, quotas=Quotas(tokens=2, captions=1))
     assert said(await here.say("hello"))

@@ -202,9 +202,30 @@ async def test_a_key_is_an_owner_and_names_nobody_elses_people(
             assert response.status == 200
 
 
+@pytest.mark.parametrize("group", ["telegram:-1001", ""])
+async def test_a_bot_says_in_which_group_it_was_asked(tmp_path: Path, group: str) -> None:
+    person = {"owner": "telegram:4711", "standing": "new", "group": group}
+    async with (
+        scripted_inference(script(tmp_path, SLOW), slots=2) as local,
+        InferenceServer(local, KEY, ServerBounds(port=0)).serving() as address,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http,
+        http.post(f"{address}/v1/chat/completions", json=chat("slow", stream=True, partyline=person)) as response,
+    ):
+        assert response.status == 200
+        await response.content.readline()
+        (job,) = local._chats._queue._running.values()
+        assert job.path == ("new", "telegram", group or "telegram:4711", "telegram:4711")
+
+
 @pytest.mark.parametrize(
     "person",
-    ["telegram:4711", {"owner": 1, "standing": "new"}, {"owner": "a", "standing": "king"}, {"standing": "new"}],
+    [
+        "telegram:4711",
+        {"owner": 1, "standing": "new"},
+        {"owner": "a", "standing": "king"},
+        {"standing": "new"},
+        {"owner": "a", "standing": "new", "group": 7},
+    ],
 )
 async def test_a_bot_that_names_nobody_is_told_so(served: Served, person: object) -> None:
     status, body = await served.post("/v1/chat/completions", chat("hi", partyline=person))

@@ -29,16 +29,13 @@ class Doors:
     def __init__(self, **access: Any) -> None:
         self.now = 0.0
         self.spent: set[str] = set()
-        self.gate = Gate(Access(**access), lambda: self.now, self._owner_of, self._spent, self._people)
+        self.gate = Gate(Access(**access), lambda: self.now, self._owner_of, self._spent)
 
     async def _owner_of(self, chat: str, message_id: str) -> str | None:
         return "telegram:1"
 
     async def _spent(self, person: str) -> str:
         return "Used up." if person in self.spent else ""
-
-    async def _people(self, person: str) -> list[str]:
-        return [person]
 
     async def at_all(self, now: float, call: Call) -> Permit | Refusal:
         self.now = now

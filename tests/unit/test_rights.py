@@ -65,13 +65,10 @@ def _gate(actor: Actor) -> Gate:
     async def unspent(person: str) -> str:
         return ""
 
-    async def people(person: str) -> list[str]:
-        return [person]
-
     access = Access(
         owners=("t:1",) if actor is Actor.OPERATOR else ("t:9",),
         allowed_users=() if actor is Actor.STRANGER else ("t:1",),
         strangers="refuse",
         requests_per_minute=RATE,
     )
-    return Gate(access, lambda: 0.0, nobody, unspent, people)
+    return Gate(access, lambda: 0.0, nobody, unspent)

@@ -142,6 +142,30 @@ async def test_behind_tls_the_cookie_is_the_hosts_alone(parts: Parts) -> None:
         assert planted["__Host-partyline"].value != plain["partyline"].value
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "proto", "status"),
+    [
+        ("chat.example", "https://chat.example", "https", 101),  # nginx, Caddy, Traefik
+        ("chat.example:8443", "https://chat.example:8443", "https", 101),
+        ("chat.example", "https://chat.example", "http", 101),  # another proxy before it has the certificate
+        ("chat.example", "https://chat.example", "", 101),  # it does not say
+        ("chat.example", "http://chat.example", "http", 101),
+        ("chat.example", "http://chat.example", "https", 403),
+        ("chat.example", "https://sister.example", "https", 403),
+    ],
+)
+async def test_a_page_behind_a_proxy_may_act_and_its_twin_without_tls_may_not(
+    parts: Parts, host: str, origin: str, proto: str, status: int
+) -> None:
+    headers = {"Host": host, "Origin": origin} | ({"X-Forwarded-Proto": proto} if proto else {})
+    server = parts.server(proxies=["127.0.0.1"], hostnames=["chat.example"])
+    async with server.serving() as address, browser_session() as session:
+        handshake = headers | {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        handshake["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+        async with session.get(address + "ws", headers=handshake) as response:
+            assert response.status == status
+
+
 async def test_nobody_can_plant_an_identity_that_was_signed_by_taking_its_signature_off(parts: Parts) -> None:
     """A sister site can set `partyline`: to its own secret, whose person has a name here, as those of before have."""
     async with parts.server(proxies=["127.0.0.0/8"]).serving() as address:

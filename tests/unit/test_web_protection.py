@@ -43,3 +43,27 @@ def test_a_wider_binding_takes_addresses_and_configured_names() -> None:
 )
 def test_only_our_own_page_may_act(origin: str | None, allowed: bool) -> None:
     assert origin_allowed(origin, "localhost:8080") is allowed
+    assert origin_allowed(origin, "localhost:8080", secure=True) is (origin is None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "secure", "allowed"),
+    [
+        ("https://chat.example", "chat.example", True, True),
+        ("https://Chat.example", "chat.example:443", True, True),
+        ("https://chat.example:8443", "chat.example:8443", True, True),
+        ("https://chat.example", "chat.example", False, True),  # a proxy before the proxy speaks TLS
+        ("http://chat.example", "chat.example", False, True),
+        ("http://chat.example", "chat.example:80", False, True),
+        ("http://chat.example", "chat.example", True, False),
+        ("https://chat.example:9000", "chat.example", True, False),
+        ("https://chat.example", "chat.example:80", True, False),
+        ("https://evil@chat.example", "chat.example", True, False),
+        ("https://evil.example", "chat.example", True, False),
+        ("ftp://chat.example", "chat.example", False, False),
+        ("file://", "chat.example", False, False),
+        ("https://chat.example:x", "chat.example", True, False),
+    ],
+)
+def test_over_tls_only_a_page_that_came_over_tls_may_act(origin: str, host: str, secure: bool, allowed: bool) -> None:
+    assert origin_allowed(origin, host, secure=secure) is allowed
