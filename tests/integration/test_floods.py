@@ -1,0 +1,34 @@
+"""A sample of `python -m benchmarks.floods`: whoever asks is let in and loses nothing, whatever one flood does.
+
+No times are judged here. Each flood is a process of its own, against the real program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.floods import stage
+from tests.floods import KINDS, ON_TELEGRAM
+
+pytestmark = pytest.mark.timeout(180)
+SECONDS, EVERY_S = 10.0, 2.5
+SIZES = {"accounts": 4, "guests": 40}
+IN_TURN = 4
+"""How many of the bot's messages for others may come between a question and its first words, in a group."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_flood_costs_nobody_else_an_answer(kind: str, tmp_path: Path) -> None:
+    async with stage(kind, SIZES.get(kind, 20), tmp_path) as set_up:
+        case = await set_up.watch(SECONDS, EVERY_S, floods=True)
+    assert len(case.elsewhere.tries) == 4
+    assert None not in case.elsewhere.tries
+    assert len(case.here.tries) >= 2
+    assert None not in case.here.tries
+    assert [*case.elsewhere.broken, *case.here.broken, *case.flood.broken] == []
+    assert case.flood.sent > 20
+    assert case.flood.told > 0, "whoever floods is told"
+    if kind in ON_TELEGRAM:
+        assert max(case.here.between) <= IN_TURN
