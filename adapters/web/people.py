@@ -11,7 +11,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import count
 
 from adapters.web.posts import Posts
 from bots.names import keys, passes_for, shown
@@ -20,8 +19,8 @@ BOT_NAME = "Partyline"
 _LONGEST_NAME = 32
 _COUNTED_ATTEMPTS = 5
 _MANY_GUESTS = 10**6
-_GUEST = re.compile(f"{keys('Guest')[0]}[{''.join(keys(str(digit))[0] for digit in range(10))}]+")
-"""What all names of guests look like."""
+_GUEST = re.compile("guest[o1-9]+")
+"""The key of all names of guests."""
 _REMEMBERED = 10_000
 
 
@@ -68,12 +67,12 @@ class Guests:
             await self._note(person)
             return known
         self._stored.pop(person, None)
-        if person not in self._unstored:
-            name = await self._free()
-            self._unstored.setdefault(person, name)
+        name = self._unstored.get(person)
+        if name is None:
+            name = self._unstored.setdefault(person, await self._free())
             if len(self._unstored) > _REMEMBERED:
                 self._unstored.popitem(last=False)
-        return self._unstored.get(person) or await self._free()
+        return name
 
     async def keep(self, person: str, name: str) -> str:
         """Store what a guest is called who does something; return it.
@@ -95,11 +94,10 @@ class Guests:
         return name
 
     async def _free(self) -> str:
-        for attempts in count():
-            guest = f"Guest {await self._next(attempts)}"
-            if await self._posts.is_free(guest):
-                return guest
-        raise AssertionError
+        attempts = 0
+        while not await self._posts.is_free(guest := f"Guest {await self._next(attempts)}"):
+            attempts += 1
+        return guest
 
     async def _note(self, person: str) -> None:
         """A name is kept for as long as its owner comes: that is noted once a day."""
