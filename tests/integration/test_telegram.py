@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.storage.memory import MemoryStorage
 from bots.people.access import Access
 from bots.ports import StorageError
+from inference.api import ChatRequest
+from inference.engines.scripted import ScriptedEngine
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 from tests.servers.telegram_world import ME
@@ -389,6 +392,26 @@ async def test_in_a_topic_everything_stays_in_the_topic(server: TelegramServer, 
 
 
 _TOPIC = {"name": "Seven", "icon_color": 1}
+
+
+async def test_all_topics_of_a_forum_are_one_group_where_places_are_shared(
+    server: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    stream = ScriptedEngine.generate
+
+    def noted(self: ScriptedEngine, request: ChatRequest) -> Any:
+        asked.append(request.group)
+        return stream(self, request)
+
+    monkeypatch.setattr(ScriptedEngine, "generate", noted)
+    ann, forum = server.person(), server.group("Forum", forum=True, topics=[7, 9])
+    async with party(server, tmp_path):
+        for topic in (7, 9):
+            in_topic = {"message_thread_id": topic, "is_topic_message": True}
+            await answer_to(ann.says("@party_bot think", forum, **in_topic), forum)
+        await answer_to(ann.says("think"), ann.private)
+    assert asked == [f"telegram:{ME['id']}:{forum.id}"] * 2 + [f"telegram:{ME['id']}:{ann.private.id}"]
 
 
 async def test_a_deleted_answer_stops_the_model(server: TelegramServer, tmp_path: Path) -> None:

@@ -289,3 +289,9 @@ def test_what_is_typed_into_a_command_is_hidden_from_others(token: Token | None,
     event = Event(id="1", channel="2", author="3", name="Ann", guild="1", text="/ask a secret", token=token)
     assert event.incoming().hidden is hidden
     assert event_of(event.received("discord:9", 0.0)).incoming().hidden is hidden, "also after a restart"
+
+
+def test_all_channels_of_a_server_are_one_group_and_who_writes_in_private_is_in_none() -> None:
+    there = [Event(id="1", channel=each, guild="7", author="3", name="Ann").incoming().group for each in ("2", "5")]
+    assert there == ["place:discord:7"] * 2
+    assert Event(id="1", channel="2", author="3", name="Ann").incoming().group == ""
