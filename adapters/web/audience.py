@@ -7,7 +7,7 @@ falls behind even so is closed; the page comes back by itself and begins with th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from aiohttp import web
@@ -22,6 +22,11 @@ _MAX_BACKLOG_CHARACTERS = 8_000_000
 _LISTED_PEOPLE = 500
 PRESENCE_EVERY_S = 1.0
 """How often those who are here are counted for everybody: however many come and go, each page hears it once."""
+_CROWD = 50
+"""More people than this hear of what is not their own at intervals."""
+_PACE_S = 0.0025
+"""For each of them. To tell a thousand people of ten posts takes about a second, so they hear of them every 2.5 s."""
+_AT_ONCE = 10
 _MAX_STATES = 32
 """Answers that grow at the same time, and those that get their colours next."""
 _MAX_KEPT_NOTICES = 20
@@ -106,6 +111,10 @@ class Audience:
         self._names: dict[str, str] = {}
         self._missed: dict[str, list[str]] = {}
         self._moved = asyncio.Event()
+        self._held: dict[str, tuple[str | View, Collection[str]]] = {}
+        """What a crowd is still to be told, and whom it is about."""
+        self._has_held = asyncio.Event()
+        self._is_telling = False
         self.handouts = Handouts()
 
     def __contains__(self, person: object) -> bool:
@@ -149,9 +158,37 @@ class Audience:
         self.tell(person, "name", protocol.name(name))
         self._moved.set()
 
-    def broadcast(self, key: str, message: str | View) -> None:
-        for listener in self:
-            listener.tell(key, message)
+    def broadcast(self, key: str, message: str | View, people: Collection[str] = ()) -> None:
+        """Tell everybody; a crowd hears it a moment later, and of what is new by then about the same thing the newest.
+
+        Args:
+            people: whom it is about, who hear it at once.
+        """
+        if self.count <= _CROWD and not self._held and not self._is_telling:
+            for listener in self:
+                listener.tell(key, message)
+            return
+        for person in people:
+            self.tell(person, key, message)
+        self._held.pop(key, None)
+        self._held[key] = message, people
+        self._has_held.set()
+
+    async def tell_crowd(self) -> None:
+        """Tells a crowd what has been held, as often as costs the same however many are here; until it is cancelled."""
+        while True:
+            await self._has_held.wait()
+            await asyncio.sleep(max(0, self.count - _CROWD) * _PACE_S)
+            self._has_held.clear()
+            held, self._held = self._held, {}
+            self._is_telling = True
+            for number, listener in enumerate(list(self)):
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # others have a turn
+                for key, (message, people) in held.items():
+                    if listener.person not in people:
+                        listener.tell(key, message)
+            self._is_telling = False
 
     def tell(self, person: str, key: str, message: str) -> None:
         for listener in self._listeners.get(person, ()):

@@ -252,5 +252,5 @@ class Board:
         if shown is None or post.revision > shown.revision:
             if post.id in self._recent:
                 self._views[post.id] = drawn
-            self._audience.broadcast(post.id, drawn)
+            self._audience.broadcast(post.id, drawn, {post.author, post.asker})
         self._want_colours(post)

@@ -173,6 +173,7 @@ class WebServer:
             tasks.begin(board.follow())
             tasks.begin(board.add_colours())
             tasks.begin(audience.tell_presence())
+            tasks.begin(audience.tell_crowd())
             tasks.begin(self._tell_model(audience))
             yield await self._listen(stack, self._visits(answers), door)
 

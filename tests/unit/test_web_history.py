@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.web import buckets
+from adapters.web import buckets, protocol
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
 from adapters.web.deltas import View
@@ -127,10 +127,12 @@ class CountedListener(Listener):
     def __init__(self, person: str) -> None:
         super().__init__(person)
         self.told = Counter()
+        self.newest: dict[str, str] = {}
 
     def tell(self, key: str, message: str | View) -> None:
         assert isinstance(message, str)
         self.told[json.loads(message)["type"]] += 1
+        self.newest[key] = message
         super().tell(key, message)
 
 
@@ -145,6 +147,35 @@ async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own() -> 
     telling.cancel()
     assert {tuple(listener.told.items()) for listener in listeners} == {(("presence", 1),)}
     assert audience.count == 400
+
+
+@pytest.mark.parametrize("size", [50, 200])
+async def test_a_crowd_hears_the_newest_of_what_others_write_and_who_asked_hears_all(size: int) -> None:
+    """A post has a hundred states; whatever the crowd misses of them, it has the last one."""
+    audience = Audience()
+    listeners = [CountedListener(f"web:{number}") for number in range(size)]
+    for listener in listeners:
+        audience.join(listener, "Guest")
+    telling = asyncio.create_task(audience.tell_crowd())
+    for number in range(100):
+        audience.broadcast("p", protocol.error(f"state {number}"), {"web:0"})
+        audience.broadcast("q", protocol.error(f"other {number}"))
+        await asyncio.sleep(0)
+
+    def newest() -> set[tuple[str, ...]]:
+        return {tuple(listener.newest.values()) for listener in listeners}
+
+    async with asyncio.timeout(10):
+        while len(newest()) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert newest() == {(protocol.error("state 99"), protocol.error("other 99"))}
+    told = sorted(listener.told.total() for listener in listeners)
+    if size == 50:
+        assert told == [200] * 50
+    else:
+        assert told[-1] > 100, "who asked"
+        assert told[-2] < 10, "the others"
+    telling.cancel()
 
 
 async def test_a_crowd_is_told_a_constant_number_of_messages_each() -> None:
