@@ -310,7 +310,7 @@ async def _serve(kind: str, size: int, pipe: Connection) -> None:
 async def _watched(
     kind: str, size: int, server: TelegramServer, chat: Chat, seconds: float, page: str, *, floods: bool
 ) -> Seen:
-    seen, own = Seen(), len(chat.messages)
+    seen = Seen()
     flooding = None
     if floods:
         on_telegram = kind in ON_TELEGRAM
@@ -328,9 +328,10 @@ async def _watched(
         if flooding.done():
             flooding.result()
         flooding.cancel()
-    for message in chat.messages[own:]:
-        if message.is_own:
-            seen.add(message.text)
+    chats = [*server.world.chats.values()] if floods else []
+    toasts = [text for _, text in server.world.toasts]
+    for text in [*toasts, *(message.text for each in chats for message in each.messages if message.is_own)]:
+        seen.add(text)
     return seen
 
 

@@ -14,7 +14,7 @@ from tests.floods import KINDS, ON_TELEGRAM
 
 pytestmark = pytest.mark.timeout(180)
 SECONDS, EVERY_S = 10.0, 2.5
-SIZES = {"accounts": 4, "guests": 40}
+SIZES = {"accounts": 8, "guests": 100}
 IN_TURN = 4
 """How many of the bot's messages for others may come between a question and its first words, in a group."""
 
