@@ -1,4 +1,8 @@
-"""Updates on their way in: recorded first, then handled side by side, a bounded number of them at once."""
+"""Updates on their way in: recorded first, then handled side by side, a bounded number of them at once.
+
+An answer is in work until it is delivered, and a group can be sent 20 calls a minute. So hundreds of accounts in one
+group could hold all places for an hour: each chat has a share of them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any, Protocol, TypeGuard
 
 from adapters.delivery.inhand import InHand
 from adapters.telegram.addresses import Destination, person_id
+from adapters.telegram.chat_places import ChatPlaces
 from bots.ledger import LOOK_EVERY_S, left_behind
 from bots.ports import Inbox, Received, StorageError
 
@@ -18,7 +23,10 @@ log = logging.getLogger(__name__)
 
 KINDS = ("message", "edited_message", "channel_post", "edited_channel_post", "callback_query")
 _AT_ONCE = 1_000
-"""Updates in work; with more, the next batch is not asked for until some are answered."""
+"""Updates in work."""
+_WAITING = 2_000
+"""Updates that wait for those; with more, the next batch is not asked for until some are answered."""
+_DROPS_SAID_S = 60.0
 _LARGEST = 2**63 - 1
 _LONGEST_STAMP = 64
 """The id of a callback query is a number of up to 20 digits, as text."""
@@ -48,8 +56,10 @@ class Intake:
         self._handle = handle
         self._tasks = tasks
         self._now = now
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places: ChatPlaces[tuple[Received, bool]] = ChatPlaces(_AT_ONCE, _WAITING)
+        self._has_room = asyncio.Event()
         self._in_hand = InHand()
+        self._said_at = float("-inf")
 
     async def take(self, updates: Sequence[Mapping[str, Any]]) -> None:
         """Returns when the updates are recorded, so that they may be confirmed; one that cannot be read is left out.
@@ -85,8 +95,26 @@ class Intake:
                         await self._begin(event, new=False)
 
     async def _begin(self, event: Received, *, new: bool) -> None:
-        await self._places.acquire()
-        self._tasks.create_task(self._handled(event, new))
+        """Handle the event, now or when others of its chat are done."""
+        while self._places.is_full:
+            self._has_room.clear()
+            await self._has_room.wait()
+        match self._places.offer(_whole(event.chat), (event, new)):
+            case "begin":
+                self._tasks.create_task(self._handled(event, new))
+            case "drop":
+                await self._drop(event)
+
+    async def _drop(self, event: Received) -> None:
+        """Leave an event of a flooded chat without an answer: a word about it would have to wait there as well."""
+        if self._now() - self._said_at >= _DROPS_SAID_S:
+            self._said_at = self._now()
+            log.warning("%s is flooded: what is beyond its share is not answered", event.chat)
+        try:
+            await self._inbox.answered(event.account, event.id)
+        except StorageError as error:
+            log.warning("update %s is looked at again after the next start: %s", event.id, error)
+        self._in_hand.done(event.id)
 
     async def _handled(self, event: Received, new: bool) -> None:
         try:
@@ -95,7 +123,9 @@ class Intake:
             log.exception("update %s failed; it is looked at again after the next start", event.id)
         finally:
             self._in_hand.done(event.id)
-            self._places.release()
+            for following, is_new in self._places.done(_whole(event.chat)):
+                self._tasks.create_task(self._handled(following, is_new))
+            self._has_room.set()
 
     def _readable(self, update: Mapping[str, Any]) -> Received | None:
         try:
@@ -103,6 +133,11 @@ class Intake:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             log.warning("update %.50r is left out, it cannot be read: %r", update.get("update_id"), error)
             return None
+
+
+def _whole(chat: str) -> str:
+    """The chat without its topic (`Destination.chat`)."""
+    return ":".join(chat.split(":")[:3])
 
 
 def received(update: Mapping[str, Any], bot_id: int, now: float) -> Received:

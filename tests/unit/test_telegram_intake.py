@@ -285,3 +285,34 @@ async def test_a_body_that_can_never_be_read_is_not_asked_for_again(body: bytes)
             assert response.status == 200
         async with session.post("/hook", json=update(1)) as response:
             assert response.status == 200
+
+
+def from_chat(number: int, chat: int, topic: int | None = None) -> dict[str, Any]:
+    found = update(number)
+    found["message"]["chat"] = {"id": chat, "type": "supergroup" if chat < 0 else "private"}
+    if topic is not None:
+        found["message"] |= {"message_thread_id": topic, "is_topic_message": True}
+    return found
+
+
+async def test_a_raid_on_one_group_keeps_no_other_chat_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    """Answers to hundreds of accounts wait there, in all topics, for as long as the group's limit lets them."""
+    storage, handler = MemoryStorage(), Handler()
+    handler.release.clear()
+    async with intake(storage, handler) as taking:
+        raid = [from_chat(number, -100, number % 7) for number in range(3_000)]
+        await asyncio.wait_for(taking.take(raid), 20)
+        await taking.take([from_chat(5_000, 5), from_chat(5_001, -200)])
+        await turns()
+        begun = {name.partition("-")[0] for name, _ in handler.handled}
+        assert {"5000", "5001"} <= begun
+        assert len(begun) < 500
+        assert caplog.text.count("is flooded") == 1
+        left = {each.id.partition("-")[0] for each in await storage.unanswered("telegram:4711")}
+        assert {"0", "500", "5000"} <= left, "what waits is not answered yet"
+        assert "2999" not in left, "what is beyond the group's share is settled"
+    handled = [int(name.partition("-")[0]) for name, _ in handler.handled]
+    assert sorted(handled)[-2:] == [5_000, 5_001]
+    raiders = [number for number in handled if number < 5_000]
+    assert raiders == list(range(len(raiders))), "in their order, without a gap"
+    assert len(raiders) > 1_000
