@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(180)
 SECONDS, EVERY_S = 10.0, 2.5
 SIZES = {"accounts": 8, "guests": 100}
 IN_TURN = {"commands": 2, "presses": 2, "accounts": 9}
-"""How many of the bot's messages for others may come between a question and its first words, in a group: one for each."""
+"""How many of the bot's messages for others may come between a question and its first words, one for each."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
