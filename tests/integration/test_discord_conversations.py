@@ -563,7 +563,7 @@ async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_see
 
 
 async def test_what_messages_reply_to_is_read_within_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_READS", 2)
+    monkeypatch.setattr(listening, "_READS", 1)
     async with party(tmp_path) as p:
         bob, cem = p.discord.person("Bob"), p.discord.person("Cem")
         first = await bob.says(p.room, "The earth is flat.")
@@ -573,7 +573,7 @@ async def test_what_messages_reply_to_is_read_within_a_rate(tmp_path: Path, monk
             await p.ann.says(p.room, "@bot who is right?", to=third)
             await p.answer()
         reads = [call.path for call in p.discord.calls if call.method == "GET" and "/messages/" in call.path]
-        assert len(reads) == 2
+        assert len(reads) == 1, "it brings what it replies to along"
         assert "flat" in p.answers()[0]["content"]
         assert "flat" not in p.answers()[-1]["content"]
         await cem.says(p.room, "@bot and now?", to=third)
@@ -612,7 +612,7 @@ async def test_an_administrator_stops_other_peoples_answers(tmp_path: Path) -> N
         await p.ann.says(p.room, "@bot slow")
         answer = await p.discord.until(lambda: next((m for m in p.answers() if "word" in m["content"]), None))
         await p.discord.person("Mo", permissions=1 << 3).presses(p.room, answer, "Stop")
-        assert "Stopped" in (await p.answer())["content"]
+        assert "stopped" in (await p.answer())["content"]
 
 
 async def test_a_moderator_has_nothing_generated_on_somebody_elses_account(tmp_path: Path) -> None:
