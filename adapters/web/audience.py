@@ -165,14 +165,17 @@ class Audience:
             people: whom it is about, who hear it at once.
         """
         if self.count <= _CROWD and not self._held and not self._is_telling:
-            for listener in self:
-                listener.tell(key, message)
+            self._tell_all(key, message)
             return
         for person in people:
             self.tell(person, key, message)
         self._held.pop(key, None)
         self._held[key] = message, people
         self._has_held.set()
+
+    def _tell_all(self, key: str, message: str | View) -> None:
+        for listener in self:
+            listener.tell(key, message)
 
     async def tell_crowd(self) -> None:
         """Tells a crowd what has been held, as often as costs the same however many are here; until it is cancelled."""
@@ -219,5 +222,5 @@ class Audience:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            self.broadcast("presence", protocol.presence(self.count))
+            self._tell_all("presence", protocol.presence(self.count))
             await asyncio.sleep(PRESENCE_EVERY_S)
