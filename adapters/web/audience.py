@@ -193,7 +193,7 @@ class Audience:
                         listener.tell(key, message)
             self._is_telling = False
 
-    def tell(self, person: str, key: str, message: str) -> None:
+    def tell(self, person: str, key: str, message: str | View) -> None:
         for listener in self._listeners.get(person, ()):
             listener.tell(key, message)
 

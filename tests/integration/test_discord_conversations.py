@@ -603,8 +603,8 @@ async def test_limits_of_a_server_are_for_those_who_may_manage_it(tmp_path: Path
         someone = p.discord.person("Mo", permissions=permissions)
         used = await someone.calls(p.room, "partyline limits", setting="max_tokens", highest="50")
         await p.discord.until(lambda: used.private)
-        bounds = p.storage._preferences.get(f"place:discord:{p.room.guild}")
-        assert bounds == ({"max_tokens": "50"} if may else None)
+        bounds = await p.storage.preferences(f"place:discord:{p.room.guild}")
+        assert bounds == ({"max_tokens": "50"} if may else {})
 
 
 async def test_an_administrator_stops_other_peoples_answers(tmp_path: Path) -> None:
