@@ -33,6 +33,7 @@ _REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|seed-oss|exaone
 _BYTES_A_TOKEN = 3
 _TOKENS_A_MESSAGE = 8
 _OTHER_CHARACTERS = 300
+_REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 # vLLM's word for the counts in every chunk, inside of the common protocol's `stream_options`.
 _CONTINUOUS = "continuous_usage_stats"
 
@@ -372,11 +373,13 @@ class Reader:
 
 
 def _reasoning_of(delta: Mapping[str, Any]) -> str:
-    """What a delta says of reasoning, by whichever name the server has for it."""
+    """What a delta says of reasoning, by whichever name the server has for it; some say the same by several."""
     for name in ("reasoning_content", "reasoning", "thinking"):
         if isinstance(text := delta.get(name), str) and text:
             return text
-    return _parts_of(delta.get("content"), reasoning=True)
+    # OpenRouter's list, in which a summary may stand for the text, and what is encrypted is nobody's to read.
+    details = delta.get("reasoning_details")
+    return _parts_of(details, reasoning=True) or _parts_of(delta.get("content"), reasoning=True)
 
 
 def _content_of(delta: Mapping[str, Any]) -> str:
@@ -389,8 +392,9 @@ def _parts_of(content: object, *, reasoning: bool) -> str:
     said = ""
     for part in _dicts(content):
         kind = str(part.get("type", "text"))
-        if (kind in ("thinking", "reasoning")) is reasoning:
-            text = part.get(kind, part.get("text"))
+        if kind.startswith(_REASONING_PARTS) is reasoning:
+            names = (kind, "text", kind.rpartition(".")[2])
+            text = next((part[name] for name in names if part.get(name)), None)
             said += text if isinstance(text, str) else _parts_of(text, reasoning=False)
     return said
 

@@ -218,6 +218,15 @@ def field(name: str, text: str) -> str:
     return f"data: {json.dumps({'choices': [{'index': 0, 'delta': {name: text}}]})}\n\n"
 
 
+def delta(values: dict[str, object]) -> str:
+    return f"data: {json.dumps({'choices': [{'index': 0, 'delta': values}]})}\n\n"
+
+
+def details(kind: str = "reasoning.text", *, beside: dict[str, object] | None = None, **values: str) -> str:
+    """As OpenRouter sends it."""
+    return delta({"reasoning_details": [{"type": kind, "index": 0, **values}], "content": "", **(beside or {})})
+
+
 def message(content: str, reasoning: str | None = None, delta: object = None) -> str:
     said = {"role": "assistant", "content": content, "reasoning_content": reasoning}
     choice = {"index": 0, "message": said, **({} if delta is None else {"delta": delta})}
@@ -276,6 +285,16 @@ NESTED = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"
         ([both(None, NESTED)], "hm", "42"),
         ([both(None, NESTED[:1]), both(None, NESTED[1:])], "hm", "42"),
         ([field("reasoning_content", "hm `x"), chunk("42")], "hm `x", "42"),
+        ([details(text="h"), details(text="m"), chunk("42")], "hm", "42"),
+        ([details("reasoning.summary", summary="hm"), chunk("42")], "hm", "42"),
+        ([details("reasoning.encrypted", data="c2VjcmV0"), chunk("42")], "", "42"),
+        ([details(text="hm", beside={"reasoning": "hm"}), chunk("42")], "hm", "42"),
+        ([details(text="hm", beside={"content": "42"})], "hm", "42"),
+        ([delta({"reasoning": "hm", "reasoning_content": "hm"}), chunk("42")], "hm", "42"),
+        ([both(None, [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "42"}])], "hm", "42"),
+        ([both(None, [{"type": "reasoning", "reasoning": "hm"}]), chunk("42")], "hm", "42"),
+        ([both(None, [{"type": "redacted_thinking", "data": "c2VjcmV0"}, {"type": "text", "text": "42"}])], "", "42"),
+        ([field("reasoning", "<think>\nhm"), field("reasoning", "\n</think>\n\n"), chunk("\n\n42")], "hm", "42"),
     ],
 )
 async def test_what_a_server_keeps_apart_is_reasoning_whatever_the_order(
@@ -286,7 +305,7 @@ async def test_what_a_server_keeps_apart_is_reasoning_whatever_the_order(
         assert (found[0].strip(), found[1]) == (thinking, answer)
         assert found[2].reason == "stop"
         assert len(server.bodies) == 1, "it has answered, whatever came last"
-        assert engine.info.reasoning
+        assert engine.info.reasoning is bool(thinking)
         assert (await told(engine, ask()))[:2] == found[:2]
 
 
