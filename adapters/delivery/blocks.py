@@ -90,6 +90,8 @@ class Blocks:
         self._after_heading = False
         self.table = ""
         self._within_line = False
+        self._resumes_code = False
+        """The line that was cut is code because of its indentation."""
         self._drops = False
         self.indented_code = False
         self.formula = ""
@@ -121,8 +123,11 @@ class Blocks:
         self._continues = before._paragraph and not self.formula
         if self._within_line:
             self.opened += quotes
+            self._resumes_code = before.indented_code
             first_line = _LINE_END.split(text, maxsplit=1)[0].lstrip(" \t")
-            if not (self.fence or self.formula) and _BLOCK_START.match(first_line):
+            if self._resumes_code:
+                self.opened += " " * 4
+            elif not (self.fence or self.formula) and _BLOCK_START.match(first_line):
                 self.opened += "\\"
 
     @property
@@ -200,6 +205,9 @@ class Blocks:
 
     def _line(self, text: str) -> str:
         line = text.expandtabs(4) if "\t" in text else text
+        if self._within_line and self._resumes_code:
+            self._within_line, self.indented_code, self._continues = False, True, False
+            return text
         fence = self.fence
         escaped = self._within_line and self.opened.endswith("\\")
         within = self._within_line
@@ -230,6 +238,8 @@ class Blocks:
             return f"{added}{kept}{rest[:escape]}\\{rest[escape:]}"
         if line is not text and self.containers and not (fence and fence is self.fence):
             text = _spaced(text, line, position + _indent(line, position))
+        if dropping and line is not text and fence and fence is self.fence:
+            return f"{added}{kept}{_from_column(text, position)}"
         return f"{added}{kept}{line[position:]}" if dropping else f"{added}{text}"
 
     def _continuation(self, words: str) -> str:
@@ -428,6 +438,15 @@ def _spaced(text: str, expanded: str, columns: int) -> str:
         column += 4 - column % 4 if text[index] == "\t" else 1
         index += 1
     return f"{expanded[:columns]}{text[index:]}" if text[:index].strip() else text
+
+
+def _from_column(text: str, column: int) -> str:
+    """What stands from that column on, with its tabs; a tab that reaches beyond the column is as many blanks."""
+    reached = index = 0
+    while reached < column and index < len(text):
+        reached += 4 - reached % 4 if text[index] == "\t" else 1
+        index += 1
+    return " " * (reached - column) + text[index:]
 
 
 def _indent(line: str, position: int) -> int:

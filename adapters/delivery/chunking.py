@@ -27,9 +27,9 @@ _LAST_PART = 8
 class Chunk:
     """What one message shows of an answer. The `source`s of all chunks, concatenated, are the answer.
 
-    `markdown` is `opened`, the source, `closed`: `opened` reopens the fence or repeats the table's header of the chunk
-    before, `closed` closes the fence. In between, only the indentation of lists that began in an earlier chunk is
-    left out, and a list's end within a reopened fence gets its closing line.
+    `markdown` is `opened`, the source, `closed`: `opened` reopens the fence, indents code that is cut within a line or
+    repeats the table's header of the chunk before, `closed` closes the fence. In between, only the indentation of lists
+    that began in an earlier chunk is left out, and a list's end within a reopened fence gets its closing line.
     """
 
     source: str

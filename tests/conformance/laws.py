@@ -65,10 +65,11 @@ def _begins_with(code: str, parts: list[str]) -> bool:
         part = part.strip("\n").rstrip()
         if not part:
             continue
-        if not left.startswith(part):
-            return False
-        left = _JOINT.sub("", left[len(part) :], count=1)
+        left = next((rest for rest in (left, _JOINT.sub("", left, count=1)) if rest.startswith(part)), "")
         if not left:
+            return False
+        left = left[len(part) :]
+        if not left.strip():
             return True
     return False
 

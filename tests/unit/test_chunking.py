@@ -295,6 +295,24 @@ def test_code_in_lists_stays_code_in_every_chunk(item: str, levels: int) -> None
     assert "after" in [token.content for token in parse(chunks[-1].markdown)]
 
 
+@pytest.mark.parametrize("item", ["- ", "1. ", "10. ", "- 1. "])
+def test_tabs_of_code_in_lists_stay_tabs_in_every_chunk(item: str) -> None:
+    code = "all: a.o\n" + "".join(f"\tcc -o out{n} a.o\n\t\techo\t{n}\n" for n in range(40))
+    indent = " " * len(item)
+    inner = "".join(f"{indent}{line}\n" for line in f"```make\n{code}```".split("\n"))
+    assert code_in(chunks_of(f"{item}words\n\n{inner}", 300)) == code
+
+
+@pytest.mark.parametrize("prefix", ["", "> ", "- item\n\n  ", "> 1. item\n>\n>    "])
+def test_indented_code_that_is_cut_within_a_line_stays_code(prefix: str) -> None:
+    first, _, indent = prefix.rpartition("\n")
+    line = "if __name__ == '__main__': run(*args, **options) # " * 4
+    text = f"{first}\n" * bool(first) + f"{indent}    {line}\n{indent}        {line}\n\nafter"
+    tokens = [token for chunk in chunks_of(text, 100) for token in parse(chunk.markdown)]
+    code = "".join(token.content for token in tokens if token.type == "code_block")
+    assert "".join(code.split()) == "".join((line * 2).split())
+
+
 def test_a_list_that_ends_within_a_reopened_fence_closes_it() -> None:
     text = "- ```\n" + "  some code here\n" * 20 + "not in the list any more\n"
     last = chunks_of(text)[-1]

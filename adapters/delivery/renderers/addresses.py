@@ -82,7 +82,7 @@ def address(state: StateInline, silent: bool) -> bool:
     if found[0].endswith("@"):
         return _email(state, silent)
     has_scheme = "/" in found[0]
-    whole = _host_and_path().match(text, found.end() if has_scheme else start)
+    whole = _host_and_path().match(text, found.end() if has_scheme else start, _furthest(text, start))
     if not whole:
         return False
     written = _ended(text, start, start, whole.end())
@@ -112,7 +112,7 @@ def _unlinked(state: StateInline, silent: bool) -> bool:
     """`ftp://…`, `s3://…`, `https://[::1]/…`: from `://` on text to the character, but no link."""
     text, start = state.src, state.pos
     scheme = _SCHEME_END.search(text, max(0, start - 21), start)
-    whole = _any_host_and_path().match(text, start + 3)
+    whole = scheme and _any_host_and_path().match(text, start + 3, _furthest(text, scheme.start()))
     if not scheme or not whole:
         return False
     written = _ended(text, scheme.start(), start, whole.end())
@@ -123,14 +123,18 @@ def _unescaped(address: str) -> str:
     return _ENTITY.sub(lambda entity: unescape(entity[0]), _ESCAPE.sub(r"\1", address))
 
 
+def _furthest(text: str, begin: int) -> int:
+    """Where an address that begins there must end: at a mark that was opened before it."""
+    before = text[max(0, begin - _BEFORE) : begin]
+    marks = [mark for mark in ("**", "~~") if before.count(mark) % 2]
+    if before[-1:] in ('"', "'"):
+        marks.append(before[-1])
+    return min((place for mark in marks if (place := text.find(mark, begin)) >= 0), default=len(text))
+
+
 def _ended(text: str, begin: int, start: int, end: int) -> str:
     """The address from `start` on, whose scheme begins at `begin`, without what at its end belongs to the text."""
     before, address = text[max(0, begin - _BEFORE) : begin], text[start:end]
-    for mark in ("**", "~~"):
-        if mark in address and before.count(mark) % 2:
-            address = address[: address.index(mark)]
-    if before[-1:] in ('"', "'"):
-        address = address.partition(before[-1])[0]
     if address.count("`") % 2 and "`" in text[start + len(address) : start + len(address) + _BEFORE]:
         address = address[: address.rindex("`")]  # it begins code
     if before[-2:-1] == "\\" and address.endswith(before[-2:]):
