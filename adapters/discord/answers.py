@@ -210,7 +210,10 @@ class Answers:
             sent.add(message_id)
             self._writing[message_id] = event
 
-        parts = self.calls, event.channel, bound, self.echoes, told
+        def taken_back(message_id: str) -> None:
+            self._writing.pop(message_id, None)
+
+        parts = self.calls, event.channel, bound, self.echoes, told, taken_back
         channel = DiscordChannel(*parts)
         if event.token:
             channel = InteractionChannel(*parts, token=event.token)

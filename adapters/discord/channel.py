@@ -61,6 +61,7 @@ class DiscordChannel:
 
     Args:
         sent: told the id of every message that is sent or edited here; for whoever must know where an answer is.
+        taken_back: told the id of every message that is about to be deleted here: no person has deleted it.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class DiscordChannel:
         limits: Limits,
         echoes: Echoes,
         sent: Callable[[str], None] = lambda message_id: None,
+        taken_back: Callable[[str], None] = lambda message_id: None,
     ) -> None:
         self._calls, self._id, self._limits, self._echoes, self._told = calls, channel_id, limits, echoes, sent
+        self._taken_back = taken_back
 
     @property
     def limits(self) -> Limits:
@@ -103,6 +106,7 @@ class DiscordChannel:
         return None
 
     async def delete(self, message_id: str) -> None:
+        self._taken_back(message_id)
         await self._calls("DELETE", _MESSAGE, channel_id=self._id, message_id=message_id)
 
     async def typing(self) -> None:

@@ -57,10 +57,11 @@ class InteractionChannel(DiscordChannel):
         limits: Limits,
         echoes: Echoes,
         sent: Callable[[str], None],
+        taken_back: Callable[[str], None] = lambda message_id: None,
         *,
         token: Token,
     ) -> None:
-        super().__init__(calls, channel_id, limits, echoes, sent)
+        super().__init__(calls, channel_id, limits, echoes, sent, taken_back)
         self._token = token
         self._deferred = token.deferred
         self._waits = token.deferred != "pressed"
@@ -128,6 +129,7 @@ class InteractionChannel(DiscordChannel):
         return None
 
     async def delete(self, message_id: str) -> None:
+        self._taken_back(message_id)
         if not self.needs_token and message_id not in self._by_token:
             try:
                 return await super().delete(message_id)

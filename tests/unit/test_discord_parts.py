@@ -295,3 +295,15 @@ def test_all_channels_of_a_server_are_one_group_and_who_writes_in_private_is_in_
     there = [Event(id="1", channel=each, guild="7", author="3", name="Ann").incoming().group for each in ("2", "5")]
     assert there == ["place:discord:7"] * 2
     assert Event(id="1", channel="2", author="3", name="Ann").incoming().group == ""
+
+
+async def test_whoever_knows_where_an_answer_is_written_hears_of_a_deletion_before_discord_tells_of_it() -> None:
+    """Otherwise it looks as if a person had deleted the message, and the answer is stopped."""
+    told = list[str]()
+
+    async def call(*what: str, **more: object) -> None:
+        assert told == ["1"]
+
+    channel = DiscordChannel(call, "c", limits("discord:1"), Echoes(), taken_back=told.append)  # type: ignore[arg-type]
+    await channel.delete("1")
+    assert told == ["1"]
