@@ -36,8 +36,8 @@ AGAIN_S = 1.0
 """How soon somebody asks again who floods by asking."""
 KINDS = ("commands", "presses", "accounts", "uploads", "posts", "guests")
 ON_TELEGRAM = ("commands", "presses", "accounts")
-EVERY_S = {"commands": 8.0, "presses": 8.0, "accounts": 8.0}
-"""How often the person in the same chat asks: in a group, one person may cause 19 calls a minute."""
+EVERY_S = {"commands": 15.0, "presses": 15.0, "accounts": 15.0}
+"""How often the person in the same chat asks: a group can be sent 20 calls a minute, an answer takes two or more."""
 
 
 @dataclass

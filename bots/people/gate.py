@@ -9,6 +9,7 @@ from bots import wording
 from bots.commands import Called, read
 from bots.messages import ChatBudget, Holds, Incoming, Permit, Refusal
 from bots.people.access import Access
+from bots.people.presence import Presence
 from bots.people.rates import Rates
 from bots.people.rights import RULES, Relation, Rule, Thing, Verb
 from bots.preferences import Refused
@@ -126,6 +127,7 @@ class Gate:
         self._owner_of = owner_of
         self._spent = spent
         self._rates = Rates()
+        self._presence = Presence()
         self._told = Rates()
         """Who was told that they are refused, and where."""
 
@@ -199,18 +201,26 @@ class Gate:
         windows: list[tuple[Hashable, int, int]] = [((person, rule.rated), most, 1)]
         if call.budget is not None:
             chat = person, call.budget.name
-            windows.append((chat, int(call.budget.calls_per_minute), rule.calls))
+            windows.append((chat, self._share(call, call.budget, now), rule.calls))
         waits = [(self._rates.wait_s(key, limit, now, size), limit // size) for key, limit, size in windows]
         wait_s, limit = max(waits)
         if wait_s <= 0:
             for key, _, size in windows:
                 self._rates.add(key, now, size)
+            if call.budget is not None:
+                self._presence.saw(call.budget.name, person, now)
             return None
         silent = self._was_told(call)
         if not silent:  # to be told costs the chat a call, too
             for key, _, _ in windows[1:]:
                 self._rates.add(key, now)
         return Refusal(wording.too_fast(max(1, limit), wait_s), silent=silent)
+
+    def _share(self, call: Call, budget: ChatBudget, now: float) -> int:
+        """How many calls to the chat the actor may cause in a minute."""
+        if call.direct:
+            return int(budget.calls_per_minute)
+        return self._presence.share(budget.name, call.actor, budget.calls_per_minute, now)
 
     def _was_told(self, call: Call) -> bool:
         """Whether the actor was told within the last minute, in that chat; from now on they were.

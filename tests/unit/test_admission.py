@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bots.messages import ChatBudget, Incoming, Permit, Person, Refusal
 from bots.people.access import Access
 from bots.people.gate import Call, Gate, Unheard, call_of
+from bots.people.presence import Presence
 from bots.people.rates import MINUTE_S, Rates
 from bots.people.rights import Thing, Verb
 from bots.preferences import Refused
@@ -155,15 +156,46 @@ async def test_a_person_may_not_ask_for_more_than_the_chat_can_be_sent() -> None
     """An answer takes two calls, its first words and its last; a word of the bot's own takes one."""
     doors, group = Doors(requests_per_minute=60), ChatBudget("telegram:9:-5", 60 / 3.1)
     asked = message("hello", budget=group)
-    for _ in range(9):
+    for _ in range(7):
         await doors.at(0.0, asked)
-    await doors.at(0.0, message("/help", budget=group))
-    with pytest.raises(Refused, match="9 messages"):
+    with pytest.raises(Refused, match="7 messages"):
         await doors.at(0.0, asked)
     with pytest.raises(Unheard):
         await doors.at(0.0, message("/help", budget=group, chat="telegram:9:-5:44"))
+    for _ in range(9):
+        await doors.at(0.0, message("hello", budget=replace(group, name="telegram:9:1"), direct=True))
     await doors.at(0.0, message("hello"))
     await doors.at(0.0, message("hello", person="telegram:2", budget=group))
+
+
+async def test_two_people_share_what_a_chat_can_be_sent() -> None:
+    """Whoever was there within the minute: then nobody's flood takes the calls that another's first words need."""
+    doors, group = Doors(requests_per_minute=60), ChatBudget("telegram:9:-5", 60 / 3.1)
+    await doors.at(0.0, message("hello", budget=group))
+    done = 0
+    while isinstance(await doors.at_all(1.0, message("/help", person="telegram:2", budget=group)), Permit):
+        done += 1
+    assert done == 9
+    for now in (20.0, 40.0, 59.0):
+        await doors.at(now, message("hello", budget=group))
+    assert isinstance(await doors.at_all(59.0, message("/help", person="telegram:2", budget=group)), Refusal)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 5)), max_size=300), st.integers(1, 60))
+def test_a_share_is_fair_and_never_more_than_the_chat_has(steps: list[tuple[int, float]], calls: int) -> None:
+    presence, now, seen = Presence(), 0.0, dict[int, float]()
+    for person, later_s in steps:
+        now += later_s
+        share = presence.share("chat", str(person), calls, now)
+        others = sum(now - MINUTE_S < at for each, at in seen.items() if each != person)
+        assert share <= calls
+        assert share <= max(6, calls / (others + 1))
+        assert share >= min(calls, 6)
+        if not others:
+            assert share >= int(calls * 0.75)
+        presence.saw("chat", str(person), now)
+        seen[person] = now
+        assert presence.share("elsewhere", str(person), calls, now) >= int(calls * 0.75)
 
 
 async def test_a_press_is_counted_like_a_message() -> None:

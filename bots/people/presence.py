@@ -1,0 +1,39 @@
+"""How much of a chat one person may use, beside those who use it in the same minute. Pure: the clock is an argument."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from bots.people.rates import MINUTE_S
+
+_ALONE = 0.75
+"""Of what a chat can be sent: the rest is there for whoever asks next, or they would wait for the minute to end."""
+_LEAST = 6
+"""Calls: three answers."""
+_CHATS = 10_000
+_PEOPLE = 100
+"""Of one chat. A share is never less than `_LEAST`, so more would change nothing."""
+
+
+class Presence:
+    """Who was let in lately, by chat. The chats that were used least recently are forgotten."""
+
+    def __init__(self) -> None:
+        self._chats: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
+
+    def share(self, chat: str, person: str, calls: float, now: float) -> int:
+        """Return how many of its calls in a minute the chat has for this person."""
+        here = self._chats.get(chat, {})
+        others = sum(now - MINUTE_S < at <= now for each, at in here.items() if each != person)
+        return int(min(calls, max(calls * min(_ALONE, 1 / (others + 1)), _LEAST)))
+
+    def saw(self, chat: str, person: str, now: float) -> None:
+        """The person was let in."""
+        here = self._chats.setdefault(chat, OrderedDict())
+        self._chats.move_to_end(chat)
+        if len(self._chats) > _CHATS:
+            self._chats.popitem(last=False)
+        here[person] = now
+        here.move_to_end(person)
+        if len(here) > _PEOPLE:
+            here.popitem(last=False)
