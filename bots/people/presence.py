@@ -23,7 +23,7 @@ class Presence:
 
     def share(self, chat: str, person: str, calls: float, now: float) -> int:
         """Return how many of its calls in a minute the chat has for this person."""
-        here = self._chats.get(chat, {})
+        here = self._chats.get(chat) or OrderedDict()
         others = sum(now - MINUTE_S < at <= now for each, at in here.items() if each != person)
         return int(min(calls, max(calls * min(_ALONE, 1 / (others + 1)), _LEAST)))
 
