@@ -36,7 +36,7 @@ AGAIN_S = 1.0
 """How soon somebody asks again who floods by asking."""
 KINDS = ("commands", "presses", "accounts", "uploads", "posts", "guests")
 ON_TELEGRAM = ("commands", "presses", "accounts")
-EVERY_S = {"commands": 15.0, "presses": 15.0, "accounts": 15.0}
+EVERY_S = {"commands": 20.0, "presses": 20.0, "accounts": 20.0}
 """How often the person in the same chat asks: a group can be sent 20 calls a minute, an answer takes two or more."""
 
 

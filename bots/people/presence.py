@@ -6,8 +6,9 @@ from collections import OrderedDict
 
 from bots.people.rates import MINUTE_S
 
-_ALONE = 0.75
-"""Of what a chat can be sent: the rest is there for whoever asks next, or they would wait for the minute to end."""
+_SHARED = 0.75
+"""Of what a chat can be sent: the rest is for answers while they grow, and for whoever asks next. They would wait for the
+minute to end."""
 _LEAST = 6
 """Calls: three answers."""
 _CHATS = 10_000
@@ -25,7 +26,7 @@ class Presence:
         """Return how many of its calls in a minute the chat has for this person."""
         here = self._chats.get(chat) or OrderedDict()
         others = sum(now - MINUTE_S < at <= now for each, at in here.items() if each != person)
-        return int(min(calls, max(calls * min(_ALONE, 1 / (others + 1)), _LEAST)))
+        return int(min(calls, max(calls * _SHARED / (others + 1), _LEAST)))
 
     def saw(self, chat: str, person: str, now: float) -> None:
         """The person was let in."""
