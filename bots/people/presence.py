@@ -7,8 +7,8 @@ from collections import OrderedDict
 from bots.people.rates import MINUTE_S
 
 _SHARED = 0.75
-"""Of what a chat can be sent. The rest is for answers while they grow, and for whoever asks next, who would have to wait
-for the minute to end."""
+"""Of what a chat can be sent. The rest is for answers while they grow, and for whoever asks next: they would have to
+wait for the minute to end."""
 _LEAST = 6
 """Calls: three answers."""
 _CHATS = 10_000
