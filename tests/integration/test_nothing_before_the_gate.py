@@ -68,7 +68,7 @@ async def test_a_group_is_sent_no_more_for_one_person_than_it_takes(tmp_path: Pa
             assert len(done) == 6
             told = [query for query in queries if "in a minute" in said[query]]
             assert len(told) == 1
-            bob.presses(panel, "precise", group)
+            bob.presses(panel, "creative", group)
 
 
 async def test_on_discord_no_form_opens_and_none_that_is_open_counts(tmp_path: Path) -> None:
