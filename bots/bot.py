@@ -303,7 +303,11 @@ class Bot:
     async def _with_news(self, incoming: Incoming, own: Notice | Attached) -> Notice | Attached:
         """The bot's own words, and where nobody else sees them, what others have done to this person's links."""
         alone = incoming.direct or (isinstance(own, Notice) and bool(own.otherwise))
-        news = await self.account.news(incoming.author.id) if alone else ""
+        try:
+            news = await self.account.news(incoming.author.id) if alone else ""
+        except StorageError as error:  # they are told with the next words
+            log.warning("news of links are told later: %s", error)
+            news = ""
         return replace(own, text=f"{own.text}\n\n{news}") if news else own
 
     async def _kept(self, reply: Reply) -> tuple[Turn | None, tuple[str, ...]]:

@@ -247,6 +247,10 @@ class Deliveries(Protocol):
         """Message `message_id` shows chunk `position` of the answer; or, from `FILES_FROM` on, a file of it."""
         ...
 
+    async def recorded(self) -> None:
+        """Returns when what was recorded before outlives a crash, however long that takes."""
+        ...
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         """All messages of the answer but the first show nothing of it any more: they are to be deleted."""
         ...

@@ -138,10 +138,14 @@ class CallBudget:
         if self._estimator.admitted(self._began, now, is_used=is_used):
             self._relearn()
 
-    def penalised(self, now: float, retry_after_s: float, *, of_chat: bool = True) -> float:
-        """Returns until when the chat is silent. `of_chat`: its own limit was passed, and not the account's."""
+    def withdraw(self) -> None:
+        """The call that began was not applied."""
         for budget in self._budgets:
             budget.withdraw()
+
+    def penalised(self, now: float, retry_after_s: float, *, of_chat: bool = True) -> float:
+        """Returns until when the chat is silent. `of_chat`: its own limit was passed, and not the account's."""
+        self.withdraw()
         if of_chat:
             self._estimator.penalised(self._began, now, retry_after_s)
             self._relearn()

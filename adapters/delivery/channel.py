@@ -102,11 +102,11 @@ class RetryAfter(ChannelError):
         self.retry_after_s, self.of_chat = retry_after_s, of_chat
 
 
-class EditLater(ChannelError):
-    """Not applied: this message may not be edited for `retry_after_s` seconds. Every other call to the chat may go."""
+class Later(ChannelError):
+    """Not applied: this message may not be shown or edited for `retry_after_s` seconds. All other calls may go."""
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"not to be edited for {retry_after_s:g} s")
+        super().__init__(f"not to be shown for {retry_after_s:g} s")
         self.retry_after_s = retry_after_s
 
 

@@ -20,8 +20,8 @@ from adapters.delivery.call_budget import CallBudget, Demand, Priority
 from adapters.delivery.channel import (
     Channel,
     ChannelError,
-    EditLater,
     Forbidden,
+    Later,
     Limits,
     MessageGone,
     Rejected,
@@ -282,7 +282,9 @@ class Outbox:
         except RetryAfter as penalty:
             is_admitted = False
             self._silent_until = budget.penalised(loop.time(), penalty.retry_after_s, of_chat=penalty.of_chat)
-        except EditLater as pause:
+        except Later as pause:
+            is_admitted = False
+            budget.withdraw()
             reply.not_before = loop.time() + pause.retry_after_s
         except Unsent as error:
             self._failed(reply, error)

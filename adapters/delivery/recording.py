@@ -23,6 +23,9 @@ class RecordedIn(Deliveries):
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         await self._record.record_delivery(self._chat, answer_id, position, message_id)
 
+    async def recorded(self) -> None:
+        await self._record.recorded()
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         await self._record.supersede(self._chat, answer_id)
 

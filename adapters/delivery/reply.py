@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from adapters.delivery.attachments import Attachment
 from adapters.delivery.call_budget import Priority
-from adapters.delivery.channel import SENDING, Channel, Forbidden, Frame, MessageGone, Rejected, UnknownOutcome
+from adapters.delivery.channel import SENDING, Channel, Forbidden, Frame, Later, MessageGone, Rejected, UnknownOutcome
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
 from bots.messages import Captioned, ReplyEvent, Said
-from bots.ports import FILES_FROM, Deliveries
+from bots.ports import FILES_FROM, Deliveries, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +30,9 @@ _COMPANY_S = 0.1
 _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
+"""For first words, which stand behind their question and are found there without having been announced."""
+_ANNOUNCED_SURELY_S = 5.0
+_ANNOUNCED_AGAIN_S = 0.5
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
 
@@ -378,10 +380,18 @@ class Reply:
             while self._unrecorded:
                 try:
                     await self.record.record_delivery(self.chat, *self._unrecorded[0])
+                except StorageError as error:
+                    log.warning("%s: a message of %s is recorded later: %s", self.chat, self.name, error)
+                    return
                 except Exception:
                     log.exception("%s: a message of %s is recorded later", self.chat, self.name)
                     return
                 self._unrecorded.pop(0)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Nothing waits to be recorded."""
+        return not self._unrecorded
 
     async def record_outcome(self) -> None:
         """A repeated event needs nothing more, unless the reply is left."""
@@ -457,7 +467,7 @@ class Job:
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
         if shown.message_id is None and not await self._was_sent_after_all():
-            await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name))
+            await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name), placed.position)
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None:
@@ -468,13 +478,26 @@ class Job:
         reply.has_spoken |= bool(placed.frame.markdown) and not placed.frame.notice
         shown.faults = 0
 
-    async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]]) -> None:
-        """Who goes on after a crash must know where to look for the message. A slow database delays nothing."""
+    async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]], position: int = 0) -> None:
+        """Who goes on after a crash must know where to look for the message.
+
+        A slow database delays no first words. What comes behind them waits for it: many messages of an answer that
+        nobody knows of would all come again. Raises Later.
+        """
         name = self.reply.channel.sending(reply_to, self.shown.nonce)
-        if name is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_ANNOUNCED_WITHIN_S):
-                    await keep(name)
+        if name is None:
+            return
+        try:
+            async with asyncio.timeout(_ANNOUNCED_SURELY_S if position else _ANNOUNCED_WITHIN_S):
+                await keep(name)
+                if position:
+                    await self.reply.record.recorded()
+        except TimeoutError:
+            is_known = False
+        else:
+            is_known = self.reply.is_recorded
+        if position and not is_known:
+            raise Later(_ANNOUNCED_AGAIN_S)
 
     async def _keep(self, placed: Placed, message_id: str) -> None:
         await self.reply.keep(placed.answer_id or placed.named, placed.position, message_id)

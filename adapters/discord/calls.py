@@ -19,8 +19,8 @@ from discord.http import HTTPClient, Ratelimit, Route
 
 from adapters.delivery.channel import (
     ChannelError,
-    EditLater,
     Forbidden,
+    Later,
     MessageGone,
     Rejected,
     RetryAfter,
@@ -102,11 +102,11 @@ class _Everywhere(RetryAfter):
         super().__init__(retry_after_s, of_chat=False)
 
 
-def _penalty(body: bytes, header: str) -> RetryAfter | EditLater:
+def _penalty(body: bytes, header: str) -> RetryAfter | Later:
     try:
         said = json.loads(body)
         if said.get("code") == _EDITED_TOO_OFTEN:
-            return EditLater(max(float(said.get("retry_after", 0)), _OLD_MESSAGE_PAUSE_S))
+            return Later(max(float(said.get("retry_after", 0)), _OLD_MESSAGE_PAUSE_S))
         return (_Everywhere if said.get("global") else RetryAfter)(float(said["retry_after"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         return RetryAfter(float(header) if header.replace(".", "", 1).isdigit() else 1.0)

@@ -27,7 +27,7 @@ INTERVAL_S = 1.0
 """Platforms take about one frame a second; what a crash costs is at most so much of a text."""
 _WAIT_S = 1.0
 """How long a caller waits for its write, before it goes on without."""
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
 _LEAVE_WITHIN_S = 10.0
 
 
@@ -89,7 +89,7 @@ class Behind:
             async with asyncio.timeout(_WAIT_S):
                 await asyncio.shield(made)
 
-    async def caught_up(self, within_s: float) -> None:
+    async def caught_up(self, within_s: float | None) -> None:
         """Returns when what was to be written before this call is, or after so many seconds: who reads sees it."""
         if self._writes:
             with suppress(TimeoutError):

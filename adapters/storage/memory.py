@@ -124,6 +124,9 @@ class MemoryStorage(MemoryPersonal, Storage):
         chunks[position] = message_id
         self._answers[chat, message_id] = (answer_id, position)
 
+    async def recorded(self) -> None:
+        pass
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         messages = self._messages.get((chat, answer_id), {})
         last = min(0, *messages) if messages else 0

@@ -302,6 +302,9 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
 
         await self.behind.soon(write)
 
+    async def recorded(self) -> None:
+        await self.behind.caught_up(None)
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         """Kept under numbers below 0, which are those of no chunk and, for one answer, each used once."""
         own = deliveries.c.chat == chat, deliveries.c.answer_id == answer_id

@@ -24,8 +24,8 @@ from adapters.app import phrases
 from adapters.charts import draw
 from adapters.delivery.channel import (
     Channel,
-    EditLater,
     Forbidden,
+    Later,
     MessageGone,
     Rejected,
     RetryAfter,
@@ -74,7 +74,7 @@ DOCUMENTED: dict[type, list[Callable[[], Exception]]] = {
     ],
     Channel: [
         lambda: RetryAfter(0.2),
-        lambda: EditLater(0.2),
+        lambda: Later(0.2),
         lambda: Unsent("refused"),
         lambda: UnknownOutcome("broken"),
         lambda: MessageGone("deleted"),

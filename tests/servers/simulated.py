@@ -373,6 +373,9 @@ class Records:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         self.positions.setdefault((chat, answer_id), {})[position] = message_id
 
+    async def recorded(self) -> None:
+        pass
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         positions = self.positions.get((chat, answer_id), {})
         last = min(0, *positions) if positions else 0

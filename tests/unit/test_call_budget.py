@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.channel import EditLater, Frame, Limits, RetryAfter
+from adapters.delivery.channel import Frame, Later, Limits, RetryAfter
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.rate_budget import Rate
@@ -165,7 +165,7 @@ class _Old(SimulatedChannel):
         if "old" in frame.markdown:
             self.until = self.until or now + 30
             if now < self.until:
-                raise EditLater(self.until - now)
+                raise Later(self.until - now)
         return await super().edit(message_id, frame)
 
 

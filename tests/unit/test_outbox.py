@@ -27,6 +27,7 @@ from bots.messages import (
     Thought,
     Waiting,
 )
+from bots.ports import StorageError
 from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
     PHRASES,
@@ -525,6 +526,52 @@ def test_a_process_that_was_stopped_in_the_middle_of_a_call_says_nothing_afterwa
     run_virtually(main())
     assert is_lost
     assert platform.chat("c").messages == []
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_while_nothing_can_be_recorded_an_answer_goes_no_further_than_its_message(refuses: bool) -> None:
+    """A crash then loses sight of one message at most; the next one comes as soon as it is announced for certain."""
+    platform, works_at = Platform(), 30.0
+
+    class Announcing(SimulatedChannel):
+        def sending(self, reply_to: str | None, nonce: str) -> str | None:
+            return f"{SENDING}{nonce}"
+
+    class Away(Records):
+        async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+            if refuses and asyncio.get_running_loop().time() < works_at:
+                raise StorageError("it is away")
+            await super().record_delivery(chat, answer_id, position, message_id)
+
+        async def recorded(self) -> None:
+            await asyncio.sleep(max(0.0, works_at - asyncio.get_running_loop().time()))
+
+    words = [step for n in range(150) for step in (Said(f"word{n} "), 0.05)]
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as people:
+
+            async def answer(after_s: float, *events: ReplyEvent | float) -> None:
+                await asyncio.sleep(after_s)
+                channel = Announcing(platform, "c", Limits(message_units=400))
+                await outboxes.deliver(channel, "c", told(events), reply_to="q", record=Away())
+
+            people.create_task(answer(0.0, Started(answer_id="a"), *words, END))
+            people.create_task(answer(12.0, Notice("Help.", id="n")))
+
+    run_virtually(main())
+    began: dict[str, float] = {}
+    for at, message_id, _ in platform.chat("c").frames:
+        began.setdefault(message_id, at)
+    messages = platform.chat("c").visible
+    first, *later = [message for message in messages if not message.frames[-1].notice]
+    [helped] = [message for message in messages if message.frames[-1].notice]
+    assert began[first.id] < 1
+    assert 12 <= began[helped.id] < 18
+    assert len(later) >= 2
+    assert all(30 <= began[message.id] < 40 for message in later)
+    said = "".join(message.frames[-1].markdown for message in (first, *later))
+    assert said.split() == [f"word{n}" for n in range(150)]
 
 
 WHISPERING = Limits(message_units=400, upload_bytes=100, private_files=True)

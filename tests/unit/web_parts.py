@@ -155,6 +155,9 @@ class NoRecord:
     async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
         pass
 
+    async def recorded(self) -> None:
+        pass
+
     async def supersede(self, chat: str, answer_id: str) -> None:
         pass
 
