@@ -99,7 +99,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "erase": ("ask", "/privacy erase now"),
         "expire": (),
         "export": ("ask", "/privacy export"),
-        "forget_delivery": ("reason",),
+        "forget_delivery": (),
         "giver": ("/link ABCD-EFGH",),
         "head": ASK,
         "histograms": ("ask", "/stats"),
@@ -115,13 +115,14 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "record_shown": ASK,
         "request": ("/link ABCD-EFGH yes",),
         "requested": ("/link",),
+        "recorded": (),
         "reply": ("ask", "edit"),
         "set_head": ("/reset",),
         "set_preferences": ("/temperature 0.4",),
         "share_data": ("/link data on",),
         "sharing": ("/privacy",),
-        "supersede": ("reason",),
-        "superseded": ("reason",),
+        "supersede": (),
+        "superseded": (),
         "take_news": ("/link",),
         "turn": ("ask", "/regenerate"),
         "unanswered": (),
@@ -144,50 +145,27 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "send": ASK,
         "edit": ASK,
         "find": ASK,
-        "typing": ("slowly ask",),
+        "typing": (),
         "measure": ASK,
         "upload": ("/privacy export",),
-        "delete": ("reason",),
+        "delete": (),
     },
 }
-"""What a person does so that the method is called for them."""
+"""What a person does so that the method is called for them.
 
-NOBODYS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        ("expire", "orphaned", "pending", "receive", "unanswered"),
-        ("it is called for many at once", "test_faults.py::test_calls_for_everybody_are_made_again"),
-    ),
-    "preferences": (
-        "it is asked for places: here for groups, in Discord's servers for each message",
-        "test_discord_obstacles.py::test_a_message_that_cannot_be_kept_gets_a_sentence",
-    ),
-    "count": (
-        "it is for what was given up without an ending, or could not be counted with it",
-        "../unit/test_usage.py::test_what_cannot_be_counted_costs_nobody_the_answer",
-    ),
-    "cancel": ("it only tells a ticket", "test_service.py::test_cancel_ends_the_stream_with_cancelled"),
-    "forget_captions": (
-        "nobody waits for it: an erase goes on",
-        "test_privacy_of_captions.py::test_an_erasure_does_not_wait_for_a_service_that_is_gone",
-    ),
-    **dict.fromkeys(
-        ("loading", "ready"),
-        ("it is of the start", "test_loading.py::test_a_model_that_cannot_be_loaded_is_told_and_marks_nothing"),
-    ),
-}
-"""What is called for no single person, why, and where that fails. What has no row here must have one in `DOES`."""
-
-
-@pytest.mark.parametrize("where", sorted({where for _, where in NOBODYS.values()}))
-def test_what_is_nobodys_fails_elsewhere(where: str) -> None:
-    file, name = where.split("::")
-    assert f"def {name}(" in (Path(__file__).parent / file).read_text()
+Nothing for what is no single person's: `expire`, `orphaned`, `pending`, `receive` and `unanswered` are called for many
+at once (`test_calls_for_everybody_are_made_again`), `preferences` for places, `ready` and `loading` at a start
+(test_loading.py); `count` is for what was given up without an ending (`test_usage`); `cancel` cannot fail; a
+`forget_captions` that fails is a line in the log (test_privacy_of_captions.py); `supersede`, `superseded` and
+`forget_delivery` are called where an answer turns out to be reasoning (test_relabelled.py); `delete` is called there
+and where an edited question takes its answer back (test_telegram_edits.py), `typing` where an answer is late
+(test_outbox.py).
+"""
 
 
 def test_the_table_has_every_method() -> None:
     for port, does in DOES.items():
         assert set(does) - {"stream in the middle"} == methods(port)
-        assert {method for method, what in does.items() if not what} == methods(port) & NOBODYS.keys()
 
 
 @dataclass
@@ -243,8 +221,7 @@ class Somebody:
         if len(shown) > 1 + (what == "edit" and self.fault is not None):
             yield f"said twice: {about}"
         is_told = self.fault is not None and any(sentence in text for text in texts for sentence in SENTENCES)
-        is_whole = any(text.count("whole") == WORDS for text in texts)
-        if what in ("ask", "slowly ask", "reason") and not is_told and not is_whole:
+        if what == "ask" and not is_told and not any(text.count("whole") == WORDS for text in texts):
             yield f"neither whole nor a sentence: {about}"
 
 
@@ -254,7 +231,6 @@ async def program(server: TelegramServer, folder: Path, faults: Faults) -> Async
     path = script(
         folder,
         {"match": "slowly", "answer": ANSWER, "tokens_per_s": 120, "first_token_s": 1.5},
-        {"match": "reasons", "answer": "pondered " * 500 + "so</think>\n\n" + ANSWER, "tokens_per_s": 1500},
         {"match": "asks|replies", "answer": ANSWER, "tokens_per_s": 50},
     )
     async with AsyncExitStack() as stack:
@@ -331,7 +307,7 @@ async def until_nothing_is_left(kept: SqlStorage) -> None:
 async def live(somebody: Somebody, does: Sequence[str]) -> None:
     for what in does:
         await somebody.do(what)
-        await settled([somebody], within_s=12.0 if what == "reason" else 6.0)
+        await settled([somebody], within_s=6.0)
 
 
 @pytest.mark.parametrize("kind", ["documented", "unexpected"])
