@@ -32,7 +32,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.floods import KINDS, LEAD_S, ON_TELEGRAM, Attacker, OnDiscord, Seen, asks, guest
+from tests.floods import EVERY_S, KINDS, LEAD_S, ON_TELEGRAM, Attacker, OnDiscord, Seen, asks, guest
 from tests.servers.discord import TOKEN as DISCORD_TOKEN
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TOKEN as TELEGRAM_TOKEN
@@ -158,7 +158,7 @@ async def measure(kinds: list[str], seconds: float, every_s: float) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             async with stage(kind, SIZES[kind], Path(folder)) as set_up:
                 await set_up.watch(2 * every_s, every_s, floods=False)  # warms everything up
-                alone = await set_up.watch(seconds / 2, every_s, floods=False)
+                alone = await set_up.watch(max(seconds / 2, 2 * EVERY_S.get(kind, 0.0)), every_s, floods=False)
                 beside = await set_up.watch(seconds, every_s, floods=True)
         holds &= judged(f"{kind}, elsewhere", alone.elsewhere, beside.elsewhere, ELSEWHERE)
         holds &= judged(f"{kind}, same chat", alone.here, beside.here, HERE)

@@ -9,7 +9,7 @@ from bots import wording
 from bots.commands import Called, read
 from bots.messages import ChatBudget, Holds, Incoming, Permit, Refusal
 from bots.people.access import Access
-from bots.people.presence import Presence
+from bots.people.presence import Presence, shared
 from bots.people.rates import Rates
 from bots.people.rights import RULES, Relation, Rule, Thing, Verb
 from bots.preferences import Refused
@@ -209,17 +209,23 @@ class Gate:
                 self._rates.add(key, now, size)
             if call.budget is not None:
                 self._presence.saw(call.budget.name, person, now)
+                self._rates.add(call.budget.name, now, rule.calls)
             return None
         silent = self._was_told(call)
         if not silent:  # to be told costs the chat a call, too
             for key, _, _ in windows[1:]:
                 self._rates.add(key, now)
+            if call.budget is not None:
+                self._rates.add(call.budget.name, now)
         return Refusal(wording.too_fast(max(1, limit), wait_s), silent=silent)
 
     def _share(self, call: Call, budget: ChatBudget, now: float) -> int:
         """How many calls to the chat the actor may cause in a minute."""
         if call.direct:
             return int(budget.calls_per_minute)
+        calls = shared(budget.calls_per_minute)
+        if not self._rates.wait_s(budget.name, calls, now, call.rule.calls):
+            return calls  # there is enough for everybody
         return self._presence.share(budget.name, call.actor, budget.calls_per_minute, now)
 
     def _was_told(self, call: Call) -> bool:

@@ -16,6 +16,11 @@ _PEOPLE = 100
 """Of one chat. A share is never less than `_LEAST`, so more would change nothing."""
 
 
+def shared(calls: float) -> int:
+    """Return how many of a chat's calls in a minute are for those who ask there."""
+    return int(min(calls, max(calls * _SHARED, _LEAST)))
+
+
 class Presence:
     """Who was let in lately, by chat. The chats that were used least recently are forgotten."""
 
@@ -23,10 +28,10 @@ class Presence:
         self._chats: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
 
     def share(self, chat: str, person: str, calls: float, now: float) -> int:
-        """Return how many of its calls in a minute the chat has for this person."""
+        """Return how many of its calls in a minute the chat has for this person, where all have asked for more."""
         here = self._chats.get(chat) or OrderedDict()
         others = sum(now - MINUTE_S < at <= now for each, at in here.items() if each != person)
-        return int(min(calls, max(calls * _SHARED / (others + 1), _LEAST)))
+        return min(shared(calls), max(int(shared(calls) / (others + 1)), _LEAST))
 
     def saw(self, chat: str, person: str, now: float) -> None:
         """The person was let in."""
