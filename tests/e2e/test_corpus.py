@@ -72,6 +72,9 @@ async def test_each_paragraph_has_the_direction_of_its_words(visit: Visit) -> No
             blocks = answer(page, name).locator(".body > :is(p, ul, ol, blockquote, table, h2)")
             directions = await blocks.evaluate_all("all => all.map((block) => getComputedStyle(block).direction)")
             assert set(directions) == {"rtl"}
+            inner = answer(page, name).locator("li > code")
+            assert await inner.first.evaluate("node => getComputedStyle(node).direction") == "ltr"
+            assert await inner.first.evaluate("node => getComputedStyle(node).unicodeBidi") == "isolate"
         code = answer(page, "arabic").locator("pre")
         assert await code.evaluate("node => getComputedStyle(node).direction") == "ltr"
         left = (
@@ -117,3 +120,45 @@ async def test_what_grows_late_takes_nobody_away_from_the_end(visit: Visit) -> N
         await expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
         await page.evaluate(_GROW)
         assert not await page.evaluate(at_the_end)
+
+
+_BROKEN_WORDS = """() => {
+    const broken = [];
+    const cells = [...document.querySelectorAll("article.bot .body :is(th, td)")];
+    for (const cell of cells) {
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            for (const word of texts.currentNode.data.matchAll(/[\\p{L}\\p{N}_]+/gu)) {
+                const range = document.createRange();
+                range.setStart(texts.currentNode, word.index);
+                range.setEnd(texts.currentNode, word.index + word[0].length);
+                if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1)
+                    broken.push(word[0]);
+            }
+        }
+    }
+    return [cells.length, broken];
+}"""
+_COLUMNS = "| Name | Description | Incomprehensibility | `some_function_name()` | Donaudampfschifffahrtsgesellschaft |"
+_TABLES = {
+    "narrow": "| Name | n |\n|---|---|\n| Alexander | 1 |\n| Konstantinopel | 22222 |",
+    "wide": f"{_COLUMNS}\n|---|:-:|--:|---|---|\n"
+    + "| Name | some words that need more lines | x | `a_b_c(d)` | Krokodil |\n" * 3,
+    "very wide": "|" + " Header |" * 24 + "\n|" + "---|" * 24 + "\n" + ("|" + " **bold** value |" * 24 + "\n") * 2,
+    "one long cell": "| Name | Text |\n|---|---|\n| Nameless | " + "many words stand here " * 40 + "|",
+    "in a list": f"- item\n\n  {_COLUMNS}\n  |---|---|---|---|---|\n  | Name | Description | a | b | c |",
+    "in a quote": "> | Name | Other |\n> |---|---|\n> | Alexandria | " + "library " * 30 + "|",
+    "links": "| Name | Link |\n|---|---|\n| Wikipedia | [the encyclopedia](https://en.wikipedia.org) and **more** |",
+}
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+async def test_no_word_in_a_table_is_broken(visit: Visit, width: int) -> None:
+    async with page_with(_TABLES) as address:
+        page = await visit(address, viewport={"width": width, "height": 900})
+        await scroll_to_the_beginning(page, len(_TABLES))
+        await expect(page.locator("article.bot table")).to_have_count(len(_TABLES))
+        cells, broken = await page.evaluate(_BROKEN_WORDS)
+        assert cells > 100
+        assert broken == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
