@@ -13,7 +13,7 @@ from collections.abc import Callable
 SMALL, LARGE = 3_000, 30_000
 MOST_GROWTH = 30.0
 """Of the work, from SMALL to LARGE: between 10 (linear) and 100 (quadratic)."""
-_LEAST_S = 0.002
+_LEAST_S = 0.005
 """Work below this is too little to be compared."""
 
 
@@ -77,7 +77,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "boxes": _of("\\boxed{"),
     "short formulas": _of("\\(x\\) "),
     "fractions": _of("$\\frac{1}{2}$ "),
-    "table of 1,000 columns": lambda size: _table(1_000, 2 * size),
+    "table of 1,000 columns": lambda size: _table(1_000, 3 * size),
     "columns": lambda size: _table(size // 20, size),
     "short rows": lambda size: _table(size // 20, size // 2) + "|\n" * (size // 4),
     "delimiters": lambda size: "a|b\n" + "-" * (size // 2) + " " * (size // 2) + "x",
