@@ -16,6 +16,8 @@ from inference.hosts import is_loopback
 _COOKIE, _PASS = "partyline", "partyline-pass"
 _HOST = "__Host-"
 """Browsers take a cookie with this prefix only over TLS, from this very host, so that no sister site can plant one."""
+_TLS = {"https", "wss"}
+"""Traefik says "wss" of the socket's request."""
 _TRIES, _TRIES_S = 10, 600.0
 _NEW_S = 600.0
 _WRONG = "That password didn't work. Please check it and try again."
@@ -135,7 +137,7 @@ class Door:
         peer = request.remote or ""
         if not self._is_proxy(peer):
             return peer, request.secure
-        return _last(request, "X-Forwarded-For") or peer, _last(request, "X-Forwarded-Proto").lower() == "https"
+        return _last(request, "X-Forwarded-For") or peer, _last(request, "X-Forwarded-Proto").lower() in _TLS
 
     def _is_proxy(self, peer: str) -> bool:
         try:
