@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +49,14 @@ class ConnectionBounds:
         without_request: connections that have not sent a whole request head; the oldest makes room for a new one.
         total: connections; further ones are closed at once.
         per_address: connections from one address that is not this machine's own.
+        shared: addresses and networks of proxies, which `per_address` does not bound.
     """
 
     head_s: float = 10.0
     without_request: int = 64
     total: int = 400
     per_address: int = 200
+    shared: Collection[str] = ()
 
 
 @asynccontextmanager
@@ -126,6 +128,7 @@ class _Gate:
 
     def __init__(self, bounds: ConnectionBounds) -> None:
         self.bounds = bounds
+        self._shared = [ipaddress.ip_network(each, strict=False) for each in bounds.shared]
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
         self._addresses: Counter[str] = Counter()
         self._without_request: dict[_Connection, None] = {}
@@ -142,6 +145,15 @@ class _Gate:
             return await handler(request)
         finally:
             connection.request_ends()
+
+    def counted(self, peer: object) -> str:
+        """The peer's address; "" for this machine and for a proxy, from where everybody behind it comes."""
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        with contextlib.suppress(ValueError):
+            found = ipaddress.ip_address(address)
+            if found.is_loopback or any(found in each for each in self._shared):
+                return ""
+        return address
 
     def admit(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> bool:
         full = len(self._open) >= self.bounds.total
@@ -188,7 +200,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._address = _foreign(transport.get_extra_info("peername"))
+        self._address = self._gate.counted(transport.get_extra_info("peername"))
         self._admitted = self._gate.admit(self, transport, self._address)
         if not self._admitted:
             transport.abort()
@@ -241,12 +253,3 @@ class _Connection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _foreign(peer: object) -> str:
-    """The peer's address, "" for this machine: everybody behind a proxy here comes from there."""
-    address = str(peer[0]) if isinstance(peer, tuple) else ""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(address).is_loopback:
-            return ""
-    return address

@@ -23,7 +23,7 @@ _LISTED_PEOPLE = 500
 PRESENCE_EVERY_S = 1.0
 """How often those who are here are counted for everybody: however many come and go, each page hears it once."""
 _CROWD = 50
-"""More people than this hear of what is not their own at intervals."""
+"""More sockets than this hear of what is not their own at intervals."""
 _PACE_S = 0.0025
 """For each of them. To tell a thousand people of ten posts takes about a second, so they hear of them every 2.5 s."""
 _AT_ONCE = 10
@@ -117,6 +117,9 @@ class Audience:
         self._is_telling = False
         self.handouts = Handouts()
 
+        self._sockets = 0
+        """How many listeners there are: one person may have many."""
+
     def __contains__(self, person: object) -> bool:
         return person in self._listeners
 
@@ -129,6 +132,7 @@ class Audience:
     def join(self, listener: Listener, name: str) -> None:
         """From now on it is told everything."""
         self._listeners.setdefault(listener.person, []).append(listener)
+        self._sockets += 1
         self._names[listener.person] = name
         self._moved.set()
 
@@ -138,7 +142,9 @@ class Audience:
             listener.tell("", notice)
 
     def leave(self, listener: Listener) -> None:
-        rest = [each for each in self._listeners.get(listener.person, ()) if each is not listener]
+        all_of_them = self._listeners.get(listener.person, [])
+        rest = [each for each in all_of_them if each is not listener]
+        self._sockets -= len(all_of_them) - len(rest)
         if rest:
             self._listeners[listener.person] = rest
             return
@@ -164,7 +170,7 @@ class Audience:
         Args:
             people: whom it is about, who hear it at once.
         """
-        if self.count <= _CROWD and not self._held and not self._is_telling:
+        if self._sockets <= _CROWD and not self._held and not self._is_telling:
             self._tell_all(key, message)
             return
         for person in people:
@@ -181,7 +187,7 @@ class Audience:
         """Tells a crowd what has been held, as often as costs the same however many are here; until it is cancelled."""
         while True:
             await self._has_held.wait()
-            await asyncio.sleep(max(0, self.count - _CROWD) * _PACE_S)
+            await asyncio.sleep(max(0, self._sockets - _CROWD) * _PACE_S)
             self._has_held.clear()
             held, self._held = self._held, {}
             self._is_telling = True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, WSCloseCode, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.delivery.phrases import Phrases
@@ -33,6 +34,7 @@ from adapters.web.personal import PageData
 from adapters.web.posts import Posts
 from adapters.web.previews import MEDIA_TYPE, Thumbnails
 from adapters.web.protocol import MAX_FRAME_BYTES
+from adapters.web.seats import Seats
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
 from adapters.web.visits import Example, Visits
@@ -52,7 +54,10 @@ if (_charts := find_spec("matplotlib")) is not None and _charts.origin is not No
     _FILES["math.ttf"] = Path(_charts.origin).parent / "mpl-data/fonts/ttf/STIXGeneral.ttf"
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
+_PARTING_S = 10.0
+_MANY_TABS = "You have this page open many times. Please close some of its tabs, and this one comes to life."
 # Each visitor keeps a socket open, and a browser loads the files over six connections; hundreds may come at once.
+# A proxy's are many people's: of those, each visitor's are counted (Seats).
 _CONNECTIONS = ConnectionBounds(without_request=1024, total=4096, per_address=1024)
 _MAX_PASSWORD_BYTES = 4096
 _PASSWORD_S = 10.0
@@ -133,6 +138,7 @@ class WebServer:
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
+        self._seats = Seats()
         self._code_css = ""
 
     @asynccontextmanager
@@ -202,8 +208,9 @@ class WebServer:
 
     async def _listen(self, stack: AsyncExitStack, visits: Visits, door: Door) -> str:
         app = self._application(visits, door)
+        bounds = replace(_CONNECTIONS, shared=self._proxies)
         port = await stack.enter_async_context(
-            listening(app, self._host, self._port, bounds=_CONNECTIONS, shutdown_timeout=_CLOSING_S)
+            listening(app, self._host, self._port, bounds=bounds, shutdown_timeout=_CLOSING_S)
         )
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}/"
@@ -263,16 +270,27 @@ class WebServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
         visitor = await _found(door.entered(request))
-        door.welcome(visitor)
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_FRAME_BYTES, compress=True)
-        door.remember(socket, visitor)
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        try:
-            deltas = "deltas" in request.query
-            await request.app[_VISITS].receive(socket, visitor.person, visitor.address, deltas=deltas)
-        finally:
-            self._sockets.discard(socket)
+        with self._seats.taken(visitor.person, visitor.address) as may_stay:
+            door.welcome(visitor)
+            socket = web.WebSocketResponse(
+                heartbeat=_HEARTBEAT_S,
+                max_msg_size=MAX_FRAME_BYTES,
+                compress=True,
+                timeout=_PARTING_S if may_stay else _CLOSING_S,
+            )
+            door.remember(socket, visitor)
+            await socket.prepare(request)
+            if not may_stay:  # of a handshake that is refused, a page would not hear why
+                with suppress(ConnectionError):
+                    await socket.send_str(protocol.error(_MANY_TABS))
+                await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too many tabs")
+                return socket
+            self._sockets.add(socket)
+            try:
+                deltas = "deltas" in request.query
+                await request.app[_VISITS].receive(socket, visitor.person, visitor.address, deltas=deltas)
+            finally:
+                self._sockets.discard(socket)
         return socket
 
     async def _close_sockets(self, _: web.Application) -> None:

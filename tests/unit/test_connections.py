@@ -126,10 +126,12 @@ async def test_connections_of_one_foreign_address_are_bounded() -> None:
     assert gate.admit(made[0], transports[0], "10.0.0.7")
 
 
-def test_this_machine_has_no_address_of_its_own() -> None:
-    assert connections._foreign(("127.0.0.1", 5)) == connections._foreign(("::1", 5, 0, 0)) == ""
-    assert connections._foreign("") == connections._foreign(None) == ""
-    assert connections._foreign(("10.0.0.7", 5)) == "10.0.0.7"
+def test_this_machine_and_named_proxies_have_no_address_of_their_own() -> None:
+    counted = connections._Gate(ConnectionBounds(shared=["10.0.1.0/24", "2001:db8::5"])).counted
+    assert counted(("127.0.0.1", 5)) == counted(("::1", 5, 0, 0)) == ""
+    assert counted("") == counted(None) == ""
+    assert counted(("10.0.0.7", 5)) == "10.0.0.7"
+    assert counted(("10.0.1.7", 5)) == counted(("2001:db8::5", 5, 0, 0)) == ""
 
 
 async def test_a_declared_length_over_the_limit_is_answered_before_it_comes() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import aiohttp
 import pytest
 
-from tests.unit.web_parts import Parts
+from adapters.web import server
+from adapters.web.seats import Seats, TooManyHere
+from tests.unit.web_parts import Parts, browser_session
 
 PASSWORD = "open, please"
 HERE = {"Host": "chat.example", "Origin": "https://chat.example", "X-Forwarded-For": "198.51.100.7"}
@@ -30,3 +35,56 @@ async def test_the_socket_is_the_pages_person_whatever_the_proxy_calls_tls(passw
             async with session.ws_connect(address + "ws", headers=headers) as socket:
                 people.append((await socket.receive_json())["person"])
         assert people[0] == people[1]
+
+
+async def test_one_person_holds_so_many_sockets_and_hears_why_there_is_no_other() -> None:
+    async with Parts().server(proxies=["127.0.0.1"]).serving() as address, AsyncExitStack() as stack:
+        session = await stack.enter_async_context(browser_session())
+        await session.get(address, headers={"X-Forwarded-For": "198.51.100.7"})
+        for number in range(20):
+            headers = {"X-Forwarded-For": f"198.51.100.{number}"}
+            socket = await stack.enter_async_context(session.ws_connect(address + "ws", headers=headers))
+            assert (await socket.receive_json())["type"] == "hello"
+        async with asyncio.timeout(10), session.ws_connect(address + "ws", headers=headers) as more:
+            said = await more.receive_json()
+            assert said["type"] == "error"
+            assert "close some of its tabs" in said["sentence"]
+            assert (await more.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert more.close_code == 1013
+        async with browser_session() as other, other.ws_connect(address + "ws", headers=headers) as theirs:
+            assert (await theirs.receive_json())["type"] == "hello"
+        await socket.close()
+        async with asyncio.timeout(10):
+            while True:
+                async with session.ws_connect(address + "ws", headers=headers) as again:
+                    if (await again.receive_json())["type"] == "hello":
+                        break
+
+
+async def test_the_people_of_one_address_hold_so_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "Seats", lambda: Seats(address=2))
+    async with Parts().server(proxies=["127.0.0.1"]).serving() as address, AsyncExitStack() as stack:
+        got = []
+        for place in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"):
+            session = await stack.enter_async_context(browser_session())
+            try:
+                headers = {"X-Forwarded-For": place}
+                await stack.enter_async_context(session.ws_connect(address + "ws", headers=headers))
+                got.append(101)
+            except aiohttp.WSServerHandshakeError as error:
+                got.append(error.status)
+        assert got == [101, 101, 429, 101]
+
+
+def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
+    seats = Seats(person=1, address=1)
+    with seats.taken("a", "192.0.2.1") as first, pytest.raises(TooManyHere), seats.taken("b", "192.0.2.1"):
+        pass
+    with (
+        seats.taken("a", "127.0.0.1") as again,
+        seats.taken("b", "127.0.0.1") as beside,
+        seats.taken("a", "192.0.2.1") as second,
+    ):
+        assert (first, again, beside, second) == (True, True, True, False)
+    assert not seats._people
+    assert not seats._addresses

@@ -149,6 +149,23 @@ async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own() -> 
     assert audience.count == 400
 
 
+@pytest.mark.parametrize(("people", "sockets"), [(60, 1), (1, 60), (6, 10)])
+async def test_a_crowd_is_of_sockets_whosever_they_are(people: int, sockets: int) -> None:
+    """Telling costs by socket."""
+    audience = Audience()
+    listeners = [CountedListener(f"web:{number % people}") for number in range(people * sockets)]
+    for listener in listeners:
+        audience.join(listener, "Guest")
+    audience.broadcast("p", protocol.error("state"))
+    assert not any(listener.told for listener in listeners), "a crowd hears it later"
+    for listener in listeners[10:]:
+        audience.leave(listener)
+        audience.leave(listener)
+    audience._held.clear()
+    audience.broadcast("p", protocol.error("state"))
+    assert all(listener.told for listener in listeners[:10])
+
+
 @pytest.mark.parametrize("size", [50, 200])
 async def test_a_crowd_hears_the_newest_of_what_others_write_and_who_asked_hears_all(size: int) -> None:
     """A post has a hundred states; whatever the crowd misses of them, it has the last one."""
