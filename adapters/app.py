@@ -361,6 +361,11 @@ def _check_platforms(settings: Settings) -> None:
 
 def _check_page(web: WebSettings) -> None:
     """Refuses to open the page to everybody by accident, and warns where a proxy may do so."""
+    if web.hostnames and not web.proxies and is_loopback(web.host):
+        log.warning(
+            "whoever comes to %s through a proxy counts as one address, TLS is not known of: name it in web.proxies",
+            ", ".join(web.hostnames),
+        )
     if web.password.get_secret_value() or web.open:
         return
     if not is_loopback(web.host):

@@ -83,13 +83,8 @@ class Budgets:
 
 
 def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one customer of a provider has in IPv6.
-
-    Some proxies name the port, too, which is another one with each connection.
-    """
-    host, _, port = address.rpartition(":")
-    if port.isdigit() and (host.count(".") == 3 or host.endswith("]")):
-        address = host.strip("[]")
+    """What counts as one address: an IPv4 address, or the /64 that one customer of a provider has in IPv6."""
+    address = without_port(address)
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -97,3 +92,11 @@ def network(address: str) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False).network_address)
     return address
+
+
+def without_port(address: str) -> str:
+    """Some proxies name the port, too, which is another one with each connection."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and (host.count(".") == 3 or host.endswith("]")):
+        return host.strip("[]")
+    return address.strip("[]")

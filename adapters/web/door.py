@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from adapters.web.buckets import Buckets, network
+from adapters.web.buckets import Buckets, network, without_port
 from adapters.web.identity import LIFETIME_S, Identities, Identity
 from inference.hosts import is_loopback
 
@@ -19,6 +19,8 @@ _HOST = "__Host-"
 _TLS = {"https", "wss"}
 """Traefik says "wss" of the socket's request."""
 _TRIES, _TRIES_S = 10, 600.0
+_GUESSES, _GUESSES_S = 50, 3000.0
+"""In the long run as slow as the tries: neighbours who guess keep out nobody who knows, unless they do so for long."""
 _NEW_S = 600.0
 _WRONG = "That password didn't work. Please check it and try again."
 
@@ -76,6 +78,7 @@ class Door:
         self._is_known = is_known
         self._proxies = [ipaddress.ip_network(each, strict=False) for each in proxies]
         self._tries = Buckets(_TRIES, _TRIES_S)
+        self._guesses = Buckets(_GUESSES, _GUESSES_S)
         self._new = Buckets(new_guests, _NEW_S) if new_guests else None
 
     async def visitor(self, request: web.Request) -> Visitor:
@@ -119,14 +122,18 @@ class Door:
         _set(response, _PASS, self._identities.pass_of(visitor.identity), visitor.secure)
 
     def refusal(self, visitor: Visitor, password: str) -> str:
-        """The sentence for somebody who does not know the password, or has tried too often; "" for the others."""
-        wait_s = self._tries.wait_s(network(visitor.address))
-        if wait_s:
-            return f"Those were too many tries. Please wait {wait_s:.0f} seconds."
-        if self._identities.is_password(password):
-            return ""
-        self._tries.take(network(visitor.address))
-        return _WRONG
+        """The sentence for somebody who does not know the password, or from whose address too many came; "" for others.
+
+        Beyond ten wrong tries a wrong one is told to wait; beyond `_GUESSES` none is looked at.
+        """
+        place = network(visitor.address)
+        wait_s = self._guesses.wait_s(place)
+        if not wait_s:
+            if self._identities.is_password(password):
+                return ""
+            self._guesses.take(place)
+            wait_s = self._tries.take(place)
+        return f"Those were too many tries. Please wait {math.ceil(wait_s)} seconds." if wait_s else _WRONG
 
     def is_secure(self, request: web.Request) -> bool:
         """Whether the browser is known to speak TLS."""
@@ -137,7 +144,15 @@ class Door:
         peer = request.remote or ""
         if not self._is_proxy(peer):
             return peer, request.secure
-        return _last(request, "X-Forwarded-For") or peer, _last(request, "X-Forwarded-Proto").lower() in _TLS
+        proto = _entries(request, "X-Forwarded-Proto")[-1:]
+        return self._client(_entries(request, "X-Forwarded-For")) or peer, bool(_TLS & set(map(str.lower, proto)))
+
+    def _client(self, hops: Sequence[str]) -> str:
+        """Of what each proxy added at the end, the last that is no proxy of ours; those before it are anybody's words.
+
+        Where all are, the first: a proxy may ask for itself.
+        """
+        return next((each for each in reversed(hops) if not self._is_proxy(without_port(each))), "".join(hops[:1]))
 
     def _is_proxy(self, peer: str) -> bool:
         try:
@@ -147,9 +162,10 @@ class Door:
         return any(address in each for each in self._proxies)
 
 
-def _last(request: web.Request, header: str) -> str:
-    """The proxy's own entry; those before it are anybody's words. Some proxies add it as a header of its own."""
-    return ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip()
+def _entries(request: web.Request, header: str) -> list[str]:
+    """Some proxies add their own as a header of its own."""
+    every = ",".join(request.headers.getall(header, ())).split(",")
+    return [each.strip() for each in every if each.strip()]
 
 
 def _name(name: str, secure: bool) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from unittest.mock import MagicMock
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from adapters.web import server
+from adapters.web.door import Door
+from adapters.web.identity import Identities
 from adapters.web.seats import Seats, TooManyHere
 from tests.unit.web_parts import Parts, browser_session
 
@@ -88,3 +92,26 @@ def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
         assert (first, again, beside, second) == (True, True, True, False)
     assert not seats._people
     assert not seats._addresses
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("9.9.9.9", "9.9.9.9"),
+        ("1.1.1.1, 9.9.9.9", "9.9.9.9"),  # what stands before is the visitor's own
+        ("1.1.1.1, 9.9.9.9, 203.0.113.5", "9.9.9.9"),  # a network of a service before nginx
+        ("1.1.1.1, 9.9.9.9, 203.0.113.5:4433, [2001:db8::5]:443,", "9.9.9.9"),
+        ("203.0.113.5, 203.0.113.6", "203.0.113.5"),
+        ("9.9.9.9, unknown, 203.0.113.5", "unknown"),
+        ("", "127.0.0.1"),
+    ],
+)
+async def test_who_comes_through_several_proxies_comes_from_before_them(forwarded: str, address: str) -> None:
+    async def never(_: str) -> bool:
+        return False
+
+    door = Door(Identities("key"), never, ["127.0.0.1", "203.0.113.0/24", "2001:db8::5"])
+    transport = MagicMock()
+    transport.get_extra_info = lambda name, default=None: ("127.0.0.1", 1) if name == "peername" else default
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}, transport=transport)
+    assert (await door.visitor(request)).address == address

@@ -260,7 +260,11 @@ async def test_guesses_at_the_password_are_few_and_lock_out_nobody_else() -> Non
 
         said = [await tried(f"guess {number}", "192.0.2.1") for number in range(15)]
         assert sum("check it" in sentence for sentence in said) == 10
-        assert "too many" in await tried(PASSWORD, "192.0.2.1")
+        assert all("too many" in sentence for sentence in said[10:])
+        assert await tried(PASSWORD, "192.0.2.1") == "", "a neighbour who guesses keeps out nobody who knows"
+        for number in range(35):
+            assert "too many" in await tried(f"more {number}", "192.0.2.1")
+        assert "too many" in await tried(PASSWORD, "192.0.2.1"), "guessing is bounded"
         assert await tried(PASSWORD, "192.0.2.2") == ""
 
 
@@ -309,7 +313,16 @@ def test_a_page_behind_a_proxy_is_warned_of(caplog: pytest.LogCaptureFixture) ->
         _check_page(web(host=host))
     assert not caplog.records
     _check_page(web(hostnames=["bot.example"]))
-    assert "bot.example" in caplog.text
+    assert "bot.example can use the page" in caplog.text
+
+
+@pytest.mark.parametrize("values", [{"password": "x"}, {"open": True}, {}])
+def test_a_proxy_that_is_not_named_is_warned_of(caplog: pytest.LogCaptureFixture, values: dict[str, object]) -> None:
+    _check_page(web(hostnames=["bot.example"], proxies=["127.0.0.1"], **values))
+    _check_page(web(password="x"))
+    assert "web.proxies" not in caplog.text
+    _check_page(web(hostnames=["bot.example"], **values))
+    assert "web.proxies" in caplog.text
 
 
 def test_a_proxys_address_must_be_one() -> None:
