@@ -54,8 +54,6 @@ class Guests:
         """Who was noted as seen lately, by person and day."""
         self._unstored: OrderedDict[str, str] = OrderedDict()
         """What those are called who have done nothing yet."""
-        self._stored: OrderedDict[str, None] = OrderedDict()
-        """Whose name is stored, of those who came or did something lately."""
         self._last: int | None = None
         self._counting = asyncio.Lock()
 
@@ -63,10 +61,8 @@ class Guests:
         """The person's name; somebody new becomes the next free guest. Raises StorageError."""
         known = await self._posts.name_of(person)
         if known is not None:
-            _add(self._stored, person)
             await self._note(person)
             return known
-        self._stored.pop(person, None)
         name = self._unstored.get(person)
         if name is None:
             name = self._unstored.setdefault(person, await self._free())
@@ -77,7 +73,8 @@ class Guests:
     async def keep(self, person: str, name: str) -> str:
         """Store what a guest is called who does something; return it.
 
-        It is another name if somebody else has taken this one meanwhile (another process gives out names, too).
+        It is another name if somebody else has taken this one meanwhile (another process gives out names, too). The
+        storage is asked each time: a name is erased while a page is open, by this process or another.
 
         Args:
             name: what `name_for` has said.
@@ -85,11 +82,10 @@ class Guests:
         Raises:
             StorageError: it cannot be stored.
         """
-        if person in self._stored:
-            return name
+        if (known := await self._posts.name_of(person)) is not None:
+            return known
         while not await self._posts.put_name(person, name):
             name = await self._free()
-        _add(self._stored, person)
         self._unstored.pop(person, None)
         return name
 
@@ -104,7 +100,9 @@ class Guests:
         key = f"{person} {self._clock() // 86_400:.0f}"
         if key not in self._seen:
             await self._posts.saw(person)
-            _add(self._seen, key)
+            self._seen[key] = None
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
 
     async def _next(self, attempts: int) -> int:
         if attempts >= _COUNTED_ATTEMPTS:  # people of earlier days have the next numbers
@@ -114,13 +112,6 @@ class Guests:
                 self._last = await self._posts.count_names()
             self._last += 1
             return self._last
-
-
-def _add(seen: OrderedDict[str, None], key: str) -> None:
-    """The newest are remembered."""
-    seen[key] = None
-    if len(seen) > _REMEMBERED:
-        seen.popitem(last=False)
 
 
 async def rename(posts: Posts, person: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
@@ -162,6 +163,21 @@ async def test_a_name_is_kept_while_its_owner_comes_and_then_free() -> None:
     assert await posts.forget_names(now - 90 * DAY_S, 10) == 1
     assert await posts.name_of("web:comes") == "web:comes"
     assert await rename(posts, "web:new", "web:stays") == "web:stays"
+
+
+async def test_a_name_that_was_erased_while_its_owner_is_here_is_stored_again_or_another_one() -> None:
+    """Also by another process, or because nobody had come for long."""
+    posts = MemoryPosts()
+    guests = Guests(posts)
+    for person, name in (("web:a", "Anna"), ("web:b", "Bela")):
+        await rename(posts, person, name)
+        assert await guests.name_for(person) == await guests.keep(person, name) == name
+    assert await posts.forget_names(time.time() + DAY_S, 10) == 2
+    assert await guests.keep("web:a", "Anna") == "Anna"
+    with pytest.raises(ValueError, match="called Anna already"):
+        await rename(posts, "web:c", "Anna")
+    assert await rename(posts, "web:d", "Bela") == "Bela"
+    assert (await guests.keep("web:b", "Bela")).startswith("Guest ")
 
 
 async def test_a_taken_name_is_refused() -> None:
