@@ -235,10 +235,12 @@ class WebServer:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
         visitor = await _found(door.visitor(request))
-        if may_enter := door.may_enter(request, visitor):
+        may_enter = door.may_enter(request, visitor)
+        comes = may_enter and _is_opened(request)
+        if comes:
             door.welcome(visitor)
         response = web.FileResponse(_STATIC / ("index.html" if may_enter else "enter.html"))
-        if may_enter:
+        if comes:
             door.remember(response, visitor)
         response.headers["Cache-Control"] = "no-store"
         return response
@@ -270,6 +272,8 @@ class WebServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
         visitor = await _found(door.entered(request))
+        if not web.WebSocketResponse().can_prepare(request):
+            raise web.HTTPBadRequest(text="This is the address of the page's socket.\n")
         with self._seats.taken(visitor.person, visitor.address) as may_stay:
             door.welcome(visitor)
             socket = web.WebSocketResponse(
@@ -375,6 +379,11 @@ async def _static(request: web.Request) -> web.StreamResponse:
     if name not in _FILES:
         raise web.HTTPNotFound(text="There is no such file.\n")
     return web.FileResponse(_FILES[name], headers={"Cache-Control": "no-cache"})
+
+
+def _is_opened(request: web.Request) -> bool:
+    """Whether somebody opens the page: not a probe, nor another site that names it as the address of a picture."""
+    return request.method != "HEAD" and request.headers.get("Sec-Fetch-Dest", "document") == "document"
 
 
 async def _found(visitor: Awaitable[Visitor]) -> Visitor:

@@ -86,6 +86,33 @@ async def test_a_page_with_a_password_counts_those_who_enter() -> None:
         assert got == [200, 429, 429]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "dest"),
+    [
+        ("GET", "", "image"),
+        ("GET", "", "empty"),
+        ("GET", "", "iframe"),
+        ("HEAD", "", None),
+        ("GET", "ws", "image"),
+        ("GET", "ws", None),
+    ],
+)
+async def test_a_look_of_another_site_or_a_probe_is_no_new_guest(method: str, path: str, dest: str | None) -> None:
+    async with Parts().server(proxies=["127.0.0.1"], new_guests=1).serving() as address:
+        here = {"X-Forwarded-For": "192.0.2.1"}
+        looks = here | ({"Sec-Fetch-Dest": dest, "Sec-Fetch-Site": "cross-site"} if dest else {})
+        for _ in range(3):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.request(method, address + path, headers=looks) as got,
+            ):
+                assert (got.status, dict(got.cookies)) == (400 if path else 200, {})
+        opened = here | {"Sec-Fetch-Dest": "document"}
+        async with aiohttp.ClientSession() as session, session.get(address, headers=opened) as got:
+            assert (got.status, list(got.cookies)) == (200, ["partyline"])
+        assert await statuses(address, "", ["192.0.2.1"]) == [429]
+
+
 async def test_loopback_has_no_bound() -> None:
     async with Parts().server(new_guests=1).serving() as address:
         assert await statuses(address, "", ["192.0.2.1"] * 5) == [200] * 5, "that is no proxy"
