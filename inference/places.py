@@ -1,24 +1,31 @@
 """Who gives way when the queue is full. Pure.
 
-The places are shared like this: by how well people are known, then by platform, then by group, then by person.
-Whatever part has more than its equal share lends the rest, and gives the newest of it back when a part with less asks.
-So nobody can take all places by having many accounts, and none stands empty while somebody wants it. (Max-min
-fairness: D. Bertsekas, R. Gallager, "Data Networks", 6.5.2.)
+The places are shared like this: by how well people are known, then by platform, then between private chats and groups,
+then by group, then by person. Whatever part has more than its equal share lends the rest, and gives the newest of it
+back when a part with less asks. So nobody can take all places by having many accounts, and none stands empty while
+somebody wants it. (Max-min fairness: D. Bertsekas, R. Gallager, "Data Networks", 6.5.2.)
 
-Who is known counts alone, wherever they ask. All others in one group, where any number of accounts may be brought
-together for a raid, are one part; who asks in private is a part alone.
+Who is known counts alone, wherever they ask, and loses the only request they have to nobody who is not known. All
+private chats of the others are one part, of half at most where groups ask as well. A group or server, where any number
+of accounts may be brought together for a raid, counts as often as people ask there, up to `_MOST_ASKERS`: so on a day
+when everybody is new a large server is not squeezed to the share of one person.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypeVar
 
 from inference.api import Standing
 
 T = TypeVar("T")
 Path = tuple[str, ...]
-"""Standing, platform, group, owner."""
+"""Standing, platform, owner; between the last two "private", or "groups" and the group, for those who are not known."""
+
+_MOST_ASKERS = 8
+"""As so many people a group counts at most. Nor is it more than one in so many of the places."""
+_GROUPS = "groups"
 
 
 def platform_of(owner: str) -> str:
@@ -33,7 +40,10 @@ def platform_of(owner: str) -> str:
 
 def path_of(owner: str, standing: Standing, group: str = "") -> Path:
     """Where the owner's places count; `group` is the group or server in which they ask, "" in private."""
-    return standing, platform_of(owner), owner if standing == "known" or not group else group, owner
+    platform = platform_of(owner)
+    if standing == "known":
+        return standing, platform, owner
+    return (standing, platform, _GROUPS, group, owner) if group else (standing, platform, "private", owner)
 
 
 class Places:
@@ -74,19 +84,37 @@ class Places:
         First the part that has more than its share; where no part has, the owner with the most requests.
         """
         for depth, name in enumerate(path):
-            inside = self._inside.get(path[:depth], Counter())
-            fullest = _most(inside) or name
-            if inside[fullest] > inside[name] + 1:
-                return self._fullest_owner((*path[:depth], fullest))
-        most = _most(Counter({owner: self.of(owner) for owner in self._owners}))
+            parent = path[:depth]
+            loads = self._loads(parent)
+            if not depth and name != "known":
+                loads.pop("known", None)
+            fullest = _most(loads) or name
+            mine = (self._inside.get(parent, Counter())[name] + 1) / self._weight((*parent, name), path[-1])
+            if fullest != name and loads[fullest] > mine:
+                return self._fullest_owner((*parent, fullest))
+        most = _most({owner: self.of(owner) for owner in self._owners})
         return _most(self._owners[most]) if most and self.of(most) > self.of(path[-1]) + 1 else None
 
+    def _weight(self, part: Path, newcomer: str = "") -> int:
+        """As how many people the part counts, with the newcomer where one is named."""
+        if part[2:3] != (_GROUPS,) or len(part) != 4:
+            return 1
+        askers = self._inside.get(part, Counter())
+        places = sum(self._inside.get((), Counter()).values())
+        most = max(1, min(_MOST_ASKERS, places // _MOST_ASKERS))
+        return max(1, min(len(askers) + bool(newcomer and newcomer not in askers), most))
+
     def _fullest_owner(self, part: Path) -> Path:
-        while (inside := self._inside.get(part)) is not None:
-            part = (*part, _most(inside) or "")
+        while loads := self._loads(part):
+            part = (*part, _most(loads) or "")
         return part
 
+    def _loads(self, parent: Path) -> dict[str, float]:
+        """What each part inside has, for each person that it counts as."""
+        inside = self._inside.get(parent, Counter())
+        return {part: held / self._weight((*parent, part)) for part, held in inside.items()}
 
-def _most(counts: Counter[T]) -> T | None:
+
+def _most(counts: Mapping[T, float]) -> T | None:
     """What there is most of, and of several the one that has come last. None if there is nothing."""
-    return max(reversed(counts), key=counts.__getitem__, default=None)
+    return max(reversed(list(counts)), key=counts.__getitem__, default=None)

@@ -46,14 +46,12 @@ def test_whoever_has_nothing_is_let_in_if_somebody_has_two(crowd: list[tuple[str
         return
     assert giver in held
     assert giver != newcomer, "nobody gives way to themselves"
-    at = next(depth for depth in range(4) if giver[depth] != newcomer[depth])
-
-    def inside(path: tuple[str, ...]) -> int:
-        return sum(each[: at + 1] == path[: at + 1] for each in held)
-
-    assert inside(giver) >= inside(newcomer) + 2 or owners[giver[-1]] >= owners[newcomer[-1]] + 2, (
-        "it would be taken back at once"
-    )
+    places.leave(giver)
+    places.take(newcomer)
+    back = places.giver(giver)
+    assert back is None or back[-1] != newcomer[-1], "it would be taken back at once"
+    if giver[0] == "known" != newcomer[0]:
+        assert owners[giver[-1]] >= 2, "somebody known loses their only request"
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3)), max_size=150), GROUPS, st.sampled_from([2, 16, 64]))
@@ -81,6 +79,91 @@ def test_a_raid_does_not_take_the_places_of_who_is_known_in_that_group() -> None
         fair.start()
     fair.push("mine", "telegram:4711", 100, standing="known", group="telegram:-9")
     assert fair.position("mine") is not None
+
+
+ATTACKS = st.lists(st.integers(0, 300), min_size=64, max_size=150)
+"""Which account each request is from."""
+
+
+def attacked(attack: list[int], group: str, known: int = 0) -> FairQueue:
+    """A queue that requests of new accounts have filled, beside some of known people who were there before."""
+    fair = queue(waiting=64)
+    for number in range(8 + known):
+        fair.push(f"k{number}", f"telegram:k{number}", 100, standing="known")
+        fair.start()
+    for number, account in enumerate(attack):
+        with suppress(Full):
+            fair.push(f"r{number}", f"telegram:{account}", 100, group=group)
+    return fair
+
+
+@given(ATTACKS, st.integers(1, 8), st.booleans())
+def test_a_raid_on_one_group_leaves_all_others_their_places(raid: list[int], groups: int, private: bool) -> None:
+    fair = attacked(raid, "telegram:-9")
+    elsewhere = [f"telegram:-{number}" for number in range(100, 100 + groups)] + 20 * [""] * private
+    for number, group in enumerate(elsewhere):
+        fair.push(f"m{number}", f"telegram:m{number}", 100, group=group)
+    assert all(fair.position(f"m{number}") for number in range(len(elsewhere)))
+
+
+@given(ATTACKS, st.lists(st.sampled_from(["telegram:-1", "telegram:-2"]), min_size=1, max_size=20), st.integers(1, 8))
+def test_private_accounts_keep_nobody_out_of_groups_or_the_page(
+    attack: list[int], groups: list[str], guests: int
+) -> None:
+    fair = attacked(attack, "")
+    for number, group in enumerate(groups):
+        fair.push(f"m{number}", f"telegram:m{number}", 100, group=group)
+    for number in range(guests):
+        fair.push(f"g{number}", f"web:{number}", 100, standing="guest")
+    assert all(fair.position(f"m{number}") for number in range(len(groups)))
+    assert all(fair.position(f"g{number}") for number in range(guests))
+
+
+@given(st.permutations([""] * 60 + ["discord:1"] * 60))
+def test_on_the_first_day_a_server_and_private_chats_share_evenly(arrivals: list[str]) -> None:
+    fair = attacked([], "")
+    held: Counter[str] = Counter()
+    for number, group in enumerate(arrivals):
+        with suppress(Full):
+            fair.push(f"{group}/{number}", f"discord:{number}", 100, group=group)
+    held.update(group for number, group in enumerate(arrivals) if fair.position(f"{group}/{number}"))
+    assert held == {"": 32, "discord:1": 32}
+
+
+@given(st.permutations(["small"] * 12 + ["large"] * 60 + ["other"] * 60))
+def test_on_the_first_day_servers_share_evenly(arrivals: list[str]) -> None:
+    fair = attacked([], "")
+    for number, group in enumerate(arrivals):
+        with suppress(Full):
+            fair.push(f"{group}/{number}", f"discord:{number}", 100, group=f"discord:{group}")
+    held = Counter(group for number, group in enumerate(arrivals) if fair.position(f"{group}/{number}"))
+    assert held["small"] == 12
+    assert held["large"] == held["other"] == 26
+
+
+def test_a_large_server_counts_more_than_one_of_many_small_ones() -> None:
+    fair = attacked([], "")
+    for number in range(60):
+        for kind, group in (("s", f"discord:{number}"), ("l", "discord:large")):
+            with suppress(Full):
+                fair.push(f"{kind}{number}", f"discord:{kind}{number}", 100, group=group)
+    assert sum(fair.position(f"l{number}") is not None for number in range(60)) >= 8
+
+
+@given(ATTACKS, st.sampled_from(["", "telegram:-9"]), st.integers(0, 64), st.sampled_from(["new", "guest"]))
+def test_newcomers_never_throw_out_who_is_known(attack: list[int], group: str, known: int, standing: Standing) -> None:
+    fair = attacked(attack, group, known)
+    for number in range(80):
+        with suppress(Full):
+            fair.push(f"g{number}", f"web:{number}", 100, standing=standing)
+    assert all(fair.position(f"k{number}") for number in range(8, 8 + known))
+
+
+def test_of_a_known_persons_many_requests_a_newcomer_gets_one() -> None:
+    fair = attacked([], "")
+    for number in range(64):
+        fair.push(f"h{number}", f"discord:h{number % 8}", 100, standing="known")
+    assert fair.push("mine", "discord:new", 100) is not None
 
 
 def test_places_in_several_groups_are_one_owners() -> None:
