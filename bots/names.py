@@ -13,6 +13,11 @@ import regex
 _LONGEST = 128
 # Section 4 ignores these; in names they are good for nothing but to hide (variation selectors, fillers, joiners).
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+# These join letters or keep them apart, and Persian and the scripts of India are misspelt without; elsewhere they hide.
+_JOINERS = "\u200c\u200d"
+_HIDDEN = regex.compile(
+    r"(?!(?<=[\p{L}\p{M}])(?<![\p{Latin}\p{Greek}\p{Cyrillic}])[\u200c\u200d](?=\p{L}))\p{Default_Ignorable_Code_Point}"
+)
 # Blank, although they are symbols: the Braille pattern without dots, a note without a head, a replaced object.
 _BLANK = str.maketrans(dict.fromkeys("\u2800\U0001d159\ufffc", " "))
 _STACKED = regex.compile(r"(\p{M}\p{M})\p{M}+")
@@ -61,9 +66,9 @@ def shown(name: str, longest: int) -> str:
 
     "" if nothing visible is left.
     """
-    name = _IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
-    name = "".join(" " if _breaks(char) else char for char in name)
-    name = _STACKED.sub(r"\1", " ".join(name.split()))[:longest].strip()
+    name = _HIDDEN.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
+    name = "".join(" " if _breaks(char) and char not in _JOINERS else char for char in name)
+    name = _STACKED.sub(r"\1", " ".join(name.split()))[:longest].rstrip(_JOINERS).strip()
     return name if _VISIBLE.search(name) else ""
 
 
@@ -76,6 +81,18 @@ def keys(name: str) -> tuple[str, str]:
     name = _IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
     name = "".join(_read(_CAPITAL, char) for char in name)
     return _joined(skeleton(name.casefold())), _joined(skeleton(name))
+
+
+def bare_keys(name: str) -> tuple[str, str]:
+    """The keys without marks and punctuation, all digits ASCII (the key of 0 is "o", that of 1 "1")."""
+    name = "".join(_digit(char) for char in unicodedata.normalize("NFKC", name))
+    first, second = map(_bare, keys(name))
+    return first, second
+
+
+def _digit(char: str) -> str:
+    value = unicodedata.numeric(char, -1.0)
+    return str(int(value)) if value >= 0 and value.is_integer() else char
 
 
 def passes_for(name: str, known: str) -> bool:

@@ -6,21 +6,22 @@ Nothing is stored of a guest who only looks: the name is, with the first thing t
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+import regex
+
 from adapters.web.posts import Posts
-from bots.names import keys, passes_for, shown
+from bots.names import bare_keys, passes_for, shown
 
 BOT_NAME = "Partyline"
 _LONGEST_NAME = 32
 _COUNTED_ATTEMPTS = 5
 _MANY_GUESTS = 10**6
-_GUEST = re.compile("guest[o1-9]+")
-"""The key of all names of guests."""
+_GUEST = regex.compile(r"guest\p{So}*[o1-9][o1-9\p{So}]*")
+"""What is left of the names of guests, whatever their digits are written with."""
 _REMEMBERED = 10_000
 
 
@@ -35,7 +36,7 @@ def tidy_name(name: str) -> str:
         raise ValueError("A name needs at least one letter.")
     if passes_for(tidy, BOT_NAME):
         raise ValueError(f"{BOT_NAME} is the bot's own name; please take another one.")
-    if _GUEST.fullmatch(keys(tidy)[0]):
+    if any(_GUEST.fullmatch(each) for each in bare_keys(tidy)):
         raise ValueError("Names of guests are given out by the page; please take another one.")
     return tidy
 

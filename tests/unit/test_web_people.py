@@ -92,10 +92,47 @@ async def test_newcomers_are_numbered_guests() -> None:
     assert await guests.name_for("web:a") == "Guest 2"
 
 
-@pytest.mark.parametrize("typed", ["Guest 7", "guest7", "GUEST  1O", "Gu\u0435st 44"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *(
+            "Guest 7",
+            "guest7",
+            "GUEST  1O",
+            "Gu\u0435st 44",
+            "Guest 7.",
+            "Guest #7",
+            "Guest-7",
+            "(Guest 7)",
+            "Guest 7 \u2713",
+        ),
+        *("Guest 7\u0301", "Guest \u0667", "Guest \u096d", "Guest \u2466", "Guest \u4e03", "Guest \U0001f600 7"),
+    ],
+)
 def test_nobody_takes_the_name_that_a_guest_may_have(typed: str) -> None:
     with pytest.raises(ValueError, match="given out by the page"):
         tidy_name(typed)
+
+
+@pytest.mark.parametrize("typed", ["Guest", "Guest of honour", "Guestova", "Agent 47", "7", "Augustin 2"])
+def test_a_name_that_only_begins_like_a_guests_can_be_had(typed: str) -> None:
+    assert tidy_name(typed) == typed
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0915\u094d\u200d\u0937"],
+)
+async def test_joiners_that_spell_a_name_are_shown_and_make_no_other_one(typed: str) -> None:
+    posts = MemoryPosts()
+    assert await rename(posts, "web:a", typed) == typed
+    with pytest.raises(ValueError, match="nearly so"):
+        await rename(posts, "web:b", typed.replace("\u200c", "").replace("\u200d", ""))
+
+
+@pytest.mark.parametrize("typed", ["A\u200cda", "Ada\u200d", "\u200cAda", "A\u200d\u200cda", "A\u200b\u2060da"])
+def test_joiners_that_spell_nothing_are_removed(typed: str) -> None:
+    assert tidy_name(typed) == "Ada"
 
 
 async def test_who_only_looks_is_not_stored_and_who_does_something_is() -> None:
