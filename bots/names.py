@@ -23,8 +23,8 @@ _BLANK = str.maketrans(dict.fromkeys("\u2800\U0001d159\ufffc", " "))
 _STACKED = regex.compile(r"(\p{M}\p{M})\p{M}+")
 _VISIBLE = regex.compile(r"[\p{L}\p{N}\p{So}]")
 _NO_WORD = regex.compile(r"[^\p{L}\p{N}\p{So}]")
-# Case and likeness together: I is i's capital and l's twin, O is o's capital and 0's twin.
-_TWINS = str.maketrans({"i": "1", "l": "1", "|": "1", "0": "o"})
+# Likeness and case together: O is 0's twin and o's capital. I is l's twin, but small i and l are two: Neil and Nell.
+_TWINS = str.maketrans({"l": "1", "|": "1", "0": "o"})
 # What Unicode's name of a character says of the letter that people read in it.
 _CAPITAL = regex.compile(r"LATIN (?:CAPITAL )?LETTER SMALL CAPITAL ([A-Z])|NEGATIVE .* LATIN CAPITAL LETTER ([A-Z])")
 _DRAWN = regex.compile(
@@ -110,9 +110,9 @@ def passes_for(name: str, known: str) -> bool:
 
 
 def _letters(name: str) -> tuple[str, str]:
-    """The letters that are read in a name, by both of its keys; each run of one letter is one."""
+    """The letters that are read in a name, by both of its keys; i is l, and each run of one letter is one."""
     drawn = "".join(_read(_DRAWN, char) for char in _bare(name.translate(_DIGITS)))
-    first, second = (_REPEATED.sub(r"\1", _bare(key)) for key in keys(drawn))
+    first, second = (_REPEATED.sub(r"\1", _bare(key).replace("i", "1")) for key in keys(drawn))
     return first, second
 
 

@@ -33,6 +33,7 @@ DATA = {
         "INSERT INTO posts (id, position, nonce, event_id, document) VALUES ('p', 1, NULL, 'web:ann/1', '{}')",
         "INSERT INTO names (person, name, folded) VALUES ('web:ann', 'Ann', 'ann')",
         "INSERT INTO names (person, name, folded) VALUES ('web:eve', '\u0410nn', '\u0430nn')",  # hers is Cyrillic
+        "INSERT INTO names (person, name, folded) VALUES ('web:lia', 'Lia', 'lia')",
     ),
     "0002": (
         "INSERT INTO inbox (account, id, position, chat, payload, received_at, answered) "
@@ -45,7 +46,7 @@ DATA = {
     ),
     "0004": ("INSERT INTO usage VALUES ('web:ann', '2026-11-25', 1, 2, 3, 4.5)",),
     "0006": (
-        "INSERT INTO links VALUES ('web:ann', 'web:ann'), ('discord:2', 'web:ann')",
+        "INSERT INTO links (person, profile) VALUES ('web:ann', 'web:ann'), ('discord:2', 'web:ann')",
         "INSERT INTO link_codes VALUES ('digest', 'web:ann', 5.5)",
     ),
     "0005": (
@@ -93,7 +94,7 @@ async def test_an_older_database_keeps_everything(
             assert await storage.unanswered("telegram:1") == [left]
         hidden = await storage.turn("d")
         assert hidden is not None
-        assert hidden.hidden, "nobody knows whether others could see it"
+        assert hidden.hidden == (version < "0008"), "of earlier ones nobody knows whether others could see it"
         if version >= "0006":
             assert list(await storage.people("discord:2")) == ["web:ann", "discord:2"], "who was linked stays so"
             assert list(await storage.sharing("discord:2")) == ["discord:2"], "and never agreed to more"
@@ -109,6 +110,10 @@ async def test_an_older_database_keeps_everything(
         page = SqlPosts[Post, StoredFile](database, encode=encode, decode=decode, make_file=StoredFile)
         assert [await page.name_of(person) for person in ("web:ann", "web:eve")] == ["Ann", "\u0410nn"]
         assert not await page.put_name("web:new", "ANN")
+        assert not await page.put_name("web:new", "LIA")
+        assert await page.put_name("web:new", "Neil")
+        assert not await page.put_name("web:newer", "NEIL")
+        assert await page.put_name("web:newer", "Nell"), "which it looked like to earlier versions"
         assert await page.forget_names(time.time() - 3600, 10) == 0
         assert await page.key("new") == await page.key("another") == "new"
         assert await scalars(database, f"SELECT version_num FROM {VERSION_TABLE}") == [HEAD]

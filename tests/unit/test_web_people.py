@@ -32,7 +32,7 @@ LOOKALIKES = [
     "Mia Cooper lO",
     "rnia cooper 10",
     "Mia\u2060 Cooper\u3164 10",
-    "MIA COOPER IO",
+    "Mia Cooper IO",
 ]
 
 
@@ -180,6 +180,27 @@ async def test_what_looks_like_anothers_name_is_refused(other: str) -> None:
     with pytest.raises(ValueError, match="nearly so"):
         await rename(posts, "web:b", other)
     assert await rename(posts, "web:a", other)  # one's own may change
+
+
+@pytest.mark.parametrize(
+    "pair", [("Neil", "Nell"), ("Ella", "Elia"), ("Gill", "Gili"), ("Alan", "Aian"), ("Mila", "Mlla")]
+)
+async def test_small_i_and_l_are_two_letters(pair: tuple[str, str]) -> None:
+    posts = MemoryPosts()
+    for name in pair:
+        assert await rename(posts, f"web:{name}", name) == name
+        with pytest.raises(ValueError, match="nearly so"):
+            await rename(posts, "web:other", name.upper())
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"), [("Nell", "NeIl"), ("Nell", "Ne|1"), ("Ian", "lan"), ("al", "aI"), ("Lia", "Iia")]
+)
+async def test_a_capital_i_is_no_way_to_be_called_like_somebody(name: str, twin: str) -> None:
+    posts = MemoryPosts()
+    await rename(posts, "web:a", name)
+    with pytest.raises(ValueError, match="nearly so"):
+        await rename(posts, "web:b", twin)
 
 
 async def test_names_that_differ_may_both_be_had() -> None:
