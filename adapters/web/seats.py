@@ -1,4 +1,4 @@
-"""How many sockets one person and one address may hold open at the same time."""
+"""How many sockets and uploads one person and one address may hold open at the same time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PERSON, ADDRESS = 20, 1024
 
 
 class TooManyHere(web.HTTPTooManyRequests):
-    """One address holds as many sockets as it may."""
+    """One address holds as many as it may."""
 
     def __init__(self) -> None:
         super().__init__(
-            text="Many people in your network have this page open. Please try again in a minute.\n",
+            text="Many people in your network are here at the moment. Please try again in a minute.\n",
             headers={"Cache-Control": "no-store", "Retry-After": "60"},
         )
 
 
 class Seats:
-    """Counts open sockets. Loopback is bounded by person alone: it is everybody behind a proxy that nobody named."""
+    """Counts what is open. Loopback is bounded by person alone: it is everybody behind a proxy that nobody named."""
 
     def __init__(self, person: int = PERSON, address: int = ADDRESS) -> None:
         self._most_of_person = person
@@ -36,7 +36,7 @@ class Seats:
 
     @contextmanager
     def taken(self, person: str, address: str) -> Iterator[bool]:
-        """A socket is open inside; yields whether the person may hold it. Raises TooManyHere."""
+        """It is open inside; yields whether the person may hold it. Raises TooManyHere."""
         place = "" if is_loopback(address) else network(address)
         if place and self._addresses[place] >= self._most_of_address:
             raise TooManyHere

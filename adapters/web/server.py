@@ -64,6 +64,8 @@ _PASSWORD_S = 10.0
 _PASSWORD_VALUES = 10
 _CHUNK_BYTES = 64 * 1024
 _FORM_S = 300.0
+_FORMS_OF_ADDRESS = 256
+_MANY_FORMS = "Many of your pictures are still on their way. Please attach this one again in a moment."
 _MAX_PARTS = 2 * MAX_PICTURES
 _NO_FORM = (ValueError, HttpProcessingError, ConnectionError)
 _MAX_FORM_BYTES = MAX_PICTURES * MAX_PICTURE_BYTES + 2**20
@@ -139,6 +141,7 @@ class WebServer:
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
         self._seats = Seats()
+        self._forms = Seats(address=_FORMS_OF_ADDRESS)
         self._code_css = ""
 
     @asynccontextmanager
@@ -317,8 +320,11 @@ class WebServer:
         except StorageError as error:  # the page tries again by itself
             raise web.HTTPServiceUnavailable(text="The database is away.\n") from error
         try:
-            async with asyncio.timeout(_FORM_S):
-                pictures = await self._received(request, visitor)
+            with self._forms.taken(visitor.person, visitor.address) as may_send:
+                if not may_send:
+                    return web.json_response({"sentence": _MANY_FORMS}, status=429)
+                async with asyncio.timeout(_FORM_S):
+                    pictures = await self._received(request, visitor)
         except TimeoutError:
             return web.json_response({"sentence": "The pictures took too long to arrive."}, status=408)
         except Refused as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from unittest.mock import MagicMock
 
@@ -66,7 +67,7 @@ async def test_one_person_holds_so_many_sockets_and_hears_why_there_is_no_other(
 
 
 async def test_the_people_of_one_address_hold_so_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "Seats", lambda: Seats(address=2))
+    monkeypatch.setattr(server, "Seats", lambda **_: Seats(address=2))
     async with Parts().server(proxies=["127.0.0.1"]).serving() as address, AsyncExitStack() as stack:
         got = []
         for place in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"):
@@ -78,6 +79,35 @@ async def test_the_people_of_one_address_hold_so_many_sockets(monkeypatch: pytes
             except aiohttp.WSServerHandshakeError as error:
                 got.append(error.status)
         assert got == [101, 101, 429, 101]
+
+
+async def test_one_person_sends_so_many_uploads_at_the_same_time() -> None:
+    """A slow one holds its connection for minutes."""
+    over = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="p"; filename="a.png"\r\n\r\n'
+        await over.wait()
+        yield b"--x--\r\n"
+
+    page = Parts().server()
+    async with page.serving() as address, browser_session() as session:
+        await session.get(address)
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+
+        async def sent() -> int:
+            async with session.post(address + "upload", data=slow(), headers=headers) as response:
+                return response.status
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            first = [tasks.create_task(sent()) for _ in range(20)]
+            while page._forms._people.total() < 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            async with session.post(address + "upload", data=b"--x--\r\n", headers=headers) as refused:
+                assert (refused.status, "in a moment" in (await refused.json())["sentence"]) == (429, True)
+            over.set()
+        assert 429 not in [each.result() for each in first]
+        assert not page._forms._people
 
 
 def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
