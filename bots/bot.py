@@ -60,7 +60,10 @@ class Bot:
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
         self.account.privacy.keeps(RememberedCaptions(inference))
-        self._gate = Gate(access or Access(), now, self._owner_of, self.account.meter.spent)
+        access = access or Access()
+        self.owners = frozenset(access.owners)
+        """The operators' accounts."""
+        self._gate = Gate(access, now, self._owner_of, self.account.meter.spent)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """Answers one message, command or pressed button; nothing at all for an event whose answer is shown.

@@ -1,7 +1,8 @@
 """Updates on their way in: recorded first, then handled side by side, a bounded number of them at once.
 
 An answer is in work until it is delivered, and a group can be sent 20 calls a minute. So hundreds of accounts in one
-group could hold all places for an hour: each chat has a share of them.
+group could hold all places for an hour: each chat has a share of them. What is short and must not wait behind them
+has places of its own: presses, `/stop`, `/privacy`, what operators send, and that a group has moved.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol, TypeGuard
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from adapters.delivery.inhand import InHand
 from adapters.telegram.addresses import Destination, person_id
+from adapters.telegram.callbacks import read_action
 from adapters.telegram.chat_places import ChatPlaces
+from bots.commands import read
 from bots.ledger import LOOK_EVERY_S, left_behind
+from bots.messages import Action
 from bots.ports import Inbox, Received, StorageError
 
 log = logging.getLogger(__name__)
@@ -24,12 +29,27 @@ log = logging.getLogger(__name__)
 KINDS = ("message", "edited_message", "channel_post", "edited_channel_post", "callback_query")
 _AT_ONCE = 1_000
 """Updates in work."""
+_SHORT_COMMANDS = ("stop", "privacy")
+_MOVES = frozenset(("migrate_to_chat_id", "migrate_from_chat_id"))
 _WAITING = 2_000
 """Updates that wait for those; with more, the next batch is not asked for until some are answered."""
 _DROPS_SAID_S = 60.0
 _LARGEST = 2**63 - 1
 _LONGEST_STAMP = 64
 """The id of a callback query is a number of up to 20 digits, as text."""
+
+
+Places: TypeAlias = ChatPlaces[tuple[Received, bool, str]]
+"""Of updates, whether they are new, and in whose share they are."""
+
+
+class Urgency(StrEnum):
+    """Why an update does not wait behind the answers of its chat; `FIRST` waits for nothing."""
+
+    NONE = ""
+    FIRST = "first"
+    PRESS = "press"
+    COMMAND = "command"
 
 
 class Handle(Protocol):
@@ -41,6 +61,7 @@ class Intake:
 
     Args:
         now: seconds since the epoch.
+        owners: the operators; what they send waits behind nobody else.
     """
 
     def __init__(
@@ -50,13 +71,16 @@ class Intake:
         handle: Handle,
         tasks: asyncio.TaskGroup,
         now: Callable[[], float],
+        owners: Collection[str] = (),
     ) -> None:
         self._inbox = inbox
         self._bot_id = bot_id
         self._handle = handle
         self._tasks = tasks
         self._now = now
-        self._places: ChatPlaces[tuple[Received, bool]] = ChatPlaces(_AT_ONCE, _WAITING)
+        self._owners = owners
+        self._places: Places = ChatPlaces(_AT_ONCE, _WAITING)
+        self._short: Places = ChatPlaces(_AT_ONCE, _WAITING)
         self._has_room = asyncio.Event()
         self._in_hand = InHand()
         self._said_at = float("-inf")
@@ -96,12 +120,18 @@ class Intake:
 
     async def _begin(self, event: Received, *, new: bool) -> None:
         """Handle the event, now or when others of its chat are done."""
-        while self._places.is_full:
+        urgency = urgency_of(event, self._owners)
+        if urgency is Urgency.FIRST:
+            self._tasks.create_task(self._do(event, new))
+            return
+        places = self._short if urgency else self._places
+        while places.is_full:
             self._has_room.clear()
             await self._has_room.wait()
-        match self._places.offer(_whole(event.chat), (event, new)):
+        key = f"{_whole(event.chat)} {urgency}"  # a flood of commands keeps no press waiting
+        match places.offer(key, (event, new, key)):
             case "begin":
-                self._tasks.create_task(self._handled(event, new))
+                self._tasks.create_task(self._handled(places, event, new, key))
             case "drop":
                 await self._drop(event)
 
@@ -116,16 +146,22 @@ class Intake:
             log.warning("update %s is looked at again after the next start: %s", event.id, error)
         self._in_hand.done(event.id)
 
-    async def _handled(self, event: Received, new: bool) -> None:
+    async def _handled(self, places: Places, event: Received, new: bool, key: str) -> None:
+        try:
+            await self._do(event, new)
+        finally:
+            if not _is_cancelled():  # a task group that is cancelled takes no new tasks
+                for following in places.done(key):
+                    self._tasks.create_task(self._handled(places, *following))
+                self._has_room.set()
+
+    async def _do(self, event: Received, new: bool) -> None:
         try:
             await self._handle(event, new=new)
         except Exception:
             log.exception("update %s failed; it is looked at again after the next start", event.id)
         finally:
             self._in_hand.done(event.id)
-            for following, is_new in self._places.done(_whole(event.chat)):
-                self._tasks.create_task(self._handled(following, is_new))
-            self._has_room.set()
 
     def _readable(self, update: Mapping[str, Any]) -> Received | None:
         try:
@@ -133,6 +169,28 @@ class Intake:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             log.warning("update %.50r is left out, it cannot be read: %r", update.get("update_id"), error)
             return None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def urgency_of(event: Received, owners: Collection[str] = ()) -> Urgency:
+    """Whether the event waits behind the answers of its chat. Regenerate and Continue do: they ask for one more."""
+    if event.person in owners:
+        return Urgency.FIRST
+    update = json.loads(event.payload)
+    if query := _mapping(update.get("callback_query")):
+        data = query.get("data")
+        asks = isinstance(data, str) and read_action(data) in (Action.REGENERATE, Action.CONTINUE)
+        return Urgency.NONE if asks else Urgency.PRESS
+    message = _mapping(update.get("message"))
+    if not _MOVES.isdisjoint(message):
+        return Urgency.FIRST
+    text = message.get("text")
+    called = read(text) if isinstance(text, str) else None
+    return Urgency.COMMAND if called is not None and called.name in _SHORT_COMMANDS else Urgency.NONE
 
 
 def _whole(chat: str) -> str:

@@ -316,3 +316,88 @@ async def test_a_raid_on_one_group_keeps_no_other_chat_waiting(caplog: pytest.Lo
     raiders = [number for number in handled if number < 5_000]
     assert raiders == list(range(len(raiders))), "in their order, without a gap"
     assert len(raiders) > 1_000
+
+
+def pressed(number: int, data: str) -> dict[str, Any]:
+    message = from_chat(number, -100)["message"]
+    return {
+        "update_id": number,
+        "callback_query": {"id": str(number), "from": {"id": 6, "is_bot": False}, "data": data, "message": message},
+    }
+
+
+def written(number: int, person: int = 5, **message: Any) -> dict[str, Any]:
+    found = from_chat(number, -100)
+    found["message"] |= {"from": {"id": person, "is_bot": False, "first_name": "Ann"}, **message}
+    return found
+
+
+URGENT = [
+    pressed(5_000, "answer:stop"),
+    pressed(5_000, "panel:6:seed:off:00"),
+    written(5_000, text="/stop@party_bot"),
+    written(5_000, text="/privacy erase"),
+    written(5_000, person=77, text="what goes on here?"),
+    written(5_000, migrate_to_chat_id=-1005),
+    written(5_000, migrate_from_chat_id=-5),
+]
+
+
+@pytest.mark.parametrize("urgent", URGENT, ids=range(len(URGENT)))
+@pytest.mark.parametrize("flood", [400, 3_000])
+async def test_what_is_urgent_begins_at_once_in_a_flooded_group(urgent: dict[str, Any], flood: int) -> None:
+    storage, handler = MemoryStorage(), Handler()
+    handler.release.clear()
+    async with asyncio.TaskGroup() as tasks:
+        taking = Intake(storage, 4711, handler, tasks, lambda: 0.0, owners=["telegram:77"])
+        await taking.take([from_chat(number, -100) for number in range(flood)])
+        await taking.take([urgent])
+        await turns()
+        assert any(name.startswith("5000-") for name, _ in handler.handled)
+        handler.release.set()
+
+
+async def test_a_flood_of_commands_keeps_no_press_and_no_operator_waiting() -> None:
+    storage, handler = MemoryStorage(), Handler()
+    handler.release.clear()
+    async with asyncio.TaskGroup() as tasks:
+        taking = Intake(storage, 4711, handler, tasks, lambda: 0.0, owners=["telegram:77"])
+        await taking.take([written(number, text="/stop") for number in range(3_000)])
+        await taking.take([pressed(5_000, "answer:stop"), written(5_001, person=77, text="hi")])
+        await taking.take([pressed(5_002, "answer:regenerate")])
+        await turns()
+        assert {"5000", "5001", "5002"} <= {name.partition("-")[0] for name, _ in handler.handled}
+        handler.release.set()
+
+
+async def test_to_ask_for_another_answer_is_not_urgent() -> None:
+    storage, handler = MemoryStorage(), Handler()
+    handler.release.clear()
+    async with intake(storage, handler) as taking:
+        await taking.take([from_chat(number, -100) for number in range(400)])
+        await taking.take([pressed(5_000, "answer:regenerate")])
+        await turns()
+        assert not any(name.startswith("5000-") for name, _ in handler.handled)
+    assert any(name.startswith("5000-") for name, _ in handler.handled)
+
+
+async def test_a_stop_during_a_flood_begins_nothing() -> None:
+    handler = Handler()
+    handler.release.clear()
+    ready = asyncio.Event()
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            taking = Intake(MemoryStorage(), 4711, handler, tasks, lambda: 0.0)
+            await taking.take([from_chat(number, -100) for number in range(600)])
+            await turns()
+            ready.set()
+            await asyncio.Event().wait()
+
+    running = asyncio.ensure_future(run())
+    await ready.wait()
+    begun = len(handler.handled)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(handler.handled) == begun
