@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from bots import personal, wording
 from bots.messages import Notice
+from bots.ports import StorageError
 from bots.preferences import Refused
 
 LIFETIME_S = 600.0
@@ -31,6 +32,11 @@ def _readable(code: str) -> str:
 def tidy(code: str) -> str:
     """The code without what people add when they copy one."""
     return "".join(code.upper().replace("-", " ").split())
+
+
+def is_code(tidied: str) -> bool:
+    """Whether it could be a code; nothing else can be a guess."""
+    return len(tidied) == _LENGTH and set(tidied) <= set(_ALPHABET)
 
 
 @dataclass(slots=True)
@@ -61,8 +67,8 @@ class Guesses:
         if len(alike) > self.remembered:
             alike.popitem(last=False)
 
-    def hit(self, person: str) -> None:
-        """The newest guess was right."""
+    def take_back(self, person: str) -> None:
+        """The newest guess was right, or nobody could say whether it was."""
         if wrong := self._forget(person)[:-1]:
             self._few[person] = wrong
 
@@ -126,18 +132,24 @@ class Linking:
         """Ask whether this account is to be linked to the code's, and hear the yes."""
         agrees = len(words) > 1 and words[-1] == "yes"
         code = tidy(" ".join(words[:-1] if agrees else words))
+        if not is_code(code):  # a word like "help" is no guess
+            raise Refused(wording.wrong_code())
         now = self._now()
         if locked_s := self._guesses.locked_s(person, now):
             raise Refused(wording.too_many_guesses(locked_s))
         # Noted before the look, so that many at once are not more than one by one.
         self._guesses.missed(person, now)
-        if agrees:
-            giver = await self._links.request(code, person, now, now + LIFETIME_S)
-        else:
-            giver = await self._links.giver(code, person, now)
+        try:
+            if agrees:
+                giver = await self._links.request(code, person, now, now + LIFETIME_S)
+            else:
+                giver = await self._links.giver(code, person, now)
+        except StorageError:
+            self._guesses.take_back(person)
+            raise
         if giver is None:
             raise Refused(wording.wrong_code())
-        self._guesses.hit(person)
+        self._guesses.take_back(person)
         return wording.link_half(giver, LIFETIME_S) if agrees else wording.link_ask(giver, _readable(code))
 
     async def _accept(self, person: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from bots.links import GUESSING_S, MAX_GUESSES, Guesses, Linking, new_code
 from bots.measures import bucket, percentile
 from bots.messages import Captioned, Ended, ReplyEvent, Said, Started
 from bots.personal import Mark, Quotas, Used
+from bots.ports import StorageError
 from bots.preferences import Refused
 from bots.stats import Asked as AskedStats
 from bots.stats import panels, read, stats
@@ -191,16 +193,16 @@ async def test_an_answer_is_not_lost_because_it_cannot_be_counted(caplog: pytest
 
 def linking(storage: MemoryStorage) -> tuple[Linking, list[float]]:
     clock = [0.0]
-    codes = iter([f"ABCD234{number}" for number in range(2, 9)])
+    codes = iter([f"ABCDE2345{number}" for number in range(2, 9)])
     return Linking(storage, lambda: clock[0], lambda: next(codes)), clock
 
 
 async def test_a_code_links_two_platforms() -> None:
     storage = MemoryStorage()
     link, _ = linking(storage)
-    assert "ABCD-2342" in (await link.do(ANN, "")).text
-    assert ANN in (await link.do(BOB, "abcd 2342")).text
-    assert "Half done" in (await link.do(BOB, "abcd 2342 yes")).text
+    assert "ABCDE-23452" in (await link.do(ANN, "")).text
+    assert ANN in (await link.do(BOB, "abcde 23452")).text
+    assert "Half done" in (await link.do(BOB, "abcde 23452 yes")).text
     assert list(await storage.people(BOB)) == [BOB]
     assert BOB in (await link.do(ANN, "")).text
     assert f"with `{BOB}`" in (await link.do(ANN, "yes")).text
@@ -226,21 +228,21 @@ async def test_an_old_code_does_not_work() -> None:
     await link.do(ANN, "")
     clock[0] = 601.0
     with pytest.raises(Refused, match="expired"):
-        await link.do(BOB, "ABCD2342")
+        await link.do(BOB, "ABCDE23452")
 
 
 async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
     storage = MemoryStorage()
     link, clock = linking(storage)
     await link.do(ANN, "")
-    results = await asyncio.gather(*(link.do(BOB, f"WRONG{n}") for n in range(20)), return_exceptions=True)
+    results = await asyncio.gather(*(link.do(BOB, f"WRZNGCZD{n + 22}") for n in range(8)), return_exceptions=True)
     assert sum("didn't work. It may" in str(result) for result in results) == MAX_GUESSES
     with pytest.raises(Refused, match="try again in 1 h"):
-        await link.do(BOB, "ABCD2342")
+        await link.do(BOB, "ABCDE23452")
     assert list(await storage.people(BOB)) == [BOB]
     clock[0] = GUESSING_S
     await link.do(ANN, "")
-    assert "Half done" in (await link.do(BOB, "ABCD2343 yes")).text
+    assert "Half done" in (await link.do(BOB, "ABCDE23453 yes")).text
 
 
 def test_those_who_guess_are_forgotten_at_some_point() -> None:
@@ -248,8 +250,8 @@ def test_those_who_guess_are_forgotten_at_some_point() -> None:
     for number in range(20_000):
         guesses.missed(str(number), 0.0)
     assert len(guesses) == 10_000
-    guesses.hit("0")
-    guesses.hit("19999")
+    guesses.take_back("0")
+    guesses.take_back("19999")
     assert len(guesses) == 9_999
 
 
@@ -326,3 +328,30 @@ async def test_every_day_has_its_place_in_the_picture() -> None:
     assert list(queue.series["p50"])[2] == pytest.approx(1.0, rel=0.075)
     assert list(hours.series[""]) == [float(hour == 20) for hour in range(24)]
     assert seen.busiest_hour == 20
+
+
+async def test_a_word_behind_link_is_no_guess() -> None:
+    link, _ = linking(MemoryStorage())
+    await link.do(ANN, "")
+    for word in ("help", "please", "to my discord", "?", "ABCDE2345", "ABCDE234520", "0123456789", "help yes"):
+        with pytest.raises(Refused, match="didn't work"):
+            await link.do(BOB, word)
+    assert ANN in (await link.do(BOB, "ABCDE-23452")).text
+
+
+@pytest.mark.parametrize("agrees", ["", " yes"])
+async def test_what_the_storage_could_not_look_up_is_no_guess(agrees: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = MemoryStorage()
+    link, _ = linking(storage)
+    await link.do(ANN, "")
+
+    async def away(*_: Any) -> str | None:
+        raise StorageError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "giver", away)
+        patch.setattr(storage, "request", away)
+        for _ in range(2 * MAX_GUESSES):
+            with pytest.raises(StorageError):
+                await link.do(BOB, f"ABCDE23452{agrees}")
+    assert ANN in (await link.do(BOB, "ABCDE23452")).text
