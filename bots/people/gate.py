@@ -159,7 +159,7 @@ class Gate:
         if self.is_stranger(call):
             if self._access.strangers == "ignore":
                 return Refusal(wording.not_here(), silent=True)
-            return Refusal(wording.for_members_only(call.actor), silent=self._was_told(call))
+            return Refusal(wording.for_members_only(call.actor), silent=not self._may_tell(call))
         late = self._count(call) if call.new else None
         if late is not None and (rule.rated or call.posted):
             return late
@@ -200,7 +200,7 @@ class Gate:
         # To stop an answer must not take from what may be asked, nor the other way round.
         windows: list[tuple[Hashable, int, int]] = [((person, rule.rated), most, 1)]
         if call.budget is not None:
-            chat = person, call.budget.name
+            chat = person, call.budget.name, rule.rated
             windows.append((chat, self._share(call, call.budget, now), rule.calls))
         waits = [(self._rates.wait_s(key, limit, now, size), limit // size) for key, limit, size in windows]
         wait_s, limit = max(waits)
@@ -211,16 +211,18 @@ class Gate:
                 self._presence.saw(call.budget.name, person, now)
                 self._rates.add(call.budget.name, now, rule.calls)
             return None
-        silent = self._was_told(call)
+        if not rule.rated and not call.posted:
+            return Refusal(wording.too_fast(max(1, limit), wait_s), silent=True)  # it is done, without a word
+        silent = not self._may_tell(call)
         if not silent:  # to be told costs the chat a call, too
             for key, _, _ in windows[1:]:
                 self._rates.add(key, now)
-            if call.budget is not None:
-                self._rates.add(call.budget.name, now)
         return Refusal(wording.too_fast(max(1, limit), wait_s), silent=silent)
 
     def _share(self, call: Call, budget: ChatBudget, now: float) -> int:
-        """How many calls to the chat the actor may cause in a minute."""
+        """How many calls to the chat the actor may cause in a minute, by asking or by stopping answers."""
+        if not call.rule.rated:
+            return max(1, int(budget.calls_per_minute) - shared(budget.calls_per_minute))
         if call.direct:
             return int(budget.calls_per_minute)
         calls = shared(budget.calls_per_minute)
@@ -228,16 +230,27 @@ class Gate:
             return calls  # there is enough for everybody
         return self._presence.share(budget.name, call.actor, budget.calls_per_minute, now)
 
-    def _was_told(self, call: Call) -> bool:
-        """Whether the actor was told within the last minute, in that chat; from now on they were.
+    def _may_tell(self, call: Call) -> bool:
+        """Whether a refusal is said: to each person once a minute, and once to all together where the chat is full.
 
-        A sentence for each refusal would be as good as a message to mute a chat with.
+        It costs the chat a call, which is counted here; a sentence for each refusal would mute a chat like a flood.
         """
-        key, now = (call.actor, call.budget.name if call.budget else call.chat), self._now()
-        if self._told.wait_s(key, 1, now) > 0:
-            return True
-        self._told.add(key, now)
-        return False
+        now, chat = self._now(), call.budget.name if call.budget else call.chat
+        told = [(call.actor, chat), *([chat] if self._is_full(call, now) else [])]
+        if any(self._told.wait_s(key, 1, now) for key in told):
+            return False
+        for key in told:
+            self._told.add(key, now)
+        if call.budget is not None:
+            self._rates.add(call.budget.name, now)
+        return True
+
+    def _is_full(self, call: Call, now: float) -> bool:
+        """Whether the chat, where many write, has no call left for a sentence to one of them."""
+        budget = call.budget
+        if budget is None or call.direct:
+            return False
+        return self._rates.wait_s(budget.name, int(budget.calls_per_minute), now) > 0
 
 
 def _refusal(rule: Rule) -> str:

@@ -290,3 +290,27 @@ def test_no_minute_holds_more_than_the_limit(steps: list[tuple[float, int]], lim
             assert sum(window) <= max(limit, size)
         elif size <= limit:
             assert deepcopy(rates).wait_s("ann", limit, now + wait_s + 1e-6, size) == 0
+
+
+@pytest.mark.parametrize(
+    "access", [{"requests_per_minute": 60}, {"allowed_users": ["telegram:7"], "strangers": "refuse"}]
+)
+async def test_refusals_of_many_are_no_more_than_the_chat_can_be_sent(access: dict[str, Any]) -> None:
+    """Of sixty accounts each would be told once."""
+    doors, group = Doors(**access), ChatBudget("telegram:9:-5", 60 / 3.1)
+    told = 0
+    for now in range(8):
+        for number in range(100, 160):
+            decision = await doors.at_all(float(now), message(person=f"telegram:{number}", budget=group))
+            told += isinstance(decision, Refusal) and not decision.silent
+    assert 0 < told <= 20
+
+
+async def test_stops_take_nothing_from_what_may_be_asked() -> None:
+    doors, group = Doors(requests_per_minute=60), ChatBudget("telegram:9:-5", 60 / 3.1)
+    for _ in range(14):
+        await doors.at(0.0, message("/stop", budget=group))
+    for _ in range(7):
+        assert isinstance(await doors.at_all(0.0, message("hello", budget=group)), Permit)
+    with pytest.raises(Refused):
+        await doors.at(0.0, message("hello", budget=group))
