@@ -463,6 +463,7 @@ class Outboxes:
             raise
         finally:
             outbox.remove(reply)
+            reply.let_go()
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
@@ -495,7 +496,7 @@ class Outboxes:
                         answer_id = event.answer_id
                         if event.again or event.message_ids:
                             await reply.supersede(answer_id, anew=False)
-                            await reply.recall(answer_id)
+                            await (reply.recall(answer_id) if event.again else reply.forget_files(answer_id))
                     elif isinstance(event, Relabelled):
                         await reply.supersede(answer_id)
                     reply.take(event, loop.time(), known)

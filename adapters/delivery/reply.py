@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
@@ -31,8 +32,8 @@ _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
 """For first words, which stand behind their question and are found there without having been announced."""
-_ANNOUNCED_SURELY_S = 5.0
-_ANNOUNCED_AGAIN_S = 0.5
+_ANNOUNCING_LOOK_S = 0.1
+_ANNOUNCED_AGAIN_S = 1.0
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
 
@@ -43,6 +44,8 @@ class Shown:
 
     nonce: str
     message_id: str | None = None
+    announcing: asyncio.Task[None] | None = None
+    """Records what is about to be sent."""
     announced: str = ""
     """The name under which an earlier process recorded it before it sent it."""
     frame: Frame | None = None
@@ -123,6 +126,7 @@ class Reply:
     _outcome: Outcome = field(default=DELIVERED, init=False)
     """Of the parts before."""
     _unrecorded: list[tuple[str, int, str]] = field(default_factory=list, init=False)
+    _announcing: tuple[asyncio.Task[None], ...] = field(default=(), init=False)
     _recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_faulty: bool = field(default=False, init=False)
     _is_salvaged: bool = field(default=False, init=False)
@@ -155,6 +159,9 @@ class Reply:
                 if placed.position in self._plain:
                     placed = replace(placed, frame=self.assembler.plain(placed.frame))
                 shown = self._state(placed)
+                if not self._is_announced(placed, shown):
+                    self.not_before = now + _ANNOUNCING_LOOK_S
+                    return None
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
                     priority = self._priority_of(part, placed.frame)
                     return Job(self, priority, placed, shown)
@@ -174,6 +181,35 @@ class Reply:
             self.finish(self._outcome)
         return None
 
+    def _is_announced(self, placed: Placed, shown: Shown) -> bool:
+        """Whether the message is there, or somebody who goes on after a crash would know where to look for it.
+
+        First words stand behind their question and are found there. What comes behind them waits for a database that
+        is slow or away: many messages that nobody knows of would all come again. Neither chat nor account wait with it.
+        """
+        if shown.message_id is not None or shown.unsure or not placed.position:
+            return True
+        answer_id = placed.answer_id or placed.named
+        name = self.channel.sending(None, shown.nonce) if answer_id else None
+        if name is None:
+            return True
+        if shown.announcing is None:
+            shown.announcing = asyncio.ensure_future(self._announce(answer_id, placed.position, name))
+            self._announcing = (*(each for each in self._announcing if not each.done()), shown.announcing)
+        return shown.announcing.done()
+
+    async def _announce(self, answer_id: str, position: int, name: str) -> None:
+        await self.keep(answer_id, position, name)
+        while self._unrecorded:
+            await asyncio.sleep(_ANNOUNCED_AGAIN_S)
+            await self._record()
+        await self.record.recorded()
+
+    def let_go(self) -> None:
+        """Nothing is announced any more."""
+        for task in self._announcing:
+            task.cancel()
+
     def _uploads_of(self, part: Part) -> list[tuple[Attachment, Shown, int]]:
         """The files that are not there yet, or may not be."""
         name, known = part.name or f"{self._nonce}:{self._part}", (self._known_files or {}).get(part.name, {})
@@ -183,7 +219,8 @@ class Reply:
             if announced and not announced.startswith(SENDING):
                 self._uploaded += 1
                 continue
-            shown = Shown(self._hashed(f"{name}:{file.name}"), announced=announced, unsure=part.resumed)
+            data = blake2b(file.data, digest_size=11).hexdigest()  # a longer answer's file has the same name
+            shown = Shown(self._hashed(f"{name}:{file.name}:{data}"), announced=announced, unsure=part.resumed)
             uploads.append((file, shown, number))
         return uploads
 
@@ -225,6 +262,14 @@ class Reply:
         if delivered.files:
             self._known_files = {**(self._known_files or {}), name: delivered.files}
         return delivered.message_ids
+
+    async def forget_files(self, name: str) -> None:
+        """Those of the part as it was: it has become longer, and has others."""
+        try:
+            for file_id in (await self.record.delivered(self.chat, name)).files.values():
+                await self.record.forget_delivery(self.chat, file_id)
+        except Exception:
+            log.exception("%s: the files of %s are taken for new after a restart", self.chat, name)
 
     async def mark_superseded(self) -> None:
         """Once more, for a message that was on its way: before any that is to stay has come after the first one."""
@@ -337,6 +382,7 @@ class Reply:
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         changes_at = part.changes_at(now) if part else None
         times = [float("inf") if changes_at is None else changes_at, *map(self._fades_at, self._shown.values())]
+        times.append(self.not_before)
         if self._words_at is not None and not self.has_spoken:
             times.append(self._words_at + self._company_s)
         if part and not self.visible:
@@ -387,11 +433,6 @@ class Reply:
                     log.exception("%s: a message of %s is recorded later", self.chat, self.name)
                     return
                 self._unrecorded.pop(0)
-
-    @property
-    def is_recorded(self) -> bool:
-        """Nothing waits to be recorded."""
-        return not self._unrecorded
 
     async def record_outcome(self) -> None:
         """A repeated event needs nothing more, unless the reply is left."""
@@ -466,8 +507,12 @@ class Job:
 
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
+        was_unsure = shown.unsure
         if shown.message_id is None and not await self._was_sent_after_all():
-            await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name), placed.position)
+            if placed.position and was_unsure:
+                raise Later(0.0)  # it was thought to be there; it is announced first
+            if not placed.position:
+                await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name))
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None:
@@ -478,26 +523,13 @@ class Job:
         reply.has_spoken |= bool(placed.frame.markdown) and not placed.frame.notice
         shown.faults = 0
 
-    async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]], position: int = 0) -> None:
-        """Who goes on after a crash must know where to look for the message.
-
-        A slow database delays no first words. What comes behind them waits for it: many messages of an answer that
-        nobody knows of would all come again. Raises Later.
-        """
+    async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]]) -> None:
+        """Who goes on after a crash should know where to look for the message. A slow database delays nothing here."""
         name = self.reply.channel.sending(reply_to, self.shown.nonce)
-        if name is None:
-            return
-        try:
-            async with asyncio.timeout(_ANNOUNCED_SURELY_S if position else _ANNOUNCED_WITHIN_S):
-                await keep(name)
-                if position:
-                    await self.reply.record.recorded()
-        except TimeoutError:
-            is_known = False
-        else:
-            is_known = self.reply.is_recorded
-        if position and not is_known:
-            raise Later(_ANNOUNCED_AGAIN_S)
+        if name is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ANNOUNCED_WITHIN_S):
+                    await keep(name)
 
     async def _keep(self, placed: Placed, message_id: str) -> None:
         await self.reply.keep(placed.answer_id or placed.named, placed.position, message_id)

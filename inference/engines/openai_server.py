@@ -202,7 +202,7 @@ class Server:
             return OutOfMemory(f"{self.address}: {message}")
         if error.status_code in _REFUSED:
             return Refusal(message, details)
-        if error.status_code == _LOADING:
+        if error.status_code == _LOADING and "loading" in message.lower():  # and not overloaded
             return Elsewhere(Away(f"{self.address}: {message}", loads=True))
         return Elsewhere(Unavailable(f"{self.address}: {message}"))
 

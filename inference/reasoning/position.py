@@ -124,4 +124,4 @@ def following(text: str, at: int, *, over: bool) -> tuple[bool, str] | None:
 
 def _goes_on(next: str, blank: bool) -> bool:
     """Whether the sentence goes on behind the mark: with a sign, or after a blank with a word that is no beginning."""
-    return (next.isalpha() and not next.isupper()) if blank else next in _GO_ON
+    return next.islower() if blank else next in _GO_ON

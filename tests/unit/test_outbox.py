@@ -574,6 +574,27 @@ def test_while_nothing_can_be_recorded_an_answer_goes_no_further_than_its_messag
     assert said.split() == [f"word{n}" for n in range(150)]
 
 
+def test_an_answer_that_is_continued_gets_a_file_of_all_its_words() -> None:
+    """The file of the shorter answer has the same name, and is no reason to leave this one out."""
+    platform, records = Platform(), Records()
+    limits = Limits(message_units=400, upload_bytes=10_000_000, max_chunks=2)
+    begun = "word " * 300
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = SimulatedChannel(platform, "c", limits)
+            await outboxes.deliver(
+                channel, "c", told([Started(answer_id="a"), Said(begun), END]), reply_to="q", record=records
+            )
+            shown = (await records.delivered("c", "a")).message_ids
+            longer = [Started(answer_id="a", message_ids=shown, text=begun), Said("more " * 100), END]
+            await outboxes.deliver(channel, "c", told(longer), reply_to="q", record=records)
+
+    run_virtually(main())
+    files = [message.file for message in platform.chat("c").messages if message.file]
+    assert [len(data.split()) for name, data in files if name == "answer.md"] == [300, 400]
+
+
 WHISPERING = Limits(message_units=400, upload_bytes=100, private_files=True)
 OPEN = Limits(message_units=400, upload_bytes=100)
 SECRET = Notice("The code is 42.", private=True, otherwise="Ask me where we are alone.")
