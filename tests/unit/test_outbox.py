@@ -587,7 +587,11 @@ def test_an_answer_that_is_continued_gets_a_file_of_all_its_words() -> None:
                 channel, "c", told([Started(answer_id="a"), Said(begun), END]), reply_to="q", record=records
             )
             shown = (await records.delivered("c", "a")).message_ids
-            longer = [Started(answer_id="a", message_ids=shown, text=begun), Said("more " * 100), END]
+            longer: list[ReplyEvent | float] = [
+                Started(answer_id="a", message_ids=shown, text=begun),
+                Said("more " * 100),
+                END,
+            ]
             await outboxes.deliver(channel, "c", told(longer), reply_to="q", record=records)
 
     run_virtually(main())
