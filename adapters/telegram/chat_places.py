@@ -13,13 +13,15 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 _SHARE = 0.5
+_FEW_WAIT = 20
+"""So many of a chat may wait as long as there is any place: after an outage the places of all are nearly full."""
 
 
 class _Pool:
     """Places of which each chat has some."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, least: int = 1) -> None:
+        self._size, self._least = size, least
         self._held: Counter[str] = Counter()
 
     @property
@@ -28,7 +30,7 @@ class _Pool:
 
     def has_room(self, chat: str) -> bool:
         free = self._size - self._held.total()
-        return free > 0 and self._held[chat] < max(1.0, _SHARE * free)
+        return free > 0 and self._held[chat] < max(self._least, _SHARE * free)
 
     def take(self, chat: str) -> None:
         self._held[chat] += 1
@@ -49,7 +51,7 @@ class ChatPlaces(Generic[T]):
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._work = _Pool(at_once)
-        self._queue = _Pool(waiting)
+        self._queue = _Pool(waiting, _FEW_WAIT)
         self._waiting: dict[str, deque[T]] = {}
 
     @property

@@ -125,15 +125,23 @@ class Intake:
             self._tasks.create_task(self._do(event, new))
             return
         places = self._short if urgency else self._places
-        while places.is_full:
-            self._has_room.clear()
-            await self._has_room.wait()
         key = f"{_whole(event.chat)} {urgency}"  # a flood of commands keeps no press waiting
-        match places.offer(key, (event, new, key)):
-            case "begin":
-                self._tasks.create_task(self._handled(places, event, new, key))
-            case "drop":
-                await self._drop(event)
+        while True:
+            while places.is_full:
+                await self._some_room()
+            match places.offer(key, (event, new, key)):
+                case "begin":
+                    self._tasks.create_task(self._handled(places, event, new, key))
+                case "drop" if new:
+                    await self._drop(event)
+                case "drop":  # an answer to it may be half shown
+                    await self._some_room()
+                    continue
+            return
+
+    async def _some_room(self) -> None:
+        self._has_room.clear()
+        await self._has_room.wait()
 
     async def _drop(self, event: Received) -> None:
         """Leave an event of a flooded chat without an answer: a word about it would have to wait there as well."""

@@ -58,3 +58,9 @@ def test_all_that_waits_begins_in_the_order_of_its_chat(chats: list[int], size: 
         assert mine == sorted(mine)
     assert not places._work._held
     assert not places._queue._held
+
+
+def test_after_an_outage_nobody_who_wrote_a_few_times_loses_anything() -> None:
+    places: ChatPlaces[int] = ChatPlaces(10, 40)
+    offers = {chat: [places.offer(chat, number) for number in range(4)] for chat in map(str, range(12))}
+    assert not any("drop" in each for each in offers.values())
