@@ -14,6 +14,7 @@ from adapters.delivery.channel import Limits
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outbox import Outboxes
 from bots.messages import Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from bots.ports import FILES_FROM
 from inference.api import Timings, Usage
 from tests.commonmark import examples
 from tests.servers.simulated import (
@@ -192,7 +193,7 @@ def _check_chat(
     for reply_id, text, events in replies:
         chunks, whole = expected(events, channel)
         assert whole.endswith(text)
-        ids = [message_id for _, message_id in sorted(records.positions[name, reply_id].items())]
+        ids = _messages(records, name, reply_id)
         shown = [message for message in chat.visible if message.id in ids]
         assert [message.id for message in shown] == ids, "in order, each once"
         own = chunks[len(chunks) - len(ids) :]
@@ -206,4 +207,10 @@ def _check_chat(
             assert whole.encode("utf-8", "replace").replace(b"\xef\xbf\xbd", b"?") in [
                 data.replace(b"\xef\xbf\xbd", b"?") for data in chat.all_files
             ]
-    assert len(chat.visible) == notices + sum(len(records.positions[name, reply_id]) for reply_id, _, _ in replies)
+    assert len(chat.visible) == notices + sum(len(_messages(records, name, reply_id)) for reply_id, _, _ in replies)
+
+
+def _messages(records: Records, chat: str, reply_id: str) -> list[str]:
+    """Those of its text, in order; its files are recorded behind them."""
+    positions = records.positions[chat, reply_id]
+    return [message_id for position, message_id in sorted(positions.items()) if position < FILES_FROM]

@@ -65,7 +65,7 @@ class Served:
             return response.status, await response.json()
 
     async def idle(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.local._chats.idle.wait()
 
 
