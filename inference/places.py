@@ -81,8 +81,22 @@ class Places:
     def giver(self, path: Path) -> Path | None:
         """Who gives a place to a newcomer of this path; None if nobody has more than the newcomer would have.
 
-        First the part that has more than its share; where no part has, the owner with the most requests.
+        First the part that has more than its share; where no part has, the owner with the most requests. Whoever has a
+        place already gets none that would be taken back from them at once.
         """
+        if (found := self._by_parts(path)) is not None:
+            return found
+        found = self._by_owner(path)
+        if found is None or not self.of(path[-1]):
+            return found
+        self.leave(found)
+        self.take(path)
+        back = self._by_parts(found)
+        self.leave(path)
+        self.take(found)
+        return None if back is not None and back[-1] == path[-1] else found
+
+    def _by_parts(self, path: Path) -> Path | None:
         for depth, name in enumerate(path):
             parent = path[:depth]
             loads = self._loads(parent)
@@ -92,6 +106,9 @@ class Places:
             mine = (self._inside.get(parent, Counter())[name] + 1) / self._weight((*parent, name), path[-1])
             if fullest != name and loads[fullest] > mine:
                 return self._fullest_owner((*parent, fullest))
+        return None
+
+    def _by_owner(self, path: Path) -> Path | None:
         most = _most({owner: self.of(owner) for owner in self._owners})
         return _most(self._owners[most]) if most and self.of(most) > self.of(path[-1]) + 1 else None
 

@@ -214,7 +214,8 @@ async def test_a_bot_says_in_which_group_it_was_asked(tmp_path: Path, group: str
         assert response.status == 200
         await response.content.readline()
         (job,) = local._chats._queue._running.values()
-        assert job.path == ("new", "telegram", group or "telegram:4711", "telegram:4711")
+        where = ("groups", group) if group else ("private",)
+        assert job.path == ("new", "telegram", *where, "telegram:4711")
 
 
 @pytest.mark.parametrize(

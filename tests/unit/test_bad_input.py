@@ -66,7 +66,7 @@ def test_work_grows_with_the_text(name: str) -> None:
     assert {place: growth for place, growth in grown.items() if growth > MOST_GROWTH} == {}
 
 
-@pytest.mark.parametrize("name", _OF_THE_ISSUE)
+@pytest.mark.parametrize("name", _OF_THE_ISSUE if SOAK else ("control characters", "formula never closed", "address"))
 def test_memory_grows_with_the_text(name: str) -> None:
     grown = {place: growth_of_memory(work, HOSTILE[name]) for place, work in WORK.items()}
     assert {place: growth for place, growth in grown.items() if growth > MOST_GROWTH} == {}
@@ -105,7 +105,7 @@ def _shown(text: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", _OF_THE_ISSUE)
+@pytest.mark.parametrize("name", _OF_THE_ISSUE if SOAK else ("formula never closed", "address", "link to an address"))
 def test_the_whole_of_100_kilobytes_is_there(name: str) -> None:
     text = HOSTILE[name](100_000)
     for place, shown in _shown(text).items():

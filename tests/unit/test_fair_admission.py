@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.api import Standing
@@ -32,6 +32,7 @@ def crowds(draw: st.DrawFn) -> list[tuple[str, ...]]:
     return [path_of(owner, standings[owner], group) for owner, group in found]
 
 
+@example([("guest", "discord", "private", f"discord:{n}") for n in (0, 0, 0, 2, 2)] + 4 * [path_of("discord:1", "new")])
 @given(crowds())
 def test_whoever_has_nothing_is_let_in_if_somebody_has_two(crowd: list[tuple[str, ...]]) -> None:
     newcomer, *held = crowd
