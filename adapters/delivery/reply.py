@@ -159,12 +159,11 @@ class Reply:
                 if placed.position in self._plain:
                     placed = replace(placed, frame=self.assembler.plain(placed.frame))
                 shown = self._state(placed)
-                if not self._is_announced(placed, shown):
-                    self.not_before = now + _ANNOUNCING_LOOK_S
-                    return None
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
-                    priority = self._priority_of(part, placed.frame)
-                    return Job(self, priority, placed, shown)
+                    if not self._is_announced(placed, shown):
+                        self.not_before = now + _ANNOUNCING_LOOK_S
+                        return None
+                    return Job(self, self._priority_of(part, placed.frame), placed, shown)
                 if not placed.final:
                     return None
                 self._position = placed.position + 1
@@ -200,10 +199,19 @@ class Reply:
 
     async def _announce(self, answer_id: str, position: int, name: str) -> None:
         await self.keep(answer_id, position, name)
-        while self._unrecorded:
+        while self._unrecorded or not await self._outlives_a_crash():
             await asyncio.sleep(_ANNOUNCED_AGAIN_S)
             await self._record()
-        await self.record.recorded()
+
+    async def _outlives_a_crash(self) -> bool:
+        try:
+            await self.record.recorded()
+        except StorageError as error:
+            log.warning("%s: a message of %s is announced later: %s", self.chat, self.name, error)
+            return False
+        except Exception:  # a defect of the store is no reason to say nothing more
+            log.exception("%s: a message of %s goes without being announced", self.chat, self.name)
+        return True
 
     def let_go(self) -> None:
         """Nothing is announced any more."""
