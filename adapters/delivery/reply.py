@@ -193,11 +193,11 @@ class Reply:
         if name is None:
             return True
         if shown.announcing is None:
-            shown.announcing = asyncio.ensure_future(self._announce(answer_id, placed.position, name))
+            shown.announcing = asyncio.ensure_future(self._announce_surely(answer_id, placed.position, name))
             self._announcing = (*(each for each in self._announcing if not each.done()), shown.announcing)
         return shown.announcing.done()
 
-    async def _announce(self, answer_id: str, position: int, name: str) -> None:
+    async def _announce_surely(self, answer_id: str, position: int, name: str) -> None:
         await self.keep(answer_id, position, name)
         while self._unrecorded or not await self._outlives_a_crash():
             await asyncio.sleep(_ANNOUNCED_AGAIN_S)
