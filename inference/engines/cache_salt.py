@@ -44,11 +44,13 @@ class Prefix:
 
     Args:
         may_reuse: nothing but what this owner has asked, or the head, can be found in a cache for it.
+        own: so many ids from the start are the head or were asked by this owner, in whole blocks.
     """
 
     owner: bytes
     blocks: Sequence[int]
     may_reuse: bool
+    own: int
     _known: KnownPrefixes = field(repr=False)
 
     def read(self) -> None:
@@ -80,7 +82,7 @@ class KnownPrefixes:
                 break
             mine = number if who.get(name) and mine == number - 1 else mine
             others = number if who.keys() - {name} and others == number - 1 else others
-        prefix = Prefix(name, blocks, others <= mine, self)
+        prefix = Prefix(name, blocks, others <= mine, min(head, len(ids)) + mine * self._block, self)
         self.note(prefix, read=False)
         return prefix
 

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
-# Text that arrives this much later is not seen to be late.
+# Text that arrives this much later is not seen to be late, but for the first words.
 _PAUSE_S = 0.04
+_AT_ONCE = 8
 
 
 class Handover:
-    """Chunks from a thread to the event loop, until None; the first one at once, then a few at a time.
+    """Chunks from a thread to the event loop, until None; the first ones at once, then a few at a time.
 
     To wake the loop for every token would take a core away from the threads that make the next one.
     """
@@ -32,13 +33,16 @@ class Handover:
 
     async def all(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yields what was put, in order, until None was."""
+        count = 0
         while True:
             await self._some()
             while self._chunks:
                 if (chunk := self._chunks.popleft()) is None:
                     return
+                count += 1
                 yield chunk
-            await asyncio.sleep(_PAUSE_S)
+            if count >= _AT_ONCE:
+                await asyncio.sleep(_PAUSE_S)
 
     async def _some(self) -> None:
         self._fresh.clear()

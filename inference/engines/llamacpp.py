@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inference.api import ChatRequest, Message, ModelInfo, Sampling, TooLong, Unavailable
-from inference.engines.cache_salt import KnownPrefixes
+from inference.engines.cache_salt import KnownPrefixes, Prefix
 from inference.engines.handover import Handover
 from inference.engines.lengths import count_within, may_be_far_too_long
+from inference.engines.llamacpp_slots import Slots
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
 from inference.engines.presence import Presence
 from inference.engines.revisions import of_file
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from inference.engines.llamacpp_prompts import LlamaPrompts
 
 _BATCH_TOKENS = 256
+_LEAST_OWN = 8
+"""Tokens; to read fewer takes no longer than to cut a slot back to them."""
 # Of the machine's memory, for conversations whose slot somebody else has taken; never more than the library would take.
 _KEPT_SHARE, _MOST_KEPT_MIB = 10, 8192
 # The order of transformers and vLLM: the temperature is applied before the tail is cut off.
@@ -79,6 +82,7 @@ class LlamaCppEngine:
         """Control tokens that are marks of reasoning."""
         self._closing = threading.Event()
         self._prefixes = KnownPrefixes()
+        self._free = Slots(self._options.slots)
 
     @property
     def info(self) -> ModelInfo:
@@ -186,15 +190,15 @@ class LlamaCppEngine:
         body["ignore_eos"] = not ends
         # Control tokens are left out of the text, but for these.
         body["preserved_tokens"] = self._marks
-        # The library keeps prompts in its slots and in memory, for whoever comes with the same tokens.
         prefix = self._prefixes.of(request.owner, body["prompt"], await prompts.head(template))
-        body["cache_prompt"] = prefix.may_reuse
         stop, is_read = threading.Event(), False
-        if request.sampling.presence_penalty:
-            steps = self._present(body, stop, Presence(request.sampling, prompt, said, most=most))
-        else:
-            steps = self._outputs(body, stop)
+        slot = self._free.take(prefix)
         try:
+            body |= await self._placed(slot, prefix, body["prompt"][: prefix.own], stop)
+            if request.sampling.presence_penalty:
+                steps = self._present(body, stop, Presence(request.sampling, prompt, said, most=most))
+            else:
+                steps = self._outputs(body, stop)
             async with aclosing(steps) as outputs:
                 async for output in outputs:
                     if isinstance(output, Piece) and not is_read:
@@ -203,6 +207,27 @@ class LlamaCppEngine:
                     yield output
         finally:
             stop.set()
+            if slot is not None:
+                self._free.give(slot, prefix)
+
+    async def _placed(
+        self, slot: int | None, prefix: Prefix, own: Sequence[int], stop: threading.Event
+    ) -> dict[str, Any]:
+        """Where a prompt is read, such that nothing but its head and its owner's own words is found in a cache.
+
+        The library keeps prompts in its slots and in memory for whoever comes with the same tokens. A prompt that others
+        have begun like this goes into a slot that was cut back to what is `own`; the library looks into its memory only
+        for a slot that would lose more than it keeps, which such a one never does.
+        """
+        if slot is None:  # the library takes whichever is free first
+            return {"cache_prompt": prefix.may_reuse}
+        if prefix.may_reuse or len(own) < _LEAST_OWN:
+            return {"id_slot": slot, "cache_prompt": prefix.may_reuse}
+        cut = {"prompt": [*own], "n_predict": 0, "stream": True, "return_progress": True, "id_slot": slot}
+        async with aclosing(self._outputs(cut, stop)) as outputs:
+            async for _ in outputs:
+                pass
+        return {"id_slot": slot, "cache_prompt": True}
 
     async def _present(
         self, body: dict[str, Any], stop: threading.Event, presence: Presence

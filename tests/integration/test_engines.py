@@ -279,7 +279,8 @@ async def test_nobody_learns_from_the_cache_what_others_have_asked(model: Engine
 
     head = await cached("telegram:1", 1)
     assert await cached("telegram:1", 2) > 50, "one's own is found again"
-    assert await cached("discord:2", 3) <= max(head, 32), "nothing but what all prompts begin with"
+    others = await cached("discord:2", 3)
+    assert others <= max(head, 32), "nothing but what all prompts begin with"
     assert await cached("discord:2", 4) > 50
     assert await cached("telegram:1", 5) > 50
     # One that was given up is known to others as little, wherever it was.
@@ -290,6 +291,19 @@ async def test_nobody_learns_from_the_cache_what_others_have_asked(model: Engine
     last = (await outputs(model, replace(ask("another " * 80), owner="discord:2")))[-1]
     assert isinstance(last, Closed)
     assert last.cached_tokens <= max(head, 32)
+
+
+async def test_the_head_that_all_prompts_share_is_read_once_whoever_has_asked_the_same() -> None:
+    engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=512, threads=1))
+    await engine.start()
+    try:
+        known = [replace(ask("my secret is that " * 10), owner=owner) for owner in ("telegram:1", "discord:2", "page:3")]
+        ends = [(await outputs(engine, request))[-1] for request in known]
+    finally:
+        await engine.close()
+    cached = [end.cached_tokens for end in ends if isinstance(end, Closed)]
+    assert cached[0] == 0
+    assert cached[1] == cached[2] > 16, "the head to the token, whatever others have asked"
 
 
 async def test_an_answer_has_as_many_tokens_as_it_must(model: Engine) -> None:

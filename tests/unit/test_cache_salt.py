@@ -45,6 +45,7 @@ def test_only_what_was_read_for_oneself_is_reused(asked: list[tuple[str, list[in
     for owner, ids, read in asked:
         prefix = known.of(owner, ids)
         assert prefix.may_reuse is (longest(ids, mine=False, owner=owner) <= longest(ids, mine=True, owner=owner))
+        assert prefix.own == longest(ids, mine=True, owner=owner)
         if read:
             prefix.read()
         before.append((owner, ids, read))
