@@ -215,9 +215,9 @@ class LlamaCppEngine:
     ) -> dict[str, Any]:
         """Where a prompt is read, such that nothing but its head and its owner's own words is found in a cache.
 
-        The library keeps prompts in its slots and in memory for whoever comes with the same tokens. A prompt that others
-        have begun like this goes into a slot that was cut back to what is `own`; the library looks into its memory only
-        for a slot that would lose more than it keeps, which such a one never does.
+        The library keeps prompts in its slots and in memory for whoever comes with the same tokens. A prompt that
+        others have begun like this goes into a slot that was cut back to what is `own`; the library looks into its
+        memory only for a slot that would lose more than it keeps, which such a one never does.
         """
         if slot is None:  # the library takes whichever is free first
             return {"cache_prompt": prefix.may_reuse}

@@ -297,7 +297,8 @@ async def test_the_head_that_all_prompts_share_is_read_once_whoever_has_asked_th
     engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=512, threads=1))
     await engine.start()
     try:
-        known = [replace(ask("my secret is that " * 10), owner=owner) for owner in ("telegram:1", "discord:2", "page:3")]
+        asked = ask("my secret is that " * 10)
+        known = [replace(asked, owner=owner) for owner in ("telegram:1", "discord:2", "page:3")]
         ends = [(await outputs(engine, request))[-1] for request in known]
     finally:
         await engine.close()
