@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 
 _LIBRARIES_AFTER_S = 0.2
+_REFUSED_AT_ONCE = 32
+"""So many people of the page may be on their way to a refusal beside all whose requests are taken."""
 _TOLD_WITHIN_S = 1.5
 """How long a program whose model cannot be loaded lives on, so that who waits for an answer reads that."""
 _SHOWN_WITHIN_S = 1.0
@@ -159,7 +161,8 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
     stopping = asyncio.Event()
     platforms = []
     if settings.web.enabled:
-        platforms.append(_web(app, settings.web, outboxes, database))
+        waiting = settings.inference.max_waiting + settings.inference.slots
+        platforms.append(_web(app, settings.web, outboxes, database, waiting))
     if settings.discord.token.get_secret_value():
         platforms.append(_discord(app, settings.discord, outboxes, stopping))
     if settings.telegram.token.get_secret_value():
@@ -274,9 +277,12 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
         await within(PART_WITHIN_S, "the model", inference.close)
 
 
-def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database) -> AbstractAsyncContextManager[str]:
-    """The page, serving while the context is open; its address."""
+def _web(
+    app: App, settings: WebSettings, outboxes: Outboxes, database: Database, waiting: int
+) -> AbstractAsyncContextManager[str]:
+    """The page, serving while the context is open; its address. `waiting`: what the service takes on."""
     from adapters.storage.posts import SqlPosts
+    from adapters.web.inbound import MOST_IN_HAND
     from adapters.web.posts import StoredFile, decode, encode
     from adapters.web.preferences import PreferencesPanel
     from adapters.web.server import WebServer
@@ -302,6 +308,7 @@ def _web(app: App, settings: WebSettings, outboxes: Outboxes, database: Database
         proxies=settings.proxies,
         new_guests=settings.new_guests,
         keeps=app.bot.account.privacy.keeps,
+        at_once=max(MOST_IN_HAND, waiting + _REFUSED_AT_ONCE),
     )
     return server.serving()
 

@@ -8,11 +8,13 @@ The real program (page, Telegram and Discord over wire-level servers, a scripted
     accounts   8 new accounts in ten Telegram groups, each asking in all of them again and again
     uploads    20 pictures a second of one guest of the page, 1.4 MB each
     posts      20 messages a second of one guest of the page, 1 kB each
-    guests     1,000 new guests of the page, each asking again and again
+    guests     1,000 new guests of the page who come at once, each asking again and again
+    newcomers  the same, who come within a minute
 
-Each is judged within one run: alone first, then beside the flood. Goals: somebody on Discord is let in on every try,
-and the 95th percentile of the time to their first words is at most twice what it is alone; in the same chat it is at
-most three times that. A Telegram group can be sent 20 calls a minute and an answer takes two or more, so there they ask
+In the same chat, too, somebody asks: in the group somebody new, on the page somebody who was there on another day. Each
+is judged within one run: alone first, then beside the flood. Goals: somebody on Discord is let in on every try, and the
+95th percentile of the time to their first words is at most twice what it is alone; in the same chat it is at most three
+times that. A Telegram group can be sent 20 calls a minute and an answer takes two or more, so there they ask
 every 20 s; beside eight who ask there all the time nobody's words come within three times.
 """
 
@@ -32,12 +34,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.floods import EVERY_S, KINDS, LEAD_S, ON_TELEGRAM, Attacker, OnDiscord, Seen, asks, guest
+from tests.floods import (
+    EVERY_S,
+    KINDS,
+    LEAD_S,
+    ON_TELEGRAM,
+    REGULAR,
+    REGULAR_SECRET,
+    Attacker,
+    OnDiscord,
+    Seen,
+    asks,
+    guest,
+)
 from tests.servers.discord import TOKEN as DISCORD_TOKEN
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TOKEN as TELEGRAM_TOKEN
 
-SIZES = {"commands": 20, "presses": 20, "accounts": 8, "uploads": 20, "posts": 20, "guests": 1_000}
+SIZES = {"commands": 20, "presses": 20, "accounts": 8, "uploads": 20, "posts": 20, "guests": 1_000, "newcomers": 1_000}
 ELSEWHERE, HERE = 2.0, 3.0
 
 
@@ -62,6 +76,9 @@ async def program(folder: Path, telegram: str, discord: DiscordServer) -> AsyncI
         "PARTYLINE_DATABASE": str(folder / "partyline.sqlite3"),
         "PARTYLINE_WEB__ENABLED": "true",
         "PARTYLINE_WEB__PORT": "0",
+        "PARTYLINE_WEB__SECRET": REGULAR_SECRET,
+        "PARTYLINE_ACCESS__ALLOWED_USERS": REGULAR,
+        "PARTYLINE_ACCESS__STRANGERS": "answer",
         "TELEGRAM_TOKEN": TELEGRAM_TOKEN,
         "TELEGRAM_API_BASE": telegram,
         "DISCORD_TOKEN": DISCORD_TOKEN,
@@ -117,7 +134,7 @@ class Stage:
         return Case(elsewhere, there if self._kind in ON_TELEGRAM else here, there)
 
     async def _on_the_page(self, seconds: float, every_s: float, seen: Seen) -> None:
-        async with guest(self._page, seen) as (someone, _):
+        async with guest(self._page, seen, is_regular=True) as (someone, _):
             await asks(someone.ask, seconds, every_s, seen)
 
 

@@ -72,21 +72,22 @@ def shown(name: str, longest: int) -> str:
     return name if _VISIBLE.search(name) else ""
 
 
-def keys(name: str) -> tuple[str, str]:
-    """Two keys; names of which either is equal look alike, whatever their case.
+def keys(name: str) -> tuple[str, str, str]:
+    """Three keys; names of which one and the same is equal look alike, whatever their case.
 
     The first folds case before it takes the skeleton, the second afterwards: Cyrillic В looks like B, and its small
-    letter like nothing Latin.
+    letter like nothing Latin. The third is of the name in capitals: MIA COOPER IO is Mia Cooper 10.
     """
     name = _IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
     name = "".join(_read(_CAPITAL, char) for char in name)
-    return _joined(skeleton(name.casefold())), _joined(skeleton(name))
+    raised = "".join(skeleton(name.upper()).split())
+    return _joined(skeleton(name.casefold())), _joined(skeleton(name)), raised
 
 
 def bare_keys(name: str) -> tuple[str, str]:
     """The keys without marks and punctuation, all digits ASCII (the key of 0 is "o", that of 1 "1")."""
     name = "".join(_digit(char) for char in unicodedata.normalize("NFKC", name))
-    first, second = map(_bare, keys(name))
+    first, second, _ = map(_bare, keys(name))
     return first, second
 
 
@@ -112,7 +113,7 @@ def passes_for(name: str, known: str) -> bool:
 def _letters(name: str) -> tuple[str, str]:
     """The letters that are read in a name, by both of its keys; i is l, and each run of one letter is one."""
     drawn = "".join(_read(_DRAWN, char) for char in _bare(name.translate(_DIGITS)))
-    first, second = (_REPEATED.sub(r"\1", _bare(key).replace("i", "1")) for key in keys(drawn))
+    first, second = (_REPEATED.sub(r"\1", _bare(key).replace("i", "1")) for key in keys(drawn)[:2])
     return first, second
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import resource
 from collections import Counter
@@ -20,6 +19,8 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from inference.hosts import one_place, plain_address, plain_network
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class _Gate:
 
     def __init__(self, bounds: ConnectionBounds) -> None:
         self.bounds = bounds
-        self._shared = [ipaddress.ip_network(each, strict=False) for each in bounds.shared]
+        self._shared = [plain_network(each) for each in bounds.shared]
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
         self._addresses: Counter[str] = Counter()
         self._without_request: dict[_Connection, None] = {}
@@ -149,11 +150,10 @@ class _Gate:
     def counted(self, peer: object) -> str:
         """The peer's address; "" for this machine and for a proxy, from where everybody behind it comes."""
         address = str(peer[0]) if isinstance(peer, tuple) else ""
-        with contextlib.suppress(ValueError):
-            found = ipaddress.ip_address(address)
-            if found.is_loopback or any(found in each for each in self._shared):
-                return ""
-        return address
+        found = plain_address(address)
+        if found is not None and (found.is_loopback or any(found in each for each in self._shared)):
+            return ""
+        return one_place(address)
 
     def admit(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> bool:
         full = len(self._open) >= self.bounds.total

@@ -4,8 +4,9 @@ Pure: no asyncio, no torch, and the clock is an argument.
 
 Whoever has had least goes next, whatever the number of requests they have waiting. All new guests of a platform, whose
 accounts cost nothing to make, are one flow together, and share what it gets by the same rule. When the queue is full,
-the newest request of whoever has the most gives way (`inference.places`). While people of another platform, or known
-ones, have asked lately, nobody else takes the last free slots.
+the newest request of whoever has the most gives way (`inference.places`), or that of somebody who has had an answer
+lately, to somebody who has had none. While people of another platform, or known ones, have asked lately, nobody else
+takes the last free slots.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ LATELY_S = 60.0
 """How long slots are kept free for a side that has asked."""
 KEPT_S = 120.0
 """How long the place of a request that gave way is kept."""
+SERVED_S = 600.0
+"""Whoever has had an answer within that time may have to give way to somebody who has had none."""
+_FOR_NEWCOMERS = 8
+"""One in so many of the places is for people who are not known, though it be taken from people who are."""
 _REMEMBERED = 10_000
 
 
@@ -92,6 +97,8 @@ class FairQueue:
         self._running: dict[str, _Job] = {}
         self._held = Places()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._served: OrderedDict[str, float] = OrderedDict()
+        """When a request of each owner began to run last, those of lately alone, in order."""
         self._asked: dict[tuple[bool, str], float] = {}
         """When each side has asked last."""
         self._places: dict[str, int] = {}
@@ -158,6 +165,7 @@ class FairQueue:
             self._members[job.party].start(job.owner, job.cost)
             self._running[request_id] = job
             started.append(request_id)
+            self._note_served(job.owner, now)
         return started
 
     def remove(self, request_id: str, spent: float = 0.0) -> None:
@@ -193,10 +201,33 @@ class FairQueue:
         if self._held.of(path[-1]) < self._max_waiting_per_owner:
             if len(self._waiting) < self._max_waiting + returns * max(1, self._max_waiting // 4):
                 return None
-            giver = self._held.giver(path)
+            giver = self._held.giver(path) or self._served_lately(path, now)
         if giver is None:
             raise Full(len(self._waiting) + 1)
         return self._take_place(giver, now)
+
+    def _served_lately(self, path: Path, now: float) -> Path | None:
+        """Who has had an answer lately, and gives way to this newcomer, who has had none and has nothing here.
+
+        So a few accounts that ask again and again, one request each, keep nobody out for longer than it takes to serve
+        each of them once. Beside the newcomer's own part, people who are known give them a part of the places.
+        """
+        if self._held.of(path[-1]) or self._was_served(path[-1], now):
+            return None
+        found = {job.path for job in self._waiting.values() if self._was_served(job.owner, now)}
+        beside = [each for each in found if each[:-1] == path[:-1]]
+        if not beside and path[0] != "known" and self._held.of_unknown < max(1, self._max_waiting // _FOR_NEWCOMERS):
+            beside = [each for each in found if each[0] == "known"]
+        return max(beside, key=lambda each: (self._served[each[-1]], each), default=None)
+
+    def _was_served(self, owner: str, now: float) -> bool:
+        return owner in self._served and now - self._served[owner] < SERVED_S
+
+    def _note_served(self, owner: str, now: float) -> None:
+        self._served[owner] = now
+        self._served.move_to_end(owner)
+        while len(self._served) > _REMEMBERED or now - next(iter(self._served.values())) >= SERVED_S:
+            self._served.popitem(last=False)
 
     def _take_place(self, giver: Path, now: float) -> str:
         """The newest request of that owner leaves, and its place is kept for a while."""

@@ -5,10 +5,11 @@ then by group, then by person. Whatever part has more than its equal share lends
 back when a part with less asks. So nobody can take all places by having many accounts, and none stands empty while
 somebody wants it. (Max-min fairness: D. Bertsekas, R. Gallager, "Data Networks", 6.5.2.)
 
-Who is known counts alone, wherever they ask, and loses the only request they have to nobody who is not known. All
-private chats of the others are one part, of half at most where groups ask as well. A group or server, where any number
-of accounts may be brought together for a raid, counts as often as people ask there, up to `_MOST_ASKERS`: so on a day
-when everybody is new a large server is not squeezed to the share of one person.
+Who is known counts alone, wherever they ask, and loses the only request they have to nobody who is not known (but for
+what `inference.fairness` says of those who were served lately). All private chats of the others are one part, of half
+at most where groups ask as well. A group or server, where any number of accounts may be brought together for a raid,
+counts as often as people ask there, up to `_MOST_ASKERS`: so on a day when everybody is new a large server is not
+squeezed to the share of one person.
 """
 
 from __future__ import annotations
@@ -78,20 +79,23 @@ class Places:
     def of(self, owner: str) -> int:
         return self._owners[owner].total() if owner in self._owners else 0
 
+    @property
+    def of_unknown(self) -> int:
+        """How many places are held by people who are not known."""
+        return sum(held for standing, held in self._inside.get((), Counter()).items() if standing != "known")
+
     def giver(self, path: Path) -> Path | None:
         """Who gives a place to a newcomer of this path; None if nobody has more than the newcomer would have.
 
         First the part that has more than its share; where no part has, the owner with the most requests. Whoever has a
-        place already gets none that would be taken back from them at once.
+        place already gets none that would be taken back from them at once by somebody who is known as well as they are.
         """
-        if (found := self._by_parts(path)) is not None:
-            return found
-        found = self._by_owner(path)
+        found = self._by_parts(path) or self._by_owner(path)
         if found is None or not self.of(path[-1]):
             return found
         self.leave(found)
         self.take(path)
-        back = self._by_parts(found)
+        back = self._by_parts(found) or (self._by_owner(found) if found[0] == path[0] else None)
         self.leave(path)
         self.take(found)
         return None if back is not None and back[-1] == path[-1] else found

@@ -20,7 +20,9 @@ from typing import Any
 
 import aiohttp
 from PIL import Image
+from yarl import URL
 
+from adapters.web.identity import Identities, Identity
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_world import Room
 from tests.servers.telegram import TelegramServer, telegram, until
@@ -32,9 +34,11 @@ WORD = "word"
 GIVEN_UP_S = 60.0
 FAILURES = ("something went wrong", "I can't answer", "at capacity", "interrupted", "cannot be shown")
 REFUSALS = ("messages a minute", "in a minute", "at capacity", "Please wait", "too many", "already have")
+ARRIVING_S = 60.0
+"""In which all newcomers come, one after the other."""
 AGAIN_S = 1.0
 """How soon somebody asks again who floods by asking."""
-KINDS = ("commands", "presses", "accounts", "uploads", "posts", "guests")
+KINDS = ("commands", "presses", "accounts", "uploads", "posts", "guests", "newcomers")
 ON_TELEGRAM = ("commands", "presses", "accounts")
 EVERY_S = {"commands": 20.0, "presses": 20.0, "accounts": 20.0}
 """How often the person in the same chat asks: a group can be sent 20 calls a minute, an answer takes two or more."""
@@ -188,9 +192,21 @@ class Guest:
         return answer is not None and (bool(answer.get("failure")) or WORD in json.dumps(answer))
 
 
+REGULAR_SECRET = "s" * 32
+"""With which the page signs identities."""
+_DAYS_AGO_S = 2 * 86_400.0
+_REGULAR = Identity("ab" * 32, int(time.time() - _DAYS_AGO_S))
+REGULAR = _REGULAR.person
+"""Somebody who has been on the page before; the operator has named them."""
+
+
 @asynccontextmanager
-async def guest(address: str, seen: Seen) -> AsyncIterator[tuple[Guest, aiohttp.ClientSession]]:
+async def guest(
+    address: str, seen: Seen, *, is_regular: bool = False
+) -> AsyncIterator[tuple[Guest, aiohttp.ClientSession]]:
     jar, patience = aiohttp.CookieJar(unsafe=True), aiohttp.ClientTimeout(GIVEN_UP_S)
+    if is_regular:
+        jar.update_cookies({"partyline": Identities(REGULAR_SECRET).cookie_of(_REGULAR)}, URL(address))
     async with aiohttp.ClientSession(cookie_jar=jar, timeout=patience) as session:
         async with session.get(address) as response:
             await response.read()
@@ -228,10 +244,12 @@ async def flood_on_telegram(kind: str, server: TelegramServer, chat: Chat, size:
 
 
 async def flood_the_page(kind: str, address: str, size: int, seen: Seen) -> None:
-    if kind == "guests":
+    if kind in ("guests", "newcomers"):
+        every_s = ARRIVING_S / size if kind == "newcomers" else 0.0
         async with asyncio.TaskGroup() as tasks:
             for _ in range(size):
                 tasks.create_task(_comes_and_asks(address, seen))
+                await asyncio.sleep(every_s)
         return
     async with guest(address, seen) as (hasty, session):
         data = io.BytesIO()

@@ -5,6 +5,7 @@ Pure: every method takes its time in seconds of one monotonic clock.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from enum import IntEnum
 from typing import NamedTuple
@@ -90,18 +91,25 @@ class CallBudget:
         return min(budget.free(at) for budget in self._budgets)
 
     def ready_at(
-        self, priority: Priority, asker: str, demand: Demand, now: float, since: float = float("inf")
+        self,
+        priority: Priority,
+        asker: str,
+        demand: Demand,
+        now: float,
+        since: float = float("inf"),
+        *,
+        is_over: bool = False,
     ) -> float:
         """The time from which a call may go, if nothing else happens until then; `now` or later.
 
-        `since`: since when it waits; inf: others may go first however long that takes.
+        Args:
+            since: since when it waits; inf: others may go first however long that takes.
+            is_over: this person has used their share.
         """
         self._forget(now)
         if priority is Priority.PREVIEW:
             return self._preview_at(demand, now)
-        spare = self.capacity // 5
-        share = max(1, self.capacity // max(2, self._people(demand)))
-        over = spare if self.cost(asker, now) >= share else 0
+        over = self.capacity // 5 if is_over else 0
         match priority:
             case Priority.FINAL:
                 return max(now, self._free_at(1 + over))
@@ -115,10 +123,14 @@ class CallBudget:
                 promised = promised if more or over else min(promised, since + _PATIENCE_S)
                 return max(now, self._free_at(1 + max(more, over)), promised)
 
-    def cost(self, asker: str, now: float) -> int:
-        """The calls that this person has cost the chat lately, without previews."""
+    def share(self, people: int) -> int:
+        """The calls of one person where so many want some."""
+        return max(1, self.capacity // max(2, people))
+
+    def costs(self, now: float) -> Counter[str]:
+        """The calls that each person has cost the chat lately, without previews."""
         self._forget(now)
-        return sum(spent.asker == asker for spent in self._spent)
+        return Counter(spent.asker for spent in self._spent)
 
     def begin(self, now: float) -> None:
         self._began = now

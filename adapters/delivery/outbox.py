@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from functools import cached_property
 from itertools import count
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -34,6 +36,7 @@ from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.permitted import PermittedChannel
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Reply
+from adapters.delivery.spending import Spending
 from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Said, Started
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted
@@ -65,11 +68,60 @@ class _Pause(NamedTuple):
     """Something waits to be shown, so that more previews change nothing."""
 
 
+class _Moment:
+    """What the replies under way need of one budget now, and who has used their share of it."""
+
+    def __init__(self, outbox: Outbox, now: float, *, is_edit: bool) -> None:
+        self._outbox = outbox
+        self._now = now
+        self._is_edit = is_edit
+
+    @cached_property
+    def demand(self) -> Demand:
+        return self._outbox.demand(self._outbox.replies, is_edit=self._is_edit)
+
+    @cached_property
+    def demand_of_light(self) -> Demand:
+        """Of those who cost little: they wait for no last frame of the others."""
+        replies = [reply for reply in self._outbox.replies if reply.asker in self.light]
+        return self._outbox.demand(replies, is_edit=self._is_edit)
+
+    @cached_property
+    def here(self) -> set[str]:
+        """Who is being answered, or was lately."""
+        budget = self._outbox.budget(is_edit=self._is_edit)
+        return {*(reply.asker for reply in self._outbox.replies), *budget.costs(self._now)}
+
+    @cached_property
+    def costs(self) -> dict[str, int]:
+        """What each of them has cost all chats together lately."""
+        outbox, within_s = self._outbox, self._outbox.budget(is_edit=self._is_edit).span_s
+        kind = self._is_edit and not outbox.is_shared
+        return {each: outbox.spending.of((each, kind), self._now, within_s) for each in self.here}
+
+    @cached_property
+    def light(self) -> set[str]:
+        """Who has cost less than half of what the others here have, and these more than they could have cost here.
+
+        So accounts that ask in ten groups at the same time leave each of them to those who ask there alone.
+        """
+        total, others = sum(self.costs.values()), max(1, len(self.here) - 1)
+        capacity = self._outbox.budget(is_edit=self._is_edit).capacity
+        return {each for each, cost in self.costs.items() if cost * 2 * others < total - cost > capacity}
+
+    @cached_property
+    def over(self) -> set[str]:
+        """Who has used their share."""
+        share = self._outbox.budget(is_edit=self._is_edit).share(len(self.here))
+        return {each for each, cost in self.costs.items() if cost >= share and each not in self.light}
+
+
 class Outbox:
     """All that goes out to one chat, one call after the other: what is worth most first, and people in turn.
 
     Args:
         limits: of the chat.
+        spending: what people have cost all chats.
         account: shares the calls of the account, if they are counted.
         spawn: runs a coroutine beside this one.
     """
@@ -82,11 +134,15 @@ class Outbox:
         observe: Observer,
         permitted: Callable[[], Awaitable[bool]],
         spawn: Callable[[Coroutine[None, None, None]], None],
+        spending: Spending,
     ) -> None:
         self.running = False
+        self.spending = spending
         self._sends = CallBudget(limits.rate)
         self._edits = CallBudget(limits.edit_rate) if limits.edit_rate else self._sends
-        self._replies: list[Reply] = []
+        self.is_shared = self._edits is self._sends
+        """One budget for new messages and edits."""
+        self.replies: list[Reply] = []
         self._account, self._dice, self._observe = account, dice, observe
         self._permitted, self._spawn = permitted, spawn
         self._sleep: asyncio.Future[None] | None = None
@@ -103,10 +159,10 @@ class Outbox:
 
     def add(self, reply: Reply) -> None:
         """Of the states of one thing, only the newest is shown; those before it are delivered with it."""
-        for older in self._replies:
+        for older in self.replies:
             if reply.state_of and older.state_of == reply.state_of and older.asker == reply.asker:
                 older.overtake()
-        self._replies.append(reply)
+        self.replies.append(reply)
         self._look()
 
     def wake(self, reply: Reply, *, is_more: bool = False) -> None:
@@ -123,8 +179,8 @@ class Outbox:
             self._account.raise_to(self._turn, priority)
 
     def remove(self, reply: Reply) -> None:
-        if reply in self._replies:
-            self._replies.remove(reply)
+        if reply in self.replies:
+            self.replies.remove(reply)
         self._look()
 
     def _look(self) -> None:
@@ -139,13 +195,13 @@ class Outbox:
         """Delivers until there is nothing left to deliver."""
         loop = asyncio.get_running_loop()
         try:
-            while self._replies:
+            while self.replies:
                 now = loop.time()
                 found = self._choose(now)
-                self._replies = [reply for reply in self._replies if not reply.is_finished]
+                self.replies = [reply for reply in self.replies if not reply.is_finished]
                 if isinstance(found, Job):
                     await self._send(found)
-                elif self._replies:
+                elif self.replies:
                     self._type(now)
                     wake_at = min(found.until, self._typing_due())
                     await self._rest(max(wake_at, now + _TICK_S), is_held=found.is_held)
@@ -153,7 +209,7 @@ class Outbox:
             log.exception("an outbox broke; what it held goes on after the next start")
         finally:
             self.running = False
-            for reply in self._replies:
+            for reply in self.replies:
                 reply.finish(Outcome(Ending.LEFT, "its outbox ended"))
 
     async def _rest(self, until: float, *, is_held: bool) -> None:
@@ -172,8 +228,11 @@ class Outbox:
         if now < self._silent_until:
             return _Pause(self._silent_until, is_held=True)
         pause = _Pause(float("inf"), is_held=False)
-        is_alone = len(self._replies) == 1
-        for reply in self._replies if is_alone else sorted(self._replies, key=lambda reply: self._rank(reply, now)):
+        sends = _Moment(self, now, is_edit=False)
+        moments = sends, sends if self.is_shared else _Moment(self, now, is_edit=True)
+        is_alone = len(self.replies) == 1
+        costs: Counter[str] = Counter() if is_alone else self._costs(now)
+        for reply in self.replies if is_alone else sorted(self.replies, key=lambda reply: _rank(reply, costs)):
             if now < reply.not_before:
                 pause = _Pause(min(pause.until, reply.not_before), pause.is_held)
                 continue
@@ -183,12 +242,12 @@ class Outbox:
             if not reply.is_pending:
                 reply.ready_at, reply.is_pending = reply.due_at, True
             expected = reply.priority, reply.visible
-            at = self._ready_at(reply, expected[0], now, is_edit=expected[1])
+            at = self._ready_at(reply, expected[0], now, moments[expected[1]], is_edit=expected[1])
             job = _next_job(reply, now) if at <= now else None
             if job is not None:
                 if (job.priority, job.is_edit) == expected:
                     return job
-                at = self._ready_at(reply, job.priority, now, is_edit=job.is_edit)
+                at = self._ready_at(reply, job.priority, now, moments[job.is_edit], is_edit=job.is_edit)
                 if at <= now:
                     return job
             elif at <= now:
@@ -199,30 +258,32 @@ class Outbox:
             pause = _Pause(min(pause.until, at), is_held=True)
         return pause
 
-    def _rank(self, reply: Reply, now: float) -> tuple[bool, int, Priority, float]:
-        """People take turns by what they have cost the chat; then what is worth more comes first."""
-        priority = reply.priority
-        is_preview = priority is Priority.PREVIEW
-        cost = 0 if is_preview else self._sends.cost(reply.asker, now)
-        if not is_preview and self._edits is not self._sends:
-            cost += self._edits.cost(reply.asker, now)
-        return is_preview, cost, priority, reply.served_at
+    def _costs(self, now: float) -> Counter[str]:
+        """The calls that each person has cost the chat lately, without previews."""
+        costs = self._sends.costs(now)
+        return costs if self.is_shared else costs + self._edits.costs(now)
 
-    def _ready_at(self, reply: Reply, priority: Priority, now: float, *, is_edit: bool) -> float:
-        budget = self._edits if is_edit else self._sends
-        return budget.ready_at(priority, reply.asker, self._demand(is_edit=is_edit), now, reply.waits_since)
+    def budget(self, *, is_edit: bool) -> CallBudget:
+        return self._edits if is_edit else self._sends
 
-    def _demand(self, *, is_edit: bool) -> Demand:
-        """What the budget of new messages, or that of edits, will be needed for."""
-        is_shared = self._edits is self._sends
+    def _ready_at(self, reply: Reply, priority: Priority, now: float, moment: _Moment, *, is_edit: bool) -> float:
+        is_over = priority is not Priority.PREVIEW and reply.asker in moment.over
+        is_light = priority is not Priority.PREVIEW and reply.asker in moment.light
+        demand = moment.demand_of_light if is_light else moment.demand
+        budget = self.budget(is_edit=is_edit)
+        return budget.ready_at(priority, reply.asker, demand, now, reply.waits_since, is_over=is_over)
+
+    def demand(self, replies: Sequence[Reply], *, is_edit: bool) -> Demand:
+        """What these need of the budget of new messages, or of that of edits."""
+        is_shared = self.is_shared
         firsts = finals = later = 0
-        for reply in self._replies:
+        for reply in replies:
             if reply.has_spoken:
                 finals += is_shared or is_edit
             elif reply.priority is not Priority.NOTICE:
                 firsts += is_shared or reply.visible == is_edit
                 later += is_shared or is_edit
-        askers = {reply.asker for reply in self._replies}
+        askers = {reply.asker for reply in replies}
         return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else int(not is_edit))
 
     async def _send(self, job: Job) -> None:
@@ -309,6 +370,8 @@ class Outbox:
         finally:
             if is_admitted:
                 budget.admitted(loop.time(), job.priority, reply.asker)
+                if job.priority is not Priority.PREVIEW:
+                    self.spending.add((reply.asker, job.is_edit and not self.is_shared), loop.time())
 
     def _failed(self, reply: Reply, error: Exception) -> None:
         """That reply waits, and nobody else: others may be shown all the same."""
@@ -329,7 +392,7 @@ class Outbox:
         reply.not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
     def _typing_due(self) -> float:
-        reply = min(self._replies, key=Reply.typing_due)
+        reply = min(self.replies, key=Reply.typing_due)
         again_at = self._typed_at + reply.channel.limits.typing_s / 2
         return max(reply.typing_due(), again_at, self._silent_until, self._typing_after)
 
@@ -337,7 +400,7 @@ class Outbox:
         """Shows "typing" beside all calls, where the account has calls to spare."""
         if now < self._typing_due():
             return
-        reply = min(self._replies, key=Reply.typing_due)
+        reply = min(self.replies, key=Reply.typing_due)
         reply.typed_at = self._typed_at = now
         if self._account is None or self._account.begin_spare(now):
             self._spawn(self._show_typing(reply))
@@ -349,7 +412,7 @@ class Outbox:
                 await reply.channel.typing()
         except RetryAfter as penalty:
             until = loop.time() + penalty.retry_after_s
-            if penalty.of_chat and self._edits is not self._sends:
+            if penalty.of_chat and not self.is_shared:
                 self._typing_after = until
             else:
                 self._silent_until = max(self._silent_until, until)
@@ -386,6 +449,7 @@ class Outboxes:
         self._permitted = permitted or _at_once
         self._accounts: dict[str, AccountLimiter] = {}
         self._outboxes: dict[tuple[str, str], Outbox] = {}
+        self._spending = Spending()
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
         self._under_way = 0
@@ -518,7 +582,9 @@ class Outboxes:
             account = None
             if limits.account and limits.account_rate:
                 account = self._accounts.setdefault(limits.account, AccountLimiter(limits.account_rate))
-            self._outboxes[key] = Outbox(limits, account, self._dice, self._observe, self._permitted, self._spawn)
+            self._outboxes[key] = Outbox(
+                limits, account, self._dice, self._observe, self._permitted, self._spawn, self._spending
+            )
         return self._outboxes[key]
 
     def _forget_chats(self) -> None:
@@ -531,6 +597,13 @@ class Outboxes:
 
 def _ignore(job: Job, late_s: float) -> None:
     pass
+
+
+def _rank(reply: Reply, costs: Counter[str]) -> tuple[bool, int, Priority, float]:
+    """People take turns by what they have cost the chat; then what is worth more comes first."""
+    priority = reply.priority
+    is_preview = priority is Priority.PREVIEW
+    return is_preview, 0 if is_preview else costs[reply.asker], priority, reply.served_at
 
 
 async def _at_once() -> bool:

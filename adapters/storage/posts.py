@@ -24,6 +24,8 @@ _APPENDING = 7_827_341_190_459
 
 
 _KEY = "identities"
+_KEYS = ("folded", "skeleton", "raised")
+"""The columns for what a name looks like."""
 
 
 class _Identified(Protocol):
@@ -163,8 +165,7 @@ class SqlPosts(Generic[P, F]):
         return await self._database.read(lambda connection: connection.scalar(query))
 
     async def put_name(self, person: str, name: str) -> bool:
-        folded, skeleton = keys(name)
-        row = {"person": person, "name": name, "folded": folded, "skeleton": skeleton, "seen_at": self._clock()}
+        row = {"person": person, "name": name, **dict(zip(_KEYS, keys(name), strict=True)), "seen_at": self._clock()}
         try:
             await self._put(names, row)
         except Taken:
@@ -172,8 +173,8 @@ class SqlPosts(Generic[P, F]):
         return True
 
     async def is_free(self, name: str) -> bool:
-        folded, skeleton = keys(name)
-        query = select(names.c.person).where(or_(names.c.folded == folded, names.c.skeleton == skeleton)).limit(1)
+        alike = [names.c[column] == key for column, key in zip(_KEYS, keys(name), strict=True)]
+        query = select(names.c.person).where(or_(*alike)).limit(1)
         return await self._database.read(lambda connection: connection.scalar(query)) is None
 
     async def saw(self, person: str) -> None:

@@ -147,9 +147,11 @@ names = Table(
     Column("name", AnyText, nullable=False),
     Column("folded", AnyText, nullable=False),
     Column("skeleton", AnyText),
+    Column("raised", AnyText),
     Column("seen_at", Double),
     Index("names_by_folded", "folded", unique=True),
     Index("names_by_skeleton", "skeleton", unique=True),
+    Index("names_by_raised", "raised", unique=True),
     Index("names_by_age", "seen_at"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,6 +50,8 @@ class Answers:
     faults: Faults = field(default_factory=lambda: Faults(_log))
     in_hand: set[str] = field(default_factory=set)
     """The ids of the events that are being answered."""
+    freed: Callable[[], None] = lambda: None
+    """Called when there are fewer of them."""
 
     async def to_post(self, post: Post, uploads: Sequence[Upload]) -> None:
         """The bot answers what a person wrote. When this returns, it will do so whatever happens to the process."""
@@ -157,6 +159,7 @@ class Answers:
             await self._answered(event)
         finally:
             self.in_hand.discard(event.id)
+            self.freed()
 
     async def _deliver(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
         if pictures is None:

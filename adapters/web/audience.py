@@ -27,6 +27,12 @@ _CROWD = 50
 _PACE_S = 0.0025
 """For each of them. To tell a thousand people of ten posts takes about a second, so they hear of them every 2.5 s."""
 _AT_ONCE = 10
+_REST = 3.0
+"""After a telling that took long, a crowd hears no more for so many times as long."""
+_ASKS_S = 0.0001
+"""Between two messages that everybody is told of, for each person in a crowd: a thousand are told of ten a second."""
+_BATCH_CHARACTERS = 12_000
+"""More than 16 KiB would be compressed in a thread, which costs more than the compressing."""
 _MAX_STATES = 32
 """Answers that grow at the same time, and those that get their colours next."""
 _MAX_KEPT_NOTICES = 20
@@ -39,12 +45,26 @@ class Listener:
     Args:
         address: where the person's requests come from.
         deltas: the page can make a new state of a post of the one that it has.
+        batches: it takes several messages in one.
+        is_regular: the person has been here before today.
     """
 
-    def __init__(self, person: str, address: str = "", *, deltas: bool = False) -> None:
+    def __init__(
+        self,
+        person: str,
+        address: str = "",
+        *,
+        deltas: bool = False,
+        batches: bool = False,
+        is_regular: bool = False,
+    ) -> None:
         self.person = person
         self.address = address
+        self.is_regular = is_regular
+        self.greeted = asyncio.Event()
+        """The first message is on its way."""
         self._deltas = deltas
+        self._batches = batches
         self._has: dict[str, View] = {}
         """The newest posts as this socket was told of them, for the next delta."""
         self._backlog: dict[str, str | View] = {}
@@ -89,17 +109,33 @@ class Listener:
         self._keep(message)
         return message.whole() if base is None else message.since(base)
 
+    def _next(self) -> str:
+        """The oldest message, or several in one: to a crowd, each frame costs more than what is in it."""
+        first = self._taken(next(iter(self._backlog)))
+        if not self._batches or not self._backlog:
+            return first
+        taken, characters = [first], len(first)
+        while self._backlog and characters < _BATCH_CHARACTERS:
+            taken.append(self._taken(next(iter(self._backlog))))
+            characters += len(taken[-1])
+        return protocol.batch(taken) if len(taken) > 1 else first
+
     async def pump(self, socket: web.WebSocketResponse) -> None:
         """Writes until the socket is gone."""
         while not socket.closed and not self.overrun:
             await self._news.wait()
             self._news.clear()
             while self._backlog and not self.overrun:
-                key = next(iter(self._backlog))
-                try:
-                    await socket.send_str(self._taken(key))
-                except ConnectionError:
-                    return
+                for _ in range(_AT_ONCE):
+                    try:
+                        await socket.send_str(self._next())
+                    except ConnectionError:
+                        return
+                    self.greeted.set()
+                    if not self._backlog or self.overrun:
+                        break
+                else:
+                    await asyncio.sleep(0)  # others have a turn
         await socket.close(code=1013, message=b"too slow")
 
 
@@ -185,11 +221,12 @@ class Audience:
 
     async def tell_crowd(self) -> None:
         """Tells a crowd what has been held, as often as costs the same however many are here; until it is cancelled."""
+        loop, took_s = asyncio.get_running_loop(), 0.0
         while True:
             await self._has_held.wait()
-            await asyncio.sleep(max(0, self._sockets - _CROWD) * _PACE_S)
+            await asyncio.sleep(max(max(0, self._sockets - _CROWD) * _PACE_S, _REST * took_s))
             self._has_held.clear()
-            held, self._held = self._held, {}
+            began, held, self._held = loop.time(), self._held, {}
             self._is_telling = True
             for number, listener in enumerate(list(self)):
                 if number % _AT_ONCE == 0:
@@ -198,6 +235,7 @@ class Audience:
                     if listener.person not in people:
                         listener.tell(key, message)
             self._is_telling = False
+            took_s = loop.time() - began
 
     def tell(self, person: str, key: str, message: str | View) -> None:
         for listener in self._listeners.get(person, ()):
@@ -212,6 +250,11 @@ class Audience:
         self._missed[person] = [*kept, message][-_MAX_KEPT_NOTICES:]
         if len(self._missed) > _MAX_ABSENT:
             del self._missed[next(iter(self._missed))]
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds between two messages that everybody is to be told of."""
+        return max(0, self._sockets - _CROWD) * _ASKS_S
 
     @property
     def count(self) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable
+
+from inference.hosts import one_place
 
 _REMEMBERED = 10_000
 
@@ -83,15 +84,8 @@ class Budgets:
 
 
 def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one customer of a provider has in IPv6."""
-    address = without_port(address)
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False).network_address)
-    return address
+    """What counts as one address, whether a proxy has named its port or not."""
+    return one_place(without_port(address))
 
 
 def without_port(address: str) -> str:

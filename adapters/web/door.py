@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from aiohttp import web
 
 from adapters.web.buckets import Buckets, network, without_port
 from adapters.web.identity import LIFETIME_S, Identities, Identity
-from inference.hosts import is_loopback
+from inference.hosts import is_loopback, plain_address, plain_network
 
 _COOKIE, _PASS = "partyline", "partyline-pass"
 _HOST = "__Host-"
@@ -21,7 +20,10 @@ _TLS = {"https", "wss"}
 _TRIES, _TRIES_S = 10, 600.0
 _GUESSES, _GUESSES_S = 50, 3000.0
 """In the long run as slow as the tries: neighbours who guess keep out nobody who knows, unless they do so for long."""
+_GUESSES_KNOWN = 4 * _GUESSES
+"""Of all browsers at one address that were let in before. Each has tries of its own, which no neighbour uses up."""
 _NEW_S = 600.0
+_REGULAR_S = 86_400.0
 _WRONG = "That password didn't work. Please check it and try again."
 
 
@@ -76,9 +78,10 @@ class Door:
     ) -> None:
         self._identities = identities
         self._is_known = is_known
-        self._proxies = [ipaddress.ip_network(each, strict=False) for each in proxies]
+        self._proxies = [plain_network(each) for each in proxies]
         self._tries = Buckets(_TRIES, _TRIES_S)
         self._guesses = Buckets(_GUESSES, _GUESSES_S)
+        self._guesses_known = Buckets(_GUESSES_KNOWN, _GUESSES_S)
         self._new = Buckets(new_guests, _NEW_S) if new_guests else None
 
     async def visitor(self, request: web.Request) -> Visitor:
@@ -99,6 +102,10 @@ class Door:
         if not self.may_enter(request, visitor):
             raise NotEntered
         return visitor
+
+    def is_regular(self, visitor: Visitor) -> bool:
+        """Whether the browser has been here before today. No crowd that comes at once has."""
+        return self._identities.age_s(visitor.identity) >= _REGULAR_S
 
     def may_enter(self, request: web.Request, visitor: Visitor) -> bool:
         return self._identities.may_enter(visitor.identity, request.cookies.get(_name(_PASS, visitor.secure)))
@@ -124,15 +131,17 @@ class Door:
     def refusal(self, visitor: Visitor, password: str) -> str:
         """The sentence for somebody who does not know the password, or from whose address too many came; "" for others.
 
-        Beyond ten wrong tries a wrong one is told to wait; beyond `_GUESSES` none is looked at.
+        Beyond ten wrong tries a wrong one is told to wait; beyond `_GUESSES` none is looked at. A browser that was let
+        in before (the password is another one since) has its own ten, beyond which none is looked at.
         """
-        place = network(visitor.address)
-        wait_s = self._guesses.wait_s(place)
+        place, who = network(visitor.address), visitor.person
+        guesses, tries = (self._guesses, place) if visitor.is_fresh else (self._guesses_known, who)
+        wait_s = max(guesses.wait_s(place), 0.0 if visitor.is_fresh else self._tries.wait_s(who))
         if not wait_s:
             if self._identities.is_password(password):
                 return ""
-            self._guesses.take(place)
-            wait_s = self._tries.take(place)
+            guesses.take(place)
+            wait_s = self._tries.take(tries)
         return f"Those were too many tries. Please wait {math.ceil(wait_s)} seconds." if wait_s else _WRONG
 
     def is_secure(self, request: web.Request) -> bool:
@@ -155,11 +164,8 @@ class Door:
         return next((each for each in reversed(hops) if not self._is_proxy(without_port(each))), "".join(hops[:1]))
 
     def _is_proxy(self, peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        return any(address in each for each in self._proxies)
+        address = plain_address(peer)
+        return address is not None and any(address in each for each in self._proxies)
 
 
 def _entries(request: web.Request, header: str) -> list[str]:

@@ -60,6 +60,10 @@ class Identities:
     def mint(self) -> Identity:
         return Identity(secrets.token_hex(_SECRET_BYTES), int(self._clock()))
 
+    def age_s(self, identity: Identity) -> float:
+        """Seconds since it was minted; of one that an earlier version made, since the epoch."""
+        return self._clock() - identity.minted_at
+
     def cookie_of(self, identity: Identity) -> str:
         signed = f"{_VERSION}.{identity.secret}.{identity.minted_at:x}"
         return f"{signed}.{self._signature(signed)}"

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 
 import regex
 
@@ -22,6 +23,15 @@ _COUNTED_ATTEMPTS = 5
 _MANY_GUESTS = 10**6
 _GUEST = regex.compile(r"guest\p{So}*[o1-9][o1-9\p{So}]*")
 """What is left of the names of guests, whatever their digits are written with."""
+_GUESTS = (
+    "guest|visitor|гость|гостья|гість|госць|гост|gast|invité|invitado|invitada|ospite|convidado|hóspede|gość|oaspete|vendég"
+    "|gäst|gæst|gjest|gestur|vieras|külaline|viesis|svečias|misafir|konuk|επισκέπτης|ضيف|زائر|مهمان|אורח|अतिथि|अतिथी"
+    "|অতিথি|விருந்தினர்|ผู้เยี่ยมชม|khách|访客|訪客|游客|遊客|来宾|來賓|嘉宾|ゲスト|게스트|손님"
+)
+"""What the page calls newcomers, in languages in which people may read it so."""
+_NUMBERED = regex.compile(r"(?P<word>.*\p{L})(?:[\W_]*[\p{N}\p{So}]+|[\W_]+(?P<number>[\p{L}\p{N}|]+))")
+_NUMBER = regex.compile(r"[o1-9]+|c{0,3}(?:xc|x1|1?x{0,3})(?:[i1]x|[i1]v|v?[i1]{0,3})")
+"""The keys of digits, of letters that look like some, and of Roman numbers."""
 _REMEMBERED = 10_000
 
 
@@ -36,9 +46,24 @@ def tidy_name(name: str) -> str:
         raise ValueError("A name needs at least one letter.")
     if passes_for(tidy, BOT_NAME):
         raise ValueError(f"{BOT_NAME} is the bot's own name; please take another one.")
-    if any(_GUEST.fullmatch(each) for each in bare_keys(tidy)):
+    if _is_guests(tidy):
         raise ValueError("Names of guests are given out by the page; please take another one.")
     return tidy
+
+
+def _is_guests(name: str) -> bool:
+    """Whether people may read the name of a guest in it, in whatever language and with whatever numbers."""
+    if any(_GUEST.fullmatch(each) for each in bare_keys(name)):
+        return True
+    found = _NUMBERED.fullmatch(name)
+    if found is None or _guests().isdisjoint(bare_keys(found["word"])):
+        return False
+    return found["number"] is None or any(_NUMBER.fullmatch(each) for each in bare_keys(found["number"]))
+
+
+@cache
+def _guests() -> frozenset[str]:
+    return frozenset(key for word in _GUESTS.split("|") for key in bare_keys(word))
 
 
 class Guests:

@@ -205,6 +205,11 @@ def earlier(posts: Sequence[str], more: bool) -> str:
     return _message("earlier", earlier=more)[:-1] + ',"posts":[' + ",".join(posts) + "]}"
 
 
+def batch(messages: Sequence[str]) -> str:
+    """Several messages in one frame."""
+    return '{"type":"batch","messages":[' + ",".join(messages) + "]}"
+
+
 def remove(post_id: str) -> str:
     return _message("remove", id=post_id)
 

@@ -20,14 +20,14 @@ from adapters.delivery.renderers.highlighting import Colourist
 from adapters.delivery.renderers.html import pygments_css, render_html
 from adapters.web import protection, protocol
 from adapters.web.answers import Answers
-from adapters.web.audience import Audience
+from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
 from adapters.web.channel import PICTURE
 from adapters.web.colouring import render_coloured
-from adapters.web.door import Door, Visitor
+from adapters.web.door import Door, TooManyNew, Visitor
 from adapters.web.history import History
 from adapters.web.identity import Identities, new_key
-from adapters.web.inbound import Inbound
+from adapters.web.inbound import MOST_IN_HAND, Inbound
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import Guests
 from adapters.web.personal import PageData
@@ -52,6 +52,7 @@ _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css
 if (_charts := find_spec("matplotlib")) is not None and _charts.origin is not None:
     # Its font: without one for mathematics, a root loses its sign where the system's own fonts lack it.
     _FILES["math.ttf"] = Path(_charts.origin).parent / "mpl-data/fonts/ttf/STIXGeneral.ttf"
+_PAGES = {True: (_STATIC / "index.html").read_bytes(), False: (_STATIC / "enter.html").read_bytes()}
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
 _PARTING_S = 10.0
@@ -90,6 +91,7 @@ class WebServer:
         password: what whoever enters must know; empty: anybody may enter.
         proxies: addresses and networks of proxies, which say where a request comes from and whether it came over TLS.
         new_guests: how many new guests one address may bring at once, and again over ten minutes; 0: any number.
+        at_once: answers under way at the same time, waiting ones included.
         grace_s: how long a closed page may take to come back (a reload) before its answers are stopped.
     """
 
@@ -116,6 +118,7 @@ class WebServer:
         proxies: Collection[str] = (),
         new_guests: int = 0,
         loaded: Callable[[], Awaitable[None]] | None = None,
+        at_once: int = MOST_IN_HAND,
     ) -> None:
         self._bot = bot
         self._outboxes = outboxes
@@ -137,6 +140,7 @@ class WebServer:
         self._proxies = proxies
         self._new_guests = new_guests
         self._loaded = loaded
+        self._at_once = at_once
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -163,6 +167,8 @@ class WebServer:
             stack.push_async_callback(self._thumbnails.close)
             stack.push_async_callback(board.leave)
             tasks = await stack.enter_async_context(Tasks())
+            in_hand: set[str] = set()
+            inbound = Inbound(tasks, lambda: len(in_hand), self._at_once, lambda: audience.pace_s)
             answers = Answers(
                 bot=self._bot,
                 outboxes=self._outboxes,
@@ -174,6 +180,8 @@ class WebServer:
                 posts=self._posts,
                 audience=audience,
                 tasks=tasks,
+                in_hand=in_hand,
+                freed=inbound.look,
             )
             await answers.take_up()
             identities = Identities(self._key or await self._posts.key(new_key()), self._password)
@@ -184,7 +192,7 @@ class WebServer:
             tasks.begin(audience.tell_presence())
             tasks.begin(audience.tell_crowd())
             tasks.begin(self._tell_model(audience))
-            yield await self._listen(stack, self._visits(answers), door)
+            yield await self._listen(stack, self._visits(answers, inbound), door)
 
     async def _tell_model(self, audience: Audience) -> None:
         """Pages that were opened while the model was loaded hear which one it is."""
@@ -193,7 +201,7 @@ class WebServer:
                 await self._loaded()
                 audience.broadcast("model", protocol.model(self._info()))
 
-    def _visits(self, answers: Answers) -> Visits:
+    def _visits(self, answers: Answers, inbound: Inbound) -> Visits:
         return Visits(
             answers=answers,
             audience=answers.audience,
@@ -206,7 +214,7 @@ class WebServer:
             examples=self._examples,
             commands=self._commands,
             grace_s=self._grace_s,
-            inbound=Inbound(answers.tasks),
+            inbound=inbound,
         )
 
     async def _listen(self, stack: AsyncExitStack, visits: Visits, door: Door) -> str:
@@ -240,9 +248,14 @@ class WebServer:
         visitor = await _found(door.visitor(request))
         may_enter = door.may_enter(request, visitor)
         comes = may_enter and _is_opened(request)
-        if comes:
-            door.welcome(visitor)
-        response = web.FileResponse(_STATIC / ("index.html" if may_enter else "enter.html"))
+        try:
+            if comes:
+                door.welcome(visitor)
+        except TooManyNew:
+            if _is_browsed(request):
+                raise
+            comes = False
+        response = web.Response(body=_PAGES[may_enter], content_type="text/html", charset="utf-8")
         if comes:
             door.remember(response, visitor)
         response.headers["Cache-Control"] = "no-store"
@@ -294,8 +307,14 @@ class WebServer:
                 return socket
             self._sockets.add(socket)
             try:
-                deltas = "deltas" in request.query
-                await request.app[_VISITS].receive(socket, visitor.person, visitor.address, deltas=deltas)
+                listener = Listener(
+                    visitor.person,
+                    visitor.address,
+                    deltas="deltas" in request.query,
+                    batches="batches" in request.query,
+                    is_regular=door.is_regular(visitor),
+                )
+                await request.app[_VISITS].receive(socket, listener)
             finally:
                 self._sockets.discard(socket)
         return socket
@@ -390,6 +409,11 @@ async def _static(request: web.Request) -> web.StreamResponse:
 def _is_opened(request: web.Request) -> bool:
     """Whether somebody opens the page: not a probe, nor another site that names it as the address of a picture."""
     return request.method != "HEAD" and request.headers.get("Sec-Fetch-Dest", "document") == "document"
+
+
+def _is_browsed(request: web.Request) -> bool:
+    """Whether a browser shows it. What looks if the page lives, a proxy's check among them, must not be refused."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 async def _found(visitor: Awaitable[Visitor]) -> Visitor:

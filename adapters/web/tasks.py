@@ -19,6 +19,8 @@ class Tasks:
         self.faults = Faults(_log)
         self._group = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
+        self.is_closing = False
+        """Nothing more is to begin by itself."""
 
     async def __aenter__(self) -> Tasks:
         await self._group.__aenter__()
@@ -27,6 +29,7 @@ class Tasks:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.is_closing = True
         for task in self._running:
             task.cancel()
         if kind is None or issubclass(kind, asyncio.CancelledError):

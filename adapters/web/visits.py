@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Protocol
@@ -17,11 +18,11 @@ from adapters.web import protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
-from adapters.web.buckets import Budgets
+from adapters.web.buckets import Buckets, Budgets
 from adapters.web.channel import CHAT
 from adapters.web.faults import Faults, patiently
 from adapters.web.history import History, Section
-from adapters.web.inbound import Full, Inbound
+from adapters.web.inbound import Crowded, Full, Inbound
 from adapters.web.people import BOT_NAME, Guests, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Lost, Refused, Upload, Uploads
@@ -39,7 +40,15 @@ _REMEMBERED_EVENTS = 1000
 _REMEMBERED_ASKING = 20
 _STOPS_AT_ONCE = 10
 """Of one person; while the storage is away, they wait for it."""
+_HANDS = 4
+"""So many people are shown the channel, or earlier posts, at the same time: a crowd that comes at once lines up."""
+_GREETED_WITHIN_S = 0.2
+"""A slow connection takes no longer from those behind it."""
+_FRAMES, _FRAMES_S = 100, 10.0
+"""Of one person, read at once, and again in so many seconds; more stay in the network. A page sends again what was not
+accepted, 50 messages at most."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
+_CROWDED = "Very many people are writing here right now. Please send this one again in a minute."
 _TOO_MUCH_TEXT = "That's a lot of text in a short time. Please wait {:.0f} seconds."
 _TOO_MANY_NAMES = "You've changed your name often. Please wait {:.0f} seconds."
 _NOT_SAVED = "I couldn't save that just now. Please try again in a minute."
@@ -73,6 +82,8 @@ class Visits:
     grace_s: float
     inbound: Inbound
     budgets: Budgets = field(default_factory=Budgets)
+    _hands: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
+    _frames: Buckets = field(default_factory=partial(Buckets, _FRAMES, _FRAMES_S))
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
     _waiting: dict[str, list[Listener]] = field(default_factory=dict)
@@ -81,11 +92,8 @@ class Visits:
     """How many of each person's presses of Stop are being looked into."""
     _faults: Faults = field(default_factory=lambda: Faults(_log))
 
-    async def receive(
-        self, socket: web.WebSocketResponse, person: str, address: str = "", *, deltas: bool = False
-    ) -> None:
+    async def receive(self, socket: web.WebSocketResponse, listener: Listener) -> None:
         """Serves one socket until it is closed. The edge: whatever fails below costs this socket alone."""
-        listener = Listener(person, address, deltas=deltas)
         try:
             await self._serve(socket, listener)
         except Exception as error:
@@ -94,21 +102,26 @@ class Visits:
 
     async def _serve(self, socket: web.WebSocketResponse, listener: Listener) -> None:
         person = listener.person
-        name = await self.guests.name_for(person)
-        settings = await self.answers.panel.describe(person)
-        self.audience.join(listener, name)
-        try:
-            newest = self.history.newest()
-            listener.tell("hello", self._hello(person, name, newest))  # the first thing that it hears
-            listener.has(newest.whole)
-            listener.tell("settings", protocol.settings(settings))
-            self.audience.hand_over(listener)
-            async with asyncio.TaskGroup() as tasks:
-                pump = tasks.create_task(listener.pump(socket))
-                await self._read(socket, listener)
-                pump.cancel()
-        finally:
-            self.audience.leave(listener)
+        async with AsyncExitStack() as joining:
+            await joining.enter_async_context(self._hands)
+            name = await self.guests.name_for(person)
+            settings = await self.answers.panel.describe(person)
+            self.audience.join(listener, name)
+            try:
+                newest = self.history.newest()
+                listener.tell("hello", self._hello(person, name, newest))  # the first thing that it hears
+                listener.has(newest.whole)
+                listener.tell("settings", protocol.settings(settings))
+                self.audience.hand_over(listener)
+                async with asyncio.TaskGroup() as tasks:
+                    pump = tasks.create_task(listener.pump(socket))
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(listener.greeted.wait(), _GREETED_WITHIN_S)
+                    await joining.aclose()
+                    await self._read(socket, listener)
+                    pump.cancel()
+            finally:
+                self.audience.leave(listener)
         if person not in self.audience and socket.close_code in _GOODBYES:
             self.answers.tasks.begin(self._gone(Person(person, name)))
 
@@ -132,6 +145,9 @@ class Visits:
 
     async def _read(self, socket: web.WebSocketResponse, listener: Listener) -> None:
         async for message in socket:
+            if wait_s := self._frames.take(listener.person):
+                await asyncio.sleep(wait_s)
+                self._frames.take(listener.person)
             if message.type is not WSMsgType.TEXT:
                 continue
             client_id = ""
@@ -141,6 +157,8 @@ class Visits:
                 self._do(listener, asked, size=len(message.data))
             except protocol.BadMessage as error:
                 listener.tell("", protocol.rejected(error.client_id, str(error)))
+            except Crowded:
+                listener.tell("", protocol.rejected(client_id, _CROWDED))
             except Full:
                 listener.tell("", protocol.rejected(client_id, _TOO_MUCH_WAITS))
             except Exception as error:
@@ -162,17 +180,21 @@ class Visits:
             case protocol.Dropped():
                 self.inbound.put(person, partial(self._dropped, listener, asked))
             case protocol.Who():
-                self.inbound.put(person, partial(self._looked, person, partial(self._people, listener)))
+                self._look(person, partial(self._people, listener))
             case protocol.Earlier():
-                self.inbound.put(person, partial(self._looked, person, partial(self._earlier, listener, asked.before)))
+                self._look(person, partial(self._earlier, listener, asked.before))
             case protocol.Whole():
-                self.inbound.put(person, partial(self._looked, person, partial(self._whole, listener, asked.post)))
+                self._look(person, partial(self._whole, listener, asked.post))
+
+    def _look(self, person: str, look: Callable[[], Awaitable[None]]) -> None:
+        self.inbound.put(person, partial(self._looked, person, look), idles=True)
 
     async def _looked(self, person: str, look: Callable[[], Awaitable[None]]) -> None:
         """Whoever looks too often waits, and what they send after that with it; nobody else does."""
         await asyncio.sleep(self.budgets.reads.wait_s(person))
         self.budgets.reads.take(person)
-        await look()
+        async with self._hands:
+            await look()
 
     async def _people(self, listener: Listener) -> None:
         listener.tell("people", self.audience.people())
@@ -200,7 +222,8 @@ class Visits:
             if wait_s := self.budgets.post(listener.person, listener.address, size):
                 listener.tell("", protocol.rejected(typed.client_id, _TOO_MUCH_TEXT.format(wait_s)))
                 return
-            self.inbound.put(listener.person, partial(self._keep, listener.person, event_id, typed), size)
+            keep = partial(self._keep, listener.person, event_id, typed)
+            self.inbound.put(listener.person, keep, size, asks=True, is_regular=listener.is_regular)
             self._waiting[event_id] = [listener]
         elif len(self._waiting[event_id]) < _REMEMBERED_ASKING:
             self._waiting[event_id].append(listener)
@@ -282,7 +305,8 @@ class Visits:
                 self._stopping[person] += 1
                 self.answers.tasks.begin(self._stop(person, press))
         else:
-            self.inbound.put(person, press)
+            asks = pressed.action in (Action.REGENERATE, Action.CONTINUE)
+            self.inbound.put(person, press, asks=asks, is_regular=listener.is_regular)
         if pressed.client_id:
             self._remember(event_id, pressed.message_id)
 

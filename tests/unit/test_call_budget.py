@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -336,3 +337,50 @@ def test_whatever_is_asked_no_budget_is_passed_and_all_of_it_arrives(
     for n, (_, _, seconds, is_notice) in enumerate(plan):
         whole = f"n{n}." if is_notice else "".join(f"n{n}-{word} " for word in range(int(10 * seconds)))
         assert any(frame.markdown == whole and not frame.growing for frame in finals)
+
+
+async def _asks_again(outboxes: Outboxes, platform: Platform, asker: str, chat: str) -> None:
+    """Somebody who asks again as soon as they are answered, until it is cancelled."""
+    for number in count():
+        events = told(growing(f"{asker}-{number}", 2.0))
+        channel = SimulatedChannel(platform, chat, GROUP)
+        await outboxes.deliver(channel, chat, events, reply_to=None, record=Records(), asker=asker)
+        await asyncio.sleep(1.0)
+
+
+def _waits(groups: int, rounds: int = 6, every_s: float = 20.0) -> list[float]:
+    """Seconds to the first words of somebody who asks in one of so many groups, in which eight others ask again and
+    again."""
+    platform, asked = Platform(TELEGRAM, TRIPS), [120 + every_s * number for number in range(rounds)]
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            floods = [
+                tasks.create_task(_asks_again(outboxes, platform, f"x{number}", f"c{chat}"))
+                for number in range(8)
+                for chat in range(groups)
+            ]
+
+            async def ann(number: int) -> None:
+                await asyncio.sleep(asked[number])
+                channel, events = SimulatedChannel(platform, "c0", GROUP), told(growing(f"ann{number}", 2.0))
+                await outboxes.deliver(channel, "c0", events, reply_to=None, record=Records(), asker="ann")
+
+            async with asyncio.TaskGroup() as anns:
+                for number in range(rounds):
+                    anns.create_task(ann(number))
+            for each in floods:
+                each.cancel()
+
+    run_virtually(main())
+    assert platform.chat("c0").penalties == 0
+    shown = Seen(platform, [])
+    return [shown.times(f"ann{number}-0", chat="c0", since=asked[number])[0] for number in range(rounds)]
+
+
+def test_accounts_that_ask_in_ten_groups_leave_each_to_those_who_ask_there_alone() -> None:
+    assert max(_waits(groups=10)) < 2.0
+
+
+def test_accounts_that_raid_one_group_take_turns_there_with_everybody() -> None:
+    assert max(_waits(groups=1)) < 60.0

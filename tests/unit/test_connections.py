@@ -132,6 +132,10 @@ def test_this_machine_and_named_proxies_have_no_address_of_their_own() -> None:
     assert counted("") == counted(None) == ""
     assert counted(("10.0.0.7", 5)) == "10.0.0.7"
     assert counted(("10.0.1.7", 5)) == counted(("2001:db8::5", 5, 0, 0)) == ""
+    # A port for both sees IPv4 in IPv6.
+    assert counted(("::ffff:10.0.1.7", 5, 0, 0)) == counted(("::ffff:127.0.0.1", 5, 0, 0)) == ""
+    assert counted(("::ffff:10.0.0.7", 5, 0, 0)) == "10.0.0.7"
+    assert counted(("2001:db8:1::5", 5, 0, 0)) == counted(("2001:db8:1::6", 5, 0, 0)), "a /64 is one customer's"
 
 
 async def test_a_declared_length_over_the_limit_is_answered_before_it_comes() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
+from itertools import count
 from typing import get_args
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.api import Standing
-from inference.fairness import KEPT_S, LATELY_S, FairQueue, Full
+from inference.fairness import KEPT_S, LATELY_S, SERVED_S, FairQueue, Full
 from inference.places import Places, path_of, platform_of
 
 STANDINGS = st.sampled_from(get_args(Standing))
@@ -33,6 +34,13 @@ def crowds(draw: st.DrawFn) -> list[tuple[str, ...]]:
 
 
 @example([("guest", "discord", "private", f"discord:{n}") for n in (0, 0, 0, 2, 2)] + 4 * [path_of("discord:1", "new")])
+@example(
+    [
+        path_of("discord:0", "guest"),
+        path_of("discord:0", "guest", "discord:2"),
+        path_of("discord:1", "guest", "discord:2"),
+    ]
+)
 @given(crowds())
 def test_whoever_has_nothing_is_let_in_if_somebody_has_two(crowd: list[tuple[str, ...]]) -> None:
     newcomer, *held = crowd
@@ -50,7 +58,8 @@ def test_whoever_has_nothing_is_let_in_if_somebody_has_two(crowd: list[tuple[str
     places.leave(giver)
     places.take(newcomer)
     back = places.giver(giver)
-    assert back is None or back[-1] != newcomer[-1], "it would be taken back at once"
+    if giver[0] == newcomer[0]:
+        assert back is None or back[-1] != newcomer[-1], "it would be taken back at once"
     if giver[0] == "known" != newcomer[0]:
         assert owners[giver[-1]] >= 2, "somebody known loses their only request"
 
@@ -421,3 +430,61 @@ def test_a_client_has_one_share_whatever_it_calls_its_users() -> None:
         order += started
         fair.remove(started[0], 10)
     assert [each for each in order[:8] if each.startswith("report")] == ["report0", "report1", "report2"]
+
+
+def asked_again(accounts: int, standing: Standing, group: str = "") -> FairQueue:
+    """Accounts that hold all places with one request each, and have asked again whenever they were answered."""
+    fair, numbers = queue(waiting=64), count()
+    running = deque[tuple[str, str]]()
+
+    def ask(account: str) -> None:
+        fair.push(name := f"{account}/{next(numbers)}", account, 100, standing=standing, group=group)
+        owners[name] = account
+        running.extend((started, owners[started]) for started in fair.start())
+
+    owners: dict[str, str] = {}
+    for number in range(accounts):
+        ask(f"telegram:x{number}")
+    for _ in range(2 * accounts):
+        request, account = running.popleft()
+        fair.remove(request, 100)
+        running.extend((started, owners[started]) for started in fair.start())
+        ask(account)
+    assert fair.waiting == 64
+    return fair
+
+
+@pytest.mark.parametrize("standing", ["new", "known"])
+@pytest.mark.parametrize("group", ["", "telegram:-9"])
+def test_accounts_that_ask_again_and_again_keep_no_newcomer_out(standing: Standing, group: str) -> None:
+    fair = asked_again(72, standing, group)
+    for number in range(8):
+        fair.push(f"m{number}", f"telegram:m{number}", 100, group=group)
+    assert all(fair.position(f"m{number}") for number in range(8))
+
+
+def test_an_eighth_of_the_places_is_for_newcomers_and_whoever_gave_way_comes_back() -> None:
+    fair = asked_again(72, "known")
+    gave_way = [fair.push(f"m{number}", f"telegram:m{number}", 100) for number in range(8)]
+    with pytest.raises(Full):
+        fair.push("m8", "telegram:m8", 100)
+    owner = str(gave_way[0]).partition("/")[0]
+    fair.push("again", owner, 100, standing="known")
+    assert fair.position("again") is not None
+
+
+def test_whoever_was_served_takes_no_place_of_somebody_who_was_served() -> None:
+    fair = asked_again(72, "new")
+    fair.push("first", "telegram:me", 100)
+    while "first" not in fair.start():
+        fair.remove(next(iter(fair._running)), 100)
+    for number in range(64 - fair.waiting):
+        fair.push(f"more{number}", f"telegram:more{number}", 100)
+    with pytest.raises(Full):
+        fair.push("second", "telegram:me", 100)
+
+
+def test_an_answer_of_long_ago_is_none() -> None:
+    fair = asked_again(72, "new")
+    with pytest.raises(Full):
+        fair.push("late", "telegram:me", 100, now=SERVED_S)

@@ -68,6 +68,66 @@ async def test_names_of_all_scripts_can_be_had_beside_each_other() -> None:
         assert await rename(posts, f"web:{name}", name) == tidy_name(name)
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *(
+            "Guest VII",
+            "guest iv",
+            "Guest Ⅶ",
+            "GUEST XL",
+            "Guest l0",
+            "Guest O",
+            "Guest ⑦",
+            "Гость 7",
+            "ГОСТЬ-12",
+            "Gast7",
+        ),
+        *("Invité 3", "invite 3", "ゲスト１", "访客 9", "ضيف ٧", "Ｇｕｅｓｔ　７", "Visitor 5", "Gość III"),
+    ],
+)
+def test_names_that_read_as_a_guests_cannot_be_had(typed: str) -> None:
+    with pytest.raises(ValueError, match="given out by the page"):
+        tidy_name(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "Guest",
+        "Guest of Honour",
+        "Gastl",
+        "Vi Gast",
+        "C. Guest",
+        "Ada VII",
+        "Agent 47",
+        "Гость",
+        "Guestav",
+        "Gast Wirt",
+    ],
+)
+def test_names_that_are_not_stay(typed: str) -> None:
+    assert tidy_name(typed) == typed
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Mia Cooper 10", "MIA COOPER IO"), ("MIA COOPER IO", "mia cooper 1o"), ("Lil 1", "LIL I"), ("ᴍɪᴀ ɪᴏ", "Mia 10")],
+)
+async def test_a_name_in_capitals_is_no_other_name(one: str, other: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        posts = MemoryPosts()
+        await rename(posts, "web:1", first)
+        with pytest.raises(ValueError, match="already"):
+            await rename(posts, "web:2", second)
+
+
+async def test_capitals_keep_apart_who_is_apart() -> None:
+    posts = MemoryPosts()
+    for number, name in enumerate(["Neil", "Nell", "Al", "Ali", "Alf", "Mia", "Mla"]):
+        await rename(posts, f"web:{number}", name)
+
+
 def test_small_capitals_are_no_way_to_be_called_like_somebody() -> None:
     assert set(keys("ᴍɪᴀ Cooper")) & set(keys("Mia Cooper"))
     assert set(keys("🅼🅸🅰")) & set(keys("Mia"))

@@ -133,6 +133,8 @@ def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
         ("1.1.1.1, 9.9.9.9, 203.0.113.5:4433, [2001:db8::5]:443,", "9.9.9.9"),
         ("203.0.113.5, 203.0.113.6", "203.0.113.5"),
         ("9.9.9.9, unknown, 203.0.113.5", "unknown"),
+        ("9.9.9.9, ::ffff:203.0.113.5", "9.9.9.9"),
+        ("9.9.9.9, 192.0.2.200, [::ffff:192.0.2.201]:443", "9.9.9.9"),
         ("", "127.0.0.1"),
     ],
 )
@@ -140,8 +142,9 @@ async def test_who_comes_through_several_proxies_comes_from_before_them(forwarde
     async def never(_: str) -> bool:
         return False
 
-    door = Door(Identities("key"), never, ["127.0.0.1", "203.0.113.0/24", "2001:db8::5"])
-    transport = MagicMock()
-    transport.get_extra_info = lambda name, default=None: ("127.0.0.1", 1) if name == "peername" else default
-    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}, transport=transport)
-    assert (await door.visitor(request)).address == address
+    door = Door(Identities("key"), never, ["127.0.0.1", "203.0.113.0/24", "2001:db8::5", "::ffff:192.0.2.192/122"])
+    for peer in ("127.0.0.1", "::ffff:127.0.0.1"):  # a port for both sees IPv4 in IPv6
+        transport = MagicMock()
+        transport.get_extra_info = lambda name, default=None, peer=peer: (peer, 1) if name == "peername" else default
+        request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}, transport=transport)
+        assert (await door.visitor(request)).address == (address if forwarded else peer)

@@ -251,11 +251,14 @@ async def test_a_page_with_a_password_shows_nothing_without_it() -> None:
 
 async def test_guesses_at_the_password_are_few_and_lock_out_nobody_else() -> None:
     server = Parts().server(password=PASSWORD, proxies=["127.0.0.1"])
-    async with server.serving() as address, browser_session() as session:
+    async with server.serving() as address:
 
         async def tried(password: object, where: str) -> str:
             headers = {"X-Forwarded-For": f"198.51.100.9, {where}"}
-            async with session.post(address + "enter", json={"password": password}, headers=headers) as response:
+            async with (
+                browser_session() as session,
+                session.post(address + "enter", json={"password": password}, headers=headers) as response,
+            ):
                 return "" if response.status == 200 else str((await response.json())["sentence"])
 
         said = [await tried(f"guess {number}", "192.0.2.1") for number in range(15)]
@@ -266,6 +269,27 @@ async def test_guesses_at_the_password_are_few_and_lock_out_nobody_else() -> Non
             assert "too many" in await tried(f"more {number}", "192.0.2.1")
         assert "too many" in await tried(PASSWORD, "192.0.2.1"), "guessing is bounded"
         assert await tried(PASSWORD, "192.0.2.2") == ""
+
+
+async def test_a_neighbour_who_guesses_locks_out_no_browser_that_was_let_in_before() -> None:
+    parts, headers = Parts(), {"X-Forwarded-For": "192.0.2.1"}
+    async with browser_session() as ann, browser_session() as eve:
+
+        async def tried(session: aiohttp.ClientSession, address: str, password: str) -> str:
+            async with session.post(address + "enter", json={"password": password}, headers=headers) as response:
+                return "" if response.status == 200 else str((await response.json())["sentence"])
+
+        async with parts.server(password=PASSWORD, proxies=["127.0.0.1"], key="k" * 32).serving() as address:
+            for session in (ann, eve):
+                assert await tried(session, address, PASSWORD) == ""
+        async with parts.server(password="another", proxies=["127.0.0.1"], key="k" * 32).serving() as address:
+            for number in range(60):
+                async with browser_session() as stranger:
+                    await tried(stranger, address, f"guess {number}")
+            said = [await tried(eve, address, f"guess {number}") for number in range(15)]
+            assert ["too many" in sentence for sentence in said] == 10 * [False] + 5 * [True]
+            assert "too many" in await tried(eve, address, "another"), "her own tries are used up"
+            assert await tried(ann, address, "another") == ""
 
 
 async def test_a_proxy_that_adds_a_header_of_its_own_is_believed_and_not_the_one_before() -> None:

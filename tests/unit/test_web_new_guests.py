@@ -32,12 +32,12 @@ async def test_a_setting_stores_the_name_too() -> None:
         assert await posts.count_names() == 1
 
 
-async def statuses(address: str, path: str, come_from: list[str]) -> list[int]:
+async def statuses(address: str, path: str, come_from: list[str], accept: str = "text/html,*/*") -> list[int]:
     """What requests without a cookie get that come through a proxy."""
     got = []
     for each in come_from:
         async with (
-            aiohttp.ClientSession(headers={"X-Forwarded-For": each}) as session,
+            aiohttp.ClientSession(headers={"X-Forwarded-For": each, "Accept": accept}) as session,
             session.get(address + path) as response,
         ):
             got.append(response.status)
@@ -55,6 +55,13 @@ async def test_one_address_brings_so_many_new_guests_and_others_are_let_in() -> 
         six = [f"2001:db8::{number}" for number in range(5)]
         assert await statuses(address, "", six) == [200, 200, 200, 429, 429], "a /64 is one customer's"
         assert await statuses(address, "", ["2001:db8:0:1::1"]) == [200]
+
+
+async def test_what_looks_whether_the_page_lives_is_never_refused() -> None:
+    """A proxy's check comes from the proxy's own address, every second."""
+    async with Parts().server(proxies=["127.0.0.1"], new_guests=3).serving() as address:
+        assert await statuses(address, "", ["192.0.2.1"] * 6, accept="*/*") == [200] * 6
+        assert await statuses(address, "", ["192.0.2.1"]) == [429]
 
 
 async def test_a_socket_without_a_cookie_is_a_new_guest_too() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from adapters.web.protection import origin_allowed
-from inference.hosts import host_allowed
+from inference.hosts import host_allowed, is_loopback, one_place, plain_network
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "127.0.0.1"])
@@ -27,6 +29,16 @@ def test_a_wider_binding_takes_addresses_and_configured_names() -> None:
     assert host_allowed("bot.example:443", "0.0.0.0", ["Bot.example"])
     assert not host_allowed("evil.example", "0.0.0.0", ["bot.example"])
     assert host_allowed("myhost:1", "myhost")
+
+
+def test_an_ipv4_address_in_ipv6_is_that_address() -> None:
+    assert host_allowed("[::ffff:127.0.0.1]:8080", "127.0.0.1")
+    assert is_loopback("::ffff:127.0.0.1")
+    assert not is_loopback("::ffff:10.0.0.1")
+    assert plain_network("::ffff:10.0.0.0/104") == ip_network("10.0.0.0/8")
+    assert plain_network("::/0") == ip_network("::/0")
+    assert one_place("::ffff:10.0.0.1") == one_place("10.0.0.1") == "10.0.0.1"
+    assert one_place("fe80::1%eth0") == one_place("fe80::2")
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,16 @@ export class Link {
   open() {
     clearTimeout(this.timer);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/ws?deltas`);
+    this.socket = new WebSocket(`${scheme}://${location.host}/ws?deltas&batches`);
     this.socket.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
     this.socket.addEventListener("close", () => this.lost());
   }
 
   take(message) {
+    if (message.type === "batch") {
+      for (const each of message.messages) this.take(each);
+      return;
+    }
     this.receive(message);
     if (message.type === "hello") this.begin();
   }

@@ -33,7 +33,7 @@ def _fill(connection: sa.Connection) -> None:
     taken: set[str] = set()
     now = time.time()
     for row in connection.execute(sa.select(names.c.person, names.c.name).order_by(names.c.person)).all():
-        folded, skeleton = keys(row.name)
+        folded, skeleton, _ = keys(row.name)
         if folded in taken or skeleton in taken:
             folded, skeleton = f"{folded} {row.person}", f"{skeleton} {row.person}"
         taken |= {folded, skeleton}

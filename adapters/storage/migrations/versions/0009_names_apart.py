@@ -26,7 +26,7 @@ def _fill(connection: sa.Connection) -> None:
     rows = connection.execute(sa.select(names.c.person, names.c.name, names.c.folded)).all()
     taken: set[str] = set()
     for row in sorted(rows, key=lambda row: (row.folded.endswith(f" {row.person}"), row.person)):
-        folded, skeleton = keys(row.name)
+        folded, skeleton, _ = keys(row.name)
         if folded in taken or skeleton in taken:
             folded, skeleton = f"{folded} {row.person}", f"{skeleton} {row.person}"
         taken |= {folded, skeleton}
