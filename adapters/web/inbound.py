@@ -137,7 +137,7 @@ class Inbound:
     def _may_begin(self, asks: bool, is_regular: bool) -> bool:
         if not asks:
             return True
-        if self._in_hand() >= self._most + _FOR_REGULARS * is_regular:
+        if self._in_hand() + sum(sent.asks for sent in self._serving) >= self._most + _FOR_REGULARS * is_regular:
             return False
         loop = asyncio.get_running_loop()
         wait_s = self._asked_at + self._pace_s() - loop.time()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from adapters.web import audience, inbound
+from adapters.web import audience, inbound, visits
 from adapters.web.audience import Audience, Listener
 from adapters.web.inbound import Crowded, Full, Inbound
 from adapters.web.tasks import Tasks
+from tests.unit.web_parts import Parts, visit
 
 
 class Desk:
@@ -110,11 +112,13 @@ async def test_so_many_answers_are_under_way_and_people_of_another_day_have_some
         line.put("regular", desk.work("regular"), asks=True, is_regular=True)
         await settled()
         assert sorted(desk.begun) == ["regular", "settings"]
+        await desk.end("regular")
+        assert "new" not in desk.begun
         in_hand = 4
         line.look()
         await settled()
         assert desk.begun[2:] == ["new"]
-        await desk.end("new", "settings", "regular")
+        await desk.end("new", "settings")
 
 
 async def test_whoever_comes_behind_hundreds_is_told_and_people_of_another_day_are_not(
@@ -225,3 +229,32 @@ async def test_a_crowd_writes_at_the_pace_of_what_it_is_told() -> None:
     for number in range(1_050):
         crowd.join(Listener(f"web:{number}"), f"Guest {number}")
     assert crowd.pace_s == pytest.approx(0.1)
+
+
+async def test_the_page_begins_so_many_answers_and_the_next_one_when_one_ends() -> None:
+    parts = Parts()
+    async with parts.server(at_once=2).serving() as address, AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(visit(address)) for _ in range(6)]
+        for page in pages[:2]:
+            await page.type("hold")
+            await page.next("accepted")
+        for page in pages[2:5]:
+            await page.type("hold")
+        await pages[5].say("people")
+        await pages[5].next("people")
+        assert len(parts.bot.incoming) == 2
+        parts.bot.release.set()
+        for page in pages[2:5]:
+            await page.next("accepted")
+
+
+async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "_FRAMES", 5)
+    monkeypatch.setattr(visits, "_FRAMES_S", 10_000.0)
+    async with Parts().server().serving() as address, visit(address) as hasty, visit(address) as other:
+        for number in range(50):
+            await hasty.say("nothing of ours", client_id=str(number))
+        await hasty.next("rejected", lambda message: message["client_id"] == "4")
+        await other.type("hello")
+        await other.answer()
+        assert "5" not in [message.get("client_id") for message in hasty.seen]
