@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import multiprocessing
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -145,7 +146,7 @@ class Guest:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, seen: Seen) -> None:
         self.socket = socket
         self.seen = seen
-        self._numbers = count()
+        self._name, self._numbers = secrets.token_hex(8), count()
         self._posts: dict[str, str] = {}
         """By client id: the post, "" if it was rejected."""
         self._answers: dict[str, dict[str, Any]] = {}
@@ -167,7 +168,7 @@ class Guest:
                 self._news.notify_all()
 
     async def type(self, text: str) -> str:
-        client_id = f"{next(self._numbers)}"
+        client_id = f"{self._name}-{next(self._numbers)}"
         await self.socket.send_json({"type": "message", "client_id": client_id, "text": text, "pictures": []})
         return client_id
 
