@@ -156,16 +156,20 @@ class Guest:
     async def read(self) -> None:
         async for message in self.socket:
             said = json.loads(message.data)
-            kind = said["type"]
-            if kind == "accepted":
-                self._posts[said["client_id"]] = said["id"]
-            elif kind in ("rejected", "error"):
-                self.seen.add(said["sentence"])
-                self._posts[said.get("client_id", "")] = ""
-            elif kind == "post" and said["post"].get("reply_to"):
-                self._answers[said["post"]["reply_to"]] = said["post"]
+            for each in said["messages"] if said["type"] == "batch" else [said]:
+                self._take(each)
             async with self._news:
                 self._news.notify_all()
+
+    def _take(self, said: dict[str, Any]) -> None:
+        kind = said["type"]
+        if kind == "accepted":
+            self._posts[said["client_id"]] = said["id"]
+        elif kind in ("rejected", "error"):
+            self.seen.add(said["sentence"])
+            self._posts[said.get("client_id", "")] = ""
+        elif kind == "post" and said["post"].get("reply_to"):
+            self._answers[said["post"]["reply_to"]] = said["post"]
 
     async def type(self, text: str) -> str:
         client_id = f"{self._name}-{next(self._numbers)}"
@@ -211,7 +215,8 @@ async def guest(
     async with aiohttp.ClientSession(cookie_jar=jar, timeout=patience) as session:
         async with session.get(address) as response:
             await response.read()
-        async with session.ws_connect(address + "ws", max_msg_size=0) as socket:
+        path = "ws?batches" if is_regular else "ws"  # as the page, and as a program that wants to cost much
+        async with session.ws_connect(address + path, max_msg_size=0) as socket:
             made = Guest(socket, seen)
             reading = asyncio.ensure_future(made.read())
             try:

@@ -7,7 +7,8 @@ falls behind even so is closed; the page comes back by itself and begins with th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from aiohttp import web
@@ -33,6 +34,8 @@ _ASKS_S = 0.0001
 """Between two messages that everybody is told of, for each person in a crowd: a thousand are told of ten a second."""
 _BATCH_CHARACTERS = 12_000
 """More than 16 KiB would be compressed in a thread, which costs more than the compressing."""
+_FRAME_S = 0.0002
+"""For each person in a crowd, between two frames to one that takes no batches: they are four times what is in them."""
 _MAX_STATES = 32
 """Answers that grow at the same time, and those that get their colours next."""
 _MAX_KEPT_NOTICES = 20
@@ -61,6 +64,8 @@ class Listener:
         self.person = person
         self.address = address
         self.is_regular = is_regular
+        self.frame_s: Callable[[], float] = lambda: 0.0
+        """Seconds for each frame, if it takes no batches."""
         self.greeted = asyncio.Event()
         """The first message is on its way."""
         self._deltas = deltas
@@ -135,7 +140,8 @@ class Listener:
                     if not self._backlog or self.overrun:
                         break
                 else:
-                    await asyncio.sleep(0)  # others have a turn
+                    # Others have a turn.
+                    await asyncio.sleep(0 if self._batches else _AT_ONCE * self.frame_s())
         await socket.close(code=1013, message=b"too slow")
 
 
@@ -168,6 +174,7 @@ class Audience:
     def join(self, listener: Listener, name: str) -> None:
         """From now on it is told everything."""
         self._listeners.setdefault(listener.person, []).append(listener)
+        listener.frame_s = partial(self._for_each, _FRAME_S)
         self._sockets += 1
         self._names[listener.person] = name
         self._moved.set()
@@ -224,7 +231,7 @@ class Audience:
         loop, took_s = asyncio.get_running_loop(), 0.0
         while True:
             await self._has_held.wait()
-            await asyncio.sleep(max(max(0, self._sockets - _CROWD) * _PACE_S, _REST * took_s))
+            await asyncio.sleep(max(self._for_each(_PACE_S), _REST * took_s))
             self._has_held.clear()
             began, held, self._held = loop.time(), self._held, {}
             self._is_telling = True
@@ -254,7 +261,11 @@ class Audience:
     @property
     def pace_s(self) -> float:
         """Seconds between two messages that everybody is to be told of."""
-        return max(0, self._sockets - _CROWD) * _ASKS_S
+        return self._for_each(_ASKS_S)
+
+    def _for_each(self, seconds: float) -> float:
+        """So much for each person beyond those who are no crowd."""
+        return max(0, self._sockets - _CROWD) * seconds
 
     @property
     def count(self) -> int:
@@ -271,5 +282,5 @@ class Audience:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            self._tell_all("presence", protocol.presence(self.count))
+            self.broadcast("presence", protocol.presence(self.count))
             await asyncio.sleep(PRESENCE_EVERY_S)

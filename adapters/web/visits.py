@@ -48,6 +48,8 @@ _FRAMES, _FRAMES_S = 100, 10.0
 """Of one person, read at once, and again in so many seconds; more stay in the network. A page sends again what was not
 accepted, 50 messages at most."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
+_CROWDED_S = 5.0
+"""What such a person sends next is read so much later. No longer: a socket that says nothing for 10 s is given up."""
 _CROWDED = "Very many people are writing here right now. Please send this one again in a minute."
 _TOO_MUCH_TEXT = "That's a lot of text in a short time. Please wait {:.0f} seconds."
 _TOO_MANY_NAMES = "You've changed your name often. Please wait {:.0f} seconds."
@@ -159,6 +161,7 @@ class Visits:
                 listener.tell("", protocol.rejected(error.client_id, str(error)))
             except Crowded:
                 listener.tell("", protocol.rejected(client_id, _CROWDED))
+                await asyncio.sleep(_CROWDED_S)
             except Full:
                 listener.tell("", protocol.rejected(client_id, _TOO_MUCH_WAITS))
             except Exception as error:

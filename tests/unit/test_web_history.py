@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from adapters.delivery.channel import Frame
+from adapters.web import audience as audiences
 from adapters.web import buckets, protocol
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import SHOWN_POSTS, Board
@@ -129,6 +130,9 @@ class CountedListener(Listener):
         self.told = Counter()
         self.newest: dict[str, str] = {}
 
+    async def has_news(self) -> None:
+        await self._news.wait()
+
     def tell(self, key: str, message: str | View) -> None:
         assert isinstance(message, str)
         self.told[json.loads(message)["type"]] += 1
@@ -136,15 +140,17 @@ class CountedListener(Listener):
         super().tell(key, message)
 
 
-async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own() -> None:
+async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audiences, "_PACE_S", 0.0)
     audience = Audience()
     listeners = [CountedListener(f"web:{number}") for number in range(400)]
-    telling = asyncio.create_task(audience.tell_presence())
+    telling = [asyncio.create_task(audience.tell_presence()), asyncio.create_task(audience.tell_crowd())]
     for number, listener in enumerate(listeners):
         audience.join(listener, f"Guest {number}")
-    for _ in range(10):  # turns of the loop
-        await asyncio.sleep(0)
-    telling.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(listener.has_news() for listener in listeners))
+    for task in telling:
+        task.cancel()
     assert {tuple(listener.told.items()) for listener in listeners} == {(("presence", 1),)}
     assert audience.count == 400
 

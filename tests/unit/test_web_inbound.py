@@ -258,3 +258,17 @@ async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(mo
         await other.type("hello")
         await other.answer()
         assert "5" not in [message.get("client_id") for message in hasty.seen]
+
+
+async def test_in_a_crowd_whoever_takes_no_batches_gets_ten_frames_at_once_and_the_page_all() -> None:
+    crowd = Audience()
+    for number in range(1_048):
+        crowd.join(Listener(f"web:{number}"), f"Guest {number}")
+    plain, page = Listener("web:program"), Listener("web:page", batches=True)
+    for listener in (plain, page):
+        crowd.join(listener, "Somebody")
+        for number in range(100):
+            listener.tell("", json.dumps({"n": number}))
+    assert plain.frame_s() == pytest.approx(0.2)
+    assert len(await pumped(plain, 50)) == 10
+    assert sum(len(frame["messages"]) for frame in await pumped(page, 50)) == 100
