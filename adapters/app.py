@@ -27,7 +27,7 @@ from bots.ports import Storage
 from bots.preferences import Bounds as PersonBounds
 from config.settings import ConfigError, DiscordSettings, Settings, TelegramSettings, WebSettings
 from inference.api import Service, Unavailable
-from inference.engines.llamacpp import LlamaOptions
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine

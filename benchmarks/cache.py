@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.llamacpp import LlamaCppEngine
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.port import Engine
 from inference.models import demo_model
 from inference.service import LocalInference

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.reference import alone
 from inference.api import ChatRequest, Message, Sampling, Text
-from inference.engines.llamacpp import LlamaOptions, available_cores
+from inference.engines.llamacpp_process import LlamaOptions, available_cores
 from inference.models import demo_model, engine_for
 from inference.service import LocalInference
 

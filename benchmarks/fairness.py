@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from inference.api import ChatRequest, Finished, Inference, Message, Sampling
-from inference.engines.llamacpp import LlamaOptions
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.lanes import Bounds
 from inference.models import demo_model, engine_for
 from inference.service import LocalInference

@@ -13,7 +13,7 @@ import time
 from contextlib import aclosing
 
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp import LlamaOptions
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.models import demo_model, engine_for
 from inference.service import LocalInference
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from benchmarks.checkpoint import dequantised
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp import LlamaOptions, available_cores
+from inference.engines.llamacpp_process import LlamaOptions, available_cores
 from inference.models import engine_for
 from inference.service import LocalInference
 

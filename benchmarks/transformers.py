@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, ContinuousBatching
 from benchmarks.checkpoint import dequantised
 from benchmarks.managers import await_answers
 from inference.api import Sampling
-from inference.engines.llamacpp import available_cores
+from inference.engines.llamacpp_process import available_cores
 from inference.engines.transformers.batch import SharedBatch
 from inference.sampling import Row, Sampler
 

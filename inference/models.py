@@ -8,7 +8,8 @@ from pathlib import Path
 from inference.api import Unavailable
 from inference.captioner import BlipCaptioner
 from inference.demo_captioner import CHECKPOINT
-from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.llamacpp import LlamaCppEngine
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.openai import OpenAIEngine, addresses_of
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.llamacpp import LlamaCppEngine
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
@@ -135,9 +136,13 @@ class _Library:
     def __init__(self, writes: Continues) -> None:
         self._writes = writes
 
+    def load(self, *_: Any) -> None: ...
+
+    def close(self) -> None: ...
+
     def handle_completions(self, body: dict[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
         tokenizer = self._writes.tokenizer
-        kept = {tokenizer.convert_tokens_to_ids(mark) for mark in body["preserved_tokens"]}
+        kept = {tokenizer.convert_tokens_to_ids(mark) for mark in body.get("preserved_tokens", [])}
         hidden = set(tokenizer.all_special_ids) - kept
         text = Detokenizer(lambda ids: tokenizer.decode([each for each in ids if each not in hidden]))
         chosen = self._writes.ids(body["prompt"])
@@ -177,7 +182,7 @@ async def llama(model: Model, folder: Path, patch: pytest.MonkeyPatch) -> AsyncI
     writes = Continues(model)
     path = folder / "m.gguf"
     path.write_bytes(b"GGUF")
-    patch.setattr("inference.engines.llamacpp._load", lambda *_: _Library(writes))
+    patch.setattr("inference.engines.llamacpp.LlamaServer", lambda: _Library(writes))
     patch.setattr("inference.engines.llamacpp._client", lambda: _client(writes))
     engine = LlamaCppEngine(path, LlamaOptions(slots=1, context_tokens=CONTEXT))
     await engine.start()

@@ -13,8 +13,6 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _SAMPLE_S = 0.25
@@ -75,14 +73,11 @@ class Spinning:
         if self._libraries:
             self._watcher.start()
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Around the engine's work."""
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+    def count(self, change: int) -> None:
+        """So many more requests are worked on."""
+        with self._change:
+            self._working += change
+            self._change.notify_all()
 
     def close(self) -> None:
         with self._change:
@@ -90,11 +85,6 @@ class Spinning:
             self._change.notify_all()
         if self._watcher.is_alive():
             self._watcher.join()
-
-    def _count(self, change: int) -> None:
-        with self._change:
-            self._working += change
-            self._change.notify_all()
 
     def _watch(self) -> None:
         contention = Contention()

@@ -11,10 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from inference.api import ChatRequest, Message, Sampling, TooLong, Unavailable
-from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions, _load
+from inference.engines.llamacpp import LlamaCppEngine
+from inference.engines.llamacpp_process import LlamaOptions, load
+from inference.engines.llamacpp_server import LlamaServer
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Closed, Engine, Opened, Output, Piece, Progress
@@ -56,12 +59,13 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path, checkpoint: Pat
 async def openai_engine() -> AsyncIterator[OpenAIEngine]:
     """The engine over a real OpenAI-compatible server: llama.cpp's own, with the model of the demo."""
     key = "a key"
-    server = [await asyncio.to_thread(_load, demo_model(), LlamaOptions(slots=3, context_tokens=512, threads=1), key)]
-    engine = OpenAIEngine([f"{server[0].listening_address}/v1"], ServerOptions(key=key, slots=3))
+    server = LlamaServer()
+    await asyncio.to_thread(server.load, demo_model(), LlamaOptions(slots=3, context_tokens=512, threads=1), key)
+    engine = OpenAIEngine([f"{server.listening_address}/v1"], ServerOptions(key=key, slots=3))
     await engine.start()
     yield engine
     await engine.close()
-    await asyncio.to_thread(server.clear)
+    await asyncio.to_thread(server.close)
 
 
 @pytest.fixture
@@ -351,7 +355,12 @@ async def test_presence_is_what_the_logits_say(llama: LlamaCppEngine, penalty: f
     for _ in range(20):
         body = {"prompt": prompt + said, "n_predict": 1, "logprobs": 400, "stream": True, "repeat_penalty": 1.0}
         chunks: list[dict[str, Any]] = []
-        await asyncio.to_thread(llama._server.handle_completions, body, chunks.append)
+
+        def take(chunk: dict[str, Any], chunks: list[dict[str, Any]] = chunks) -> bool:
+            chunks.append(chunk)
+            return False
+
+        await asyncio.to_thread(llama._server.handle_completions, body, take)
         shown = next(c["choices"][0]["logprobs"]["content"] for c in chunks if c["choices"][0]["logprobs"])
         likely = {top["id"]: top["logprob"] - penalty * (top["id"] in said) for top in shown[0]["top_logprobs"]}
         said.append(max(likely, key=lambda token: likely[token]))
@@ -376,17 +385,64 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         await LlamaCppEngine(tmp_path / "none.gguf").start()
 
 
-def test_a_model_that_is_given_up_right_after_loading_is_freed() -> None:
-    """In a process of its own, all of which stands still while a server waits for its end."""
-    load = "_load(demo_model(), LlamaOptions(slots=1, context_tokens=256), 'k')"
-    imports = "from inference.engines.llamacpp import _load, LlamaOptions; from inference.models import demo_model"
-    subprocess.run([sys.executable, "-c", f"{imports}\nfor _ in range(8): {load}"], timeout=120, check=True)
+async def test_the_loop_goes_on_while_a_model_is_loaded_and_when_its_process_dies() -> None:
+    engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=256, threads=1))
+    loading = asyncio.create_task(engine.start())
+    turns = 0
+    while not loading.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    await loading
+    assert turns > 5, "a load in this process would let nobody else run"
+    child = engine._server._child
+    assert child is not None
+    try:
+        stream = engine.generate(ask(max_new_tokens=200))
+        while not isinstance(await anext(stream), Piece):
+            pass
+        child.kill()
+        with pytest.raises(Unavailable, match="has ended"):
+            async for _ in stream:
+                pass
+        with pytest.raises(Unavailable):
+            await engine.check()
+    finally:
+        await engine.close()
 
 
-async def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.engines.llamacpp._free_memory", lambda library: 0)
+async def test_a_load_that_is_given_up_leaves_no_process() -> None:
+    for moment in (0.0, 0.05, 0.3):
+        engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=1, context_tokens=256, threads=1))
+        loading = asyncio.create_task(engine.start())
+        await asyncio.sleep(moment)
+        loading.cancel()
+        with pytest.raises((asyncio.CancelledError, Unavailable)):
+            await loading
+        await engine.close()
+        assert engine._server._child is None or engine._server._child.returncode is not None
+
+
+def test_the_model_ends_with_the_process_that_has_loaded_it() -> None:
+    code = """
+import os, signal
+from inference.engines.llamacpp_process import LlamaOptions
+from inference.engines.llamacpp_server import LlamaServer
+from inference.models import demo_model
+server = LlamaServer()
+server.load(demo_model(), LlamaOptions(slots=1, context_tokens=256, threads=1), "k")
+print(server._child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, check=False)
+    child = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
+    if child is not None:
+        child.wait(30)
+
+
+def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.engines.llamacpp_process._free_memory", lambda library: 0)
     with pytest.raises(Unavailable, match=r"needs 0\.1 GB of memory and 0\.0 GB are free: 0\.1 GB are missing"):
-        await LlamaCppEngine(demo_model()).start()
+        load(demo_model(), LlamaOptions(), "k")
 
 
 @pytest.mark.parametrize(("free_gib", "kept_mib"), [(64, 6553), (2, 204), (100, 8192)])
@@ -402,7 +458,7 @@ def test_what_is_kept_of_conversations_leaves_the_machine_its_memory(
     monkeypatch.setattr("xllamacpp.Server", refuse)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free_gib * 2**30))
     with pytest.raises(Unavailable, match="seen"):
-        _load(demo_model(), LlamaOptions(), "k")
+        load(demo_model(), LlamaOptions(), "k")
     assert given == [kept_mib]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from inference.api import ChatRequest, Event, Finished, Message, Reclassified, Sampling, Text, Thinking
-from inference.engines.llamacpp import LlamaCppEngine, LlamaOptions
+from inference.engines.llamacpp import LlamaCppEngine
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.llamacpp_prompts import LlamaPrompts
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
@@ -185,7 +186,8 @@ async def test_llama_opens_closes_and_shows_the_marks_of_the_family(monkeypatch:
             bodies.append(body)
             return handle(body, take)
 
-    server, engine._server = engine._server, Watched()
+    server = engine._server
+    monkeypatch.setattr(engine, "_server", Watched())
     try:
         assert engine.info.reasoning
         thinking, answer, end = await told(engine, ask(thinking_budget=5, max_new_tokens=5))
@@ -205,7 +207,6 @@ async def test_llama_opens_closes_and_shows_the_marks_of_the_family(monkeypatch:
                 text = "".join([output.text async for output in outputs if isinstance(output, Piece)])
             assert ("<|im_start|>" in text) is shown
     finally:
-        engine._server = server
         await engine.close()
 
 

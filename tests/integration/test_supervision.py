@@ -20,7 +20,7 @@ import pytest
 from bots.messages import Ended, Said, Waiting
 from inference import supervisor
 from inference.api import ChatRequest, Finished, Interrupted, Message, OutOfMemory, Sampling, Text, Unavailable
-from inference.engines.llamacpp import LlamaOptions
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.port import Closed, Died, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds
@@ -215,6 +215,9 @@ class Interposed:
             return take(chunk)
 
         self._server.handle_completions(body, slowly)
+
+    def close(self) -> None:
+        self._server.close()
 
 
 async def supervised_llama(

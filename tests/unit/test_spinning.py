@@ -6,7 +6,8 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
@@ -74,9 +75,16 @@ def test_nobody_watches_where_the_operator_has_decided(monkeypatch: pytest.Monke
     monkeypatch.setenv("GOMP_SPINCOUNT", "10")
     watch = Spinning()
     watch.start()
-    with watch.watched():
+    with working(watch):
         assert not any(thread.name == "llama-spinning" for thread in threading.enumerate())
     watch.close()
+
+
+@contextmanager
+def working(watch: Spinning) -> Iterator[None]:
+    watch.count(1)
+    yield
+    watch.count(-1)
 
 
 def crowded() -> bool:
@@ -108,7 +116,7 @@ def test_the_crowd_is_there_while_cores_are_scarce(monkeypatch: pytest.MonkeyPat
     watch.start()
     try:
         assert not crowded()
-        with watch.watched():
+        with working(watch):
             until(True)
     finally:
         watch.close()
@@ -127,7 +135,7 @@ def test_there_is_no_crowd_while_there_are_cores(monkeypatch: pytest.MonkeyPatch
     watch = Spinning()
     watch.start()
     try:
-        with watch.watched():
+        with working(watch):
             assert all(looks.acquire(timeout=10) for _ in range(3))
             assert not crowded()
     finally:

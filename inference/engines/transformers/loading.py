@@ -19,7 +19,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_
 from inference.api import Sampling, Unavailable
 from inference.checkpoint import Say, check_memory, folder_of, free_memory, weights_size
 from inference.engines.cache_salt import cache_salt
-from inference.engines.llamacpp import available_cores
+from inference.engines.llamacpp_process import available_cores
 from inference.engines.revisions import SNAPSHOTS, of_folder
 from inference.engines.transformers import attention
 from inference.engines.transformers.batch import Member, SharedBatch
