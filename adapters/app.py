@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.charts import draw
+from adapters.delivery.permitted import Permitted
 from adapters.delivery.phrases import Phrases
 from adapters.retention import sweeping
 from adapters.stopping import PART_WITHIN_S, PLATFORMS_WITHIN_S, Bounded, Budget, within
@@ -164,9 +165,9 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
         waiting = settings.inference.max_waiting + settings.inference.slots
         platforms.append(_web(app, settings.web, outboxes, database, waiting))
     if settings.discord.token.get_secret_value():
-        platforms.append(_discord(app, settings.discord, outboxes, stopping))
+        platforms.append(_discord(app, settings.discord, outboxes, stopping, lease.held))
     if settings.telegram.token.get_secret_value():
-        platforms.append(_telegram(app, settings.telegram, outboxes, stopping))
+        platforms.append(_telegram(app, settings.telegram, outboxes, stopping, lease.held))
     budget = Budget(PLATFORMS_WITHIN_S)
     lines = [await stack.enter_async_context(Bounded("a platform", each, budget)) for each in platforms]
     stack.push_async_callback(outboxes.drained, _SHOWN_WITHIN_S)
@@ -314,12 +315,12 @@ def _web(
 
 
 def _discord(
-    app: App, settings: DiscordSettings, outboxes: Outboxes, stopping: asyncio.Event
+    app: App, settings: DiscordSettings, outboxes: Outboxes, stopping: asyncio.Event, permitted: Permitted
 ) -> AbstractAsyncContextManager[str]:
     """Discord, served while the context is open; a line about it."""
     from adapters.discord.platform import serving as serving_discord
 
-    return serving_discord(app.bot, outboxes, app.storage, settings, stopping)
+    return serving_discord(app.bot, outboxes, app.storage, settings, stopping, permitted)
 
 
 async def sync_discord(settings: Settings, guild: int) -> list[str]:
@@ -334,12 +335,12 @@ async def sync_discord(settings: Settings, guild: int) -> list[str]:
 
 
 def _telegram(
-    app: App, settings: TelegramSettings, outboxes: Outboxes, stopping: asyncio.Event
+    app: App, settings: TelegramSettings, outboxes: Outboxes, stopping: asyncio.Event, permitted: Permitted
 ) -> AbstractAsyncContextManager[str]:
     """The Telegram bot, serving while the context is open; its name."""
     from adapters.telegram.platform import serving
 
-    return serving(settings, app.bot, app.storage, outboxes, stopping)
+    return serving(settings, app.bot, app.storage, outboxes, stopping, permitted)
 
 
 def phrases() -> Phrases:

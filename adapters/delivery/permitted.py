@@ -1,4 +1,9 @@
-"""A channel through which a process says nothing once another one may have taken its replies over."""
+"""A process says nothing once another one may have taken its replies over.
+
+`PermittedChannel` asks before each call of the outbox. The wire of a platform asks again before each of its requests:
+one call may be several of these, and there are milliseconds of rendering before the first one, in which the process
+may be stopped (SIGSTOP).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,25 @@ from collections.abc import Awaitable, Callable
 
 from adapters.delivery.channel import Channel, Frame, Limits
 
+Permitted = Callable[[], Awaitable[bool]]
+"""Returns when something may be said, which may be never; False where it returned at once."""
+
+
+async def at_once() -> bool:
+    """There is no other process."""
+    return False
+
 
 class PermittedChannel:
     """`channel`, of which each call that shows something waits for `permitted` first.
 
-    One call of the outbox may be several of the platform, with waits for the database between them. A process may be
-    stopped (SIGSTOP) in any of these waits for longer than its lease lasts.
+    Before it there may have been waits for the database, in any of which the process may have been stopped for longer
+    than its lease lasts.
     """
 
     __slots__ = ("_channel", "_permitted")
 
-    def __init__(self, channel: Channel, permitted: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, channel: Channel, permitted: Permitted) -> None:
         self._channel, self._permitted = channel, permitted
 
     @property

@@ -27,6 +27,7 @@ from adapters.delivery.channel import (
     UnknownOutcome,
     Unsent,
 )
+from adapters.delivery.permitted import Permitted, at_once
 
 UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10003, 10008
 NO_HISTORY = 160002
@@ -113,10 +114,16 @@ def _penalty(body: bytes, header: str) -> RetryAfter | Later:
 
 
 class Calls:
-    """Every call of one bot account that may have to wait. `client` is the library's, another after a reconnect."""
+    """Every call of one bot account that may have to wait.
 
-    def __init__(self, client: discord.Client | None = None) -> None:
+    Args:
+        client: the library's, another one after a reconnect.
+        permitted: waited for before each call.
+    """
+
+    def __init__(self, client: discord.Client | None = None, permitted: Permitted = at_once) -> None:
         self.client = client
+        self._permitted = permitted
         self._silent_until = 0.0
 
     async def __call__(
@@ -134,6 +141,7 @@ class Calls:
         Raises:
             ChannelError: any of them, and `Expired` or `Refused`.
         """
+        await self._permitted()
         loop = asyncio.get_running_loop()
         if loop.time() < self._silent_until:
             raise _Everywhere(self._silent_until - loop.time())

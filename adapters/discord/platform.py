@@ -13,6 +13,7 @@ import aiohttp
 import discord
 from yarl import URL
 
+from adapters.delivery.permitted import Permitted, at_once
 from adapters.delivery.ports import Outboxes
 from adapters.discord.acknowledging import Desk
 from adapters.discord.addresses import api_address, bind, invitation, serves_files, user_installation
@@ -53,7 +54,13 @@ class Platform:
     """The parts that outlive a single connection."""
 
     def __init__(
-        self, bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, tasks: asyncio.TaskGroup
+        self,
+        bot: Bot,
+        outboxes: Outboxes,
+        storage: Storage,
+        settings: DiscordSettings,
+        tasks: asyncio.TaskGroup,
+        permitted: Permitted = at_once,
     ) -> None:
         self._bot, self._tasks = bot, tasks
         self.client: discord.Client | None = None
@@ -66,7 +73,7 @@ class Platform:
             bot=bot,
             outboxes=outboxes,
             storage=storage,
-            calls=Calls(),
+            calls=Calls(permitted=permitted),
             api=api_address(settings.api_base),
             fetch=self._fetch,
             begin=self._begin,
@@ -182,11 +189,13 @@ async def serving(
     storage: Storage,
     settings: DiscordSettings,
     stopping: asyncio.Event | None = None,
+    permitted: Permitted = at_once,
 ) -> AsyncIterator[str]:
     """Serves Discord while the context is open; yields a line about it.
 
     Args:
         stopping: once it is set, what comes is recorded for the next start and not begun; what has begun goes on.
+        permitted: waited for before each call of ours.
 
     Raises:
         Unavailable: Discord does not accept the token.
@@ -195,7 +204,7 @@ async def serving(
     try:
         async with asyncio.TaskGroup() as tasks:
             bot.account.privacy.keeps(RenderedFrames())
-            platform = Platform(bot, outboxes, storage, settings, tasks)
+            platform = Platform(bot, outboxes, storage, settings, tasks, permitted)
             platform.answers.stopping = stopping or asyncio.Event()
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())

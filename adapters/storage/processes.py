@@ -2,8 +2,9 @@
 
 Every process counts up its beat. Another one that has watched the beat stand still for `LEASE_S` of its own monotonic
 clock removes its row, and then whatever belonged to it is anybody's. A process whose row was removed ends: it was
-stopped for so long that others may be answering in its place. Before it says anything after such a stop, it looks
-whether its row is still there (`Lease.held`). One that died on this machine is noticed at once.
+stopped for so long that others may be answering in its place. Before it says anything after such a stop, or while its
+own heartbeats do not get through, it looks whether its row is still there (`Lease.held`). One that died on this machine
+is noticed at once.
 
 Heartbeats have connections and threads of their own, so no other call of the process delays them.
 """
@@ -21,13 +22,15 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from adapters.storage.database import Database
-from adapters.storage.errors import StorageError
+from adapters.storage.errors import Away, StorageError
 from adapters.storage.tables import processes
 
 BEAT_S = 2.0
 LEASE_S = 10.0
 BEAT_WITHIN_S = 3.0
 """How long one heartbeat may take; then the next one is tried by another connection, well within the lease."""
+_AGAIN_S = 0.1
+"""After a heartbeat that failed, for which somebody may wait."""
 _STATE, _START_TIME = 0, 19
 """The fields of /proc/PID/stat after the name, proc(5)."""
 _TERMINATED = "ZX"
@@ -62,23 +65,28 @@ class Lease:
 
     def __init__(self) -> None:
         self._now = asyncio.get_running_loop().time
-        self._tried_at = self._now()
+        self._held_at = self._ran_at = self._now()
+        self._stood_still = self._is_lost = False
         self._tried = asyncio.Event()
         self._wanted = asyncio.Event()
 
     async def held(self) -> bool:
         """Return when no other process can have taken over unnoticed; never if one has. False if it was known at once.
 
-        To be called before others are told anything: after a stop of half a lease the next heartbeat is waited for.
-        One that the database does not answer is enough, because then nobody can take over.
+        To be called before others are told anything. After half a lease without a sign a heartbeat is waited for. It
+        has to be made; while the server is away for everybody nobody can take over, so that is a sign, too. But not
+        after a stop: there was time to take over before the server went away.
         """
-        if self._now() - self._tried_at <= LEASE_S / 2:
+        if not self._is_doubtful():
             return False
-        while self._now() - self._tried_at > LEASE_S / 2:
+        while self._is_doubtful():
             self._tried.clear()
             self._wanted.set()
             await self._tried.wait()
         return True
+
+    def _is_doubtful(self) -> bool:
+        return self._is_lost or self._stood_still or self._now() - self._held_at > LEASE_S / 2
 
     async def due(self) -> None:
         """Return when the next heartbeat is due."""
@@ -86,11 +94,31 @@ class Lease:
             async with asyncio.timeout(BEAT_S):
                 await self._wanted.wait()
         self._wanted.clear()
+        self.runs()
 
-    def tried(self, began_at: float) -> None:
-        """A heartbeat that began then was made, or the database did not answer."""
-        self._tried_at = began_at  # not its end: the process may have stood still while the answer was on its way
+    def runs(self) -> None:
+        """The heart has its turn. It waits for nothing as long as half a lease, unless the process stands still."""
+        now = self._now()
+        self._stood_still |= now - self._ran_at > LEASE_S / 2
+        self._ran_at = now
+
+    def made(self, began_at: float) -> None:
+        """A heartbeat that began then was made."""
+        self.runs()
+        self._held_at = began_at  # not its end: the process may have stood still while the answer was on its way
+        self._stood_still &= self._now() - began_at > LEASE_S / 2
         self._tried.set()
+
+    def failed(self, began_at: float, *, is_away: bool) -> None:
+        """A heartbeat that began then was not made; `is_away`: the server takes nobody's."""
+        self.runs()
+        if is_away and not self._stood_still:
+            self._held_at = began_at
+        self._tried.set()
+
+    def lost(self) -> None:
+        """Another process has taken over."""
+        self._is_lost = True
 
 
 def new_process() -> str:
@@ -129,15 +157,19 @@ async def _beat(database: Database, process: str, lease: Lease) -> None:
         try:
             async with asyncio.timeout(BEAT_WITHIN_S):
                 beats = await database.beat(partial(_beats, process=process))
-            lease.tried(began_at)
+            lease.made(began_at)
             async with asyncio.timeout(BEAT_WITHIN_S):
                 for dead in watch.dead(beats, now()):
                     await _bury(database, dead, processes.c.beat == beats[dead])
                 await _bury_neighbours(database, process)
+            lease.runs()
         except LeaseLost:
+            lease.lost()
             raise
-        except (StorageError, TimeoutError):
-            lease.tried(began_at)  # nobody's beat can be seen either: what was seen counts no more when it is back
+        except (StorageError, TimeoutError) as error:
+            # Nobody's beat can be seen either: what was seen counts no more when it is back.
+            lease.failed(began_at, is_away=isinstance(error, Away))
+            await asyncio.sleep(_AGAIN_S)
 
 
 def _beats(connection: Connection, process: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ from telegram import User
 from telegram.error import InvalidToken, TelegramError
 
 from adapters.delivery.outbox import Outboxes
+from adapters.delivery.permitted import Permitted, at_once
 from adapters.telegram.addresses import api_url, file_url
 from adapters.telegram.answering import Answering
 from adapters.telegram.events import Events
@@ -50,6 +51,7 @@ async def serving(
     storage: Storage,
     outboxes: Outboxes,
     stopping: asyncio.Event | None = None,
+    permitted: Permitted = at_once,
 ) -> AsyncIterator[str]:
     """Answers while the context is open; yields a line about it. A server that cannot be reached is tried again.
 
@@ -57,13 +59,14 @@ async def serving(
 
     Args:
         stopping: once it is set nothing new is taken; what has begun goes on.
+        permitted: waited for before each request that others may notice.
 
     Raises:
         ConfigError: the server does not know the token.
     """
     token = settings.token.get_secret_value()
     with hidden(token):
-        api = bot_api(settings)
+        api = bot_api(settings, permitted)
         try:
             me = await _introduced(api)
             async with asyncio.TaskGroup() as tasks:
@@ -81,21 +84,25 @@ async def serving(
                     await api.shutdown()
 
 
-def bot_api(settings: TelegramSettings) -> Api:
-    """The Bot API, not yet asked anything."""
+def bot_api(settings: TelegramSettings, permitted: Permitted = at_once) -> Api:
+    """The Bot API, not yet asked anything.
+
+    Updates are asked for without `permitted`: what is recorded of them is anybody's.
+    """
     # The library's own way to choose the type that it will return in future; without it every 429 is a warning too.
     os.environ.setdefault("PTB_TIMEDELTA", "true")
     return Api(
         settings.token.get_secret_value(),
         base_url=api_url(settings.api_base),
         base_file_url=file_url(settings.file_base, settings.api_base),
-        request=_requests(256),
+        request=_requests(256, permitted),
         get_updates_request=_requests(1),
     )
 
 
-def _requests(connections: int) -> BotApiRequest:
+def _requests(connections: int, permitted: Permitted = at_once) -> BotApiRequest:
     return BotApiRequest(
+        permitted,
         connection_pool_size=connections,
         connect_timeout=_CONNECT_S,
         read_timeout=_READ_S,

@@ -8,11 +8,22 @@ from typing import Any
 
 from telegram.request import HTTPXRequest
 
+from adapters.delivery.permitted import Permitted, at_once
+
 
 class BotApiRequest(HTTPXRequest):
-    """Takes `ok` and `error_code` for what a status of 200 leaves open."""
+    """Takes `ok` and `error_code` for what a status of 200 leaves open.
+
+    Args:
+        permitted: waited for before each request.
+    """
+
+    def __init__(self, permitted: Permitted = at_once, **options: Any) -> None:
+        super().__init__(**options)
+        self._permitted = permitted
 
     async def do_request(self, *arguments: Any, **more: Any) -> tuple[int, bytes]:
+        await self._permitted()
         code, payload = await super().do_request(*arguments, **more)
         return (told_code(payload) if code == HTTPStatus.OK else code), payload
 

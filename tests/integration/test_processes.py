@@ -8,16 +8,19 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection, delete, select
 
 from adapters.storage import processes
 from adapters.storage.database import Database, open_database
+from adapters.storage.errors import Away, Locked
 from adapters.storage.local import LocalDatabase
 from adapters.storage.processes import LEASE_S, LeaseLost, Watch, living, new_process
 from adapters.storage.sql import SqlStorage
@@ -31,6 +34,7 @@ from tests.servers.postgresql import Server
 
 REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p")
 TURN = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
+T = TypeVar("T")
 EVENTS = 1000 if os.environ.get("SOAK") else 200
 
 
@@ -238,6 +242,110 @@ async def test_who_was_locked_out_for_more_than_a_lease_lives(tmp_path: Path, mo
         await asyncio.to_thread(lock.close)
         await beating(database)
         assert set(await beats_of(database)) == {"one", "two"}
+
+
+class Deaf(Database):
+    """A database that makes no heartbeat while there is trouble."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.trouble: Exception | None = None
+        self.asked = 0
+
+    async def beat(self, work: Callable[[Connection], T]) -> T:
+        self.asked += 1
+        if self.trouble is not None:
+            raise self.trouble
+        return await self._database.beat(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.read(work)
+
+    async def write(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
+        return await self._database.write(work, single=single)
+
+    async def wipe(self) -> bool:
+        return await self._database.wipe()
+
+    async def asked_again(self, times: int = 3) -> None:
+        """Returns when it was asked so many times more."""
+        before = self.asked
+        async with asyncio.timeout(30):
+            while self.asked < before + times:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BEAT_S": 0.05, "LEASE_S": 0.6, "BEAT_WITHIN_S": 0.1}.items():
+        monkeypatch.setattr(processes, name, value)
+
+
+def a_lease_passes() -> None:
+    """And nothing of this process has a turn meanwhile."""
+    time.sleep(processes.LEASE_S)
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("trouble", [Away("It is away."), Locked("It is locked."), TimeoutError()], ids=repr)
+async def test_who_stood_still_says_nothing_until_a_heartbeat_is_made(database: Database, trouble: Exception) -> None:
+    """The others had time to take over before there was any trouble."""
+    deaf = Deaf(database)
+    async with living(deaf, "one") as lease:
+        await beating(database)
+        deaf.trouble = trouble
+        a_lease_passes()
+        telling = asyncio.ensure_future(lease.held())
+        await deaf.asked_again()
+        assert not telling.done()
+        deaf.trouble = None
+        async with asyncio.timeout(30):
+            assert await telling
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("trouble", [Locked("It is locked."), TimeoutError()], ids=repr)
+async def test_whose_heartbeats_do_not_get_through_says_nothing(database: Database, trouble: Exception) -> None:
+    """Those of others may, and then they take over."""
+    deaf = Deaf(database)
+    async with living(deaf, "one") as lease:
+        await beating(database)
+        deaf.trouble = trouble
+        await asyncio.sleep(processes.LEASE_S)
+        telling = asyncio.ensure_future(lease.held())
+        await deaf.asked_again()
+        assert not telling.done()
+        deaf.trouble = None
+        async with asyncio.timeout(30):
+            assert await telling
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_while_the_server_is_away_answers_go_on(database: Database) -> None:
+    deaf = Deaf(database)
+    async with living(deaf, "one") as lease:
+        await beating(database)
+        deaf.trouble = Away("It is away.")
+        await asyncio.sleep(2 * processes.LEASE_S)
+        async with asyncio.timeout(30):
+            await lease.held()
+
+
+async def test_who_has_lost_its_lease_says_nothing_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while it closes, however short ago it was sure."""
+    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    leases = []
+    with pytest.RaisesGroup(LeaseLost):
+        async with living(database, "one") as lease:
+            leases.append(lease)
+            await beating(database)
+            await database.write(lambda connection: connection.execute(delete(table)))
+            await asyncio.Event().wait()
+    telling = asyncio.ensure_future(leases[0].held())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not telling.done()
+    telling.cancel()
 
 
 async def test_a_neighbour_that_cannot_be_looked_at_is_not_taken_for_dead(
