@@ -7,7 +7,8 @@ falls behind even so is closed; the page comes back by itself and begins with th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
@@ -15,7 +16,10 @@ from aiohttp import web
 
 from adapters.web import protocol
 from adapters.web.deltas import View
+from adapters.web.faults import Faults
 from adapters.web.handouts import Handouts
+
+_log = logging.getLogger(__name__)
 
 _MAX_BACKLOG = 1000
 _MAX_BACKLOG_CHARACTERS = 8_000_000
@@ -157,6 +161,7 @@ class Audience:
         """What a crowd is still to be told, and whom it is about."""
         self._has_held = asyncio.Event()
         self._is_telling = False
+        self._faults = Faults(_log)
         self.handouts = Handouts()
 
         self._sockets = 0
@@ -182,7 +187,7 @@ class Audience:
     def hand_over(self, listener: Listener) -> None:
         """Tells the private words that came while the person was away."""
         for notice in self._missed.pop(listener.person, ()):
-            listener.tell("", notice)
+            self._tell(listener, "", notice)
 
     def leave(self, listener: Listener) -> None:
         all_of_them = self._listeners.get(listener.person, [])
@@ -224,7 +229,14 @@ class Audience:
 
     def _tell_all(self, key: str, message: str | View) -> None:
         for listener in self:
+            self._tell(listener, key, message)
+
+    def _tell(self, listener: Listener, key: str, message: str | View) -> None:
+        """The edge of one message: what cannot be told costs neither other sockets nor other messages anything."""
+        try:
             listener.tell(key, message)
+        except Exception as error:
+            self._faults.say("a page was not told something", error)
 
     async def tell_crowd(self) -> None:
         """Tells a crowd what has been held, as often as costs the same however many are here; until it is cancelled."""
@@ -235,18 +247,23 @@ class Audience:
             self._has_held.clear()
             began, held, self._held = loop.time(), self._held, {}
             self._is_telling = True
-            for number, listener in enumerate(list(self)):
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)  # others have a turn
-                for key, (message, people) in held.items():
-                    if listener.person not in people:
-                        listener.tell(key, message)
-            self._is_telling = False
+            try:
+                await self._tell_each(held)
+            finally:
+                self._is_telling = False
             took_s = loop.time() - began
+
+    async def _tell_each(self, held: Mapping[str, tuple[str | View, Collection[str]]]) -> None:
+        for number, listener in enumerate(list(self)):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # others have a turn
+            for key, (message, people) in held.items():
+                if listener.person not in people:
+                    self._tell(listener, key, message)
 
     def tell(self, person: str, key: str, message: str | View) -> None:
         for listener in self._listeners.get(person, ()):
-            listener.tell(key, message)
+            self._tell(listener, key, message)
 
     def tell_surely(self, person: str, key: str, message: str) -> None:
         """As `tell`, and somebody who is away (reconnecting) gets it on the next visit; the latest few are kept."""

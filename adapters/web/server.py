@@ -186,12 +186,10 @@ class WebServer:
             await answers.take_up()
             identities = Identities(self._key or await self._posts.key(new_key()), self._password)
             door = Door(identities, self._is_known, self._proxies, self._new_guests)
-            tasks.begin(board.write_behind())
-            tasks.begin(board.follow())
-            tasks.begin(board.add_colours())
-            tasks.begin(audience.tell_presence())
-            tasks.begin(audience.tell_crowd())
-            tasks.begin(self._tell_model(audience))
+            for work in (board.write_behind, board.follow, board.add_colours):
+                tasks.keep(work)
+            for work in (audience.tell_presence, audience.tell_crowd, partial(self._tell_model, audience)):
+                tasks.keep(work)
             yield await self._listen(stack, self._visits(answers, inbound), door)
 
     async def _tell_model(self, audience: Audience) -> None:

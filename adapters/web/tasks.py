@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 
 from adapters.web.faults import Faults
 
 _log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+"""After a failure of what everybody depends on: a defect that stays must not keep the loop busy."""
 
 
 class Tasks:
@@ -41,6 +44,18 @@ class Tasks:
         task = self._group.create_task(self._to_its_end(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def keep(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Runs what serves every page for as long as the server does: after an exception it begins again."""
+        self.begin(self._again(work))
+
+    async def _again(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                self.faults.say("a task of the page failed and goes on", error)
+            await asyncio.sleep(_AGAIN_S)
 
     async def _to_its_end(self, work: Coroutine[None, None, None]) -> None:
         try:

@@ -20,6 +20,7 @@ from adapters.web.deltas import View
 from adapters.web.history import HELD_BYTES, PAGE_BYTES, PAGE_POSTS, History
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Attachment, Post
+from adapters.web.tasks import Tasks
 from tests.unit.web_parts import Page, Parts, browser_session, visit
 
 
@@ -199,6 +200,69 @@ async def test_a_crowd_hears_the_newest_of_what_others_write_and_who_asked_hears
         assert told[-1] > 100, "who asked"
         assert told[-2] < 10, "the others"
     telling.cancel()
+
+
+class DeafListener(Listener):
+    """One that cannot be told of some things."""
+
+    def tell(self, key: str, message: str | View) -> None:
+        if key == "odd":
+            raise RuntimeError("nobody has foreseen this")
+        super().tell(key, message)
+
+
+@pytest.mark.parametrize("size", [3, 60])
+async def test_a_page_that_cannot_be_told_something_silences_no_other(size: int) -> None:
+    """Neither now nor later, and it hears the next thing itself."""
+    audience = Audience()
+    deaf = DeafListener("web:deaf")
+    audience.join(deaf, "Guest")
+    listeners = [CountedListener(f"web:{number}") for number in range(size)]
+    for listener in listeners:
+        audience.join(listener, "Guest")
+    async with Tasks() as tasks:
+        tasks.begin(audience.tell_crowd())
+        await asyncio.sleep(0)  # it has begun
+        for state in ("odd", "next"):
+            audience.broadcast(state, protocol.error(state))
+            async with asyncio.timeout(10):
+                while not all(state in listener.newest for listener in listeners):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        assert list(deaf._backlog) == ["next"]
+
+
+async def test_what_serves_every_page_goes_on_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.web.tasks._AGAIN_S", 0.0)
+    runs, goes_on = 0, asyncio.Event()
+
+    async def serve() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise RuntimeError("nobody has foreseen this")
+        goes_on.set()
+        await asyncio.Event().wait()
+
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.keep(serve)
+        await goes_on.wait()
+
+
+@pytest.mark.parametrize("task", ["tell_presence", "tell_crowd"])
+async def test_the_page_keeps_what_serves_everybody(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.web.tasks._AGAIN_S", 0.0)
+    whole, failures = getattr(Audience, task), iter([RuntimeError("nobody has foreseen this")])
+    again = asyncio.Event()
+
+    async def fails_once(self: Audience) -> None:
+        for error in failures:
+            raise error
+        again.set()
+        await whole(self)
+
+    monkeypatch.setattr(Audience, task, fails_once)
+    async with Parts().server().serving(), asyncio.timeout(10):
+        await again.wait()
 
 
 async def test_a_crowd_is_told_a_constant_number_of_messages_each() -> None:
