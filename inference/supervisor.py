@@ -6,15 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from inference.api import ChatRequest, InferenceError, Interrupted, Message, ModelInfo, OutOfMemory, Unavailable
-from inference.engines.port import Died, Engine, Opened, Output, Piece, Progress, Rejected, Replacing
+from inference.engines.port import Died, Engine, Output, Rejected, Replacing
+from inference.engines.so_far import SoFar
 from inference.faults import is_out_of_memory
 from inference.liveness import Liveness
-from inference.reasoning.formats import CLOSE, OPEN
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class SupervisedEngine:
         raise Unavailable(f"the engine died while it counted: {failure}")
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
-        done = _Done()
+        done = SoFar()
         # Only its words: with the exception the dead engine's memory would be held while the new one loads.
         failure: str | None = None
         for _ in range(_ATTEMPTS):
@@ -286,49 +286,3 @@ class SupervisedEngine:
             log.error("the engine did not come back, it is tried again in %g s: %s", _AGAIN_S, error)
         finally:
             self._revival = None
-
-
-class _Done:
-    """What one request has got already, over several engines."""
-
-    def __init__(self) -> None:
-        self._thought = self._said = ""
-        self._tokens = 0
-        self._opened: Opened | None = None
-
-    @property
-    def text(self) -> str:
-        """All that was written, without order."""
-        return self._thought + self._said
-
-    def take(self, output: Output) -> list[Output]:
-        """The output as the caller should see it: one answer, whatever was behind it."""
-        if isinstance(output, Opened):
-            first, self._opened = self._opened is None, self._opened or output
-            return [output] if first else []
-        if isinstance(output, Progress):
-            return []
-        if isinstance(output, Replacing):
-            return [output]
-        if isinstance(output, Piece):
-            if output.thinking:
-                self._thought += output.text
-            else:
-                self._said += output.text
-            self._tokens += output.tokens
-            return [output]
-        return [replace(output, completion_tokens=max(output.completion_tokens, self._tokens))]
-
-    def rest_of(self, request: ChatRequest) -> ChatRequest:
-        if not self.text:
-            return request
-        room = max(1, request.sampling.max_new_tokens - self._tokens)
-        sampling = replace(
-            request.sampling, max_new_tokens=room, min_new_tokens=min(room, request.sampling.min_new_tokens)
-        )
-        # A template that begins the reasoning has written the tag that must stand before what was said.
-        inside = not request.prefix and (self._thought or (self._opened is not None and self._opened.thinking))
-        said = f"{OPEN if inside else ''}{self._thought}"
-        if self._thought and self._said.strip():
-            said += f"\n{CLOSE}\n\n"
-        return replace(request, prefix=request.prefix + said + self._said, sampling=sampling)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.cache_salt import KnownPrefixes
 from inference.engines.lengths import count_within
-from inference.engines.openai_server import Away, Elsewhere, Server, ServerOptions
+from inference.engines.openai_server import Away, Elsewhere, Lost, Server, ServerOptions
 from inference.engines.openai_wire import (
     Asking,
     Dialect,
@@ -34,6 +34,7 @@ from inference.engines.openai_wire import (
 from inference.engines.port import Output, Progress, Rejected, Replacing
 from inference.engines.refusals import Refusal
 from inference.engines.replicas import Replica, choose
+from inference.engines.so_far import SoFar
 from inference.engines.stops import Cut
 from inference.reasoning.formats import Format, named, opened_by
 
@@ -43,6 +44,8 @@ _CHECK_S = 3.0
 _COUNT_S = 10.0
 _LOOK_AGAIN_S = 1.0
 _REMEMBERED_COUNTS = 256
+# So many servers go away under a request, one after the other, before it has brought anything: it may be the reason.
+_LOSSES = 5
 # About the words of eight tokens; llama-server keeps prompts for everybody, and can only be told to pass them by.
 _COMPARED_BYTES = 32
 
@@ -138,17 +141,25 @@ class OpenAIEngine:
             await replica.client.close()
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
-        """Waits for servers that load their model or do not listen, for as long as the caller does."""
-        is_begun = has_waited = False
+        """Waits for servers that load their model, do not listen, or have hung up, for as long as the caller does.
+
+        An answer that had begun goes on from its text, where servers can be made to.
+        """
+        so_far, has_waited, losses = SoFar(), False, 0
         while True:
+            said = so_far.text
             try:
-                async with aclosing(self._by_one_of_them(request)) as outputs:
+                async with aclosing(self._by_one_of_them(so_far.rest_of(request))) as outputs:
                     async for output in outputs:
-                        is_begun = True
-                        yield output
+                        for news in so_far.take(output):
+                            yield news
                 return
             except Elsewhere as elsewhere:
-                if is_begun or not isinstance(elsewhere.error, Away):
+                if so_far.text != said:
+                    has_waited, losses = False, 0
+                losses += isinstance(elsewhere.error, Lost)
+                is_over = bool(so_far.text) and not self._info.holds_prefix
+                if is_over or losses >= _LOSSES or not isinstance(elsewhere.error, Away):
                     raise elsewhere.error from elsewhere
             yield Progress() if has_waited else Replacing()
             has_waited = True

@@ -54,6 +54,13 @@ class Away(Unavailable):
         self.loads = loads
 
 
+class Lost(Away):
+    """The server has hung up under the request. It may have died, also of that request."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, loads=False)
+
+
 class Elsewhere(Exception):
     """This server cannot answer, another one might; `error` is what to say when there is none.
 
@@ -179,7 +186,7 @@ class Server:
         except library.APIConnectionError as error:
             why = f"{self.address} cannot be reached: {error.__cause__ or error}"
             is_away = type(error.__cause__).__name__ == "ConnectError"
-            raise Elsewhere(Away(why, loads=False) if is_away else Unavailable(why)) from error
+            raise Elsewhere(Away(why, loads=False) if is_away else Lost(why)) from error
         except library.APIError as error:
             if (long := too_long(_details(error), self._options.context_tokens)) is not None:
                 raise long from error

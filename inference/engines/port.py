@@ -140,7 +140,7 @@ class Engine(Protocol):
     def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
         """Yields `Opened`, `Piece`s and `Closed`; closing the generator stops the decoding within one step.
 
-        `Progress` may come anywhere before `Closed`, and so may `Replacing` before any text.
+        `Progress` and `Replacing` may come anywhere before `Closed`.
 
         `request.prefix` counts as already said and is not yielded again; `max_new_tokens` counts what is yielded.
         Reasoning in the prefix stands between `<think>` and `</think>`, or as the model wrote it; the engine writes it

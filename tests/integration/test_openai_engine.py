@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bots.messages import Failed, Waiting
+from bots.messages import Ended, Failed, Waiting
 from inference.api import Busy, ChatRequest, InferenceError, Message, OutOfMemory, Sampling, TooLong, Unavailable
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
@@ -29,6 +29,7 @@ from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, s
 from tests.servers.telegram import until
 
 HELLO = streaming(chunk("Hel"), chunk("lo", finish="stop"), DONE)
+HELLO_REST = streaming(chunk("lo", finish="stop"), DONE)
 
 
 def ask(text: str = "hi", *, prefix: str = "", **sampling: Any) -> ChatRequest:
@@ -137,8 +138,10 @@ async def test_a_missing_done_is_forgiven_when_the_answer_has_ended() -> None:
     assert outputs[-1] == Closed("stop", 1)
 
 
-@pytest.mark.parametrize("closings", [1, 2])
-async def test_a_connection_that_the_server_has_closed_is_made_anew_once(closings: int) -> None:
+@pytest.mark.usefixtures("quick_looks")
+@pytest.mark.parametrize("closings", [1, 2, 10])
+async def test_a_connection_that_the_server_has_closed_is_made_anew(closings: int) -> None:
+    """At once, then a moment later, and not for ever."""
     left = closings
 
     async def closing(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -151,7 +154,7 @@ async def test_a_connection_that_the_server_has_closed_is_made_anew_once(closing
         return web.Response()
 
     async with engine_over(OpenAIServer(closing)) as engine:
-        if closings == 1:
+        if closings < 10:
             assert text_of(await answer(engine)) == "Hello"
         else:
             with pytest.raises(Unavailable, match="cannot be reached"):
@@ -615,6 +618,118 @@ async def test_a_server_that_does_not_listen_for_a_while_is_waited_for() -> None
             await until(lambda: outputs and isinstance(outputs[-1], Closed))
     await engine.close()
     assert text_of(outputs) == "Hello"
+
+
+VLLM = {"owned_by": "vllm"}
+
+
+def dying(*answers: Handler) -> Handler:
+    """One after the other."""
+    left = list(answers)
+
+    async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await left.pop(0)(request, body)
+
+    return answer
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_an_answer_whose_server_dies_goes_on_from_its_text() -> None:
+    """Twice, and where the reasoning has a field of its own, too: as one answer, counted once."""
+    thought = chunk(reasoning_content="Hm, "), chunk(reasoning_content="well.")
+    server = OpenAIServer(
+        dying(
+            streaming(thought[0], breaks=True),
+            streaming(thought[1], chunk("Hel"), breaks=True),
+            streaming(chunk("lo", finish="stop"), DONE),
+        ),
+        VLLM,
+    )
+    async with engine_over(server) as engine:
+        outputs = await answer(engine)
+    pieces = [output for output in outputs if isinstance(output, Piece)]
+    assert "".join(piece.text for piece in pieces if piece.thinking) == "Hm, well."
+    assert "".join(piece.text for piece in pieces if not piece.thinking) == "Hello"
+    assert [type(output) for output in outputs].count(Opened) == 1
+    assert isinstance(outputs[-1], Closed)
+    assert outputs[-1].completion_tokens == sum(piece.tokens for piece in pieces) == 4
+    last = [body["messages"][-1] for body in server.bodies]
+    assert [(each["role"], each["content"]) for each in last] == [
+        ("user", "hi"),
+        ("assistant", "<think>Hm, "),
+        ("assistant", "<think>Hm, well.\n</think>\n\nHel"),
+    ]
+    assert [body["max_tokens"] for body in server.bodies] == [20, 19, 17]
+    assert server.bodies[-1]["continue_final_message"]
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_an_answer_waits_for_its_server_to_be_started_again() -> None:
+    server, port = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), HELLO_REST), VLLM), free_port()
+    outputs = list[Output]()
+    async with asyncio.TaskGroup() as tasks:
+
+        async def asks() -> None:
+            async with aclosing(engine.generate(ask())) as all_of_them:
+                async for output in all_of_them:
+                    outputs.append(output)
+
+        async with server.serving(port) as address:
+            engine = OpenAIEngine([address], ServerOptions(silence_s=5.0))
+            await engine.start()
+            tasks.create_task(asks())
+            await until(lambda: text_of(outputs) == "Hel")
+        await until(lambda: Replacing() in outputs)
+        async with server.serving(port):
+            await until(lambda: isinstance(outputs[-1], Closed))
+    await engine.close()
+    assert text_of(outputs) == "Hello"
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_another_server_goes_on_where_one_has_died() -> None:
+    """Whichever is asked first."""
+    answers = dying(streaming(chunk("Hel"), breaks=True), HELLO_REST)
+    servers = OpenAIServer(answers, VLLM), OpenAIServer(answers, VLLM)
+    async with engine_over(*servers) as engine:
+        assert text_of(await answer(engine)) == "Hello"
+    assert [len(server.bodies) for server in servers] == [1, 1]
+
+
+@pytest.mark.usefixtures("quick_looks")
+@pytest.mark.parametrize("said", ["", "Hel"])
+async def test_a_request_under_which_servers_die_again_and_again_fails(said: str) -> None:
+    """Those that brought nothing count: it may be the reason."""
+    server = OpenAIServer(dying(streaming(chunk(said), breaks=True), *[streaming(breaks=True)] * 20), VLLM)
+    async with engine_over(server) as engine:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await answer(engine)
+    assert len(server.bodies) <= 1 + 5
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_where_servers_cannot_go_on_from_a_text_it_stands() -> None:
+    """They would be asked to, and begin anew as often as not."""
+    server = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), HELLO))
+    async with engine_over(server) as engine:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await answer(engine)
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_nobody_notices_more_than_a_wait_where_a_server_dies() -> None:
+    server = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), HELLO_REST), VLLM)
+    async with server.serving() as address:
+        engine = SupervisedEngine(lambda: OpenAIEngine([address], ServerOptions(silence_s=5.0)), silence_s=60.0)
+        inference = LocalInference(engine, clock=time.monotonic)
+        await inference.start()
+        try:
+            told = await Chat(inference).say("say hello")
+        finally:
+            await inference.close()
+    assert (said(told), type(told[-1])) == ("Hello", Ended)
+    assert Waiting(0, None) in told
 
 
 @pytest.mark.usefixtures("quick_looks")
