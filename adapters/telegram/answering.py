@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from adapters.delivery.channel import ChannelError
 from adapters.delivery.outcome import NOTHING, Outcome
 from adapters.telegram.panel import Panels
 from adapters.telegram.pictures import PictureLost
@@ -75,9 +74,9 @@ class Answering:
         incoming = await self._bot.admit(self._incoming(event_id, asked), files=bool(asked.files))
         if not isinstance(incoming.decision, Permit):
             return self._bot.respond(incoming)
-        place = await self._withdraw(event_id, asked, old, incoming.decision)
+        shown = await self._withdraw(event_id, asked, old, incoming.decision)
         events = self._bot.respond(replace(await self._with_pictures(incoming, asked), instead_of=old))
-        return events if place is None else self._questions.in_place(events, asked.destination.chat, place)
+        return self._questions.in_place(events, asked.destination.chat, shown) if shown else events
 
     async def _events(self, event_id: str, asked: Asked) -> Stream:
         """Raises PictureLost."""
@@ -112,8 +111,8 @@ class Answering:
             return incoming
         return replace(incoming, pictures=tuple([await self._post.fetched(file) for file in asked.files]))
 
-    async def _withdraw(self, event_id: str, asked: Asked, old: str, permit: Permit) -> str | None:
-        """Ends the old answer; returns its first message, in which the new one begins, and deletes the others."""
+    async def _withdraw(self, event_id: str, asked: Asked, old: str, permit: Permit) -> Sequence[str]:
+        """Ends the old answer; returns the messages that show it."""
         shown = await self._questions.shown(asked, old)
         stop = Incoming(
             event_id=f"{event_id}/stop",
@@ -128,12 +127,7 @@ class Answering:
             async for _ in events:
                 pass
         await self._questions.over(asked, old, _STOPS_WITHIN_S)
-        shown = await self._questions.shown(asked, old)
-        channel = self._post.channel(asked.destination)
-        for message_id in shown[1:]:
-            with suppress(ChannelError):
-                await channel.delete(message_id)
-        return shown[0] if shown else None
+        return await self._questions.shown(asked, old)
 
 
 def _opens_panel(text: str) -> bool:

@@ -7,7 +7,7 @@ in the conversation, or from what is being answered just now.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -110,14 +110,18 @@ class Questions:
                 return
 
     async def in_place(
-        self, events: AsyncGenerator[ReplyEvent, None], chat: str, message_id: str
+        self, events: AsyncGenerator[ReplyEvent, None], chat: str, shown: Sequence[str]
     ) -> AsyncGenerator[ReplyEvent, None]:
-        """The events of a new answer, which begins in a message that is there already."""
+        """The events of a new answer, which begins in the first of these messages.
+
+        The others are recorded as superseded ones of the new answer: its delivery deletes them, also after a restart.
+        """
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Started):
-                    await self._storage.record_delivery(chat, event.answer_id, 0, message_id)
-                    event = replace(event, message_ids=(message_id,))
+                    for number in reversed(range(len(shown))):  # by the first one the old answer is found after a crash
+                        await self._storage.record_delivery(chat, event.answer_id, -number, shown[number])
+                    event = replace(event, message_ids=tuple(shown[:1]))
                 yield event
 
 

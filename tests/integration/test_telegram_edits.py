@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from adapters.delivery.channel import Unsent
 from adapters.storage.memory import MemoryStorage
+from adapters.telegram.channel import TelegramChannel
 from tests.integration.telegram_parts import SCRIPT, answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 
@@ -71,8 +74,35 @@ async def test_an_answer_of_several_messages_gives_its_place_to_one(server: Tele
     async with party(server, tmp_path, *lines, storage=storage):
         ann.edits(question, "hello")
         await until(lambda: first.text.startswith("Hello.") and "Regenerate" in first.buttons)
+        await until(lambda: all(each.deleted for each in others))
     assert others
-    assert all(each.deleted for each in others)
+
+
+async def test_a_message_that_cannot_be_deleted_now_is_deleted_later(
+    server: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the next start: what is left of an old answer would read like a part of the new one."""
+    ann, storage, whole = server.person(), MemoryStorage(), TelegramChannel.delete
+    asked = asyncio.Event()
+
+    async def away(self: TelegramChannel, message_id: str) -> None:
+        asked.set()
+        raise Unsent("it is away")
+
+    words = " ".join(f"word{n}" for n in range(1500))
+    lines = {"match": "count", "answer": words}, {"match": "slow", "answer": "slow " * 100, "tokens_per_s": 50}
+    async with party(server, tmp_path, *lines, storage=storage):
+        question = ann.says("count")
+        await until(lambda: any("Regenerate" in each.buttons for each in ann.private.answers))
+        first, *others = ann.private.answers
+        monkeypatch.setattr(TelegramChannel, "delete", away)
+        ann.edits(question, "slow")
+        await asked.wait()
+    monkeypatch.setattr(TelegramChannel, "delete", whole)
+    async with party(server, tmp_path, *lines, storage=storage):
+        await until(lambda: first.text.count("slow") == 100 and "Regenerate" in first.buttons)
+        await until(lambda: all(each.deleted for each in others))
+    assert len(others) > 1
 
 
 async def test_a_process_that_dies_over_the_new_answer_leaves_it_to_the_next(
