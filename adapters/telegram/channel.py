@@ -151,6 +151,8 @@ class TelegramChannel:
         self._limits = limits
         self._sightings = sightings
         self._attempts: dict[str, _Attempt] = {}
+        self._refuted: dict[str, set[int]] = {}
+        """Of a search that a penalty has interrupted: the numbers that were tried."""
         self._render = Renderer()
         question = None if asked is None else destination.number_of(asked)
         self._question = question
@@ -201,13 +203,16 @@ class TelegramChannel:
         if attempt.after is None:
             return None
         since_start = attempt is not self._left and not attempt.is_left
+        refuted = self._refuted.setdefault(nonce, set())
         for message_id in self._sightings.candidates(self._here.chat_id, attempt.after, since_start=since_start):
             name = self._here.name_of(message_id)
-            if self._is_recorded is not None and await self._is_recorded(name):
+            if message_id in refuted or (self._is_recorded is not None and await self._is_recorded(name)):
                 continue
             if await self._is_ours(message_id, attempt.replies_to):
                 self._settle(nonce, message_id)
                 return name
+            refuted.add(message_id)
+        self._refuted.pop(nonce, None)
         return None
 
     async def edit(self, message_id: str, frame: Frame) -> str | None:
@@ -297,6 +302,7 @@ class TelegramChannel:
     def _settle(self, nonce: str, message_id: int) -> None:
         self._sightings.sent(self._here.chat_id, message_id)
         self._attempts.pop(nonce, None)
+        self._refuted.pop(nonce, None)
 
     async def _is_ours(self, message_id: int, replies_to: int | None) -> bool:
         """Whether the bot may edit this message of this chat; raises what does not tell."""
@@ -325,5 +331,6 @@ class TelegramChannel:
         if self._has_moved is not None:
             await self._has_moved(now)
         self._here = Destination(self._here.bot_id, now, None, self._here.chat_id)
+        self._refuted.clear()
         self._attempts = dict.fromkeys(self._attempts, _Attempt(self._sightings.newest(now)))
         self._left = _Attempt(None)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.delivery.channel import Frame
+from adapters.delivery.channel import Frame, RetryAfter
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.platform import bot_api
 from config.settings import TelegramSettings
 from tests.servers.telegram import TOKEN, TelegramServer, telegram
-from tests.servers.telegram_world import Chat
+from tests.servers.telegram_world import Chat, Rules
 
 pytestmark = pytest.mark.timeout(30)
 HERE = Destination(4711, 1001)
@@ -93,3 +94,25 @@ async def test_what_was_sent_anew_is_not_looked_for_under_another_name() -> None
             assert await after.find("n0") is None
             await after.send(Frame(markdown="one"), reply_to=str(question.id), nonce="n0")
             assert await after.find("n1") is None
+
+
+async def test_a_search_that_is_refused_for_a_while_goes_on_where_it_was() -> None:
+    """A chat takes few calls at once, and the message has the eighth of the numbers that are tried."""
+    async with telegram(Rules(private_interval_s=0.25, private_burst=4)) as server:
+        ann, other = server.person(), server.person("Other", 2000)
+        question = ann.says("a question")
+        for _ in range(7):
+            other.says("hello")
+        async with channel(server, str(question.id)) as before:
+            sent = await before.send(Frame(markdown="one", growing=True), reply_to=str(question.id), nonce="n0")
+        penalties = 0
+        async with channel(server, str(question.id)) as after:
+            while True:
+                try:
+                    found = await after.find("n0")
+                    break
+                except RetryAfter as penalty:
+                    penalties += 1
+                    await asyncio.sleep(penalty.retry_after_s)
+    assert found == sent
+    assert 1 <= penalties <= 3
