@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from functools import cached_property
 from itertools import count
@@ -33,7 +33,7 @@ from adapters.delivery.channel import (
 )
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outcome import Ending, Outcome
-from adapters.delivery.permitted import PermittedChannel
+from adapters.delivery.permitted import Permitted, PermittedChannel, at_once
 from adapters.delivery.phrases import Phrases
 from adapters.delivery.reply import Job, Reply
 from adapters.delivery.spending import Spending
@@ -51,8 +51,11 @@ _PATIENCE_S = 1_800.0
 """A reply that has failed for so long is given up, unless its platform is away: no other task would go on with it."""
 _TICK_S = 0.02
 """No clock is exact: something that is due may need a moment more."""
-_LEAVE_WITHIN_S = 0.5
-"""How long a delivery that is cancelled waits for its call in flight, so that its message is known."""
+_LEAVE_WITHIN_S = 2.0
+"""How long a delivery that is given up waits for its call in flight, so that its message is known: a platform that is
+slow may apply it after the next start has looked for it in vain. `adapters.stopping` bounds the whole."""
+_END_WITHIN_S = 0.5
+"""How long the outboxes then have to notice that nothing is left."""
 _REMEMBERED_CHATS = 2_000
 
 
@@ -132,7 +135,7 @@ class Outbox:
         account: AccountLimiter | None,
         dice: random.Random,
         observe: Observer,
-        permitted: Callable[[], Awaitable[bool]],
+        permitted: Permitted,
         spawn: Callable[[Coroutine[None, None, None]], None],
         spending: Spending,
     ) -> None:
@@ -441,12 +444,12 @@ class Outboxes:
         phrases: Phrases,
         dice: random.Random | None = None,
         observe: Observer | None = None,
-        permitted: Callable[[], Awaitable[bool]] | None = None,
+        permitted: Permitted = at_once,
     ) -> None:
         self._phrases = phrases
         self._dice = dice or random.Random()
         self._observe = observe or _ignore
-        self._permitted = permitted or _at_once
+        self._permitted = permitted
         self._accounts: dict[str, AccountLimiter] = {}
         self._outboxes: dict[tuple[str, str], Outbox] = {}
         self._spending = Spending()
@@ -466,7 +469,7 @@ class Outboxes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._running:
-            await asyncio.wait(self._running, timeout=_LEAVE_WITHIN_S)
+            await asyncio.wait(self._running, timeout=_END_WITHIN_S)
         for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(kind, error, trace)
@@ -604,10 +607,6 @@ def _rank(reply: Reply, costs: Counter[str]) -> tuple[bool, int, Priority, float
     priority = reply.priority
     is_preview = priority is Priority.PREVIEW
     return is_preview, 0 if is_preview else costs[reply.asker], priority, reply.served_at
-
-
-async def _at_once() -> bool:
-    return False
 
 
 def _next_job(reply: Reply, now: float) -> Job | None:

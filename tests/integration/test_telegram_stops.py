@@ -175,6 +175,30 @@ async def test_a_stop_right_behind_a_notice_does_not_say_it_again(
     assert len(texts(ann.private)) == 2
 
 
+SLOW_TO_APPLY_S = 1.2
+"""Longer than a stop took before it waited for what is on its way, and shorter than it waits."""
+
+
+@pytest.mark.parametrize("what", ["asks", "/help"])
+async def test_what_is_on_its_way_at_a_stop_comes_once(server: TelegramServer, tmp_path: Path, what: str) -> None:
+    """The server is slow: a start that comes before it has applied the call looks for the message in vain."""
+    ann, applied = server.person(), asyncio.Event()
+    line = {"match": "asks", "answer": "word " * 50, "tokens_per_s": 200}
+    async with on_disk(tmp_path) as storage:
+        async with party(server, tmp_path, line, storage=storage):
+            server.holds["sendMessage"] = applied
+            question = ann.says(what)
+            await until(lambda: "sendMessage" in server.methods)
+            asyncio.get_running_loop().call_later(SLOW_TO_APPLY_S, applied.set)
+        async with party(server, tmp_path, line, storage=storage):
+            await applied.wait()
+            await settled(storage)
+            answer = await answer_to(question, ann.private)
+            await answer_to(ann.says("/help"), ann.private)
+    assert what != "asks" or answer.text.count("word") == 50
+    assert len(ann.private.answers) == 2, texts(ann.private)
+
+
 def is_begun(people: Sequence[Person]) -> bool:
     return any("word" in text for person in people for text in texts(person.private))
 

@@ -32,6 +32,8 @@ class TelegramServer:
         """The names of all calls, in order."""
         self.failures: dict[str, list[str]] = {}
         """What the next calls of a method meet: "429" or "drop"; of "file", downloads."""
+        self.holds: dict[str, asyncio.Event] = {}
+        """Calls of these methods that write are applied no sooner than that, whether or not somebody still waits."""
         self.always_200 = False
         """Errors are told by `ok` and `error_code` alone."""
         self.holds_polls = True
@@ -182,6 +184,8 @@ class TelegramServer:
     ) -> Any:
         world, faults, chat_id = self.world, self.world.faults, int(arguments["chat_id"])
         await asyncio.sleep(faults.latency_s)
+        if (applied := self.holds.get(method)) is not None:
+            await applied.wait()
         world.count_call(chat_id, time.monotonic())
         if world.dice.random() < faults.lost_before:
             _break(request)

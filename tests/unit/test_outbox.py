@@ -528,6 +528,40 @@ def test_a_process_that_was_stopped_in_the_middle_of_a_call_says_nothing_afterwa
     assert platform.chat("c").messages == []
 
 
+@pytest.mark.parametrize("by", ["cancelled", "interrupted"])
+def test_a_call_on_its_way_is_known_when_its_delivery_is_given_up(by: str) -> None:
+    """The platform takes 2.5 s; a start that knows nothing of the message would send it again."""
+    platform, records = Platform(), Records()
+
+    class Slow(SimulatedChannel):
+        async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+            await asyncio.sleep(2.5)
+            return await super().send(frame, reply_to=reply_to, nonce=nonce)
+
+    async def events() -> AsyncGenerator[ReplyEvent, None]:
+        yield Started(answer_id="a")
+        yield Said("Only some words ")
+        await asyncio.sleep(1.0)
+        if by == "interrupted":
+            raise Interrupted("it is being stopped")
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
+            delivery = outboxes.deliver(Slow(platform, "c"), "c", events(), reply_to="q", record=records)
+            task = tasks.create_task(delivery)
+            await asyncio.sleep(1.2)
+            if by == "cancelled":
+                task.cancel()
+            else:
+                assert (await task).ending is Ending.LEFT
+
+    run_virtually(main())
+    (message,) = platform.chat("c").messages
+    delivered = asyncio.run(records.delivered("c", "a"))
+    assert delivered.message_ids == (message.id,)
+
+
 @pytest.mark.parametrize("refuses", [False, True])
 def test_while_nothing_can_be_recorded_an_answer_goes_no_further_than_its_message(refuses: bool) -> None:
     """A crash then loses sight of one message at most; the next one comes as soon as it is announced for certain."""
