@@ -137,6 +137,42 @@ async def test_an_answer_that_a_stop_interrupts_is_as_after_a_crash(tmp_path: Pa
     assert any(reply and reply.state == "streaming" for reply in replies), (left, replies)
 
 
+@pytest.mark.parametrize("number", [1, 3], ids=["it is written", "it waits"])
+async def test_an_api_client_is_told_that_the_service_stops(tmp_path: Path, number: int) -> None:
+    """By a status: an empty answer that says to be cut off would be taken for an answer."""
+    port = free_port()
+    settings = {"MODEL": f"scripted:{script(tmp_path, SLOW)}", "SERVE__PORT": str(port), "SERVE__KEY": "k" * 32}
+    headers = {"Authorization": f"Bearer {'k' * 32}"}
+    async with (
+        program(tmp_path, "serve", INFERENCE__SLOTS="1", **settings) as process,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as http,
+    ):
+        await said(process, "ready")
+        async with http.get("/v1/models") as response:
+            model = (await response.json())["data"][0]["id"]
+
+        async def ask(user: str) -> tuple[int, str | None, str]:
+            messages = [{"role": "user", "content": "slow"}]
+            body = {"model": model, "messages": messages, "max_tokens": 400, "user": user}
+            async with http.post("/v1/chat/completions", json=body) as response:
+                return response.status, response.headers.get("Retry-After"), await response.text()
+
+        async def figures() -> str:
+            async with http.get("/metrics") as response:
+                return await response.text()
+
+        asked = [asyncio.ensure_future(ask(f"u{n}")) for n in range(number)]
+        figure = f'partyline_{"waiting" if number > 1 else "running"}{{lane="text"}} {max(1, number - 1)}'
+        async with asyncio.timeout(60):
+            while figure not in await figures():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert await stopped(process) < STOPS_WITHIN_S
+        for answered in asked:
+            status, retry_after, text = await answered
+            assert status == 503, text
+            assert int(retry_after or 0) >= 1
+
+
 async def test_a_start_waits_for_the_service_and_for_the_database(tmp_path: Path) -> None:
     port, database = free_port(), f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     web = {"WEB__ENABLED": "true", "WEB__PORT": "0", "INFERENCE__API_KEY": "k"}
