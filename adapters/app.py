@@ -36,6 +36,7 @@ from inference.garbage import made_to_last
 from inference.hosts import is_loopback
 from inference.lanes import Bounds as ServiceBounds
 from inference.models import PREFIX, captioner_for, engine_for, keeps_python_busy
+from inference.references import without_user
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
 
@@ -254,7 +255,7 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
     from inference.server.http import InferenceServer, ServerBounds
 
     if settings.model.startswith(PREFIX):
-        raise ConfigError([f"model: {settings.model} is a service already; serve the model behind it"])
+        raise ConfigError([f"model: {without_user(settings.model)} is a service already; serve the model behind it"])
     options = settings.serve
     bounds = ServerBounds(
         host=options.host,

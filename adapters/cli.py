@@ -21,6 +21,7 @@ from adapters.data import commands as data
 from adapters.log_format import configure, escaped
 from adapters.stopping import stoppable, terminable
 from config.settings import ConfigError, Settings, load
+from inference.references import without_user
 
 _STARTED = time.monotonic()
 _DEMO = {"model": "demo", "captioner": "demo"}
@@ -203,7 +204,7 @@ async def _serve(settings: Settings) -> int:
             async with stop.ending():
                 running = await stack.enter_async_context(serving(settings))
                 lines = " ".join(running.lines)
-                print(f"Connected after {_seconds()}, loading {settings.model}: {lines}", flush=True)
+                print(f"Connected after {_seconds()}, loading {without_user(settings.model)}: {lines}", flush=True)
                 await running.loaded()
                 _ready(lines, stream=sys.stdout)
             await stop.wanted.wait()
@@ -273,7 +274,7 @@ def _demo_settings(settings: Settings, data: Path | None) -> Settings:
 
 def _log(level: str) -> None:
     configure(level)
-    for chatty in ("aiohttp.access", "alembic", "asyncio", "httpx"):
+    for chatty in ("aiohttp.access", "alembic", "asyncio", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel("WARNING")
     with contextlib.suppress(AttributeError, ValueError):
         # Model text may hold what a terminal's encoding lacks; nothing may fail for that.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from adapters.app import serving_inference
 from adapters.stopping import stoppable
 from config.settings import Settings
+from inference.references import without_user
 
 
 async def serve(settings: Settings, ready: Callable[..., None]) -> int:
@@ -22,7 +23,7 @@ async def serve(settings: Settings, ready: Callable[..., None]) -> int:
         key = secrets.token_urlsafe(24)
         print(f"The key until this process ends (set PARTYLINE_SERVE__KEY to choose one): {key}", flush=True)
     async with stoppable(settings.inference.drain_s) as stop, serving_inference(settings, key) as (address, inference):
-        print(f"Listening on {address}, loading {settings.model}", flush=True)
+        print(f"Listening on {address}, loading {without_user(settings.model)}", flush=True)
         async with stop.ending():
             await inference.start()
             ready(f"{address}/v1", stream=sys.stdout)

@@ -34,6 +34,7 @@ from inference.api import (
     CaptionRequest,
     ChatRequest,
     Event,
+    Filtered,
     Finished,
     Inference,
     InferenceError,
@@ -372,7 +373,8 @@ class _Answer:
             raise
         except InferenceError as error:
             log.warning("request %s: %s", request.id, error)
-            ending = Failed(wording.failure(error), self._actions("cancelled" if self._text else "stop"))
+            can_go_on = bool(self._text) and not isinstance(error, Filtered)
+            ending = Failed(wording.failure(error), self._actions("cancelled" if can_go_on else "stop"))
         finally:
             if ending is None:
                 # Given up from outside: what was said is kept, and whoever gets the event again goes on from it.

@@ -10,7 +10,17 @@ from bots.measures import Stats
 from bots.messages import Ended
 from bots.personal import News, Quotas, Retention
 from bots.preferences import PRESETS, Setting
-from inference.api import BadImage, Busy, InferenceError, Loading, ModelInfo, OutOfMemory, TooLong, Unavailable
+from inference.api import (
+    BadImage,
+    Busy,
+    Filtered,
+    InferenceError,
+    Loading,
+    ModelInfo,
+    OutOfMemory,
+    TooLong,
+    Unavailable,
+)
 
 
 def seconds(value: float) -> str:
@@ -133,6 +143,8 @@ def failure(error: InferenceError) -> str:
             return f"I can't use this picture: {error.why}; please send another one."
         case OutOfMemory():
             return "That's too much for me. Please send less of it, or ask for a shorter answer."
+        case Filtered():
+            return "A content filter stopped this answer. Press Regenerate, or ask in other words."
         case Unavailable():
             return unavailable()
     return broken()
@@ -217,6 +229,10 @@ def large_file(name: str, limit: int) -> str:
 
 def lost_file(name: str) -> str:
     return f"I couldn't fetch {_named(name)}; please attach it once more."
+
+
+def no_file(name: str) -> str:
+    return f"There is no file {_named(name)}. Check its name and the folder that you are in."
 
 
 def closed_file(name: str) -> str:

@@ -241,6 +241,13 @@ class TooLong(InferenceError):
         self.tokens = tokens
 
 
+class Filtered(InferenceError):
+    """A filter of the model's server has ended or refused the answer; what was yielded until then stands.
+
+    Asking the same again rarely helps. The message is for the log.
+    """
+
+
 class BadImage(InferenceError):
     """The picture cannot be used; `why` is a clause for a person ("it is larger than 20 MB")."""
 
@@ -306,8 +313,8 @@ class Inference(Protocol):
         Close the generator (`contextlib.aclosing`) to give up: the engine stops within one decode step.
 
         Raises:
-            Busy, TooLong, Unavailable, Interrupted: before or instead of `Finished`; text that was yielded until then
-                stands.
+            Busy, TooLong, Filtered, Unavailable, Interrupted: before or instead of `Finished`; text that was yielded
+                until then stands.
         """
         ...
 

@@ -15,6 +15,7 @@ from inference.engines.openai_server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
+from inference.references import without_user
 
 DEMO = "demo"
 PREFIX = "partyline+"
@@ -40,8 +41,8 @@ def engine_for(reference: str, options: LlamaOptions, servers: ServerOptions | N
     if "://" not in reference and reference.strip():
         return TransformersEngine(reference, _for_transformers(options))
     raise Unavailable(
-        f"this version has no engine for the model {reference!r}: set PARTYLINE_MODEL to a hub id, a folder, a .gguf "
-        f"file, the address of a server (http://host:8000/v1), scripted:FILE or {DEMO}"
+        f"this version has no engine for the model {without_user(reference)!r}: set PARTYLINE_MODEL to a hub id, a "
+        f"folder, a .gguf file, the address of a server (http://host:8000/v1), scripted:FILE or {DEMO}"
     )
 
 

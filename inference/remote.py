@@ -38,6 +38,7 @@ from inference.api import (
 )
 from inference.lanes import Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle
+from inference.references import without_user
 from inference.resuming import Resumption
 from inference.wire import ChunkReader, read_error, read_info, write_messages, write_person, write_request
 
@@ -87,11 +88,12 @@ class RemoteInference:
         patient: bool = False,
     ) -> None:
         self._address = address.rstrip("/")
+        self._shown = without_user(self._address)
         self._key = key
         self._clock = clock
         self._patience_s = patience_s
         self._patient = patient
-        self._info = ModelInfo(name=self._address, context_tokens=0)
+        self._info = ModelInfo(name=self._shown, context_tokens=0)
         self._http: aiohttp.ClientSession | None = None
         self._lifecycle = Lifecycle(clock)
         self._tickets: dict[str, Ticket] = {}
@@ -151,7 +153,7 @@ class RemoteInference:
             if isinstance(error, Unavailable):
                 raise
             if not isinstance(error, _Away):
-                log.exception("%s: the service is not found", self._address)
+                log.exception("%s: the service is not found", self._shown)
             raise Unavailable(str(error) or repr(error)) from error
         self._lifecycle.become("ready")
         self._settled.set()
@@ -276,7 +278,7 @@ class RemoteInference:
 
     async def _until_back(self, ticket: Ticket, looks: int, patience: _Patience, why: _Away) -> None:
         """Raises Interrupted, TicketCancelled; Unavailable: it was away for too long."""
-        log.info("%s is away: %s", self._address, why)
+        log.info("%s is away: %s", self._shown, why)
         if self._lifecycle.is_stopping:
             raise Interrupted("the bot is being stopped, and the service is away")
         self._waiting.add(ticket)
@@ -386,7 +388,7 @@ class RemoteInference:
                 state = str(error)
             if self._clock() - told >= _ABSENCE_NEWS_S:
                 told = self._clock()
-                log.info("waiting for %s: %s", self._address, state)
+                log.info("waiting for %s: %s", self._shown, state)
             await asyncio.sleep(_POLL_S)
 
     async def _readiness(self) -> str | None:
@@ -398,14 +400,14 @@ class RemoteInference:
         try:
             response = await _spoken(self._http.get(f"{self._address}/readyz", timeout=timeout))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise Unavailable(f"{self._address} is no address of a service") from error
+            raise Unavailable(f"{self._shown} is no address of a service") from error
         async with response:
             state = self._state = await _state(response)
             if response.status == 200:
                 return None
             status = state.get("status")
             if status not in _COMING and not _is_a_proxys(response, status):
-                raise Unavailable(f"{self._address} is not ready: {status or response.status}")
+                raise Unavailable(f"{self._shown} is not ready: {status or response.status}")
             return f"{status or response.status} {state.get('detail', '')} {state.get('seconds', 0)} s"
 
 

@@ -20,6 +20,7 @@ from inference.api import (
     CaptionRequest,
     ChatRequest,
     Event,
+    Filtered,
     Finished,
     InferenceError,
     Interrupted,
@@ -305,6 +306,9 @@ def write_error(error: InferenceError) -> tuple[int, dict[str, Any]]:
             message = f"This model's maximum context length is {limit} tokens. Your messages have {tokens} tokens."
             details = {"n_ctx": limit, "n_prompt_tokens": tokens}
             return 400, _error(message, "invalid_request_error", "context_length_exceeded", "messages", **details)
+        case Filtered():
+            message = "a content filter has ended the answer"
+            return 400, _error(message, "invalid_request_error", "content_filter")
         case BadImage(why=why):
             return 400, _error(f"the picture cannot be used: {why}", "invalid_request_error", "bad_image", why=why)
         case OutOfMemory():
@@ -334,6 +338,8 @@ def read_error(error: object) -> InferenceError:
                 return Busy(float(details["retry_in_s"]), gave_way=details.get("gave_way") is True)
             case "context_length_exceeded":
                 return TooLong(int(details["n_ctx"]), int(details["n_prompt_tokens"]))
+            case "content_filter":
+                return Filtered(str(details["message"]))
             case "bad_image":
                 return BadImage(str(details["why"]))
             case "out_of_memory":

@@ -10,6 +10,7 @@ import aiohttp
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
 from inference.engines.port import Rejected
+from inference.engines.surrogates import encodable
 from inference.reasoning.prefix import Said
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
@@ -66,7 +67,7 @@ class LlamaPrompts:
     async def _ids(self, text: str, *, special: bool, first: bool = False) -> list[int]:
         if not text:
             return []
-        body = {"content": _encodable(text), "add_special": first, "parse_special": special}
+        body = {"content": encodable(text), "add_special": first, "parse_special": special}
         ids: list[int] = (await self.post("/tokenize", body))["tokens"]
         return ids
 
@@ -95,8 +96,3 @@ class LlamaPrompts:
             kind = Rejected if response.status == 400 else Unavailable
             raise kind(f"llama.cpp refused {path}: {reply.get('error', response.status)}")
         return reply
-
-
-def _encodable(text: str) -> str:
-    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from inference.api import Busy, ChatRequest, InferenceError, Message, ModelInfo, TooLong, Unavailable
+from inference.api import Busy, ChatRequest, Filtered, InferenceError, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.cache_salt import KnownPrefixes
 from inference.engines.lengths import count_within
 from inference.engines.openai_server import Away, Elsewhere, Lost, Server, ServerOptions
@@ -37,6 +37,7 @@ from inference.engines.replicas import Replica, choose
 from inference.engines.so_far import SoFar
 from inference.engines.stops import Cut
 from inference.reasoning.formats import Format, named, opened_by
+from inference.references import without_user
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,11 @@ class OpenAIEngine:
         self._options = options or ServerOptions()
         self._clock = clock
         plain = [address.rstrip("/") for address in addresses]
-        self._replicas = [Replica(address, Server(address, self._options)) for address in plain]
+        servers = [Server(address, self._options) for address in plain]
+        self._replicas = [Replica(server.address, server) for server in servers]
         self._dialect = Dialect()
         self._model = self._options.model
-        self._info = ModelInfo(name=self._model or plain[0], context_tokens=self._options.context_tokens)
+        self._info = ModelInfo(name=self._model or servers[0].address, context_tokens=self._options.context_tokens)
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         """By a digest: what people have written is in no cache, also when they have erased it."""
         self._prefixes = KnownPrefixes(block=_COMPARED_BYTES)
@@ -287,11 +289,18 @@ class OpenAIEngine:
                 if prefix is not None:
                     prefix.read()
             except Refusal as refusal:
+                if refusal.names_model and await self._serves_another_model(replica):
+                    rest = self._answer(replica, request, prompt_tokens, room)
+                    async with aclosing(rest) as outputs:
+                        async for output in outputs:
+                            yield output
+                    return
                 if not asking.after(refusal):
                     raise Rejected(f"{replica.address} refuses the request: {refusal}") from refusal
                 log.info("server %s refuses a request, it is asked otherwise: %s", replica.address, refusal)
                 continue
             except TooLong as long:
+                self._reads_less(replica, long.limit)
                 left = long.limit - long.tokens
                 if left <= 0 or (room is not None and room <= left):
                     raise
@@ -302,6 +311,23 @@ class OpenAIEngine:
                         yield output
             self._remember(replica, request, asking, body)
             return
+
+    async def _serves_another_model(self, replica: Replica[Server]) -> bool:
+        """Whether the server was started again with another model, which is known now."""
+        model = (await replica.client.models())[0]
+        if model["id"] == self._model:
+            return False
+        log.warning("server %s has another model now: %s in place of %s", replica.address, model["id"], self._model)
+        await self._learn(model)
+        return True
+
+    def _reads_less(self, replica: Replica[Server], context_tokens: int) -> None:
+        """Prompts are made for the shortest context that a server has turned out to have."""
+        if 0 < context_tokens < self._info.context_tokens:
+            log.warning(
+                "server %s reads %d tokens, and not %d", replica.address, context_tokens, self._info.context_tokens
+            )
+            self._info = replace(self._info, context_tokens=context_tokens)
 
     def _remember(self, replica: Replica[Server], request: ChatRequest, asking: Asking, body: dict[str, Any]) -> None:
         """What a server that has answered has said of the fields on the way there."""
@@ -328,8 +354,12 @@ class OpenAIEngine:
                         return
             for output in stops.take(reader.end()):
                 yield output
-        except Malformed as error:
-            raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error
+        except (Malformed, Elsewhere, Filtered) as error:
+            for output in stops.rest():
+                yield output
+            if isinstance(error, Malformed):
+                raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error
+            raise
         finally:
             if not request.prefix:
                 self._heed(reader)
@@ -396,5 +426,5 @@ def addresses_of(reference: str) -> list[str]:
     for address in found:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unavailable(f"{address!r} is no address of a server: write http://host:8000/v1")
+            raise Unavailable(f"{without_user(address)!r} is no address of a server: write http://host:8000/v1")
     return found

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
-from inference.api import Busy, InferenceError, Message, OutOfMemory, Unavailable
+from inference.api import Busy, Filtered, InferenceError, Message, OutOfMemory, Unavailable
 from inference.engines.openai_wire import Dialect, too_long, turns
 from inference.engines.refusals import Refusal
+from inference.hosts import is_loopback
+from inference.references import without_user
 
 T = TypeVar("T")
 _CONNECT_S = 5.0
@@ -74,10 +79,14 @@ class Elsewhere(Exception):
 
 
 class Server:
-    """Speaks to one address. Every call raises Elsewhere, Refusal, TooLong or Unavailable, and nothing else."""
+    """Speaks to one address, which is told without its user and password.
+
+    Every call raises Elsewhere, Refusal, TooLong, Filtered or Unavailable, and nothing else.
+    """
 
     def __init__(self, address: str, options: ServerOptions) -> None:
-        self.address = address
+        self.address = without_user(address)
+        self._base = address
         self.heard = 0
         """Parts of streams that have come, heartbeats and comments among them."""
         self._heard_at = -math.inf
@@ -89,8 +98,15 @@ class Server:
         """Makes the client, without a connection yet. Blocks: it imports the library and reads certificates."""
         self._library = import_module("openai")
         timeout = self._library.Timeout(self._options.silence_s, connect=_CONNECT_S)
+        own = is_loopback(urlsplit(self._base).hostname or "")
+        # A proxy of the environment is the way out of this machine, and not to its own servers.
+        speaker = self._library.DefaultAsyncHttpxClient(trust_env=False) if own else None
         self._client = self._library.AsyncOpenAI(
-            base_url=self.address, api_key=self._options.key or "none", timeout=timeout, max_retries=0
+            base_url=self._base,
+            api_key=self._options.key or "none",
+            timeout=timeout,
+            max_retries=0,
+            http_client=speaker,
         )
 
     async def close(self) -> None:
@@ -115,20 +131,34 @@ class Server:
 
     async def chunks(self, body: dict[str, Any]) -> AsyncGenerator[object, None]:
         """The events of one streamed answer, as whatever JSON they are; closing this closes the connection."""
-        kind = self._library.AsyncStream[object]
+        cls = self._library.AsyncStream[object]
         path = "/chat/completions"
         stream = await self._ask(
-            lambda: self._client.post(path, cast_to=object, body=body, stream=True, stream_cls=kind)
+            lambda: self._client.post(path, cast_to=object, body=body, stream=True, stream_cls=cls)
         )
         stream.response.aiter_bytes = self._listening(stream.response.aiter_bytes)
         try:
-            if not (kind := stream.response.headers.get("content-type", "")).startswith("text/event-stream"):
+            kind = stream.response.headers.get("content-type", "")
+            if kind.startswith("application/json"):  # some servers know no streams
+                yield await self._speak(self._whole(stream.response))
+                return
+            if not kind.startswith("text/event-stream"):
                 raise Elsewhere(Unavailable(f"{self.address} answers with {kind or 'no content type'}, no stream"))
             while (chunk := await self._speak(anext(stream, None))) is not None:
                 yield chunk
         finally:
             # Closing the connection is how a server learns that nobody wants the rest.
             await stream.close()
+
+    async def _whole(self, response: Any) -> object:
+        """The body as JSON. Raises what the library raises of a stream, and ValueError."""
+        http = import_module("httpx2")  # by which the library speaks
+        try:
+            return cast(object, json.loads(await response.aread()))
+        except http.TimeoutException as error:
+            raise self._library.APITimeoutError(request=response.request) from error
+        except http.RequestError as error:
+            raise self._library.APIConnectionError(request=response.request) from error
 
     def _listening(self, read: Callable[[], AsyncIterator[bytes]]) -> Callable[[], AsyncIterator[bytes]]:
         """The same, and counts: comments are bytes that the library's events do not show."""
@@ -158,7 +188,7 @@ class Server:
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """These paths are beside the common protocol's `/v1`, not under it."""
-        address = self.address.removesuffix("/v1") + path
+        address = self._base.removesuffix("/v1") + path
         return await self._ask(lambda: self._client.post(address, cast_to=object, body=body))
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -198,12 +228,14 @@ class Server:
 
     def _status_failure(self, error: Any) -> Exception:
         if error.status_code == 429:
-            return Elsewhere(Busy(_retry_after(error.response.headers.get("retry-after", ""))))
+            return Elsewhere(Busy(retry_after_s(error.response.headers)))
         details = _details(error)
         if (long := too_long(details, self._options.context_tokens)) is not None:
             return long
         if error.status_code in (401, 403):
             return Elsewhere(Unavailable(f"{self.address} refuses the key: set PARTYLINE_INFERENCE__API_KEY"))
+        if details.get("code") == "content_filter":
+            return Filtered(f"{self.address} refuses the request by its filter")
         message = str(details.get("message") or details.get("detail") or f"status {error.status_code}")[:300]
         if details.get("code") == "out_of_memory":
             return OutOfMemory(f"{self.address}: {message}")
@@ -218,8 +250,26 @@ def _details(error: Any) -> dict[str, Any]:
     return error.body if isinstance(error.body, dict) else {}
 
 
-def _retry_after(value: str) -> float:
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """For how long a server wants to be left alone: `Retry-After` has seconds or a date (RFC 9110, 10.2.3).
+
+    A date is compared with the server's own clock, where it tells the time.
+    """
+    value = headers.get("retry-after", "")
     try:
-        return min(_LONGEST_RETRY_S, max(1.0, float(value)))
+        wait_s = float(value)
     except ValueError:
-        return _RETRY_LATER_S
+        wait_s = _until(value, headers.get("date", ""))
+    return min(_LONGEST_RETRY_S, max(1.0, wait_s)) if math.isfinite(wait_s) else _RETRY_LATER_S
+
+
+def _until(date: str, now: str) -> float:
+    """Seconds, NaN where it is no date."""
+    try:
+        until = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return math.nan
+    try:
+        return until - parsedate_to_datetime(now).timestamp()
+    except ValueError:
+        return until - time.time()

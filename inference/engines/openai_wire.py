@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from inference.api import ChatRequest, Message, TooLong
+from inference.api import ChatRequest, Filtered, Message, TooLong
 from inference.engines.cache_salt import cache_salt
+from inference.engines.finish_reasons import FinishReason, read_finish_reason
 from inference.engines.openai_messages import Messages
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.refusals import Refusal
+from inference.engines.surrogates import Pairs, encodable
 from inference.reasoning.formats import Format
 from inference.reasoning.prefix import resume
 from inference.reasoning.splitter import Part, Splitter
@@ -33,6 +35,7 @@ _REASONING_NAMES = re.compile(r"r1\b|qwq|qwen3|gpt-oss|magistral|seed-oss|exaone
 _BYTES_A_TOKEN = 3
 _TOKENS_A_MESSAGE = 8
 _OTHER_CHARACTERS = 300
+_WORD_CHARACTERS = 40
 _REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 # vLLM's word for the counts in every chunk, inside of the common protocol's `stream_options`.
 _CONTINUOUS = "continuous_usage_stats"
@@ -91,11 +94,6 @@ def context_of(model: Mapping[str, Any]) -> int | None:
 
 def seems_to_reason(name: str) -> bool:
     return _REASONING_NAMES.search(name) is not None
-
-
-def encodable(text: str) -> str:
-    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def guarded(text: str) -> str:
@@ -273,7 +271,10 @@ class Reader:
         self._content = Splitter(format, inside=None)
         self._count = 0
         self._usage: dict[str, Any] = {}
-        self._reason: Literal["stop", "length"] | None = None
+        self._halves = {"reasoning_content": Pairs(), "content": Pairs()}
+        self._reason: FinishReason | None = None
+        self._word = ""
+        """How the server calls the reason."""
         self._other = ""
         """The newest chunk that is no part of an answer. Servers have several shapes for an error in mid-stream."""
 
@@ -295,20 +296,28 @@ class Reader:
             elif isinstance(message, dict) and not self._has_deltas:
                 said = {"reasoning_content": _reasoning_of(message), "content": _content_of(message)}
                 yield from self._delta(self._messages.new_in(said))
-            if (reason := choice.get("finish_reason")) is not None:
-                self._reason = "length" if reason == "length" else "stop"
+            if (reason := read_finish_reason(choice.get("finish_reason"))) is not None:
+                self._reason, self._word = reason, str(choice["finish_reason"])[:_WORD_CHARACTERS]
 
     def end(self) -> Iterator[Output]:
-        """Raises Malformed: the stream ended before the answer did."""
-        if self._reason is None:
+        """Raises Malformed: the stream ended before the answer did; Filtered: a filter has ended it."""
+        reason = self._reason
+        if reason is None:
             why = f", after {self._other}" if self._other else ""
             raise Malformed(f"the stream ended before the answer did{why}")
         yield from self._delta(self._messages.close())
+        yield from self._delta({name: half.close() for name, half in self._halves.items()})
+        if reason in ("failed", "filtered"):
+            yield from self._reasoning(self._field.close(), 0)
+        if reason == "failed":
+            raise Malformed(f"the server ended the answer: {self._word}")
+        if reason == "filtered":
+            raise Filtered(f"the server's filter ended the answer: {self._word}")
         yield from self._open()
         yield from self._reasoning(self._field.close(), 0)
         if self._dropping is not None:
-            yield from self._answer_parts(self._dropping.close(cut=self._reason == "length"), 0)
-        if self.opens is None and self._reason == "stop" and not self.reasoned:
+            yield from self._answer_parts(self._dropping.close(cut=reason == "length"), 0)
+        if self.opens is None and reason == "stop" and not self.reasoned:
             self.opens = False
         # What a server counted and did not show, such as the end-of-text token, was decoded all the same.
         total = max(self._count, self._number("completion_tokens"))
@@ -316,10 +325,11 @@ class Reader:
             yield Piece("", total - self._count)
         details = self._usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        yield Closed(self._reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
+        yield Closed(reason, total, cached if isinstance(cached, int) else 0, self._number("prompt_tokens"))
 
     def _delta(self, delta: dict[str, Any]) -> Iterator[Output]:
-        reasoning, content = _reasoning_of(delta), _content_of(delta)
+        reasoning = self._halves["reasoning_content"].feed(_reasoning_of(delta))
+        content = self._halves["content"].feed(_content_of(delta))
         if not reasoning and not content:
             return
         yield from self._open()
@@ -383,8 +393,10 @@ def _reasoning_of(delta: Mapping[str, Any]) -> str:
 
 
 def _content_of(delta: Mapping[str, Any]) -> str:
-    content = delta.get("content")
-    return content if isinstance(content, str) else _parts_of(content, reasoning=False)
+    """What a delta says of the answer. OpenAI has a field of its own for a model that declines."""
+    content, refusal = delta.get("content"), delta.get("refusal")
+    said = content if isinstance(content, str) else _parts_of(content, reasoning=False)
+    return said or (refusal if isinstance(refusal, str) else "")
 
 
 def _parts_of(content: object, *, reasoning: bool) -> str:

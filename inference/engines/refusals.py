@@ -20,6 +20,8 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 
+_NO_MODEL = re.compile(r"\bmodel\b.{0,200}\b(?:does not exist|not found|not available)\b", re.IGNORECASE | re.DOTALL)
+
 
 class Refusal(Exception):
     """The server does not take the request in this form; `details` is the body of its answer."""
@@ -41,6 +43,12 @@ class Refusal(Exception):
     def unknown(self) -> bool:
         """It is the field that is refused, and not its value."""
         return bool(_UNKNOWN.search(str(self)))
+
+    @property
+    def names_model(self) -> bool:
+        """It is the model that the server does not have."""
+        named = self.details.get("param") == "model" or self.details.get("code") == "model_not_found"
+        return named or _NO_MODEL.search(str(self)) is not None
 
     def _says(self, name: str) -> bool:
         """Names that are also words count only in quotes or behind a colon."""

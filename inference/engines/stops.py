@@ -62,6 +62,11 @@ class Cut:
                 yield Closed("stop", self._count)
                 return
 
+    def rest(self) -> Iterator[Output]:
+        """What was held back, where the answer breaks off."""
+        if held := self._stops.close():
+            yield Piece(held, 0)
+
 
 def _overlap(text: str, stop: str) -> int:
     """How many characters at the end of `text` are a beginning of `stop`."""

@@ -9,10 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 
-from bots.messages import Ended, Failed, Waiting
-from inference.api import Busy, ChatRequest, InferenceError, Message, OutOfMemory, Sampling, TooLong, Unavailable
+from bots.messages import Action, Ended, Failed, Waiting
+from inference.api import (
+    Busy,
+    ChatRequest,
+    Filtered,
+    InferenceError,
+    Message,
+    OutOfMemory,
+    Sampling,
+    TooLong,
+    Unavailable,
+)
+from inference.engines.llamacpp_process import LlamaOptions
 from inference.engines.openai import OpenAIEngine
 from inference.engines.openai_server import ServerOptions
 from inference.engines.openai_wire import guarded
@@ -25,7 +36,7 @@ from inference.supervisor import SupervisedEngine
 from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
 from tests.integration.test_kill import free_port
-from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming
+from tests.servers.openai import DONE, Handler, OpenAIServer, chunk, refusing, streaming, whole
 from tests.servers.telegram import until
 
 HELLO = streaming(chunk("Hel"), chunk("lo", finish="stop"), DONE)
@@ -61,12 +72,12 @@ def text_of(outputs: list[Output]) -> str:
     return "".join(output.text for output in outputs if isinstance(output, Piece))
 
 
-async def failed(handler: Handler) -> tuple[str, InferenceError]:
+async def failed(handler: Handler, **sampling: Any) -> tuple[str, InferenceError]:
     """The text that came before the failure, and the failure."""
     async with engine_over(OpenAIServer(handler)) as engine:
         said: list[Output] = []
         try:
-            async with aclosing(engine.generate(ask())) as outputs:
+            async with aclosing(engine.generate(ask(**sampling))) as outputs:
                 async for output in outputs:
                     said.append(output)  # noqa: PERF401
         except InferenceError as error:
@@ -94,11 +105,16 @@ async def failed(handler: Handler) -> tuple[str, InferenceError]:
         (refusing(401), "", "PARTYLINE_INFERENCE__API_KEY"),
         (refusing(400, {"message": "no such model"}), "", "no such model"),
         (streaming(b"data: \xff\xfe\n\n"), "", "no JSON"),
+        (streaming(chunk("Hel"), chunk(finish="error"), DONE), "Hel", "ended the answer: error"),
+        (streaming(chunk("Hel"), chunk(finish="abort"), DONE), "Hel", "ended the answer: abort"),
+        (streaming(chunk("Hel", finish=""), DONE), "Hel", "ended before"),
+        (whole({"error": {"message": "no capacity"}}), "", "no capacity"),
     ],
     ids=[
         "half an event", "invalid JSON", "no reason", "no end", "not an object", "odd choices", "error event",
         "error fields", "error by the event's name",
         "closes in the middle", "falls silent", "never begins", "HTML", "500", "401", "400", "odd bytes",
+        "a reason that is an error", "aborted", "an empty reason", "an error with status 200",
     ],
 )  # fmt: skip
 async def test_a_bad_server_is_unavailable_and_the_text_so_far_stands(handler: Handler, text: str, why: str) -> None:
@@ -106,6 +122,95 @@ async def test_a_bad_server_is_unavailable_and_the_text_so_far_stands(handler: H
     assert said == text
     assert isinstance(error, Unavailable)
     assert why in error.why
+
+
+async def test_what_may_begin_a_stop_string_is_shown_where_the_answer_breaks_off() -> None:
+    said, error = await failed(streaming(chunk("Ask Us"), breaks=True), stop=("User:",))
+    assert said == "Ask Us"
+    assert isinstance(error, Unavailable)
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "sensitive", "SAFETY"])
+@pytest.mark.parametrize("words", ["Hel", ""])
+async def test_an_answer_that_a_filter_has_ended_is_not_whole(reason: str, words: str) -> None:
+    said, error = await failed(streaming(chunk(words), chunk(finish=reason), DONE))
+    assert said == words
+    assert isinstance(error, Filtered)
+
+
+async def test_a_question_that_a_filter_refuses() -> None:
+    """As Azure says it."""
+    _, error = await failed(refusing(400, {"message": "The prompt triggered the policy.", "code": "content_filter"}))
+    assert isinstance(error, Filtered)
+
+
+async def test_whom_a_filter_cuts_off_reads_so_and_may_ask_anew() -> None:
+    server = OpenAIServer(streaming(chunk("Hel"), chunk(finish="content_filter"), DONE))
+    async with server.serving() as address:
+        inference = LocalInference(OpenAIEngine([address], ServerOptions(silence_s=0.5)), clock=lambda: 0.0)
+        await inference.start()
+        try:
+            events = await Chat(inference).say("say hello")
+        finally:
+            await inference.close()
+    assert said(events) == "Hel"
+    assert isinstance(events[-1], Failed)
+    assert "filter" in events[-1].sentence
+    assert events[-1].actions == (Action.REGENERATE,)
+
+
+async def test_a_server_that_knows_no_streams_is_understood() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "length"}
+    usage = {"prompt_tokens": 4, "completion_tokens": 3}
+    async with engine_over(OpenAIServer(whole({"choices": [choice], "usage": usage}))) as engine:
+        outputs = await answer(engine)
+    assert text_of(outputs) == "Hello"
+    assert outputs[-1] == Closed("length", 3, prompt_tokens=4)
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content"])
+async def test_a_character_that_a_server_cuts_in_two_is_one(name: str) -> None:
+    """JSON spells what is beyond U+FFFF as two escapes."""
+    halves = [
+        f'data: {{"choices": [{{"delta": {{"{name}": "{text}"}}}}]}}\n\n' for text in ("a \\ud83d", "\\ude00 b \\ud83d")
+    ]
+    async with engine_over(OpenAIServer(streaming(*halves, chunk(finish="stop"), DONE))) as engine:
+        assert text_of(await answer(engine)) == "a \N{GRINNING FACE} b \N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
+    events = [
+        chunk(),
+        *(f'data: {{"choices": [{{"delta": {{"refusal": "{word}"}}}}]}}\n\n' for word in ("I can", "not.")),
+    ]
+    async with engine_over(OpenAIServer(streaming(*events, chunk(finish="stop"), DONE))) as engine:
+        assert text_of(await answer(engine)) == "I cannot."
+
+
+async def test_a_server_that_comes_back_with_another_model_is_asked_for_that() -> None:
+    async def knowing(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["model"] != server.model["id"]:
+            error = {"message": f"The model `{body['model']}` does not exist.", "param": "model", "code": 404}
+            return await refusing(404, error)(request, body)
+        return await HELLO(request, body)
+
+    server = OpenAIServer(knowing)
+    async with engine_over(server) as engine:
+        await answer(engine)
+        server.model = {"id": "org/another-model", "max_model_len": 1024}
+        assert text_of(await answer(engine)) == "Hello"
+        assert (engine.info.name, engine.info.context_tokens) == ("another-model", 1024)
+    async with engine_over(server, model="some-model") as engine:
+        with pytest.raises(Rejected):
+            await answer(engine)
+
+
+async def test_a_server_that_comes_back_with_a_shorter_context_gets_shorter_prompts() -> None:
+    said = "This model's maximum context length is 500 tokens. However, your messages resulted in 700 tokens."
+    async with engine_over(OpenAIServer(refusing(400, {"message": said}), {"max_model_len": 4096})) as engine:
+        with pytest.raises(TooLong):
+            await answer(engine)
+        assert engine.info.context_tokens == 500
 
 
 async def test_continue_works_after_a_server_that_closed_in_the_middle() -> None:
@@ -161,9 +266,22 @@ async def test_a_connection_that_the_server_has_closed_is_made_anew(closings: in
                 await answer(engine)
 
 
-@pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 5.0), ("1e9", 3600.0)])
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("7", 7.0),
+        ("1e9", 3600.0),
+        ("Wed, 21 Oct 2026 07:28:40 GMT", 40.0),
+        ("Wed, 21 Oct 2026 07:20:00 GMT", 1.0),
+        ("Wed, 21 Oct 2126 07:20:00 GMT", 3600.0),
+        ("in a moment", 5.0),
+        ("nan", 5.0),
+    ],
+)
 async def test_429_is_busy_for_as_long_as_the_server_says(header: str, wait_s: float) -> None:
-    server = OpenAIServer(refusing(429, headers={"Retry-After": header}))
+    """A date is compared with the server's clock, which may be wrong."""
+    headers = {"Retry-After": header, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    server = OpenAIServer(refusing(429, headers=headers))
     async with engine_over(server) as engine:
         with pytest.raises(Busy) as busy:
             await answer(engine)
@@ -771,3 +889,34 @@ async def test_a_patient_start_waits_for_a_server_that_does_not_listen() -> None
         await start
         assert text_of(await answer(engine)) == "Hello"
     await engine.close()
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_a_server_on_this_machine_is_reached_past_a_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with engine_over(OpenAIServer(HELLO)) as engine:
+        assert text_of(await answer(engine)) == "Hello"
+
+
+async def test_the_password_in_an_address_opens_a_proxy_and_is_told_to_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    keys: list[str] = []
+
+    async def guarded_by_a_proxy(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        keys.append(request.headers.get("Authorization", ""))
+        return await refusing(500, {"message": "broken"})(request, body)
+
+    caplog.set_level("DEBUG", logger="inference")
+    async with OpenAIServer(guarded_by_a_proxy).serving() as address:
+        engine = OpenAIEngine([address.replace("://", "://ann:s3cret@")], ServerOptions(silence_s=0.5))
+        assert engine.info.name == address
+        await engine.start()
+        with pytest.raises(Unavailable) as failure:
+            await answer(engine)
+        await engine.close()
+    assert keys == [encode_basic_auth("ann", "s3cret")]
+    with pytest.raises(Unavailable) as wrong:
+        engine_for("http://ann:s3cret@", LlamaOptions())
+    for told in (str(failure.value), str(wrong.value), caplog.text):
+        assert "s3cret" not in told

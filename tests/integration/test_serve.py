@@ -23,6 +23,7 @@ from inference.api import (
     BadImage,
     CaptionRequest,
     ChatRequest,
+    Filtered,
     Finished,
     Interrupted,
     Message,
@@ -40,7 +41,7 @@ from inference.remote import RemoteInference
 from inference.server.clients import Client
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
-from inference.wire import read_error
+from inference.wire import read_error, write_error
 from tests.fakes import FakeCaptioner, script, scripted_inference
 from tests.fakes import served as serving
 from tests.integration.test_cli import Partyline
@@ -517,6 +518,12 @@ async def test_a_stop_is_503_before_a_stream_and_an_error_in_one(served: Served)
         assert int(error.value.response.headers["Retry-After"]) >= 1
     with pytest.raises(Interrupted):
         raise read_error(error.value.body)
+
+
+def test_a_filter_is_told_as_one() -> None:
+    status, details = write_error(Filtered("the words"))
+    assert (status, details["code"]) == (400, "content_filter")
+    assert isinstance(read_error(details), Filtered)
 
 
 async def test_captions_come_from_forms_and_from_base64(served: Served) -> None:

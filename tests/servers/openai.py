@@ -105,3 +105,12 @@ def refusing(status: int, error: dict[str, Any] | None = None, headers: dict[str
         return web.json_response({"error": error or {"message": "no"}}, status=status, headers=headers)
 
     return answer
+
+
+def whole(body: dict[str, Any]) -> Handler:
+    """Answers with one JSON object, as if nobody had asked for a stream."""
+
+    async def answer(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(body)
+
+    return answer

@@ -11,6 +11,7 @@ from typing import Any
 from inference.api import Message, Unavailable
 from inference.engines.marks import Marks
 from inference.engines.port import Rejected
+from inference.engines.surrogates import encodable
 from inference.reasoning.formats import FORMATS, format_of
 from inference.reasoning.prefix import Said, resume
 
@@ -103,11 +104,6 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     if rest[0].role != "user":
         return [Message("user", "\n\n".join(system)), *rest]
     return [Message("user", "\n\n".join([*system, rest[0].content])), *rest[1:]]
-
-
-def encodable(text: str) -> str:
-    """Half a surrogate pair has no UTF-8; like every JSON writer we put U+FFFD in its place."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _template(tokenizer: Any) -> str:
