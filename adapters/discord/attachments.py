@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from adapters.discord.addresses import serves_files
 from adapters.discord.events import File
+from adapters.text_files import TEXT_BYTES, decoded, fenced, suffix
+from adapters.text_files import is_text as promises_text
 from bots import wording
 from bots.messages import Picture
 
 PICTURE_BYTES = 20 * 1024 * 1024
-TEXT_BYTES = 512 * 1024
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-_TEXTS = {
-    ".bat", ".c", ".cc", ".cfg", ".clj", ".conf", ".cpp", ".cs", ".css", ".csv", ".dart", ".diff", ".ex", ".exs", ".go",
-    ".gradle", ".h", ".hpp", ".hs", ".html", ".ini", ".java", ".jl", ".js", ".json", ".jsx", ".kt", ".log", ".lua",
-    ".m", ".md", ".mjs", ".patch", ".php", ".pl", ".properties", ".ps1", ".py", ".r", ".rb", ".rs", ".rst", ".scala",
-    ".sh", ".sql", ".svelte", ".swift", ".tex", ".toml", ".ts", ".tsx", ".tsv", ".txt", ".vue", ".xml", ".yaml", ".yml",
-    ".zig",
-}  # fmt: skip
-_TEXT_NAMES = {"dockerfile", "makefile", "license", "readme", ".gitignore", ".env"}
-_LANGUAGE = re.compile(r"[\w+#-]{1,16}")
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
@@ -47,20 +37,19 @@ async def read(files: Sequence[File], api: str, fetch: Fetch) -> Contents:
             problems.append(problem)
         elif is_picture(file):
             pictures.append(Picture(data, file.name))
-        elif (text := _decoded(data)) is None:
+        elif (text := decoded(data)) is None:
             problems.append(wording.unreadable_file(file.name))
         else:
-            texts.append(_fenced(file.name, text))
+            texts.append(fenced(file.name, text))
     return Contents(tuple(pictures), "\n\n".join(texts), tuple(problems))
 
 
 def is_picture(file: File) -> bool:
-    return file.kind.startswith("image/") or (not file.kind and _suffix(file) in _PICTURES)
+    return file.kind.startswith("image/") or (not file.kind and suffix(file.name) in _PICTURES)
 
 
 def is_text(file: File) -> bool:
-    name = file.name.lower()
-    return file.kind.startswith("text/") or _suffix(file) in _TEXTS or name in _TEXT_NAMES
+    return promises_text(file.name, file.kind)
 
 
 async def _fetched(file: File, api: str, fetch: Fetch) -> tuple[str, bytes]:
@@ -77,25 +66,3 @@ async def _fetched(file: File, api: str, fetch: Fetch) -> tuple[str, bytes]:
     except OSError:
         return wording.lost_file(file.name), b""
     return ("", data) if len(data) <= largest else (wording.large_file(file.name, largest), b"")
-
-
-def _suffix(file: File) -> str:
-    return PurePosixPath(file.name.lower()).suffix
-
-
-def _decoded(data: bytes) -> str | None:
-    """The text; None for what is none. Windows writes UTF-16 with a mark, everybody else UTF-8."""
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
-
-
-def _fenced(name: str, text: str) -> str:
-    """The file under its name, in a fence that nothing in it can close."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    language = _LANGUAGE.fullmatch(PurePosixPath(name).suffix.lstrip("."))
-    return f"{name}:\n{fence}{language[0] if language else ''}\n{text.rstrip()}\n{fence}"

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 from adapters.delivery.outcome import NOTHING, Outcome
 from adapters.telegram.panel import Panels
-from adapters.telegram.pictures import PictureLost
+from adapters.telegram.pictures import PictureLost, text_of
 from adapters.telegram.post import Post, beginning_with
 from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Asked
 from adapters.telegram.turns import Turns
-from bots import wording
 from bots.bot import Bot
 from bots.commands import read
 from bots.ledger import answer_id
@@ -41,9 +40,9 @@ class Answering:
         try:
             return await self._respond(event_id, asked)
         except PictureLost as error:
-            log.warning("%s: a picture is lost: %s", asked.destination.chat, error)
+            log.warning("%s: a file is lost: %s", asked.destination.chat, error)
             lost = answer_id(asked.destination.chat, f"{event_id}/picture")
-            words = Notice(wording.picture_lost("Telegram"), private=True, id=lost, again=not asked.new)
+            words = Notice(error.sentence, private=True, id=lost, again=not asked.new)
             return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
@@ -75,7 +74,7 @@ class Answering:
         if not isinstance(incoming.decision, Permit):
             return self._bot.respond(incoming)
         shown = await self._withdraw(event_id, asked, old, incoming.decision)
-        events = self._bot.respond(replace(await self._with_pictures(incoming, asked), instead_of=old))
+        events = self._bot.respond(replace(await self._with_files(incoming, asked), instead_of=old))
         return self._questions.in_place(events, asked.destination.chat, shown) if shown else events
 
     async def _events(self, event_id: str, asked: Asked) -> Stream:
@@ -83,7 +82,7 @@ class Answering:
         incoming = self._incoming(event_id, asked)
         if asked.files:
             incoming = await self._bot.admit(incoming, files=True)
-        return self._bot.respond(await self._with_pictures(incoming, asked))
+        return self._bot.respond(await self._with_files(incoming, asked))
 
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> Outcome:
         with self._questions.answering(asked, first):
@@ -91,7 +90,7 @@ class Answering:
             return await self._post.deliver(asked.destination, replying, asker=asker, reply_to=asked.message_id)
 
     def _incoming(self, event_id: str, asked: Asked) -> Incoming:
-        """The message without its pictures."""
+        """The message without its files."""
         return Incoming(
             event_id=event_id,
             chat=asked.destination.chat,
@@ -105,11 +104,19 @@ class Answering:
             new=asked.new,
         )
 
-    async def _with_pictures(self, incoming: Incoming, asked: Asked) -> Incoming:
-        """Nothing is fetched for what the gate has refused. Raises PictureLost."""
+    async def _with_files(self, incoming: Incoming, asked: Asked) -> Incoming:
+        """With its pictures, and its words before the text files. Nothing is fetched for what the gate has refused.
+
+        Raises:
+            PictureLost.
+        """
         if not asked.files or not isinstance(incoming.decision, Permit):
             return incoming
-        return replace(incoming, pictures=tuple([await self._post.fetched(file) for file in asked.files]))
+        readable = [file for file in asked.files if file.kind != "other"]  # of an album with a video, the pictures
+        fetched = [(file, await self._post.fetched(file)) for file in readable or asked.files]
+        pictures = tuple(picture for file, picture in fetched if file.kind == "picture")
+        texts = [text_of(file, picture.data) for file, picture in fetched if file.kind == "text"]
+        return replace(incoming, pictures=pictures, text="\n\n".join(filter(None, (incoming.text, *texts))))
 
     async def _withdraw(self, event_id: str, asked: Asked, old: str, permit: Permit) -> Sequence[str]:
         """Ends the old answer; returns the messages that show it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from adapters.telegram.rendering import MESSAGE_UNITS
 from adapters.telegram.requests import Asked
@@ -20,6 +21,7 @@ _RECORDING_S = 0.2
 """A part of a text may take so much longer to be recorded than the one before it."""
 _DATED_WITHIN_S = 1
 """Of two parts of a text, in whole seconds: what waited on Telegram's servers comes at once, however old it is."""
+_FENCE, _FENCE_END = "```", "\n```"
 _SHORTEST_CUT = MESSAGE_UNITS // 2
 """Telegram Desktop cuts at the last empty line, line or sentence of the second half (`TextUtilities::CutPart`)."""
 
@@ -119,7 +121,9 @@ def _joined(parts: Sequence[Asked]) -> Asked:
         files = tuple(file for part in parts for file in part.files)
     else:
         # Some apps make each part a reply; then each one brings the pictures of the message that it replies to.
-        text = "".join(part.text + _joint(part) for part in parts[:-1]) + parts[-1].text
+        text = first.text
+        for part, following in pairwise(parts):
+            text = _continued(text, _joint(part), following.text)
         files = next((part.files for part in parts if part.files), ())
     return replace(
         first,
@@ -136,3 +140,10 @@ def _joined(parts: Sequence[Asked]) -> Asked:
 def _joint(part: Asked) -> str:
     """Telegram drops blanks at both ends of a message; a full one was cut within a word."""
     return "" if part.units >= MESSAGE_UNITS else "\n"
+
+
+def _continued(text: str, joint: str, rest: str) -> str:
+    """A block of code that the app divided is one again."""
+    if text.endswith(_FENCE_END) and rest.startswith(_FENCE):
+        return text.removesuffix(_FENCE_END) + joint + rest.partition("\n")[2]
+    return text + joint + rest

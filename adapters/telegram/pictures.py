@@ -1,4 +1,4 @@
-"""Pictures in messages: which files they are, and their bytes, fetched within limits of size and time."""
+"""Files in messages: pictures, texts and what cannot be read; their bytes, fetched within limits of size and time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from telegram import Bot, Message
 from telegram.error import TelegramError
 
 from adapters.telegram.patience import patiently
+from adapters.text_files import TEXT_BYTES, decoded, fenced, is_text
+from bots import wording
 from bots.messages import Picture
 
 MAX_BYTES = 20 * 2**20
@@ -20,7 +23,11 @@ _TIMEOUT_S = 60.0
 
 
 class PictureLost(Exception):
-    """The file did not come; the message names no address, because that holds the token."""
+    """The file did not come; the message names no address, because that holds the token. `sentence` is for people."""
+
+    def __init__(self, why: str, sentence: str = "") -> None:
+        super().__init__(why)
+        self.sentence = sentence or wording.picture_lost("Telegram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +37,44 @@ class FileRef:
     file_id: str
     size: int = 0
     name: str = ""
+    kind: Literal["picture", "text", "other"] = "picture"
 
 
 def files_of(message: Message) -> tuple[FileRef, ...]:
-    """The message's picture: the largest size of a photo, an image sent as a file, or a sticker that stands still."""
+    """The largest size of a photo, a sticker that stands still, or what was sent as a file or recorded."""
     if message.photo:
         photo = max(message.photo, key=lambda size: size.width * size.height)
         return (FileRef(photo.file_id, photo.file_size or 0),)
-    document = message.document
-    if document is not None and (document.mime_type or "").startswith("image/"):
-        return (FileRef(document.file_id, document.file_size or 0, document.file_name or ""),)
+    if (document := message.document) is not None:
+        name, media_type = document.file_name or "", document.mime_type or ""
+        return (FileRef(document.file_id, document.file_size or 0, name, _kind(name, media_type)),)
     sticker = message.sticker
     if sticker is not None and not sticker.is_animated and not sticker.is_video:
         return (FileRef(sticker.file_id, sticker.file_size or 0),)
+    for name, sent in (
+        ("a voice message", message.voice),
+        ("an audio file", message.audio),
+        ("a video", message.video),
+        ("a video message", message.video_note),
+    ):
+        if sent is not None:
+            return (FileRef(sent.file_id, sent.file_size or 0, getattr(sent, "file_name", None) or name, "other"),)
     return ()
+
+
+def _kind(name: str, media_type: str) -> Literal["picture", "text", "other"]:
+    if media_type.startswith("image/"):
+        return "picture"
+    return "text" if is_text(name, media_type) else "other"
+
+
+def text_of(file: FileRef, data: bytes) -> str:
+    """The text file as it stands in a prompt. Raises PictureLost: it is none."""
+    if len(data) > TEXT_BYTES:
+        raise PictureLost(f"{len(data)} bytes of text are too many", wording.large_file(file.name, TEXT_BYTES))
+    if (text := decoded(data)) is None:
+        raise PictureLost("it is no text", wording.unreadable_file(file.name))
+    return fenced(file.name or "file", text)
 
 
 async def fetch(bot: Bot, file: FileRef, folder: str = "") -> Picture:
@@ -53,8 +84,12 @@ async def fetch(bot: Bot, file: FileRef, folder: str = "") -> Picture:
         folder: where a server that runs with `--local` keeps its files: it says where on its disk they are.
 
     Raises:
-        PictureLost: it is too large, or it did not come in time.
+        PictureLost: it is too large, it did not come in time, or nobody here can read files of that kind.
     """
+    if file.kind == "other":
+        raise PictureLost("it is neither a picture nor a text", wording.unreadable_file(file.name))
+    if file.kind == "text" and file.size > TEXT_BYTES:
+        raise PictureLost(f"{file.size} bytes of text are too many", wording.large_file(file.name, TEXT_BYTES))
     if file.size > MAX_BYTES:
         raise PictureLost(f"{file.size} bytes are too many")
     try:

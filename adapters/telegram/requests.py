@@ -9,6 +9,7 @@ from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
 
 from adapters.delivery.renderers.telegram import utf16_units
 from adapters.telegram.addresses import Destination, person_id
+from adapters.telegram.marked_text import marked_text
 from adapters.telegram.pictures import FileRef, files_of
 from bots.commands import NAMES, read
 from bots.messages import Person
@@ -160,7 +161,7 @@ def _asked(message: Message, me: User, *, edited: bool) -> Asked:
         destination=destination_of(message, me),
         author=author_of(message),
         message_id=str(message.message_id),
-        text=_without_mentions(message, me).strip(),
+        text=_words(message, me).strip(),
         files=files_of(message),
         reply_to=reply_to,
         meant=_is_meant(message, reply_to is not None, me),
@@ -182,7 +183,11 @@ def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Ask
         return asked
     others = replied if asked.reply_to is None else None
     files = asked.files or (files_of(others) if others is not None else ())
-    quoted = message.quote.text if message.quote is not None else (others.text if others is not None else None)
+    quoted = (
+        message.quote.text
+        if message.quote is not None
+        else (_words(others) if others is not None and others.text else None)
+    )
     if not quoted or files or not asked.text:
         return replace(asked, files=files)
     quote = "\n".join(f"> {line}" for line in quoted.splitlines())
@@ -239,12 +244,9 @@ def _entities(message: Message) -> dict[MessageEntity, str]:
     return message.parse_entities() if message.text else message.parse_caption_entities() if message.caption else {}
 
 
-def _without_mentions(message: Message, me: User) -> str:
-    """Entities count in UTF-16 units."""
+def _words(message: Message, me: User | None = None) -> str:
+    """What the message says, with Markdown for what its author marked, and without the mentions of the bot."""
     text = message.text or message.caption or ""
-    units = text.encode("utf-16-le", "surrogatepass")
-    for entity, mention in sorted(_entities(message).items(), key=lambda found: -found[0].offset):
-        if _is_mention(entity, mention, me):
-            end = entity.offset + entity.length
-            units = units[: 2 * entity.offset] + units[2 * end :]
-    return units.decode("utf-16-le", "surrogatepass")
+    return marked_text(
+        text, _entities(message), lambda entity, covered: me is not None and _is_mention(entity, covered, me)
+    )

@@ -452,7 +452,7 @@ async def test_what_cannot_be_read_gets_a_sentence(server: TelegramServer, tmp_p
     ann, group = server.person(), server.group()
     voice = {"file_id": "v", "file_unique_id": "v", "duration": 3}
     async with party(server, tmp_path):
-        assert "Write a question" in (await answer_to(ann.says(voice=voice), ann.private)).text
+        assert "a voice message" in (await answer_to(ann.says(voice=voice), ann.private)).text
         ann.says("", group, voice=voice)
         ann.says("", group, new_chat_members=[ME])
         ann.says("", pinned_message={"message_id": 1, "date": 0, "chat": ann.private.view()})

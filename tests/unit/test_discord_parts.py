@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.discord.access import Where, is_allowed, is_answered_in, listens
 from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
-from adapters.discord.attachments import PICTURE_BYTES, TEXT_BYTES, read
+from adapters.discord.attachments import PICTURE_BYTES, read
 from adapters.discord.buttons import button_rows
 from adapters.discord.calls import Calls
 from adapters.discord.channel import DiscordChannel, Echoes, limits
@@ -23,6 +23,7 @@ from adapters.discord.events import Event, File, bursts, event_of, together
 from adapters.discord.interactions import LIFETIME_S, Token
 from adapters.discord.tokens import Tokens
 from adapters.storage.memory import MemoryStorage
+from adapters.text_files import TEXT_BYTES
 from bots.messages import Action
 from bots.preferences import Bounds, Profile, settings_of, within
 from config.settings import DiscordSettings

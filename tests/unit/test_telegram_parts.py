@@ -228,6 +228,13 @@ async def test_a_part_that_was_cut_within_a_word_goes_on_in_it() -> None:
     assert await gathered(said(1, full), said(2, "yz")) == [(full + "yz", ["1", "2"])]
 
 
+async def test_a_block_of_code_that_was_divided_is_one_block() -> None:
+    first, second = f"Why?\n```python\n{LONG}\n```", "```python\nrest\n```\nThanks"
+    assert await gathered(said(1, first), said(2, second)) == [
+        (f"Why?\n```python\n{LONG}\nrest\n```\nThanks", ["1", "2"])
+    ]
+
+
 async def test_parts_in_no_order_are_read_in_theirs() -> None:
     assert await gathered(said(2, LONG), said(1, "first"), said(3, "next")) == [
         (f"first\n{LONG}", ["2", "1"]),
