@@ -88,7 +88,12 @@ class Who:
     """Somebody looks who is here."""
 
 
-FromPage = Typed | Pressed | Changed | Renamed | Dropped | Earlier | Whole | Who
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The page wants to know whether the connection still works."""
+
+
+FromPage = Typed | Pressed | Changed | Renamed | Dropped | Earlier | Whole | Who | Ping
 
 
 def parse(raw: str) -> FromPage:
@@ -135,6 +140,8 @@ def _read(message: Mapping[str, Any], client_id: str) -> FromPage:
             return Whole(post=_text(message, "post"))
         case "people":
             return Who()
+        case "ping":
+            return Ping()
         case _:
             raise ValueError("unknown type")
 
@@ -242,6 +249,10 @@ def model(info: ModelInfo) -> str:
 
 def typing() -> str:
     return _message("typing")
+
+
+def pong() -> str:
+    return _message("pong")
 
 
 def accepted(client_id: str, post_id: str) -> str:

@@ -182,6 +182,8 @@ class Visits:
                 self.inbound.put(person, partial(self._renamed, person, asked))
             case protocol.Dropped():
                 self.inbound.put(person, partial(self._dropped, listener, asked))
+            case protocol.Ping():  # whatever waits for the storage
+                listener.tell("pong", protocol.pong())
             case protocol.Who():
                 self._look(person, partial(self._people, listener))
             case protocol.Earlier():

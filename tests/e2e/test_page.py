@@ -14,6 +14,7 @@ from playwright.async_api import Locator, Page, Route, expect
 from adapters.web.posts import Post
 from bots.ports import StorageError
 from tests.e2e.conftest import Visit
+from tests.servers.dying_line import dying_line
 from tests.unit.web_parts import TEMPERATURE, FakePanel, Parts, Prompt
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -24,6 +25,11 @@ _FRAMES = """() => {
         const text = document.querySelector("article.bot:last-of-type")?.innerText;
         if (text && window.frames_seen.at(-1) !== text) window.frames_seen.push(text);
     }).observe(document.querySelector("#posts"), {subtree: true, childList: true, characterData: true});
+}"""
+
+_HASTE = """() => {
+    const wait = window.setTimeout;
+    window.setTimeout = (work, ms) => wait(work, Math.min(ms, 300));
 }"""
 
 
@@ -68,6 +74,39 @@ async def test_keys_send_break_lines_and_stop(address: str, visit: Visit, parts:
     await page.keyboard.press("Escape")
     await expect(answers(page)).to_have_attribute("aria-busy", "false")
     assert [incoming.text for incoming in parts.bot.incoming] == ["hold\nsecond line", "/stop"]
+
+
+async def test_the_key_that_ends_a_composition_neither_sends_nor_stops(
+    address: str, visit: Visit, parts: Parts
+) -> None:
+    """Chrome and Firefox say `isComposing`, Safari only the code 229."""
+    page = await visit(address)
+    await send(page, "hold")
+    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    await box(page).fill("にほん")
+    for key in ("Enter", "Escape"):
+        for marks in ({"isComposing": True}, {"keyCode": 229}):
+            await box(page).dispatch_event("keydown", {"key": key, "bubbles": True, "cancelable": True} | marks)
+    await expect(box(page)).to_have_value("にほん")
+    await page.keyboard.press("Enter")
+    await expect(box(page)).to_have_value("")
+    await expect(page.get_by_role("article", name="Guest 1").last).to_contain_text("にほん")
+    assert [incoming.text for incoming in parts.bot.incoming][:1] == ["hold"]
+    assert "/stop" not in [incoming.text for incoming in parts.bot.incoming]
+
+
+async def test_a_connection_that_died_in_silence_is_given_up(visit: Visit, parts: Parts) -> None:
+    """As after a sleep or in another network: the browser takes it for open, and nothing comes over it."""
+    async with parts.server().serving() as behind, dying_line(behind) as (address, die):
+        page = await visit(address)
+        await send(page, "before")
+        await expect(answers(page)).to_contain_text("You said: before")
+        die()
+        await page.evaluate(_HASTE)
+        await send(page, "after")
+        await expect(answers(page).last).to_contain_text("You said: after")
+        await expect(page.locator("article.pending")).to_have_count(0)
+    assert [incoming.text for incoming in parts.bot.incoming] == ["before", "after"]
 
 
 async def test_stop_is_one_button_of_the_asker(address: str, visit: Visit, parts: Parts) -> None:

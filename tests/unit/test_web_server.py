@@ -283,6 +283,12 @@ async def test_a_command_shows_its_settings_in_the_panel(address: str, parts: Pa
         assert (shown["settings"][0]["value"], shown["sentence"]) == ("0.2", "")
 
 
+async def test_a_page_that_asks_whether_it_is_heard_is_answered(address: str) -> None:
+    async with visit(address) as page:
+        await page.say("ping")
+        assert await page.next("pong") == {"type": "pong"}
+
+
 async def test_people_have_names_of_their_own(address: str) -> None:
     async with visit(address) as ada, visit(address) as bob:
         await ada.say("name", name="Ada")

@@ -1,6 +1,6 @@
 // The message box: text, pictures and commands, sent by Enter or the button.
 
-import { byId, newId } from "./dom.js";
+import { byId, isComposing, newId } from "./dom.js";
 import { Completion } from "./completion.js";
 import * as pictures from "./pictures.js";
 import { Tray } from "./tray.js";
@@ -31,7 +31,7 @@ export class Composer {
       this.send();
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented) this.log.stopNewest();
+      if (event.key === "Escape" && !isComposing(event) && !event.defaultPrevented) this.log.stopNewest();
     });
     new ResizeObserver(([dock]) => {
       document.documentElement.style.setProperty("--dock", `${dock.target.offsetHeight}px`);
@@ -79,7 +79,7 @@ export class Composer {
   }
 
   key(event) {
-    if (event.isComposing || this.completion.key(event)) return;
+    if (isComposing(event) || this.completion.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.send();

@@ -24,6 +24,11 @@ export function icon(name) {
   return svg;
 }
 
+/** Whether an input method gets the key. Safari tells it of the key that ends a composition by the code alone. */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 /** Says something to a screen reader and shows nothing. */
 export function announce(text) {
   byId("announcer").textContent = text;

@@ -1,6 +1,6 @@
 // Who is here, and what oneself is called.
 
-import { byId, element } from "./dom.js";
+import { byId, element, isComposing } from "./dom.js";
 
 export class People {
   constructor(state, link) {
@@ -9,7 +9,7 @@ export class People {
     this.input = byId("own-name");
     this.input.addEventListener("change", () => this.save());
     this.input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") this.save();
+      if (event.key === "Enter" && !isComposing(event)) this.save();
     });
     byId("people").addEventListener("toggle", () => this.look());
     for (const type of ["click", "focusin"]) {

@@ -1,6 +1,6 @@
 // The settings panel: one control for each setting, saved while it is moved.
 
-import { byId, element } from "./dom.js";
+import { byId, element, isComposing } from "./dom.js";
 
 const SAVE_DELAY_MS = 200;
 
@@ -16,7 +16,7 @@ export class Settings {
     this.toggle.addEventListener("click", () => this.open(this.panel.hidden));
     byId("settings-close").addEventListener("click", () => this.open(false));
     this.panel.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
+      if (event.key !== "Escape" || isComposing(event)) return;
       event.stopPropagation();
       this.open(false);
     });
