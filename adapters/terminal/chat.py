@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import sys
-import threading
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
@@ -18,52 +17,64 @@ from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import Ending
 from adapters.terminal.ask import picture
 from adapters.terminal.channel import TerminalChannel
+from adapters.terminal.keyboard import Keyboard
 from bots import wording
 from bots.messages import Incoming, Person, Picture
 from bots.preferences import Refused
 from config.settings import Settings
 
 CHAT = "terminal:here"
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".avif", ".tif", ".tiff")
+"""What a picture that somebody means is called, also where there is none."""
+_ERASED_LINE = "\r\x1b[2K"
 
 
 async def chat(settings: Settings, ready: Ready) -> int:
     """A conversation until the end of input. Raises StorageError, and Unavailable in a group."""
-    async with on_disk(settings, ready) as app, Outboxes(phrases=phrases()) as outboxes:
+    keyboard = Keyboard(asyncio.get_running_loop())
+
+    def loaded(model: str) -> None:
+        """Somebody may be typing meanwhile."""
+        _write(_ERASED_LINE if keyboard.is_read else "")
+        ready(model)
+        _write(f"{_prompt()}{keyboard.begun}" if keyboard.is_read else "")
+
+    async with on_disk(settings, loaded) as app, Outboxes(phrases=phrases()) as outboxes:
         print("Write a message; /help lists the commands, @file adds a picture, Ctrl-D ends.")
-        await _Conversation(app, outboxes).hold()
+        await _Conversation(app, outboxes, keyboard).hold()
     return 0
 
 
 class _Conversation:
     """Reads a line, shows the answer; Ctrl-C stops the answer, not the program."""
 
-    def __init__(self, app: App, outboxes: Outboxes) -> None:
+    def __init__(self, app: App, outboxes: Outboxes, keyboard: Keyboard) -> None:
         self._app = app
         self._outboxes = outboxes
         colour = sys.stdout.isatty()
         self._channel = TerminalChannel(_write, colour=colour, width=shutil.get_terminal_size().columns)
         self._person = Person(f"terminal:{_user()}", _user())
+        self._keyboard = keyboard
         self._run_id = secrets.token_hex(8)  # what was said in another run is another event
         self._numbers = count(1)
         self._answering = False
         self._interrupted = asyncio.Event()
 
     async def hold(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        keyboard = _Keyboard(loop)
-        async with asyncio.TaskGroup() as tasks:
-            stopper = tasks.create_task(self._stop_when_interrupted())
-            while (line := await keyboard.line(_prompt())) is not None:
-                if line.strip():
-                    await self._answer(line)
-            stopper.cancel()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        with self._keyboard.open():
+            async with asyncio.TaskGroup() as tasks:
+                stopper = tasks.create_task(self._stop_when_interrupted())
+                while (line := await self._keyboard.line(_prompt())) is not None:
+                    if line.strip():
+                        await self._answer(line)
+                stopper.cancel()
 
     def _interrupt(self) -> None:
         if self._answering:
             self._interrupted.set()
         else:
-            _write(f"\nCtrl-D ends the program.\n{_prompt()}")
+            _write(f"\nCtrl-D ends the program.\n{_prompt()}{self._keyboard.begun}")
 
     async def _stop_when_interrupted(self) -> None:
         while True:
@@ -93,34 +104,14 @@ class _Conversation:
         return Incoming(event_id=event_id, chat=CHAT, author=self._person, text=text, pictures=pictures, new=True)
 
 
-class _Keyboard:
-    """Lines of stdin, read in a thread: the only way to wait for a keyboard everywhere."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
-
-    async def line(self, prompt: str) -> str | None:
-        """The next line, None at the end of input."""
-        threading.Thread(target=self._read, args=(prompt,), daemon=True).start()
-        return await self._lines.get()
-
-    def _read(self, prompt: str) -> None:
-        text: str | None = None
-        try:
-            text = input(prompt)
-        except EOFError:
-            pass
-        finally:
-            self._loop.call_soon_threadsafe(self._lines.put_nowait, text)
-
-
 def _with_pictures(line: str) -> tuple[str, tuple[Picture, ...]]:
     """Words such as @holiday.jpg that name a file become pictures. Raises Refused."""
     pictures, words = [], []
     for word in line.split(" "):
         path = _file_at(word)
         if path is None:
+            if word.startswith("@") and word.lower().endswith(_PICTURES):
+                raise Refused(wording.no_file(word[1:]))
             words.append(word)
             continue
         try:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from adapters.app import App, phrases
 from adapters.delivery.outbox import Outboxes
-from adapters.terminal import chat
+from adapters.terminal import chat, keyboard
 from adapters.terminal.channel import TerminalChannel
 from bots.messages import Person
 from bots.people.rights import Actor, Platform, Rule, Thing, Verb
@@ -55,7 +55,7 @@ class InTheTerminal(World):
 
     async def person(self, actor: Actor) -> Keyboard:
         printed: list[str] = []
-        conversation = chat._Conversation(self.app, self.outboxes)
+        conversation = chat._Conversation(self.app, self.outboxes, keyboard.Keyboard(asyncio.get_running_loop()))
         conversation._channel = TerminalChannel(printed.append, colour=False, width=80, folder=self.folder)
         name = f"p{next(self.numbers)}"
         conversation._person = Person(f"terminal:{name}", name)
