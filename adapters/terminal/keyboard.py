@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _PASTES = "set enable-bracketed-paste on"
@@ -57,8 +57,9 @@ class Keyboard:
         try:
             yield
         finally:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-            print(_NO_MARKS, end="", flush=True)
+            with suppress(OSError, termios.error):  # the terminal itself may be gone
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+                print(_NO_MARKS, end="", flush=True)
 
     def _read(self, prompt: str) -> None:
         text: str | None = None
