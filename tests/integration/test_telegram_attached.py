@@ -74,7 +74,9 @@ async def test_a_question_under_a_file_that_cannot_be_read_is_not_answered_witho
 @pytest.mark.parametrize("kind", ["voice", "audio", "video", "video_note"])
 async def test_what_was_recorded_gets_a_sentence(server: TelegramServer, tmp_path: Path, kind: str) -> None:
     ann = server.person()
-    recorded: dict[str, Any] = {kind: {"file_id": "r", "file_unique_id": "r", "duration": 3, "width": 9, "height": 9, "length": 9}}
+    recorded: dict[str, Any] = {
+        kind: {"file_id": "r", "file_unique_id": "r", "duration": 3, "width": 9, "height": 9, "length": 9}
+    }
     async with party(server, tmp_path, ECHO):
         answer = await answer_to(ann.says(**recorded), ann.private)
     assert "can't read" in answer.text
