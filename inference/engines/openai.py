@@ -355,7 +355,8 @@ class OpenAIEngine:
             for output in stops.take(reader.end()):
                 yield output
         except (Malformed, Elsewhere, Filtered) as error:
-            for output in stops.rest():
+            goes_on = isinstance(error, Elsewhere) and isinstance(error.error, Lost) and self._info.holds_prefix
+            for output in () if goes_on else stops.rest():  # it is written again, and may be a stop string
                 yield output
             if isinstance(error, Malformed):
                 raise Elsewhere(Unavailable(f"{server.address}: {error}")) from error
