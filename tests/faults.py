@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from bots.ports import Storage, Turn
-from inference.api import CaptionRequest, ChatRequest, Inference, Message, ModelInfo
+from inference.api import CaptionRequest, ChatRequest, Inference, Loading, Message, ModelInfo
 
 _ACTS_FOR: ContextVar[str | None] = ContextVar("acts_for", default=None)
 """Whom this task acts for, and those that it begins."""
@@ -124,6 +124,14 @@ class FaultyInference:
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         self._faults.trip("count_tokens", messages)
         return await self._whole.count_tokens(messages)
+
+    async def forget_captions(self) -> None:
+        self._faults.trip("forget_captions")
+        await self._whole.forget_captions()
+
+    def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
+        self._faults.trip("loading")
+        return self._whole.loading(what)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
