@@ -21,21 +21,23 @@ class _Pool:
     """Places of which each chat has some."""
 
     def __init__(self, size: int, least: int = 1) -> None:
-        self._size, self._least = size, least
+        self._least = least
+        self._free = size
         self._held: Counter[str] = Counter()
 
     @property
     def is_full(self) -> bool:
-        return self._held.total() >= self._size
+        return self._free <= 0
 
     def has_room(self, chat: str) -> bool:
-        free = self._size - self._held.total()
-        return free > 0 and self._held[chat] < max(self._least, _SHARE * free)
+        return self._free > 0 and self._held[chat] < max(self._least, _SHARE * self._free)
 
     def take(self, chat: str) -> None:
+        self._free -= 1
         self._held[chat] += 1
 
     def leave(self, chat: str) -> None:
+        self._free += 1
         self._held[chat] -= 1
         if not self._held[chat]:
             del self._held[chat]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
@@ -107,16 +108,31 @@ class Intake:
         while True:
             try:
                 await self._take_up()
-            except StorageError as error:
-                log.warning("what was left is looked for again: %s", error)
+            except (
+                Exception
+            ) as error:  # whatever it is: a bot that no longer looks would leave people without an answer
+                known = isinstance(error, StorageError)
+                log.warning("what was left is looked for again: %s", error, exc_info=not known)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _take_up(self) -> None:
-        async with aclosing(left_behind(self._inbox, Destination(self._bot_id, 0).account)) as batches:
+        account = Destination(self._bot_id, 0).account
+        async with aclosing(left_behind(self._inbox, account)) as batches, asyncio.TaskGroup() as chats:
             async for batch in batches:
-                for event in batch:
-                    if await self._in_hand.take_found(event.id):
-                        await self._begin(event, new=False)
+                # What is left of a flooded chat waits until others of it are done, and nothing of other chats with it.
+                for left in self._by_share(batch):
+                    chats.create_task(self._go_on(left))
+
+    def _by_share(self, events: Sequence[Received]) -> Collection[Sequence[Received]]:
+        shares: defaultdict[str, list[Received]] = defaultdict(list)
+        for event in events:
+            shares[_share_of(event, urgency_of(event, self._owners))].append(event)
+        return shares.values()
+
+    async def _go_on(self, left: Sequence[Received]) -> None:
+        for event in left:
+            if await self._in_hand.take_found(event.id):
+                await self._begin(event, new=False)
 
     async def _begin(self, event: Received, *, new: bool) -> None:
         """Handle the event, now or when others of its chat are done."""
@@ -125,7 +141,7 @@ class Intake:
             self._tasks.create_task(self._do(event, new))
             return
         places = self._short if urgency else self._places
-        key = f"{_whole(event.chat)} {urgency}"  # a flood of commands keeps no press waiting
+        key = _share_of(event, urgency)
         while True:
             while places.is_full:
                 await self._some_room()
@@ -188,7 +204,10 @@ def urgency_of(event: Received, owners: Collection[str] = ()) -> Urgency:
     """Whether the event waits behind the answers of its chat. Regenerate and Continue do: they ask for one more."""
     if event.person in owners:
         return Urgency.FIRST
-    update = json.loads(event.payload)
+    try:
+        update = _mapping(json.loads(event.payload))
+    except (ValueError, RecursionError):  # who handles it says so
+        return Urgency.NONE
     if query := _mapping(update.get("callback_query")):
         data = query.get("data")
         asks = isinstance(data, str) and read_action(data) in (Action.REGENERATE, Action.CONTINUE)
@@ -199,6 +218,11 @@ def urgency_of(event: Received, owners: Collection[str] = ()) -> Urgency:
     text = message.get("text")
     called = read(text) if isinstance(text, str) else None
     return Urgency.COMMAND if called is not None and called.name in _SHORT_COMMANDS else Urgency.NONE
+
+
+def _share_of(event: Received, urgency: Urgency) -> str:
+    """Whose places it takes: a flood of commands keeps no press waiting."""
+    return f"{_whole(event.chat)} {urgency}"
 
 
 def _whole(chat: str) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.telegram.chat_places import ChatPlaces
+from tests.unit.hostile import MOST_GROWTH, growth_of_work
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=400), st.integers(70, 200))
@@ -64,3 +65,15 @@ def test_after_an_outage_nobody_who_wrote_a_few_times_loses_anything() -> None:
     places: ChatPlaces[int] = ChatPlaces(10, 40)
     offers = {chat: [places.offer(chat, number) for number in range(4)] for chat in map(str, range(12))}
     assert not any("drop" in each for each in offers.values())
+
+
+def test_in_a_full_house_the_work_for_each_update_grows_with_the_chats_alone() -> None:
+    def work(text: str) -> None:
+        chats = list(map(str, range(len(text) // 30)))
+        places: ChatPlaces[int] = ChatPlaces(len(chats), len(chats))
+        for number, chat in enumerate(2 * chats):
+            places.offer(chat, number)
+        for chat in chats[:-100:-1]:  # nobody before it may begin in its place
+            assert list(places.done(chat))
+
+    assert growth_of_work(work, lambda size: "x" * size) <= MOST_GROWTH

@@ -357,6 +357,37 @@ async def test_what_is_urgent_begins_at_once_in_a_flooded_group(urgent: dict[str
         handler.release.set()
 
 
+async def test_what_was_left_of_a_flooded_group_keeps_no_other_chat_waiting() -> None:
+    """More than has room there may be left: of several processes, or of one that had more places."""
+    storage, handler = MemoryStorage(), Handler()
+    handler.release.clear()
+    flood = [from_chat(number, -100) for number in range(1_500)]
+    await storage.receive([received(each, 4711, 0.0) for each in (*flood, from_chat(5_000, 5))])
+    async with intake(storage, handler) as taking:
+        taking_up = asyncio.create_task(taking.take_up())
+        await turns()
+        begun = [name.partition("-")[0] for name, _ in handler.handled]
+        assert "5000" in begun
+        assert len(begun) < 500
+        handler.release.set()
+        await until(lambda: len(handler.handled) == 1_501)
+        taking_up.cancel()
+    raiders = [int(name.partition("-")[0]) for name, new in handler.handled if not new]
+    assert [number for number in raiders if number < 5_000] == list(range(1_500))
+
+
+@pytest.mark.parametrize("payload", ["", "no JSON", "[]", "[" * 100_000])
+async def test_a_row_that_cannot_be_read_keeps_nothing_else_from_being_taken_up(payload: str) -> None:
+    storage, handler = MemoryStorage(), Handler()
+    odd = Received(account="telegram:4711", id="odd", chat="telegram:4711:5", payload=payload)
+    await storage.receive([odd, received(update(1), 4711, 0.0)])
+    async with intake(storage, handler) as taking:
+        taking_up = asyncio.create_task(taking.take_up())
+        await until(lambda: len(handler.handled) == 2 or taking_up.done())
+        assert taking_up.cancel(), "it goes on looking"
+        assert len(handler.handled) == 2
+
+
 async def test_a_flood_of_commands_keeps_no_press_and_no_operator_waiting() -> None:
     storage, handler = MemoryStorage(), Handler()
     handler.release.clear()
