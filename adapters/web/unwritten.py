@@ -83,7 +83,8 @@ class Unwritten:
         except StorageError as error:
             if not isinstance(error, Taken):
                 # To the end of the queue: one that always fails must not keep the others waiting.
-                self._changed[post.id] = self._changed.pop(post.id)
+                if (newest := self._changed.pop(post.id, None)) is not None:  # it may have been removed meanwhile
+                    self._changed[post.id] = newest
                 raise
             self._faults.say(f"post {post.id} is not stored", error)
         except Exception as error:  # it costs this post alone

@@ -69,14 +69,17 @@ async def test_a_change_above_what_was_loaded_leaves_no_hole(visit: Visit, parts
         await expect(page.locator("article")).to_have_count(POSTS + 2)
 
 
-async def test_what_ended_above_while_the_connection_was_broken_is_over_here_too(visit: Visit, parts: Parts) -> None:
+@pytest.mark.parametrize("revision", [1, 9], ids=["", "of which the killed server had stored an earlier state"])
+async def test_what_ended_above_while_the_connection_was_broken_is_over_here_too(
+    visit: Visit, parts: Parts, revision: int
+) -> None:
     await fill(parts)
     number = POSTS - PAGE_POSTS + 5
     early = await parts.posts.post(f"p{number}")
     assert early is not None
     async with parts.server().serving() as address:
         page = await visit(address)
-        await parts.posts.put(replace(early, frame=Frame(markdown="begun", growing=True), revision=1))
+        await parts.posts.put(replace(early, frame=Frame(markdown="begun", growing=True), revision=revision))
         answer = page.locator(f'article[data-id="p{number}"]')
         await expect(answer).to_have_class(re.compile("growing"))
     await parts.posts.put(replace(early, frame=Frame(markdown="whole"), revision=5))

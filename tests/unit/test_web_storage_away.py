@@ -235,6 +235,30 @@ async def test_a_post_that_cannot_be_written_keeps_no_other_waiting() -> None:
     assert [post.frame.markdown for post in await posts.load(9)] == ["", "", "good"]
 
 
+async def test_a_post_that_is_removed_while_it_cannot_be_written_keeps_no_other_waiting() -> None:
+    """It is looked for what other processes have removed while the storage goes away."""
+
+    class Removing(MemoryPosts):
+        async def put(self, post: Post) -> None:
+            if post.frame.markdown == "words a":
+                await posts.delete(post.id)
+                await board.catch_up()
+                raise StorageError("away")
+            await super().put(post)
+
+    posts = Removing()
+    board = Board(posts, Audience(), str)
+    made = [await board.add(kind="bot", author="", name="P", asker=each, frame=Frame(growing=True)) for each in "ab"]
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(board.write_behind())
+        for post in made:
+            await board.change(post.id, Frame(markdown=f"words {post.asker}", growing=True))
+        async with asyncio.timeout(10):
+            while [post.frame.markdown for post in await posts.load(9)] != ["words b"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        writing.cancel()
+
+
 async def test_who_sends_without_end_is_refused_with_a_sentence(
     address: str, posts: FragilePosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

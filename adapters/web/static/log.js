@@ -17,6 +17,7 @@ export class Log {
     this.articles = new Map();
     this.pending = new Map();
     this.askers = new Map();
+    this.asked = new Set();
     this.following = true;
     this.earlier = false;
     this.asking = false;
@@ -74,6 +75,8 @@ export class Log {
   }
 
   put(post, whole = false) {
+    // What was asked for is how it is, though a server that was killed may count its states from an earlier one.
+    whole ||= this.asked.delete(post.id);
     if (post.kind === "person") this.askers.set(post.author, post.name);
     const known = this.articles.get(post.id) ?? this.adopt(post);
     // What changed above what was loaded comes with the posts around it, when somebody scrolls there.
@@ -228,6 +231,7 @@ export class Log {
   }
 
   askWhole(post) {
+    this.asked.add(post.id);
     this.link.send(`whole ${post.id}`, { type: "whole", post: post.id });
   }
 
