@@ -77,7 +77,7 @@ class Part(Protocol):
 
     @property
     def resumed(self) -> bool:
-        """Whether messages of an earlier run are continued."""
+        """Whether an earlier process may have begun it, and sent more than it lived to record."""
         ...
 
     def messages(self, now: float, first: int) -> list[Placed]:
@@ -279,7 +279,6 @@ class Answer:
         """Room in each message for what is not the answer: a cursor, the footer."""
         self._id = ""
         self._known_ids: tuple[str, ...] = ()
-        self._resumed = False
         self._waiting: Waiting | None = None
         self._captions: list[Captioned] = []
         self._end: Ended | Failed | None = None
@@ -300,14 +299,13 @@ class Answer:
 
     @property
     def resumed(self) -> bool:
-        return self._resumed
+        return self._again
 
     def apply(self, event: ReplyEvent, now: float) -> None:
         match event:
             case Started():
                 self._id, self._known_ids = event.answer_id, event.message_ids
                 self._again = event.again
-                self._resumed = bool(event.again or event.message_ids or event.text or event.thinking)
                 self._captions = [Captioned(text, n, len(event.captions)) for n, text in enumerate(event.captions)]
                 self._reasoning.mode = event.thinking_mode
                 self._reasoning.recall(event.thinking)

@@ -166,6 +166,7 @@ class Outbox:
             if reply.state_of and older.state_of == reply.state_of and older.asker == reply.asker:
                 older.overtake()
         self.replies.append(reply)
+        reply.wake = self._look
         self._look()
 
     def wake(self, reply: Reply, *, is_more: bool = False) -> None:

@@ -32,7 +32,8 @@ _FAULT_PAUSE_S = 1.0
 """A frame that cannot be made costs time, and the next one may do."""
 _ANNOUNCED_WITHIN_S = 0.05
 """For first words, which stand behind their question and are found there without having been announced."""
-_ANNOUNCING_LOOK_S = 0.1
+_ANNOUNCING_LOOK_S = 1.0
+"""Meanwhile it may have become another message; when it is announced, it is looked at once."""
 _ANNOUNCED_AGAIN_S = 1.0
 _MOST_FAULTS = 3
 """After so many unforeseen failures of one call it is left out."""
@@ -46,6 +47,8 @@ class Shown:
     message_id: str | None = None
     announcing: asyncio.Task[None] | None = None
     """Records what is about to be sent."""
+    named: str = ""
+    """The name under which this process has recorded it before sending it."""
     announced: str = ""
     """The name under which an earlier process recorded it before it sent it."""
     frame: Frame | None = None
@@ -76,6 +79,8 @@ class Reply:
     """Whom its calls are counted for."""
     state_of: str = ""
     """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
+    wake: Callable[[], None] = field(default=lambda: None, init=False)
+    """Set by its outbox: looks at once for what there is to show."""
     finished: asyncio.Future[None] = field(default_factory=_future, init=False)
     """Done when it has its outcome."""
     outcome: Outcome | None = field(default=None, init=False)
@@ -127,6 +132,8 @@ class Reply:
     """Of the parts before."""
     _unrecorded: list[tuple[str, int, str]] = field(default_factory=list, init=False)
     _announcing: tuple[asyncio.Task[None], ...] = field(default=(), init=False)
+    _awaited: asyncio.Task[None] | None = field(default=None, init=False)
+    """The one of them that the next call waits for."""
     _recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_faulty: bool = field(default=False, init=False)
     _is_salvaged: bool = field(default=False, init=False)
@@ -160,8 +167,8 @@ class Reply:
                     placed = replace(placed, frame=self.assembler.plain(placed.frame))
                 shown = self._state(placed)
                 if shown.frame != placed.frame or shown.unsure or self._fades_at(shown) <= now:
-                    if not self._is_announced(placed, shown):
-                        self.not_before = now + _ANNOUNCING_LOOK_S
+                    name = placed.answer_id or placed.named
+                    if placed.position and not self._is_announced(shown, name, placed.position, None, now):
                         return None
                     return Job(self, self._priority_of(part, placed.frame), placed, shown)
                 if not placed.final:
@@ -173,29 +180,40 @@ class Reply:
             if self._uploads is None:
                 self._uploads = self._uploads_of(part)
             if self._uploads:
-                priority = Priority.NOTICE if part.is_own else Priority.FINAL
-                return Job(self, priority, None, self._uploads[0][1], self._uploads[0][0])
+                file, shown, number = self._uploads[0]
+                if not self._is_announced(shown, part.name, FILES_FROM + number, self.reply_to, now):
+                    return None
+                return Job(self, Priority.NOTICE if part.is_own else Priority.FINAL, None, shown, file)
             self._next_part(part)
         if self.assembler.complete:
             self.finish(self._outcome)
         return None
 
-    def _is_announced(self, placed: Placed, shown: Shown) -> bool:
-        """Whether the message is there, or somebody who goes on after a crash would know where to look for it.
+    def _is_announced(self, shown: Shown, of: str, position: int, reply_to: str | None, now: float) -> bool:
+        """Whether the message or file is there, or who goes on after a crash would know where to look for it.
 
-        First words stand behind their question and are found there. What comes behind them waits for a database that
-        is slow or away: many messages that nobody knows of would all come again. Neither chat nor account wait with it.
+        First words stand behind their question and are found there. What comes behind them, files included, waits for a
+        database that is slow or away: all that nobody knows of would come again. Neither chat nor account wait with it.
         """
-        if shown.message_id is not None or shown.unsure or not placed.position:
+        if shown.message_id is not None or shown.unsure:
             return True
-        answer_id = placed.answer_id or placed.named
-        name = self.channel.sending(None, shown.nonce) if answer_id else None
+        name = self.channel.sending(reply_to, shown.nonce) if of else None
         if name is None:
             return True
         if shown.announcing is None:
-            shown.announcing = asyncio.ensure_future(self._announce_surely(answer_id, placed.position, name))
+            shown.named = name
+            shown.announcing = asyncio.ensure_future(self._announce_surely(of, position, name))
+            shown.announcing.add_done_callback(self._go_on)
             self._announcing = (*(each for each in self._announcing if not each.done()), shown.announcing)
-        return shown.announcing.done()
+        if shown.announcing.done():
+            return True
+        self._awaited, self.not_before = shown.announcing, now + _ANNOUNCING_LOOK_S
+        return False
+
+    def _go_on(self, announced: asyncio.Task[None]) -> None:
+        if self._awaited is announced and not self.is_finished:
+            self._awaited, self.not_before, self.is_pending = None, 0.0, True
+            self.wake()
 
     async def _announce_surely(self, answer_id: str, position: int, name: str) -> None:
         await self.keep(answer_id, position, name)
@@ -227,7 +245,8 @@ class Reply:
             if announced and not announced.startswith(SENDING):
                 self._uploaded += 1
                 continue
-            data = blake2b(file.data, digest_size=11).hexdigest()  # a longer answer's file has the same name
+            # A longer answer's file has the same name. One of the bot's own, made again, need not have the same bytes.
+            data = "" if part.is_own else blake2b(file.data, digest_size=11).hexdigest()
             shown = Shown(self._hashed(f"{name}:{file.name}:{data}"), announced=announced, unsure=part.resumed)
             uploads.append((file, shown, number))
         return uploads
@@ -238,7 +257,10 @@ class Reply:
         known = {shown.message_id for shown in self._stale}
         after = [shown for position, shown in self._all.items() if position and shown.message_id not in known]
         self._stale += [shown for shown in after if shown.message_id or shown.unsure]
-        self._all = {0: self._all[0]} if 0 in self._all else {}
+        # What was announced and not sent is forgotten like them, or it would be taken for the answer's last message.
+        unsent = [shown.named for shown in after if not (shown.message_id or shown.unsure)]
+        self._stale += [Shown("", name) for name in unsent if name and name not in known]
+        self._all, self._awaited = {0: self._all[0]} if 0 in self._all else {}, None
         for shown in self._all.values():
             shown.frame = None
         self._shown = dict(self._all)
@@ -283,6 +305,7 @@ class Reply:
         """Once more, for a message that was on its way: before any that is to stay has come after the first one."""
         if not self._is_marked:
             self._is_marked = True
+            await self._record()  # what is about to be recorded is superseded, too
             await self.record.supersede(self.chat, self.assembler.parts[self._part].name)
 
     def leave_stale(self) -> None:
@@ -515,12 +538,8 @@ class Job:
 
     async def _show(self, placed: Placed) -> None:
         reply, shown = self.reply, self.shown
-        was_unsure = shown.unsure
         if shown.message_id is None and not await self._was_sent_after_all():
-            if placed.position and was_unsure:
-                raise Later(0.0)  # it was thought to be there; it is announced first
-            if not placed.position:
-                await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name))
+            await self._announce(self._reply_to(placed), lambda name: self._keep(placed, name))
             sent = await reply.channel.send(placed.frame, reply_to=self._reply_to(placed), nonce=shown.nonce)
             await self._sent(sent, placed.frame)
         elif shown.message_id is not None:
@@ -532,9 +551,14 @@ class Job:
         shown.faults = 0
 
     async def _announce(self, reply_to: str | None, keep: Callable[[str], Awaitable[None]]) -> None:
-        """Who goes on after a crash should know where to look for the message. A slow database delays nothing here."""
+        """Who goes on after a crash should know where to look for the message. A slow database delays nothing here.
+
+        What was announced for certain is announced once more if other messages came meanwhile: it is looked for near
+        the newest of those that were there before it.
+        """
         name = self.reply.channel.sending(reply_to, self.shown.nonce)
-        if name is not None:
+        if name is not None and name != self.shown.named:
+            self.shown.named = name
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ANNOUNCED_WITHIN_S):
                     await keep(name)
@@ -573,7 +597,10 @@ class Job:
         except (MessageGone, Rejected) as error:  # said of the look, and not of the message
             raise UnknownOutcome(f"it cannot be looked for: {error}") from error
         if found is None:
-            self.shown.unsure = False
+            # What this process sends from now on is looked for by its nonce.
+            self.shown.unsure, self.shown.announced = False, ""
+            if self.file or (self.placed and self.placed.position):
+                raise Later(0.0)  # it was thought to be there; it is announced first
             return False
         await self._sent(found, None)
         return True

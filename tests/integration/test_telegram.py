@@ -57,6 +57,22 @@ async def test_it_can_be_stopped_and_goes_on_in_the_same_message(server: Telegra
     assert len(ann.private.answers) == 1
 
 
+async def test_what_no_earlier_process_has_sent_is_not_looked_for(server: TelegramServer, tmp_path: Path) -> None:
+    """A look takes a call for each number that it might have, and whatever has that number may be taken for it."""
+    storage, ann = MemoryStorage(), server.person()
+    line = {"match": "slow", "answer": "word " * 1_500, "tokens_per_s": 400}
+    async with party(server, tmp_path, line, storage=storage):
+        answer = await answer_to(ann.says("slow"), ann.private, over=False)
+        await until(lambda: "word word" in answer.text and "Stop" in answer.buttons)
+        ann.presses(answer, "Stop")
+        await until(lambda: list(answer.buttons) == ["Continue", "Regenerate"])
+    async with party(server, tmp_path, line, storage=storage):
+        ann.presses(answer, "Continue")
+        await until(lambda: any("Regenerate" in each.buttons for each in ann.private.answers[1:]))
+    assert sum(each.text.count("word") for each in ann.private.answers) == 1_500
+    assert "editMessageReplyMarkup" not in server.methods
+
+
 async def test_somebody_else_cannot_stop_it(server: TelegramServer, tmp_path: Path) -> None:
     ann, bob, group = server.person("Ann", 1), server.person("Bob", 2), server.group()
     async with party(server, tmp_path):

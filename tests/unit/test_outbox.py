@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -27,11 +29,12 @@ from bots.messages import (
     Thought,
     Waiting,
 )
-from bots.ports import StorageError
+from bots.ports import FILES_FROM, StorageError
 from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
     PHRASES,
     Faults,
+    Message,
     Platform,
     Records,
     Rules,
@@ -42,6 +45,7 @@ from tests.servers.simulated import (
 )
 
 END = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", actions=(Action.REGENERATE,))
+IN_A_FILE = replace(END, thinking="file")
 RECORDS: dict[Platform, Records] = {}
 ONE_A_SECOND = Rules(chat_interval_s=1.0, burst=4)
 
@@ -212,7 +216,7 @@ def test_a_continued_answer_goes_on_in_its_last_message() -> None:
 
 def test_after_a_crash_an_unrecorded_message_is_found_again() -> None:
     platform = deliver(Started(answer_id="a"), Said("one two "), END)
-    deliver(Started(answer_id="a", text="one two "), Said("three"), END, platform=platform)
+    deliver(Started(answer_id="a", text="one two ", again=True), Said("three"), END, platform=platform)
     assert texts(platform) == ["one two three\ntiny, stop"]
 
 
@@ -606,6 +610,162 @@ def test_while_nothing_can_be_recorded_an_answer_goes_no_further_than_its_messag
     assert all(30 <= began[message.id] < 40 for message in later)
     said = "".join(message.frames[-1].markdown for message in (first, *later))
     assert said.split() == [f"word{n}" for n in range(150)]
+
+
+class Counting(SimulatedChannel):
+    """Of a platform on which a message is looked for behind those that were there before it."""
+
+    looked = 0
+
+    def sending(self, reply_to: str | None, nonce: str) -> str | None:
+        return f"{SENDING}{len(self._platform.chat('c').messages)}:{nonce}"
+
+    async def find(self, nonce: str) -> str | None:
+        self.looked += 1
+        return await super().find(nonce)
+
+
+def test_a_file_comes_when_it_is_announced_for_certain() -> None:
+    """It stands behind its answer: nobody would find it, and it would come again after a crash."""
+    platform, came_at = Platform(), 0.0
+
+    class Away(Records):
+        async def recorded(self) -> None:
+            await asyncio.sleep(max(0.0, 30.0 - asyncio.get_running_loop().time()))
+
+    class Filing(Counting):
+        async def upload(self, *args: Any, **kwargs: Any) -> str:
+            nonlocal came_at
+            came_at = asyncio.get_running_loop().time()
+            return await super().upload(*args, **kwargs)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told([Started(answer_id="a", thinking_mode="file"), Thought("hm"), Said("Yes."), IN_A_FILE])
+            outcome = await outboxes.deliver(Filing(platform, "c"), "c", events, reply_to="q", record=Away())
+            assert outcome.ending is Ending.DELIVERED
+
+    run_virtually(main())
+    assert platform.chat("c").files == {"thinking.md": b"hm"}
+    assert 30 <= came_at < 32
+
+
+def test_an_answer_that_waits_for_the_store_costs_next_to_nothing() -> None:
+    """Its frame is not made again and again, and its next message comes when it is announced."""
+    platform, looked = Platform(), list[float]()
+
+    class Away(Records):
+        async def recorded(self) -> None:
+            await asyncio.sleep(max(0.0, 60.05 - asyncio.get_running_loop().time()))
+
+    class Looking(Counting):
+        def sending(self, reply_to: str | None, nonce: str) -> str | None:
+            looked.append(asyncio.get_running_loop().time())
+            return super().sending(reply_to, nonce)
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            words = [step for n in range(300) for step in (Said(f"word{n} "), 0.2)]
+            events = told([Started(answer_id="a"), *words, 30.0, END])
+            await outboxes.deliver(Looking(platform, "c"), "c", events, reply_to="q", record=Away())
+
+    run_virtually(main())
+    began: dict[str, float] = {}
+    for at, message_id, _ in platform.chat("c").frames:
+        began.setdefault(message_id, at)
+    assert sum(20 < at < 60 for at in looked) <= 41
+    assert sorted(began.values())[1] == pytest.approx(60.05, abs=0.01)
+
+
+def test_what_is_sent_is_announced_behind_what_came_while_it_waited() -> None:
+    """Where a chat is busy, the next process would otherwise look for it far from where it is."""
+    platform, announced = Platform(), []
+
+    class Busy(Records):
+        async def recorded(self) -> None:
+            await asyncio.sleep(2.0)
+            platform.chat("c").messages += [
+                Message(f"other {n}", f"other {n}", [Frame(markdown="x")]) for n in range(40)
+            ]
+
+    class Sending(Counting):
+        async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
+            known = records.positions["c", "a"]
+            announced.append(self.sending(reply_to, nonce) in known.values())
+            return await super().send(frame, reply_to=reply_to, nonce=nonce)
+
+        async def upload(
+            self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False
+        ) -> str:
+            announced.append(self.sending(reply_to, nonce) in records.positions["c", "a"].values())
+            return await super().upload(name, data, reply_to=reply_to, nonce=nonce, private=private)
+
+    records = Busy()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told([Started(answer_id="a", thinking_mode="file"), Thought("hm"), Said("word " * 200), IN_A_FILE])
+            await outboxes.deliver(Sending(platform, "c"), "c", events, reply_to="q", record=records)
+
+    run_virtually(main())
+    assert announced == [True] * 4
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_only_what_an_earlier_process_may_have_sent_is_looked_for(again: bool) -> None:
+    """A look may take many calls, and where numbers are tried another message may be taken for it."""
+    platform, records = Platform(), Records()
+    channel = Counting(platform, "c")
+    begun = "word " * 70
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            first = told([Started(answer_id="a"), Said(begun), END])
+            await outboxes.deliver(channel, "c", first, reply_to="q", record=records)
+            assert not channel.looked
+            shown = (await records.delivered("c", "a")).message_ids
+            started = Started(answer_id="a", message_ids=shown, text=begun, again=again)
+            more = told([started, Said("more " * 100), END])
+            await outboxes.deliver(channel, "c", more, reply_to="q", record=records)
+
+    run_virtually(main())
+    assert bool(channel.looked) == again
+    assert "".join(message.frames[-1].markdown for message in platform.chat("c").visible) == begun + "more " * 100
+
+
+def test_what_an_earlier_process_announced_and_did_not_send_comes_once() -> None:
+    """The call of this process loses its answer, too: the file is not looked for where the earlier one announced it."""
+    platform, records, asked = Platform(), Records(), []
+    records.positions["c", "n"] = {0: "m1", FILES_FROM: f"{SENDING}7:earlier"}
+
+    class Losing(Counting):
+        async def find(self, nonce: str) -> str | None:
+            asked.append(nonce)
+            return await super().find(nonce)
+
+        async def upload(
+            self, name: str, data: bytes, *, reply_to: str | None, nonce: str, private: bool = False
+        ) -> str:
+            await super().upload(name, data, reply_to=reply_to, nonce=nonce, private=private)
+            raise UnknownOutcome("the connection broke")
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            events = told([Attached("stats.png", b"x", "Your usage.", id="n", again=True)])
+            await outboxes.deliver(Losing(platform, "c"), "c", events, reply_to="q", record=records)
+
+    run_virtually(main())
+    assert platform.chat("c").all_files == [b"x"]
+    assert [name.startswith(SENDING) for name in asked] == [True, False]
+
+
+def test_a_file_of_the_bots_own_that_is_made_again_with_other_bytes_comes_once() -> None:
+    """A chart shows the usage of the moment; the process died after it was sent, and before that was recorded."""
+    platform = Platform()
+    for data, again in ((b"at noon", False), (b"at one", True)):
+        deliver(Attached("stats.png", data, "Your usage.", id="n", again=again), platform=platform)
+    assert platform.chat("c").all_files == [b"at noon"]
+    assert texts(platform) == ["Your usage."]
 
 
 def test_an_answer_that_is_continued_gets_a_file_of_all_its_words() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.channel import Forbidden, Limits, MessageGone, Rejected
+from adapters.delivery.channel import SENDING, Forbidden, Limits, MessageGone, Rejected
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
 from bots.messages import Action, Captioned, Ended, Relabelled, ReplyEvent, Said, Started, ThinkingMode
@@ -166,6 +166,36 @@ def test_a_message_that_cannot_be_deleted_costs_nothing_else(error: Exception) -
     assert run_virtually(main()) == DELIVERED
     last = [message.frames[-1].markdown for message in platform.chat("c").visible]
     assert "".join(text for text in last if "secret" not in text).split() == "".join(ANSWER[:40]).split()
+
+
+def test_a_message_that_was_announced_and_not_sent_is_none_of_the_answer() -> None:
+    """That is recorded when the answer has begun anew; a Continue would take it for the message that grows."""
+
+    class Announcing(SimulatedChannel):
+        def sending(self, reply_to: str | None, nonce: str) -> str | None:
+            return f"{SENDING}{nonce}"
+
+    class Slow(Records):
+        async def record_delivery(self, chat: str, answer_id: str, position: int, message_id: str) -> None:
+            if position and message_id.startswith(SENDING):
+                await asyncio.sleep(5.0)
+            await super().record_delivery(chat, answer_id, position, message_id)
+
+    platform, records = Platform(), Slow()
+
+    async def main() -> None:
+        async with Outboxes(phrases=PHRASES) as outboxes:
+            channel = Announcing(platform, "c", LIMITS)
+            events = told([Started(answer_id="a"), Said("".join(SECRET)), 3.0, Relabelled(), Said("One "), end()])
+            assert await outboxes.deliver(channel, "c", events, reply_to="q", record=records) == DELIVERED
+            known = (await records.delivered("c", "a")).message_ids
+            more = told([Started(answer_id="a", text="One ", message_ids=known), Said("and two."), end()])
+            assert await outboxes.deliver(channel, "c", more, reply_to="q", record=records) == DELIVERED
+
+    run_virtually(main())
+    assert shown(platform) == "One and two."
+    assert len(run_virtually(records.delivered("c", "a")).message_ids) == 1
+    assert run_virtually(records.superseded("c", "a")) == []
 
 
 def test_a_storage_that_fails_costs_nothing_else() -> None:
