@@ -37,8 +37,8 @@ def decoded(data: bytes) -> str | None:
 
 
 def fenced(name: str, text: str) -> str:
-    """The file under its name, in a fence that nothing in it can close."""
+    """The file under its name, in a fence that nothing in it can close; the name alone might be read as a command."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     language = _LANGUAGE.fullmatch(PurePosixPath(name).suffix.lstrip("."))
-    return f"{name}:\n{fence}{language[0] if language else ''}\n{text.rstrip()}\n{fence}"
+    return f"File {name}:\n{fence}{language[0] if language else ''}\n{text.rstrip()}\n{fence}"

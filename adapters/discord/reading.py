@@ -99,9 +99,12 @@ def file_of(attachment: discord.Attachment) -> File:
 
 
 def quoted(message: discord.Message, text: str) -> str:
-    """What another message says, before what is said about it."""
+    """What another message says, before what is said about it.
+
+    It begins with a word of ours: a name like "/reset" would be read as a command of whoever replies.
+    """
     quotation = _quotation(said(message)[:_QUOTED_CHARACTERS])
-    return f"{one_line(message.author.display_name)} wrote:\n{quotation}\n\n{text}" if quotation else text
+    return f"Written by {one_line(message.author.display_name)}:\n{quotation}\n\n{text}" if quotation else text
 
 
 def _quotation(text: str) -> str:

@@ -68,8 +68,28 @@ async def test_a_reply_to_somebody_else_takes_their_words_along(tmp_path: Path) 
         said = await bob.says(p.room, "The earth is flat.")
         await p.ann.says(p.room, "@bot is that so?", to=said)
         answer = await p.answer()
-        assert "Bob wrote:\n\n> The earth is flat" in answer["content"]
+        assert "Written by Bob:\n\n> The earth is flat" in answer["content"]
         assert "is that so?" in answer["content"]
+
+
+@pytest.mark.parametrize("name", ["/reset", "/settings stop e,", "/stop", "/regenerate", "/help"])
+async def test_a_name_is_no_command_of_whoever_replies(tmp_path: Path, name: str) -> None:
+    async with party(tmp_path) as p:
+        await p.ann.says(p.room, "@bot first")
+        await p.answer()
+        eve = p.discord.person("Eve")
+        eve.user["global_name"] = name
+        before = await p.storage.preferences(f"discord:{p.ann.id}")
+        await p.ann.says(p.room, "@bot is that so?", to=await eve.says(p.room, "The earth is flat."))
+        await p.discord.until(lambda: len(p.answers()) == 2)
+        assert "is that so?" in (await p.answer())["content"]
+        assert await p.storage.preferences(f"discord:{p.ann.id}") == before
+        await p.ann.says(p.room, "@bot last")
+        await p.discord.until(lambda: len(p.answers()) == 3)
+        chat, answer = f"discord:{p.room.id}", await p.answer()
+        while (answer_id := await p.storage.answer_at(chat, answer["id"])) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await p.storage.branch(answer_id, 10))[0].text == "first"
 
 
 async def test_what_is_forwarded_to_it_is_read(tmp_path: Path) -> None:
@@ -93,7 +113,7 @@ async def test_what_cannot_be_fetched_is_left_out_of_the_question(tmp_path: Path
         second = await p.discord.person("Eve").says(p.room, "another one", to=first)
         p.discord.breaks = [f"/messages/{first['id']}"] * 2  # the first one is tried again at once
         await p.ann.says(p.room, "@bot what is that?", to=second)
-        assert (await p.answer())["content"].startswith("Eve wrote:")
+        assert (await p.answer())["content"].startswith("Written by Eve:")
         assert p.discord.breaks == []
 
 
@@ -105,7 +125,7 @@ async def test_a_reply_to_what_was_forwarded_takes_it_along(tmp_path: Path) -> N
         handed_on = await bob.forwards(p.room, said, other)
         await p.ann.says(p.room, "@bot explain", to=handed_on)
         content = (await p.answer())["content"]
-        assert content.startswith("Bob wrote:\n\n> Forwarded message:")
+        assert content.startswith("Written by Bob:\n\n> Forwarded message:")
         assert content.index("print(1)") < content.index("explain") < content.index("sorted([2, 1])")
         assert not any(call.status == 404 for call in p.discord.calls), "it is looked for in no other channel"
 
@@ -155,7 +175,7 @@ async def test_code_in_a_file_goes_into_the_prompt(tmp_path: Path) -> None:
     async with party(tmp_path) as p:
         file = p.discord.attach("sort.py", b"print(sorted([2, 1]))", "text/x-python; charset=utf-8")
         await p.ann.says(p.room, "@bot explain", attachments=[file])
-        assert "explain\n\nsort.py:\n\n```py\nprint(sorted([2, 1]))\n```" in (await p.answer())["content"]
+        assert "explain\n\nFile sort.py:\n\n```py\nprint(sorted([2, 1]))\n```" in (await p.answer())["content"]
 
 
 async def test_any_other_file_gets_a_sentence(tmp_path: Path) -> None:
@@ -559,7 +579,7 @@ async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_see
         second = await cem.says(p.room, "It is round.", to=first)
         await p.ann.says(p.room, "@bot who is right?", to=second)
         content = (await p.answer())["content"]
-        assert content.index("Bob wrote:") < content.index("Cem wrote:") < content.index("who is right?")
+        assert content.index("Written by Bob:") < content.index("Written by Cem:") < content.index("who is right?")
 
 
 async def test_what_messages_reply_to_is_read_within_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
