@@ -289,8 +289,8 @@ class _Answer:
         opening = "" if task.resumes else asking.opening(question, info)
         sampling = asking.sampling(self._profile, anew=task.anew)
         said = asking.prefix(self._text, self._thinking, cut_off=False)
-        people = self._profile.people
-        work = self._pending(asking.messages(question, people, sampling, said, self._storage, self._inference))
+        person = self._place.person
+        work = self._pending(asking.messages(question, person, sampling, said, self._storage, self._inference))
         async with aclosing(work.news()) as news:
             async for each in news:
                 yield each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bots import conversations, ledger, prompt
@@ -46,17 +46,17 @@ def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
     return f"<think>{thinking}" if cut_off and not text else f"<think>{thinking.rstrip()}\n</think>\n\n{text}"
 
 
-def seen_by(people: Collection[str], turns: Sequence[Turn]) -> list[Turn]:
-    """The turns as these people may know them: of other people's, what everybody in the chat could see."""
+def seen_by(person: str, turns: Sequence[Turn]) -> list[Turn]:
+    """The turns as this account may know them: of others, linked ones too, what everybody in the chat could see."""
     return [
-        replace(turn, text=prompt.UNSEEN, prompt="") if turn.hidden and turn.person not in people else turn
+        replace(turn, text=prompt.UNSEEN, prompt="") if turn.hidden and turn.person != person else turn
         for turn in turns
     ]
 
 
 async def messages(
     question: Turn,
-    people: Collection[str],
+    person: str,
     wanted: Sampling,
     said: str,
     storage: Conversations,
@@ -65,14 +65,14 @@ async def messages(
     """The question with the newest turns before it that leave room for the answer, which goes on from what was `said`.
 
     Args:
-        people: all ids of whoever asks.
+        person: the account that asks.
 
     Raises:
         TooLong: the question alone leaves none.
     """
     earlier: Sequence[Turn] = ()
     if question.parent_id is not None:
-        earlier = seen_by(people, await storage.branch(question.parent_id, conversations.MAX_TURNS))
+        earlier = seen_by(person, await storage.branch(question.parent_id, conversations.MAX_TURNS))
     info = inference.info
     alone = room = conversations.prompt_limit(info.context_tokens, wanted.max_new_tokens)
     if said:

@@ -211,6 +211,11 @@ async def test_words_that_nobody_else_could_see_reach_nobody_elses_prompt(
     assert not any("secret" in content for content in spy.contents)
     assert spy.contents[0] == UNSEEN
     assert "what others saw" in spy.contents
+    await chat.storage.put_code("code", "test:ann", 9.0)
+    await chat.storage.request("code", "test:bob", 0.0, 9.0)
+    assert await chat.storage.accept("test:ann", 0.0) == "test:bob"
+    await ask("go on from there once more", "bob", reply_to="m1")
+    assert spy.contents[0] == UNSEEN, "linked accounts have no data in common"
     await ask("go on from mine", "ann", reply_to="m1")
     assert spy.contents[0] == "think of a secret"
 
