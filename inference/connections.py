@@ -1,8 +1,9 @@
 """Listens for HTTP, and bounds what connections cost that send nothing, send slowly, or are many.
 
 A connection that has not sent a whole request head in time is closed. Of those that have sent none yet only the newest
-are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Bodies are never
-unpacked: a compressed one is refused.
+are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Where all places are
+taken, a connection that is kept open between two requests makes room. Bodies are never unpacked: a compressed one is
+refused.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class ConnectionBounds:
     Args:
         head_s: seconds for a request's line and headers, from the connection or from their first byte on.
         without_request: connections that have not sent a whole request head; the oldest makes room for a new one.
-        total: connections; further ones are closed at once.
-        per_address: connections from one address that is not this machine's own.
+        total: connections; of those that are idle, the one that has been so for longest makes room for a new one. Where
+            there is none, the new one is closed at once.
+        per_address: the same of one address that is not this machine's own.
         shared: addresses and networks of proxies, which `per_address` does not bound.
     """
 
@@ -134,6 +136,8 @@ class _Gate:
         self._addresses: Counter[str] = Counter()
         self._without_request: dict[_Connection, None] = {}
         """Oldest first."""
+        self._idle: dict[_Connection, None] = {}
+        """Their requests are answered, or about to be; the one that has been so for longest first."""
         self._warned_at = float("-inf")
 
     @web.middleware
@@ -156,21 +160,37 @@ class _Gate:
         return one_place(address)
 
     def admit(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> bool:
-        full = len(self._open) >= self.bounds.total
-        if self._addresses[address] >= self.bounds.per_address or (full and not self._without_request):
+        if not self._makes_room(address):
             self._warn(address)
             return False
-        if full or len(self._without_request) >= self.bounds.without_request:
-            next(iter(self._without_request)).abort()
         self._open[transport] = connection
         if address:
             self._addresses[address] += 1
         return True
 
+    def _makes_room(self, address: str) -> bool:
+        """Whether there is a place for one more from there, if need be that of another."""
+        if self._addresses[address] >= self.bounds.per_address:
+            giver = next((each for each in self._idle if each.address == address), None)
+        elif len(self._open) >= self.bounds.total:
+            giver = next(iter(self._without_request or self._idle), None)
+        elif len(self._without_request) >= self.bounds.without_request:
+            giver = next(iter(self._without_request))
+        else:
+            return True
+        if giver is not None:
+            giver.abort()
+        return giver is not None
+
     def waits(self, connection: _Connection) -> None:
+        self._idle.pop(connection, None)
         self._without_request[connection] = None
 
+    def rests(self, connection: _Connection) -> None:
+        self._idle[connection] = None
+
     def works(self, connection: _Connection) -> None:
+        self._idle.pop(connection, None)
         self._without_request.pop(connection, None)
 
     def leave(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> None:
@@ -192,7 +212,7 @@ class _Connection(asyncio.Protocol):
         self._inner = inner
         self._gate = gate
         self._transport: asyncio.Transport | None = None
-        self._address = ""
+        self.address = ""
         self._admitted = False
         self._requests = 0
         self._deadline: asyncio.TimerHandle | None = None
@@ -200,8 +220,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._address = self._gate.counted(transport.get_extra_info("peername"))
-        self._admitted = self._gate.admit(self, transport, self._address)
+        self.address = self._gate.counted(transport.get_extra_info("peername"))
+        self._admitted = self._gate.admit(self, transport, self.address)
         if not self._admitted:
             transport.abort()
             return
@@ -228,7 +248,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._has_head()
         if self._admitted and self._transport is not None:
-            self._gate.leave(self, self._transport, self._address)
+            self._gate.leave(self, self._transport, self.address)
             self._inner.connection_lost(error)
 
     def request_begins(self) -> None:
@@ -237,6 +257,9 @@ class _Connection(asyncio.Protocol):
 
     def request_ends(self) -> None:
         self._requests -= 1
+        is_open = self._transport is not None and not self._transport.is_closing()
+        if is_open and not self._requests and self._deadline is None:
+            self._gate.rests(self)
 
     def abort(self) -> None:
         """Close at once; what was not sent is dropped."""

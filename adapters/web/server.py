@@ -64,6 +64,8 @@ _MAX_PASSWORD_BYTES = 4096
 _PASSWORD_S = 10.0
 _PASSWORD_VALUES = 10
 _CHUNK_BYTES = 64 * 1024
+_TAKE_S = 30.0
+"""How long somebody may take for a piece of a file."""
 _FORM_S = 300.0
 _FORMS_OF_ADDRESS = 256
 _MANY_FORMS = "Many of your pictures are still on their way. Please attach this one again in a moment."
@@ -376,7 +378,7 @@ class WebServer:
             undoing.pop_all()
         return pictures
 
-    async def _file(self, request: web.Request) -> web.Response:
+    async def _file(self, request: web.Request) -> web.StreamResponse:
         file_id = request.match_info["id"]
         handouts = request.app[_VISITS].audience.handouts
         visitor = await _found(request.app[_DOOR].entered(request))
@@ -387,7 +389,9 @@ class WebServer:
         headers = {"Cache-Control": "no-store" if own else _CACHED}
         if stored.media_type not in _SHOWN:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(stored.name)}"
-        return web.Response(body=stored.data, content_type=stored.media_type, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_type, response.content_length = stored.media_type, len(stored.data)
+        return await _sent(request, response, stored.data)
 
 
 _VISITS = web.AppKey("visits", Visits)
@@ -395,6 +399,21 @@ _DOOR = web.AppKey("door", Door)
 # A post's pictures; not for long, because a person may erase them.
 _CACHED = "private, max-age=3600"
 _SHOWN = (MEDIA_TYPE, PICTURE)
+
+
+async def _sent(request: web.Request, response: web.StreamResponse, data: bytes) -> web.StreamResponse:
+    """Send a body in pieces, each when the one before it was taken: as a whole it would be copied for every request."""
+    with suppress(ConnectionError):  # the other side has gone
+        await response.prepare(request)
+        pieces = range(0, len(data) if request.method == "GET" else 0, _CHUNK_BYTES)
+        try:
+            for start in pieces:
+                async with asyncio.timeout(_TAKE_S):
+                    await response.write(data[start : start + _CHUNK_BYTES])
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+    return response
 
 
 async def _static(request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, web
@@ -115,6 +115,90 @@ async def test_one_that_waits_makes_room_where_all_are_taken() -> None:
             writer.close()
 
 
+async def test_one_that_is_idle_makes_room_where_all_are_taken() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(ConnectionBounds(total=3)) as port, AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(opened(port, head)) for _ in range(3)]
+        for reader, _ in idle:
+            await reader.readuntil(b"\r\n\r\n")
+        assert await answer(port) == 200
+        await _rest(idle[0][0])
+        reader, writer = idle[2]
+        writer.write(head)
+        assert b"200 OK" in await reader.readline(), "only the one that was idle for longest is gone"
+
+
+async def test_one_whose_request_is_handled_makes_no_room() -> None:
+    goes_on, begun = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        begun.set()
+        await goes_on.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.router.add_get("/", slow)
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with (
+        listening(app, "127.0.0.1", 0, bounds=ConnectionBounds(total=1), shutdown_timeout=0.1) as port,
+        opened(port, head) as (reader, _),
+    ):
+        await begun.wait()
+        async with opened(port, head) as (other, _):
+            assert await _rest(other) == b""
+        goes_on.set()
+        assert (await reader.read()).endswith(b"done")
+
+
+class _Transport(asyncio.Transport):
+    def __init__(self, address: str = "", *, closing: bool = False) -> None:
+        super().__init__({"peername": (address, 5)})
+        self.closing = closing
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
+
+
+def _connected(gate: connections._Gate, address: str) -> tuple[connections._Connection, _Transport]:
+    made, transport = connections._Connection(asyncio.Protocol(), gate), _Transport(address)
+    made.connection_made(transport)
+    return made, transport
+
+
+def _answered(made: connections._Connection) -> None:
+    made.request_begins()
+    made.request_ends()
+
+
+async def test_an_address_that_is_at_its_bound_gives_up_what_is_idle_of_its_own() -> None:
+    gate = connections._Gate(ConnectionBounds(per_address=2))
+    other, others = _connected(gate, "10.0.0.8")
+    _answered(other)
+    made = [_connected(gate, "10.0.0.7") for _ in range(2)]
+    assert _connected(gate, "10.0.0.7")[1].closing
+    _answered(made[1][0])
+    assert not _connected(gate, "10.0.0.7")[1].closing
+    assert [transport.closing for _, transport in made] == [False, True]
+    assert not others.closing
+
+
+async def test_one_that_has_gone_while_its_request_was_handled_is_not_kept() -> None:
+    gate = connections._Gate(ConnectionBounds(total=2))
+    gone, transport = _connected(gate, "10.0.0.7")
+    gone.request_begins()
+    transport.closing = True
+    gone.connection_lost(None)
+    gone.request_ends()
+    idle, closed = _connected(gate, "10.0.0.7")
+    _answered(idle)
+    _connected(gate, "10.0.0.7")[0].request_begins()
+    assert not _connected(gate, "10.0.0.7")[1].closing
+    assert closed.closing
+
+
 async def test_connections_of_one_foreign_address_are_bounded() -> None:
     gate = connections._Gate(ConnectionBounds(per_address=2))
     made = [connections._Connection(asyncio.Protocol(), gate) for _ in range(3)]
@@ -136,6 +220,7 @@ def test_this_machine_and_named_proxies_have_no_address_of_their_own() -> None:
     assert counted(("::ffff:10.0.1.7", 5, 0, 0)) == counted(("::ffff:127.0.0.1", 5, 0, 0)) == ""
     assert counted(("::ffff:10.0.0.7", 5, 0, 0)) == "10.0.0.7"
     assert counted(("2001:db8:1::5", 5, 0, 0)) == counted(("2001:db8:1::6", 5, 0, 0)), "a /64 is one customer's"
+    assert counted(("2001:db8:1::5", 5, 0, 0)) != counted(("2001:db8:1:1::5", 5, 0, 0))
 
 
 async def test_a_declared_length_over_the_limit_is_answered_before_it_comes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from adapters.delivery.channel import Frame
+from adapters.web import server
 from adapters.web.events import Event
 from adapters.web.panel import SettingView
 from adapters.web.posts import Attachment, Post, StoredFile
@@ -221,6 +223,44 @@ async def test_pictures_go_to_the_bot_and_thumbnails_stay(address: str, parts: P
         assert refused["lost"]
     pictures = parts.bot.incoming[0].pictures
     assert [(each.name, each.data) for each in pictures] == [("a.png", png()), ("b.png", b"text")]
+
+
+async def test_a_file_is_not_held_once_for_each_who_takes_nothing_of_it(address: str, parts: Parts) -> None:
+    file = StoredFile(id="large", name="large.bin", media_type="application/octet-stream", data=bytes(32 * 2**20))
+    await parts.posts.put_file(file)
+    port = int(address.rsplit(":", 1)[1].strip("/"))
+    tracemalloc.start()
+    streams = []
+    for _ in range(8):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in await reader.readline()
+        streams.append(writer)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for writer in streams:
+        writer.close()
+    assert used < len(file.data)
+    async with browser_session() as session, session.get(f"{address}files/large") as response:
+        assert await response.read() == file.data
+        async with session.head(f"{address}files/large") as head:
+            assert head.headers["Content-Length"] == str(len(file.data))
+
+
+async def test_who_takes_nothing_of_a_file_for_long_is_gone(
+    address: str, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_TAKE_S", 0.05)
+    await parts.posts.put_file(
+        StoredFile(id="large", name="large.bin", media_type="application/octet-stream", data=bytes(64 * 2**20))
+    )
+    port = int(address.rsplit(":", 1)[1].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(b"GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"200 OK" in await reader.readline()
+    while any("RequestHandler.start" in repr(task.get_coro()) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    writer.close()
 
 
 async def test_a_picture_that_is_too_large_is_refused(address: str) -> None:
