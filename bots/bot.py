@@ -277,6 +277,8 @@ class Bot:
         elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
             task = await self._task(incoming, called)
         elif called.name in account.COMMANDS:
+            if called.name == "link" and incoming.shared:
+                raise Refused(wording.link_of_several())
             await entry.claimed()  # what is erased includes this reply
             yield await self._with_news(incoming, await self.account.do(incoming.author.id, called))
         else:

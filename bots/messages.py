@@ -89,6 +89,7 @@ class Incoming:
         budget: what the chat can be sent; None where that is no limit.
         decision: what the gate has decided, if it was asked before.
         hidden: nobody else in the chat can see the text.
+        shared: several people act under the author's id, such as the admins who write in the name of a channel.
     """
 
     event_id: str
@@ -107,6 +108,7 @@ class Incoming:
     budget: ChatBudget | None = None
     decision: Permit | Refusal | None = None
     hidden: bool = False
+    shared: bool = False
 
 
 class Action(StrEnum):

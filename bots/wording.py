@@ -582,6 +582,10 @@ def link_where_alone() -> str:
     return "Others could see your accounts here; write `/link` to me in a private chat."
 
 
+def link_of_several() -> str:
+    return "Several people write under this name, so it is linked to no account. Send `/link` to me under your own."
+
+
 def link_ask(giver: str, code: str) -> str:
     return (
         f"The account `{giver}` and this one would share {_SHARED}. Conversations stay apart. If both are yours, send "

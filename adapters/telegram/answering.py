@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from adapters.delivery.outcome import NOTHING, Outcome
+from adapters.telegram.addresses import user_id
 from adapters.telegram.panel import Panels
 from adapters.telegram.pictures import PictureLost, text_of
 from adapters.telegram.post import Post, beginning_with
@@ -99,6 +100,7 @@ class Answering:
             direct=asked.destination.is_private,
             group=asked.destination.group,
             text=asked.text,
+            shared=user_id(asked.author.id) < 0,
             reply_to=asked.reply_to,
             budget=self._post.budget(asked.destination),
             new=asked.new,

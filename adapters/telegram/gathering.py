@@ -22,6 +22,8 @@ _RECORDING_S = 0.2
 _DATED_WITHIN_S = 1
 """Of two parts of a text, in whole seconds: what waited on Telegram's servers comes at once, however old it is."""
 _FENCE, _FENCE_END = "```", "\n```"
+_MOST_PARTS = 256
+"""More than the longest text that is taken on (`bots.admission`) has: whoever never ends holds no more of it here."""
 _SHORTEST_CUT = MESSAGE_UNITS // 2
 """Telegram Desktop cuts at the last empty line, line or sentence of the second half (`TextUtilities::CutPart`)."""
 
@@ -37,11 +39,11 @@ class _Growing:
 
     @property
     def may_grow(self) -> bool:
-        return not self.is_closed and _may_go_on(self.parts[-1])
+        return not self.is_closed and len(self.parts) < _MOST_PARTS and _may_go_on(self.parts[-1])
 
     def takes(self, event: Received, part: Asked, within_s: float) -> bool:
         if part.album:
-            return True
+            return len(self.parts) < _MOST_PARTS
         last, recorded_at = self.parts[-1], self.events[-1].received_at
         is_near = abs(part.written_at - last.written_at) <= _DATED_WITHIN_S
         return self.may_grow and is_near and abs(event.received_at - recorded_at) < within_s and _is_words(part)

@@ -32,6 +32,8 @@ _AT_ONCE = 1_000
 """Updates in work."""
 _SHORT_COMMANDS = ("stop", "privacy")
 _MOVES = frozenset(("migrate_to_chat_id", "migrate_from_chat_id"))
+_OF_OTHERS = frozenset(("forward_origin", "via_bot"))
+"""Fields of messages whose words are somebody else's, and no commands."""
 _WAITING = 2_000
 """Updates that wait for those; with more, the next batch is not asked for until some are answered."""
 _DROPS_SAID_S = 60.0
@@ -216,7 +218,7 @@ def urgency_of(event: Received, owners: Collection[str] = ()) -> Urgency:
     if not _MOVES.isdisjoint(message):
         return Urgency.FIRST
     text = message.get("text")
-    called = read(text) if isinstance(text, str) else None
+    called = read(text) if isinstance(text, str) and _OF_OTHERS.isdisjoint(message) else None
     return Urgency.COMMAND if called is not None and called.name in _SHORT_COMMANDS else Urgency.NONE
 
 

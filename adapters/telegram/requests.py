@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import overload
 
-from telegram import CallbackQuery, Chat, Message, MessageEntity, Update, User
+from telegram import CallbackQuery, Chat, Message, MessageEntity, MessageOriginUser, Update, User
 
 from adapters.delivery.renderers.telegram import utf16_units
 from adapters.telegram.addresses import Destination, person_id
@@ -161,7 +161,7 @@ def _asked(message: Message, me: User, *, edited: bool) -> Asked:
         destination=destination_of(message, me),
         author=author_of(message),
         message_id=str(message.message_id),
-        text=_words(message, me).strip(),
+        text=_own_words(message, _words(message, me).strip()),
         files=files_of(message),
         reply_to=reply_to,
         meant=_is_meant(message, reply_to is not None, me),
@@ -190,8 +190,11 @@ def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Ask
     )
     if not quoted or files or not asked.text:
         return replace(asked, files=files)
-    quote = "\n".join(f"> {line}" for line in quoted.splitlines())
-    return replace(asked, files=files, quote=quote)
+    return replace(asked, files=files, quote=quotation(quoted))
+
+
+def quotation(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def _replied_to(message: Message) -> Message | None:
@@ -208,12 +211,27 @@ def _is_meant(message: Message, is_reply: bool, me: User) -> bool:
     """Everything in a private chat; elsewhere a command, a mention, or a reply to the bot."""
     if message.chat.type == Chat.PRIVATE:
         return _says_something(message)
-    if (command := _command(message)) is not None:
+    if (command := _command(message)) is not None and not _is_of_somebody_else(message):
         name, _, bot = command.removeprefix("/").partition("@")
         if bot:
             return bot.lower() == (me.username or "").lower()
         return name.lower() in (*NAMES, "start") or is_reply
     return _says_something(message) and (is_reply or _mentions(message, me))
+
+
+def _is_of_somebody_else(message: Message) -> bool:
+    """It was handed on, or chosen from what another bot offered: who sent it may not have read it."""
+    origin = message.forward_origin
+    if isinstance(origin, MessageOriginUser) and origin.sender_user == message.from_user:
+        origin = None
+    return origin is not None or message.via_bot is not None
+
+
+def _own_words(message: Message, text: str) -> str:
+    """A command is one's own; somebody else's is a quotation."""
+    if read(text) is None or not _is_of_somebody_else(message):
+        return text
+    return quotation(text)
 
 
 def _says_something(message: Message) -> bool:

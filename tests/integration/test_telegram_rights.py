@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,47 @@ async def test_an_anonymous_admin_has_a_conversation_and_can_stop_it(server: Tel
         assert "• precise •" not in panel.buttons
         ann.presses(panel, "precise", group)
         await until(lambda: "• precise •" in panel.buttons)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"forward_origin": {"type": "user", "date": 1, "sender_user": {"id": 2, "is_bot": False, "first_name": "Eve"}}},
+        {"via_bot": {"id": 3, "is_bot": True, "first_name": "Cats", "username": "cats_bot"}},
+    ],
+    ids=["forwarded", "offered"],
+)
+async def test_a_command_of_somebody_else_is_none(
+    server: TelegramServer, tmp_path: Path, field: dict[str, Any]
+) -> None:
+    ann, group = server.person("Ann", 1), server.group()
+    storage = MemoryStorage()
+    async with party(server, tmp_path, storage=storage):
+        await answer_to(ann.says("/temperature 0.3"), ann.private)
+        answer = await answer_to(ann.says("/privacy erase now", **field), ann.private)
+        assert answer.text.startswith("/privacy erase now")
+        assert answer.entities("blockquote")
+        ann.says("/privacy@party_bot erase now", group, **field)
+        await answer_to(ann.says("/temperature@party_bot 0.4", group), group)
+        own = {"type": "user", "date": 1, "sender_user": ann.user}
+        assert "0.5" in (await answer_to(ann.says("/temperature 0.5", forward_origin=own), ann.private)).text
+    assert len(group.answers) == 1
+    assert await storage.preferences("telegram:1") == {"temperature": "0.5"}
+    assert await storage.head("telegram:4711:1", "telegram:1") is not None
+
+
+async def test_what_several_write_under_is_linked_to_no_account(server: TelegramServer, tmp_path: Path) -> None:
+    ann, eve, group = server.person("Ann", 1), server.person("Eve", 2), server.group()
+    storage = MemoryStorage()
+    async with party(server, tmp_path, storage=storage):
+        await answer_to(ann.says_as(group, "@party_bot remember it"), group)
+        code = re.search(r"\w{5}-\w{5}", (await answer_to(eve.says("/link"), eve.private)).text)
+        assert code is not None
+        for words in (f"/link@party_bot {code[0]} yes", "/link@party_bot"):
+            answer = await answer_to(eve.says_as(group, words), group)
+            assert answer.text.startswith("Several people write under this name")
+        assert "No account is waiting" in (await answer_to(eve.says("/link yes"), eve.private)).text
+    assert list(await storage.people("telegram:2")) == ["telegram:2"]
 
 
 async def test_people_with_a_forwarded_or_an_emptied_message(server: TelegramServer, tmp_path: Path) -> None:

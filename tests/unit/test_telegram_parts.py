@@ -266,6 +266,12 @@ async def test_what_is_elsewhere_waits_for_no_text(other: Asked) -> None:
     assert await gathered(said(1, LONG), other, quiet_s=0.001) == [(other.text, ["2"]), (LONG, ["1"])]
 
 
+async def test_a_text_that_never_ends_is_cut() -> None:
+    parts = [said(number, LONG) for number in range(1, 258)]
+    requests = await gathered(*parts, said(258, "end"))
+    assert [len(numbers) for _, numbers in requests] == [256, 2]
+
+
 async def test_an_ordinary_message_waits_for_nothing() -> None:
     assert await gathered(said(1, "x" * 2048), said(2, "y")) == [("x" * 2048, ["1"]), ("y", ["2"])]
 
