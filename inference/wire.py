@@ -67,6 +67,7 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
 
 # OpenAI takes 4 stops; each is looked for in every piece of an answer.
 _MOST_STOPS, _LONGEST_STOP = 64, 1000
+_LARGEST = 1e18
 # When a client may come again whose service is being stopped or loads, in seconds.
 RESTART_RETRY_S = 5.0
 
@@ -147,7 +148,7 @@ def read_messages(values: object) -> list[Message]:
 
 
 def _message(value: object, name: str) -> Message:
-    if not isinstance(value, dict) or value.get("role") not in _ROLES:
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str) or value["role"] not in _ROLES:
         raise WrongRequest(name, f"{name}.role must be one of {', '.join(_ROLES)}")
     content = value.get("content")
     if isinstance(content, list):
@@ -191,6 +192,8 @@ def _sampling(body: Mapping[str, Any]) -> Sampling:
 def _number(name: str, value: object, kind: type[float] | type[int]) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         raise WrongRequest(name, f"{name} must be {'an integer' if kind is int else 'a number'}")
+    if abs(value) > _LARGEST:  # larger ones are no floats
+        raise WrongRequest(name, f"{name} is out of range")
     return kind(value)
 
 

@@ -257,6 +257,7 @@ async def test_no_key_no_answer(served: Served) -> None:
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0]"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
@@ -264,6 +265,8 @@ async def test_no_key_no_answer(served: Served) -> None:
         ),
         (chat("hi", temperature=3), "temperature"),
         (chat("hi", temperature="warm"), "temperature"),
+        (chat("hi", temperature=10**400), "temperature"),
+        (chat("hi", seed=10**400), "seed"),
         (chat("hi", max_tokens=0), "max_tokens"),
         (chat("hi", max_tokens=True), "max_tokens"),
         (chat("hi", top_k=-2), "top_k"),
