@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from inference.api import CaptionRequest, Inference
 from inference.bounded_json import loads
@@ -46,7 +47,7 @@ async def read_form(request: web.Request, request_id: str, client: Client) -> Ca
             elif part.name in words:
                 words[part.name] = data.decode("utf-8", "replace")
         person = loads(words["partyline"], values=_PERSON_VALUES) if words["partyline"] else None
-    except ValueError as error:
+    except (ValueError, HttpProcessingError) as error:
         raise WrongRequest("", "the form is damaged") from error
     return _request(request_id, image, words["prompt"], words["user"], person, client)
 

@@ -356,6 +356,15 @@ async def test_a_form_of_too_many_parts_is_refused(served: Served) -> None:
         assert "parts" in (await response.json())["error"]["message"]
 
 
+@pytest.mark.parametrize("head", [b"A: " + b"x" * 20_000, b"A: b\r\n" * 1000, b"no head"])
+async def test_a_form_whose_heads_cannot_be_read_is_refused(served: Served, head: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = b"--x\r\n" + head + b"\r\n\r\na\r\n--x--"
+    async with served.http.post(served.address + "/v1/captions", data=body, headers=headers) as response:
+        assert response.status == 400
+        assert "form" in (await response.json())["error"]["message"]
+
+
 async def test_a_body_of_too_many_values_is_refused(served: Served) -> None:
     body = b'{"messages":' + b"[" * 400_000 + b"]" * 400_000 + b"}"
     async with served.http.post(served.address + "/v1/chat/completions", data=body) as response:
