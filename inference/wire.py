@@ -178,6 +178,10 @@ def _sampling(body: Mapping[str, Any]) -> Sampling:
         raise WrongRequest("stop", "stop must be text or a list of texts")
     if len(stop) > _MOST_STOPS or any(len(word) > _LONGEST_STOP for word in stop):
         raise WrongRequest("stop", f"stop must have at most {_MOST_STOPS} texts of {_LONGEST_STOP} characters")
+    try:
+        "".join(stop).encode()
+    except UnicodeEncodeError:
+        raise WrongRequest("stop", "stop must hold no half of a surrogate pair") from None
     values["stop"] = tuple(stop)
     if body.get("thinking_budget") is not None:
         budget = _number("thinking_budget", body["thinking_budget"], int)

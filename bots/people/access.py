@@ -52,4 +52,5 @@ def _is_in(chat: str, allowed: str) -> bool:
     """Whether the chat is the allowed one, or a topic or thread of it, whatever account of the bot is in it."""
     platform, *parts = chat.split(":")
     allowed_platform, _, name = allowed.partition(":")
-    return chat == allowed or (platform == allowed_platform and name in parts)
+    # The account of the bot goes before the chat, a topic comes after it; their numbers are no chats.
+    return chat == allowed or (platform == allowed_platform and parts[len(parts) > 1 :][:1] == [name])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from inference.api import Message
 
 # Tokens of prose have four or five characters. Where a context's worth of these many fits, all is counted after all.
+# A message has a token of its template at least.
 _CHARACTERS_A_TOKEN = 16
 # Where a text is cut, a token may fall into several.
 _SLACK = 16
@@ -25,21 +26,25 @@ async def count_within(
     tokens = await count(beginning)
     if tokens <= context_tokens + _SLACK:
         return await count(messages)
-    size, whole = (sum(len(message.content) for message in part) for part in (beginning, messages))
+    size, whole = (max(1, sum(len(message.content) for message in part)) for part in (beginning, messages))
     return tokens * whole // size
 
 
 def may_be_far_too_long(messages: Sequence[Message], context_tokens: int) -> bool:
     """Whether `count_within` looks at a beginning first."""
-    return sum(len(message.content) for message in messages) > context_tokens * _CHARACTERS_A_TOKEN
+    size = sum(len(message.content) + _CHARACTERS_A_TOKEN for message in messages)
+    return size > context_tokens * _CHARACTERS_A_TOKEN
 
 
 def _beginning(messages: Sequence[Message], context_tokens: int) -> list[Message] | None:
-    """As many characters as are worth counting; None where that is all."""
+    """As many messages and characters as are worth counting; None where that is all."""
     if not may_be_far_too_long(messages, context_tokens):
         return None
     left, cut = context_tokens * _CHARACTERS_A_TOKEN, []
     for message in messages:
-        cut.append(replace(message, content=message.content[:left]))
-        left = max(0, left - len(message.content))
+        left -= _CHARACTERS_A_TOKEN
+        cut.append(replace(message, content=message.content[: max(0, left)]))
+        left -= len(message.content)
+        if left <= 0:
+            break
     return cut

@@ -273,6 +273,7 @@ async def test_no_key_no_answer(served: Served) -> None:
         (chat("hi", seed=-1), "seed"),
         (chat("hi", stop=[""]), "stop"),
         (chat("hi", stop=7), "stop"),
+        (chat("hi", stop="\ud800"), "stop"),
         (chat("hi", n=2), "n"),
         (chat("hi", tools=[{"type": "function"}]), "tools"),
         (chat("hi", model=["a"]), "model"),

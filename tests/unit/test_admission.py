@@ -62,6 +62,9 @@ async def test_without_lists_everybody_is_let_in() -> None:
         ("telegram:7", "telegram:9:7", True),
         ("telegram:2", "telegram:9:-100123", True),
         ("telegram:2", "telegram:9:-100123:44", True),
+        ("telegram:2", "telegram:9:-5:78", False),
+        ("telegram:2", "telegram:78:-5", False),
+        ("telegram:2", "telegram:9:78", True),
         ("telegram:2", "telegram:9:-1001234", False),
         ("telegram:2", "discord:-100123", False),
         ("discord:3", "discord:77", True),
@@ -72,7 +75,7 @@ async def test_lists_name_people_and_chats(person: str, chat: str, is_in: bool) 
     doors = Doors(
         owners=["telegram:7"],
         allowed_users=["telegram:1"],
-        allowed_chats=["telegram:-100123", "discord:77"],
+        allowed_chats=["telegram:-100123", "telegram:78", "discord:77"],
         strangers="refuse",
     )
     if is_in:

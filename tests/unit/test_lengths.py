@@ -9,12 +9,13 @@ from inference.engines.lengths import count_within
 
 
 class Words:
-    """Counts words, and how many characters it was given."""
+    """Counts words, and how many messages and characters it was given."""
 
     def __init__(self) -> None:
-        self.characters = 0
+        self.messages = self.characters = 0
 
     async def count(self, messages: Sequence[Message]) -> int:
+        self.messages += len(messages)
         self.characters += sum(len(message.content) for message in messages)
         return sum(len(message.content.split()) for message in messages)
 
@@ -35,6 +36,17 @@ async def test_a_text_that_is_far_too_long_costs_as_much_as_its_beginning(size: 
     tokens = await count_within(turns("hi", "word " * size, "and more"), 100, words.count)
     assert words.characters <= 1600
     assert tokens == pytest.approx(size, rel=0.01)
+
+
+@pytest.mark.parametrize("text", ["two words", ""])
+async def test_more_messages_than_a_context_has_tokens_cost_as_much_as_the_first_of_them(text: str) -> None:
+    words = Words()
+
+    async def count(messages: Sequence[Message]) -> int:
+        return await words.count(messages) + 4 * len(messages)
+
+    assert await count_within(turns(*[text] * 20_000), 100, count) > 100
+    assert words.messages <= 100
 
 
 async def test_a_long_text_of_few_tokens_is_counted_after_all() -> None:
