@@ -39,12 +39,21 @@ class Picture:
         object.__setattr__(self, "name", one_line(self.name))
 
 
+def _cannot_tell(person: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ChatBudget:
-    """What the platform lets the bot send to a chat: `calls_per_minute`, shared by every chat of that `name`."""
+    """What the platform lets the bot send to a chat: `calls_per_minute`, shared by every chat of that `name`.
+
+    Args:
+        waits_for: whether something for this person is on its way there; yes where that is not known.
+    """
 
     name: str
     calls_per_minute: float
+    waits_for: Callable[[str], bool] = field(default=_cannot_tell, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -475,6 +475,11 @@ class Outboxes:
             task.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
+    def under_way(self, account: str, chat: str, asker: str) -> int:
+        """How many replies for this person are on their way to the chat."""
+        outbox = self._outboxes.get((account, chat))
+        return 0 if outbox is None else sum(reply.asker == asker for reply in outbox.replies)
+
     async def drained(self, within_s: float) -> None:
         """Returns when no reply is on its way, or after so long: what has come to its end is shown to its end."""
         with suppress(TimeoutError):

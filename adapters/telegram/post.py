@@ -42,7 +42,12 @@ class Post:
 
     def budget(self, destination: Destination) -> ChatBudget:
         """What the chat can be sent, all its topics together."""
-        return ChatBudget(destination.group, _MINUTE_S / self.limits(destination).rate.interval_s)
+        bound = self.limits(destination)
+
+        def waits_for(person: str) -> bool:
+            return self._outboxes.under_way(bound.account, destination.group, person) > 0
+
+        return ChatBudget(destination.group, _MINUTE_S / bound.rate.interval_s, waits_for)
 
     async def fetched(self, file: FileRef) -> Picture:
         """Raises PictureLost."""

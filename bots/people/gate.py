@@ -228,6 +228,8 @@ class Gate:
         calls = shared(budget.calls_per_minute)
         if not self._rates.wait_s(budget.name, calls, now, call.rule.calls):
             return calls  # there is enough for everybody
+        if call.rule.generates and not budget.waits_for(call.actor):
+            return calls  # whoever asks and has nothing waiting is let in, however much others have
         return self._presence.share(budget.name, call.actor, budget.calls_per_minute, now)
 
     def _may_tell(self, call: Call) -> bool:

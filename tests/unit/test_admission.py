@@ -184,6 +184,21 @@ async def test_two_people_share_what_a_chat_can_be_sent() -> None:
     assert isinstance(await doors.at_all(59.0, message("/help", person="telegram:2", budget=group)), Refusal)
 
 
+async def test_whoever_asks_and_has_nothing_waiting_is_let_in_whatever_others_have() -> None:
+    """Up to what one person may cause there; whoever has something waiting has an equal share."""
+    doors = Doors(requests_per_minute=60)
+    group = ChatBudget("telegram:9:-5", 60 / 3.1, lambda person: person != "telegram:1")
+    await doors.at(0.0, message("hello", budget=group))
+    while isinstance(await doors.at_all(1.0, message("hello", person="telegram:2", budget=group)), Permit):
+        pass
+    for now in range(2, 8):
+        await doors.at(float(now), message("hello", budget=group))
+    assert isinstance(await doors.at_all(8.0, message("hello", budget=group)), Refusal)
+    waits = replace(group, waits_for=lambda person: True)
+    assert isinstance(await doors.at_all(50.0, message("/help", person="telegram:3", budget=waits)), Permit)
+    assert isinstance(await doors.at_all(59.0, message("hello", budget=waits)), Refusal)
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=60), st.integers(1, 60))
 def test_a_share_is_fair_and_never_more_than_the_chat_has(steps: list[tuple[int, int]], calls: int) -> None:
     presence, now, seen = Presence(), 0.0, dict[int, float]()
