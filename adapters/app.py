@@ -52,8 +52,9 @@ if TYPE_CHECKING:
 
 
 _LIBRARIES_AFTER_S = 0.2
-_REFUSED_AT_ONCE = 32
-"""So many people of the page may be on their way to a refusal beside all whose requests are taken."""
+_REFUSED_AT_ONCE = 16
+"""So many people of the page may be on their way to a refusal beside all whose requests are taken. What they are told is
+as urgent as the end of an answer, and twenty of these are shown in a second."""
 _TOLD_WITHIN_S = 1.5
 """How long a program whose model cannot be loaded lives on, so that who waits for an answer reads that."""
 _SHOWN_WITHIN_S = 1.0
@@ -284,7 +285,6 @@ def _web(
 ) -> AbstractAsyncContextManager[str]:
     """The page, serving while the context is open; its address. `waiting`: what the service takes on."""
     from adapters.storage.posts import SqlPosts
-    from adapters.web.inbound import MOST_IN_HAND
     from adapters.web.posts import StoredFile, decode, encode
     from adapters.web.preferences import PreferencesPanel
     from adapters.web.server import WebServer
@@ -310,7 +310,7 @@ def _web(
         proxies=settings.proxies,
         new_guests=settings.new_guests,
         keeps=app.bot.account.privacy.keeps,
-        at_once=max(MOST_IN_HAND, waiting + _REFUSED_AT_ONCE),
+        at_once=waiting + _REFUSED_AT_ONCE,
     )
     return server.serving()
 
