@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES_AFTER_S = 0.2
 _REFUSED_AT_ONCE = 16
-"""So many people of the page may be on their way to a refusal beside all whose requests are taken. What they are told is
-as urgent as the end of an answer, and twenty of these are shown in a second."""
+"""So many people of the page may be on their way to a refusal beside all whose requests are taken. What they are told
+is as urgent as the end of an answer, and twenty of these are shown in a second."""
 _TOLD_WITHIN_S = 1.5
 """How long a program whose model cannot be loaded lives on, so that who waits for an answer reads that."""
 _SHOWN_WITHIN_S = 1.0
