@@ -250,7 +250,7 @@ class _Answer:
             request = CaptionRequest(
                 id=self._place.request_id,
                 image=picture.data,
-                prompt=self._task.caption_begins,
+                prompt=self._captioner_words(),
                 owner=self._profile.owner,
                 standing=self._profile.standing,
                 group=self._place.group,
@@ -266,6 +266,12 @@ class _Answer:
                 return
             self._captions.append(caption.text)
             yield Captioned(caption.text, index, len(pictures))
+
+    def _captioner_words(self) -> str:
+        """What the captioner gets beside a picture: the caption's beginning, or the question, where it answers some."""
+        if not self._inference.info.captioner_answers:
+            return self._task.caption_begins
+        return self._task.question.text if self._task.asks else ""
 
     async def _end_with_captions(self) -> Ended:
         self._text = "\n".join(self._captions)
@@ -285,7 +291,7 @@ class _Answer:
 
     async def _ask(self) -> AsyncGenerator[ReplyEvent, None]:
         info, task = self._inference.info, self._task
-        question = asking.about_pictures(asking.worded(task.question, info), self._captions)
+        question = asking.about_pictures(asking.worded(task.question, info), self._captions, info)
         opening = "" if task.resumes else asking.opening(question, info)
         sampling = asking.sampling(self._profile, anew=task.anew)
         said = asking.prefix(self._text, self._thinking, cut_off=False)

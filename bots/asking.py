@@ -26,11 +26,11 @@ def worded(question: Turn, info: ModelInfo) -> Turn:
     return question if question.prompt or wanted == question.text else replace(question, prompt=wanted)
 
 
-def about_pictures(question: Turn, captions: Sequence[str]) -> Turn:
-    """The question with what its pictures show."""
+def about_pictures(question: Turn, captions: Sequence[str], info: ModelInfo) -> Turn:
+    """The question with what its pictures show, or with what the captioner answers to it."""
     if not captions:
         return question
-    return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, captions))
+    return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, captions, answered=info.captioner_answers))
 
 
 def opening(question: Turn, info: ModelInfo) -> str:

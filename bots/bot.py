@@ -16,7 +16,7 @@ from bots.messages import Attached, Failed, Incoming, Notice, Permit, Person, Re
 from bots.people.access import Access
 from bots.people.gate import Call, Gate, Unheard, call_of
 from bots.people.standing import Standings
-from bots.picture_words import wants_description
+from bots.picture_words import beginning_of_caption, wants_caption, wants_description
 from bots.ports import Reply, Storage, StorageError, Turn
 from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
 from bots.remembered import RememberedCaptions
@@ -339,8 +339,8 @@ class Bot:
             if not incoming.pictures:
                 raise Refused(wording.needs_picture())
             task = await self._plain(incoming, called.argument)
-            asks = prompt.is_question(called.argument) and task.asks
-            begins = "" if asks or wants_description(called.argument) else task.question.text
+            begins = beginning_of_caption(called.argument)
+            asks = not begins and not wants_caption(called.argument)
             return replace(task, asks=asks, caption_begins=begins)
         if not called.argument and not incoming.pictures:
             raise Refused(wording.needs_argument(called.name))
@@ -348,7 +348,7 @@ class Bot:
         if called.name == "code" and called.argument:
             question = replace(task.question, prompt=prompt.for_code(called.argument))
             return replace(task, question=question, asks=True)
-        return replace(task, asks=bool(called.argument))
+        return task
 
     async def _plain(self, incoming: Incoming, text: str) -> Task:
         if incoming.pictures and self._inference.info.captioner is None and self._inference.loading() is None:

@@ -22,7 +22,7 @@ class Command:
 COMMANDS = (
     Command("code", "/code what it should do", "Write code in a fenced block"),
     Command("ask", "/ask your question", "Ask anything, about a picture too"),
-    Command("caption", "/caption with a picture", "Describe a picture; text after it begins the caption"),
+    Command("caption", "/caption with a picture", "Describe a picture; “a photo of” begins the caption"),
     Command("settings", "/settings, /settings name value, /settings reset", "See and change your settings"),
     Command("temperature", "/temperature 0.7", "How adventurous answers are, 0.1 to 1.0"),
     Command("top_p", "/top_p 0.9", "How large the pool of words is, 0.1 to 1.0"),

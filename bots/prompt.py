@@ -16,11 +16,6 @@ UNSEEN = "(a question that only its author could see)"
 # The model card of DeepSeek-R1 recommends this sentence for mathematics.
 MATHEMATICS = "Please reason step by step, and put your final answer within \\boxed{}."
 
-_QUESTION_WORDS = re.compile(
-    r"(what|who|whom|whose|where|when|why|how|which|is|are|was|were|do|does|did|can|could|would|should|"
-    r"tell me|explain|compare|count|list|name)\b",
-    re.IGNORECASE,
-)
 _ARITHMETIC = re.compile(
     r"\d\s*[-+*/×÷^=]\s*\(?\d|√|\b(square root|solve|equation|integral|derivative|calculate|compute|sum of|"
     r"product of|percent of|probability)\b",
@@ -41,12 +36,6 @@ _IN_LANGUAGE = re.compile(rf"\bin ({'|'.join(_AMBIGUOUS)})(?![\w+#])", re.IGNORE
 _OPENING = re.compile(rf"{re.escape(_NAMED)}(\w+)")
 # Mathematics is recognised by how a question begins; the rest of a long text must not cost a search.
 _LOOKED_AT = 2000
-
-
-def is_question(text: str) -> bool:
-    """Whether the words after `/caption` ask something, rather than begin the caption."""
-    text = text.strip()
-    return text.endswith(("?", "？", "؟")) or bool(_QUESTION_WORDS.match(text))
 
 
 def is_mathematics(text: str) -> bool:
@@ -78,11 +67,14 @@ def for_text(text: str, info: ModelInfo) -> str:
     return f"{text}\n\n{MATHEMATICS}" if info.reasoning and is_mathematics(text) else text
 
 
-def for_pictures(text: str, captions: Sequence[str]) -> str:
+def for_pictures(text: str, captions: Sequence[str], *, answered: bool = False) -> str:
+    """`answered`: the captions are answers to these very words, by a model that sees the pictures."""
+    numbered = "\n".join(f"{number}. {caption}" for number, caption in enumerate(captions, 1))
     if len(captions) == 1:
-        return f"A picture shows this: {captions[0]}.\n\n{text}"
-    shown = "\n".join(f"{number}. {caption}" for number, caption in enumerate(captions, 1))
-    return f"{len(captions)} pictures show this:\n{shown}\n\n{text}"
+        said = "Asked this, somebody who sees my picture says" if answered else "A picture shows this"
+        return f"{said}: {captions[0]}.\n\n{text}"
+    said = f"Asked this, somebody who sees my {len(captions)} pictures says" if answered else f"{len(captions)} pictures show this"
+    return f"{said}:\n{numbered}\n\n{text}"
 
 
 def messages(turns: Sequence[Turn]) -> tuple[Message, ...]:

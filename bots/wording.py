@@ -329,7 +329,7 @@ def needs_argument(command: str) -> str:
 
 
 def needs_picture() -> str:
-    return "Add a picture to /caption; text after the command begins the caption."
+    return "Add a picture to /caption. Words like “a photo of” begin the caption, and I answer anything else."
 
 
 def unknown_command(called: Called) -> str:

@@ -92,7 +92,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionRequest:
-    """One picture to describe: `image` holds an encoded picture from a stranger, `prompt` a text to begin with."""
+    """One picture to describe: `image` holds an encoded picture from a stranger.
+
+    `prompt` is what the caption begins with, or, where the captioner answers questions, the question.
+    """
 
     id: str
     image: bytes = field(repr=False)
@@ -200,7 +203,7 @@ class ModelInfo:
 
     `context_tokens` bounds prompt and answer together. `holds_prefix`: an answer can be made to begin with a given
     text. `continues`: an answer that was cut off can go on from its text. `captioner` is None where no captioner is
-    configured. `reference` is the hub id where there is one, and never a path; `revision` tells two checkpoints of the
+    configured; `captioner_answers`: it was trained for questions about pictures. `reference` is the hub id where there is one, and never a path; `revision` tells two checkpoints of the
     same name apart: a commit or a hash of the files, "" where it is not known.
     """
 
@@ -211,6 +214,7 @@ class ModelInfo:
     continues: bool = True
     captioner: str | None = None
     demo_captioner: bool = False
+    captioner_answers: bool = False
     reference: str = ""
     revision: str = ""
 

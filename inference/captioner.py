@@ -7,6 +7,7 @@ given one, so that a caption never waits for a long answer nor the other way rou
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -53,6 +54,7 @@ class BlipCaptioner:
         self._demo = demo
         self._device = device
         self._slots = batch
+        self._answers = _answers_questions(reference)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="captioner")
         self._decoder = PictureDecoder()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="picture")
@@ -75,6 +77,10 @@ class BlipCaptioner:
     @property
     def demo(self) -> bool:
         return self._demo
+
+    @property
+    def answers(self) -> bool:
+        return self._loaded.answers if self._loaded is not None else self._answers
 
     @property
     def slots(self) -> int:
@@ -173,6 +179,15 @@ class BlipCaptioner:
                 finally:
                     self._loads = False
             return self._loaded
+
+
+def _answers_questions(reference: str) -> bool:
+    """What can be told before the checkpoint is loaded: from its configuration in a folder, or from a hub id's name."""
+    try:
+        config = json.loads(Path(reference).expanduser().joinpath("config.json").read_text("utf-8"))
+        return "BlipForQuestionAnswering" in config["architectures"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return "vqa" in Path(reference).name.casefold()
 
 
 def _key(image: bytes, prompt: str) -> bytes:

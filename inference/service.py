@@ -85,6 +85,11 @@ class Captioner(Protocol):
     def demo(self) -> bool: ...
 
     @property
+    def answers(self) -> bool:
+        """Whether `prompt` is a question that it answers, and no beginning of a caption."""
+        ...
+
+    @property
     def slots(self) -> int:
         """How many pictures it looks at in one batch."""
         ...
@@ -136,7 +141,10 @@ class LocalInference:
     def info(self) -> ModelInfo:
         if self._captioner is None:
             return self._engine.info
-        return replace(self._engine.info, captioner=self._captioner.name, demo_captioner=self._captioner.demo)
+        eyes = self._captioner
+        return replace(
+            self._engine.info, captioner=eyes.name, demo_captioner=eyes.demo, captioner_answers=eyes.answers
+        )
 
     @property
     def is_away(self) -> bool:

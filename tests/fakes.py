@@ -32,6 +32,7 @@ class FakeCaptioner:
 
     name = "fake captioner"
     demo = False
+    answers = False
     slots = 2
     loads = False
 

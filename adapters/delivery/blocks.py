@@ -25,6 +25,9 @@ _DELIMITER = re.compile(r"[ \t]*:?-+:?[ \t]*")
 _BLOCK_START = re.compile(r"[-+*](?:[ \t]|$)|#{1,6}(?:[ \t]|$)|>|`{3}|~{3}|={1,}[ \t]*$|([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _INDENTED_START = re.compile(r"(\d{0,9})(?:[-+*#>=_`~]|(?<=\d)[.)])")
 """The digits of a marker, and what may be the rest of it."""
+_FENCE_BEGUN = re.compile(
+    r"[ \t>]*+(?:(?:[-+*]|\d{1,9}[.)])[ \t][ \t>]*+)*+(?:(?:`+|~+)$|`{3,}[^`]*$|~{3,})", re.DOTALL
+)
 _LONGEST_FENCE = 16
 """A longer run of fence characters is shown as text: it would eat the room of every message that repeats it."""
 _LONGEST_LANGUAGE = 32
@@ -407,6 +410,11 @@ class Blocks:
         self._paragraph = False
         self.fence = Fence(marker, language, indent, len(self.containers))
         return None
+
+
+def may_be_fence(begun: str) -> bool:
+    """Whether a line that begins so, as far as it is known, opens a fence or may yet."""
+    return _FENCE_BEGUN.match(begun) is not None
 
 
 def _escape(lazy: str, indent: int) -> int | None:

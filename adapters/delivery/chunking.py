@@ -7,10 +7,11 @@ the next piece depends on the live chunk, not on the length of the reply.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from adapters.delivery.blocks import Blocks, Cut
+from adapters.delivery.blocks import Blocks, Cut, may_be_fence
 from adapters.delivery.boundaries import grapheme_boundary, word_boundary
 
 _SOURCE_FACTOR = 4
@@ -19,6 +20,7 @@ _SOURCE_FACTOR = 4
 _PIECES = 64
 """So many are kept before they are joined."""
 
+_LINE_END = re.compile(r"[\r\n]")
 _LAST_PART = 8
 """How much of a chunk's limit, one part in so many, is read again when it is cut."""
 
@@ -161,11 +163,14 @@ class Chunker:
         """
         blocks = self._blocks(len(self._text))
         half = furthest // 2
+        marker, closes = self._marker_at(furthest)
         for quality in (Cut.BLOCK, Cut.ITEM, Cut.LINE):
             for place, found in reversed(blocks.cuts.items()):
-                if half < place <= furthest and found >= quality:
+                if half < place <= furthest and found >= quality and not (closes and place == marker):
                     return place
         lines = [place for place in blocks.cuts if place <= furthest]
+        if marker:
+            return max((place for place in lines if closes and place < marker), default=marker)
         line = lines[-1] if lines else 0
         if lines and blocks.cuts[line] == Cut.FORMULA:
             begin = next((place for place in reversed(lines) if blocks.cuts[place] != Cut.FORMULA), 0)
@@ -177,6 +182,20 @@ class Chunker:
         if word and line and blocks.cuts[line] == Cut.LINE:
             return line  # a cut within the indentation would take it from the code behind it
         return grapheme_boundary(self._text, furthest)
+
+    def _marker_at(self, place: int) -> tuple[int, bool]:
+        """Where the line begins in which `place` is, if that is a fence's marker, or may yet be; 0 if it is none.
+
+        Also whether it closes the fence: then the next chunk would begin with an empty block.
+        """
+        begin = max(self._text.rfind(end, 0, place) for end in "\r\n") + 1
+        line = _LINE_END.split(self._text[begin:], maxsplit=1)[0]
+        fence = self._blocks(begin).fence
+        if fence is None:
+            return (begin if place > begin and may_be_fence(line) else 0), False
+        run = line.strip(" \t>")
+        closes = bool(run) and not run.strip(fence.marker[0])
+        return (begin if closes else 0), closes
 
     def _units(self, length: int) -> int:
         return self._measure(self._chunk(length).markdown)

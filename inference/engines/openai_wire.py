@@ -265,7 +265,7 @@ class Reader:
         self._opened = self._has_deltas = False
         self._messages = Messages()
         # Servers leave marks in the field, too: the template's opening one again, or the closing one.
-        self._field = Splitter(format, inside=True)
+        self._field = Splitter(format, inside=True, apart=True)
         # It reasons once more where its template begins that, and nobody shows how this prompt ends.
         self._dropping = Splitter(format, inside=None) if drop_reasoning else None
         self._content = Splitter(format, inside=None)

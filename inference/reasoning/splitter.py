@@ -36,9 +36,17 @@ class Splitter:
         orphans: where `inside` is False, a closing mark that nothing opened tells otherwise: once, as long as there was
             no reasoning, in a family whose templates may open it, and where it is no word of the text
             (docs/decisions/018).
+        apart: all of it is reasoning, which a server keeps apart; the marks that it begins with may be any family's.
     """
 
-    def __init__(self, format: Format | None = None, *, inside: bool | None = False, orphans: bool = False) -> None:
+    def __init__(
+        self,
+        format: Format | None = None,
+        *,
+        inside: bool | None = False,
+        orphans: bool = False,
+        apart: bool = False,
+    ) -> None:
         self._known = format
         self._format = format or THINK
         self._state: Literal["start", "thinking", "after", "answer"] = "thinking" if inside else "start"
@@ -56,6 +64,7 @@ class Splitter:
         self._reasons = bool(inside)
         """There was reasoning, so there may be more."""
         self._orphans = orphans and inside is False and (format is None or format.may_lack_opening)
+        self._apart = apart and format is None
         self._opened_in_text = 0
         """Opening marks in an answer that nothing has closed: they and their ends are mere words."""
         self._spoken_of = False
@@ -102,13 +111,18 @@ class Splitter:
         self._any_end = self._known is None and self._state in ("thinking", "after")
 
     def enter(self) -> list[Part]:
-        """Reasoning came by another way, so that what is held of blanks is no answer. Returns what was held."""
+        """Reasoning came by another way, so that blanks before it are no answer. Returns those.
+
+        What may be the beginning of a mark, or of the answer, is held until more comes.
+        """
         self._settle()
         self._reasons = True
         if self._state != "answer":
             self._put_leading("mark")
-            self._put("thinking" if self._state == "thinking" else "mark", len(self._held))
-            self._held, self._at, self._state = "", 0, "after"
+            if self._state == "thinking":
+                self._put("thinking", len(self._held))
+                self._held, self._at = "", 0
+            self._state = "after"
         return self._take_parts()
 
     def _step(self) -> bool:
@@ -159,7 +173,7 @@ class Splitter:
 
     def _marks_here(self) -> Any:
         """Pattern of the marks that count here; None: there are none."""
-        if self._unsure:
+        if self._unsure or (self._apart and self._bare):
             return _marks(self._known, None, closing=True)
         if self._state == "thinking" or self._pending is not None or self._known is not None or self._reasons:
             return _marks(self._known, None if self._any_end else self._format, closing=True)
@@ -184,7 +198,12 @@ class Splitter:
         return self._in_answer(kind, format, length)
 
     def _in_reasoning(self, kind: str, format: Format, length: int) -> bool:
-        if kind == "opens" and (self._code.inside or (self._any_end and format is not self._format)):
+        if self._apart and self._bare and kind == "opens":
+            self._format = format
+        is_foreign = format is not self._format
+        if (is_foreign and self._apart and format is not THINK) or (kind == "opens" and self._code.inside):
+            return False
+        if kind == "opens" and self._any_end and is_foreign:
             return False
         if kind == "opens" and not self._bare and not format.control:
             # One more end is to come, if this is no mere word.

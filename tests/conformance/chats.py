@@ -16,7 +16,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 _FENCED = re.compile(r"```(?:([\w+#.-]{1,32})?\n)?(.*?)```", re.DOTALL)
 _QUOTED = re.compile(r" *> [^\n]*(?:\n *> [^\n]*)*\n?")
 _TICKED = re.compile(r"(`{1,2})(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
-_MASKED = re.compile(r"\[((?:\\.|[^\[\]\\])*)\]\(<?((?:\\.|[^\s<>\\])*?)>?\)")
+_MASKED = re.compile(r"\[((?:\\.|[^\[\]\\])*)\]\((?:<([^\s<>]*)>|([^\s<>()]*))\)")
 _ANGLED = re.compile(r"<(https?://[^\s>]+|mailto:[^\s>]+)>", re.IGNORECASE)
 _BARE = re.compile(r"https?://[^\s<>]+")
 _STYLE = re.compile(r"\*{1,3}|__|~~|\|\|")
@@ -77,7 +77,7 @@ def _discord_inline(sent: str, shown: Shown) -> str:
             text.append(code[2])
             position = code.end()
         elif masked := _MASKED.match(sent, position):
-            shown.addresses.append(masked[2])
+            shown.addresses.append(masked[2] or masked[3] or "")
             text.append(_discord_inline(masked[1], shown))
             position = masked.end()
         elif found := (_ANGLED.match(sent, position) or _BARE.match(sent, position)):

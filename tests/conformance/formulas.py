@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 
 _CODE = re.compile(
     r"^ {0,3}(`{3,}|~{3,}).*?(?:^[ >]*\1[`~]*[ \t]*$|\Z)|(`+)(?!`).+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL
@@ -49,11 +50,17 @@ def without_formulas(markdown: str) -> str:
     return "".join([*parts, _FORMULA.sub(" ", markdown[position:])])
 
 
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:[pbBvV]?matrix|cases)\}")
+
+
 def is_shown(formula: str, shown: str) -> bool:
     """Whether the formula is there: to the letter, or with every letter and digit of it as signs that Unicode has."""
     squeezed = "".join(shown.split())
     if "".join(formula.split()) in squeezed:
         return True
+    if (drawn := _ENVIRONMENT.sub(" ", formula)) != formula:  # side by side, so in another order
+        wanted = Counter(_letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), drawn)))
+        return wanted <= Counter(_letters(shown))
     wanted = _letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), formula))
     return wanted in _letters(shown)
 

@@ -39,7 +39,7 @@ def torn_blocks(markdown: str, shown: list[Shown]) -> Iterator[str]:
     """
     parts = [block for message in shown for block in message.blocks]
     for code in _code(markdown):
-        if not any(_begins_with(code, parts[first:]) for first in range(len(parts))):
+        if not any(begins_with(code, parts[first:]) for first in range(len(parts))):
             yield f"not to be put together: {code!r}"
 
 
@@ -58,7 +58,7 @@ def _code(markdown: str) -> Iterator[str]:
             yield text.strip("\n").rstrip()
 
 
-def _begins_with(code: str, parts: list[str]) -> bool:
+def begins_with(code: str, parts: list[str]) -> bool:
     """Whether `code` is the first of the parts one after the other."""
     left = code
     for part in parts:

@@ -28,7 +28,7 @@ from inference.api import ChatRequest, Interrupted, Message, Unavailable
 from inference.engines.port import Output, Piece
 from inference.engines.scripted import ScriptedEngine
 from inference.service import LocalInference
-from tests.fakes import Chat, said, script, scripted_inference
+from tests.fakes import Chat, FakeCaptioner, said, script, scripted_inference
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
 THINK = {"match": "think", "answer": "<think>let me see</think>\n\nforty two"}
@@ -433,8 +433,11 @@ async def test_a_picture_is_captioned(chat: Chat) -> None:
     assert ended(events).model == "fake captioner"
 
 
-@pytest.mark.parametrize("words", ["Describe this picture.", "Please describe what you see", "What's in this photo?"])
-@pytest.mark.parametrize("command", ["", "/caption "])
+@pytest.mark.parametrize(
+    "words",
+    ["Describe this picture.", "Please describe what you see", "what am I looking at?", "这张图片里有什么？", "¿qué ves aquí?"],
+)
+@pytest.mark.parametrize("command", ["", "/caption ", "/ask "])
 async def test_a_request_to_describe_a_picture_is_no_part_of_its_caption(chat: Chat, command: str, words: str) -> None:
     events = await chat.say(command + words, pictures=[b"1234"])
     assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
@@ -448,6 +451,34 @@ async def test_other_words_beside_a_picture_are_answered_from_its_caption(
     events = await chat.say("Write a poem about this", pictures=[b"1234"])
     assert Captioned("a picture of 4 bytes") in events
     assert spy.contents == ["A picture shows this: a picture of 4 bytes.\n\nWrite a poem about this"]
+
+
+@pytest.mark.parametrize("words", ["write a poem", "is this a dog", "in German", "ein Foto von"])
+async def test_a_request_after_the_command_is_no_beginning(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    spy = Spy(chat.bot, monkeypatch)
+    events = await chat.say(f"/caption {words}", pictures=[b"1234"])
+    assert Captioned("a picture of 4 bytes") in events
+    assert spy.contents == [f"A picture shows this: a picture of 4 bytes.\n\n{words}"]
+
+
+@pytest.mark.parametrize("words", ["please", "this", "the picture"])
+async def test_the_command_says_enough(chat: Chat, words: str) -> None:
+    events = await chat.say(f"/caption {words}", pictures=[b"1234"])
+    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert not said(events)
+
+
+async def test_a_captioner_for_questions_gets_the_question(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeCaptioner, "answers", True)
+    spy = Spy(chat.bot, monkeypatch)
+    for words in ("what colour is it?", "/caption what colour is it?"):
+        assert Captioned("what colour is it? 4 bytes") in await chat.say(words, pictures=[b"1234"])
+        asked = "Asked this, somebody who sees my picture says: what colour is it? 4 bytes.\n\nwhat colour is it?"
+        assert spy.contents[-1] == asked
+    for words in ("describe it", "/caption a photo of"):
+        assert Captioned("a picture of 4 bytes") in await chat.say(words, pictures=[b"1234"])
 
 
 async def test_words_after_the_command_begin_the_caption(chat: Chat) -> None:

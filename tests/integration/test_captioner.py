@@ -142,6 +142,10 @@ async def test_a_model_for_questions_answers_them(tmp_path: Path) -> None:
     BlipForQuestionAnswering(build_config()).save_pretrained(folder)
     processor.save_pretrained(folder)
     captioner = BlipCaptioner(str(folder))
+    assert captioner.answers
+    assert BlipCaptioner("Salesforce/blip-vqa-base").answers
+    assert not BlipCaptioner("Salesforce/blip-image-captioning-base").answers
+    assert not demo().answers
     asked = ["what is this ?", "what color is the circle on the left ?", ""]
     answers = await asyncio.gather(*(captioner.caption(picture(), question) for question in asked))
     assert captioner._load().answers

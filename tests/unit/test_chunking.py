@@ -105,6 +105,26 @@ def test_chunks_are_lossless_balanced_and_within_the_limit(text: str, limit: int
         assert not visible_differences(chunk)
 
 
+@pytest.mark.parametrize("mark", ["```", "````", "~~~"])
+@pytest.mark.parametrize("before", ["", "> ", "- ", "1. - "])
+def test_no_cut_is_within_the_marker_of_a_fence(mark: str, before: str) -> None:
+    """Wherever the limit falls: in what opens the fence, after a short line and a long one, and in what closes it."""
+    indent = ">".join(" " * len(part) for part in before.split(">"))
+    for filler in range(1, 130):
+        for text in (
+            f"{'w' * filler}\n{before}{mark}python\n{indent}x = 1\n{indent}y = 2\n{indent}{mark}\n\nafter",
+            f"{before}{mark}python\n{indent}{'w' * filler}\n{indent}{mark}\n\nafter",
+            f"short\n\n{before}{mark}python title={'t' * filler}\n{indent}x = 1\n{indent}{mark}\n\nafter",
+        ):
+            chunks = chunks_of(text, 100)
+            assert "".join(chunk.source for chunk in chunks) == text
+            code = [token.content for chunk in chunks for token in parse(chunk.markdown) if token.type == "fence"]
+            assert "" not in code, (text, chunks)
+            assert "after" in [token.content for token in parse(chunks[-1].markdown)], (text, chunks)
+            fences = [chunk for chunk in chunks if mark[:2] in chunk.source]
+            assert all(mark in chunk.source for chunk in fences), (text, chunks)
+
+
 def test_a_language_of_tildes_does_not_lengthen_the_marker() -> None:
     chunks = chunks_of("~~~ ~~\n" + "word\n" * 60 + "~~~\n", 120)
     assert len(chunks) > 2

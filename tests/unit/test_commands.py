@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bots import prompt
 from bots.commands import COMMANDS, Called, read
-from bots.prompt import for_code, is_mathematics, is_question, language, opening
+from bots.prompt import for_code, is_mathematics, language, opening
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,6 @@ def test_every_usage_is_of_its_command() -> None:
     for command in COMMANDS:
         assert command.usage.startswith(f"/{command.name}")
         assert read(command.usage.split(",")[0]) is not None
-
-
-@pytest.mark.parametrize("text", ["what is this", "Is it red?", "¿Qué?", "这是什么？", "count the dots", "how many"])
-def test_questions(text: str) -> None:
-    assert is_question(text)
-
-
-@pytest.mark.parametrize("text", ["", "a photo of", "this picture shows", "island", "wholesale"])
-def test_beginnings_of_captions(text: str) -> None:
-    assert not is_question(text)
 
 
 @pytest.mark.parametrize("text", ["What is the square root of 3,456?", "2 + 2", "3 pears, how many halves?", "solve x"])

@@ -1,5 +1,7 @@
 """Emphasis in languages that write no blanks between words, on every platform."""
 
+from html import unescape
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +68,33 @@ def test_products_and_powers_keep_their_stars(written: str) -> None:
 )
 def test_numbers_may_be_emphasized(written: str, shown: str) -> None:
     assert render_html(written) == f'<p dir="auto">{shown}</p>\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "src/__init__.py and tests/__main__.py",
+        "__init__(self) and __call__(x)",
+        "docs.python.org/3/library/__future__.html",
+        "__pycache__/ or a/_b_/c",
+        "__init__.py",
+        "src/**/*.py and lib/**/*.js",
+        "**/*.py or **/*.js",
+        "/**/ and /*.txt",
+    ],
+)
+def test_names_and_patterns_of_files_keep_their_signs(text: str) -> None:
+    assert unescape(render_html(text)).strip() == f'<p dir="auto">{text}</p>'
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("**Yes**/**No**", "<strong>Yes</strong>/<strong>No</strong>"),
+        ("**/usr/bin** is _here_.", "<strong>/usr/bin</strong> is <em>here</em>."),
+        ("_a_ (b), __c__, (_d_)", "<em>a</em> (b), <strong>c</strong>, (<em>d</em>)"),
+        ("*a*.", "<em>a</em>."),
+    ],
+)
+def test_emphasis_beside_slashes_and_brackets(text: str, html: str) -> None:
+    assert render_html(text).strip() == f'<p dir="auto">{html}</p>'

@@ -1,8 +1,11 @@
-"""Which words beside a picture ask for its description alone."""
+"""Which words beside a picture ask for its description alone, and which begin its caption."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bots.picture_words import wants_description
+from bots.picture_vocabulary import VOCABULARY
+from bots.picture_words import beginning_of_caption, wants_caption, wants_description
 
 DESCRIPTIONS = [
     "",
@@ -22,38 +25,122 @@ DESCRIPTIONS = [
     "give me a short description of this image",
     "What is happening here?",
     "what does this picture show?",
+    "what am I looking at?",
+    "What am I looking at here, please?",
+    "Hey, can you tell me what this is?",
+    "what do we have here",
+    "what's going on in this picture",
+    "what is this a picture of?",
+    "any idea what this is?",
+    "Look at this!",
+    "what can be seen here",
+    "What does it look like?",
+    "I need a description of this image",
+    "write a caption",
+    "what's that thing there",
+    "explain this picture",
+    "what is this picture about?",
+    "WHAT IS IT",
     "Beschreibe dieses Bild",
     "Beschreib mir bitte das Foto",
     "Was siehst du auf diesem Bild?",
     "Was ist das?",
     "was ist auf dem Bild zu sehen?",
+    "Was sehe ich hier?",
+    "Kannst du mir sagen, was das ist?",
+    "Was ist hier abgebildet?",
+    "Worum geht es in diesem Bild?",
+    "Was ist da drauf?",
     "Décris cette image",
     "Décrivez l'image s'il vous plaît",
     "Qu'est-ce que c'est ?",
     "Que vois-tu sur cette photo ?",
+    "C'est quoi ?",
+    "Qu'est-ce qu'on voit ici ?",
+    "Peux-tu me dire ce que c'est ?",
+    "Que représente cette image ?",
+    "decris cette photo stp",
     "Describe esta imagen",
     "¿Qué ves en esta foto?",
     "¿Qué es esto?",
+    "¿qué ves aquí?",
+    "Que ves aqui",
+    "¿Qué hay en la imagen?",
+    "Dime qué ves",
+    "¿Qué se ve en la foto?",
+    "¿Qué estoy viendo?",
+    "Por favor, describe lo que ves",
     "Descreva esta imagem",
     "O que você vê?",
+    "O que é isso?",
+    "O que tem nesta foto?",
+    "O que está acontecendo aqui?",
+    "Me diga o que você vê na imagem",
     "Descrivi questa immagine",
     "Cosa vedi?",
+    "Che cos'è?",
+    "Cosa c'è in questa foto?",
+    "Puoi descrivere l'immagine, per favore?",
     "Beschrijf deze foto",
     "Wat zie je?",
+    "Wat is dit?",
+    "Wat staat er op deze afbeelding?",
+    "Kun je deze foto beschrijven?",
     "Opisz to zdjęcie",
     "Co to jest?",
+    "Co widzisz na tym zdjęciu?",
+    "Co przedstawia ten obraz?",
     "Опиши эту картинку",
     "Что это?",
     "Что изображено на фото?",
+    "Что ты видишь на этой картинке?",
+    "Расскажи, что здесь происходит",
+    "что на фото?",
+    "Опиши, пожалуйста, изображение",
+    "Що це таке?",
+    "Що зображено на фото?",
     "Bu resmi açıkla",
+    "Bu ne?",
+    "Bu fotoğrafta ne görüyorsun?",
+    "Resimde neler var?",
     "صف هذه الصورة",
     "ما هذا؟",
+    "ماذا ترى في هذه الصورة؟",
+    "ما الذي يظهر في الصورة؟",
+    "מה זה?",
+    "מה רואים בתמונה?",
+    "תאר את התמונה בבקשה",
     "इस तस्वीर का वर्णन करें",
+    "यह क्या है?",
+    "इस चित्र में क्या दिख रहा है?",
+    "Đây là gì?",
+    "Mô tả bức ảnh này giúp tôi",
+    "Bạn thấy gì trong hình?",
+    "Ini apa?",
+    "Tolong jelaskan gambar ini",
+    "Vad är det här?",
+    "Beskriv bilden, tack",
     "请描述这张图片",
     "这是什么？",
+    "这张图片里有什么？",
+    "图中有什么",
+    "你看到了什么？",
+    "我在看什么？",
+    "這是什麼",
+    "帮我看看这张图",
     "この画像を説明してください",
     "これは何ですか",
+    "この写真に何が写っていますか？",
+    "何が見えますか",
+    "これなに？",
     "이 사진을 설명해줘",
+    "이게 뭐야?",
+    "이 이미지에 뭐가 있나요?",
+    "사진 설명해 주세요",
+    "뭐가 보여?",
+    "นี่คืออะไร",
+    "ช่วยอธิบายภาพนี้หน่อยครับ",
+    "คุณเห็นอะไรในรูปนี้",
     "???",
     "👀",
 ]
@@ -66,11 +153,28 @@ OTHERS = [
     "what is the capital of France?",
     "look, my cat!",
     "is this safe to eat?",
+    "is this a dog",
+    "what does this do?",
+    "what is this for?",
+    "what is this from?",
+    "what does it say?",
+    "what does this mean?",
+    "what can you do",
+    "what are you?",
+    "what do you think?",
+    "what's good here?",
+    "what about this?",
+    "and this?",
+    "what's new here",
     "How many people are there?",
     "Write a story about this",
     "translate this",
     "what is this worth?",
+    "where is this?",
     "Was kostet das?",
+    "Was kann das?",
+    "Was steht da?",
+    "Was schreibe ich hier?",
     "das",
     "Bild",
     "tell me a joke",
@@ -80,8 +184,141 @@ OTHERS = [
     "kannst du das lösen?",
     "cosa",
     "che",
+    "Qu'est-ce que ça veut dire ?",
+    "Qui est-ce ?",
+    "¿Qué significa esto?",
+    "¿Quién es?",
+    "¿Qué necesito aquí?",
+    "O que faço aqui?",
+    "Quanto custa isso?",
+    "Cosa scrivi qui?",
+    "Wat staat hier?",
+    "Co to znaczy?",
+    "Что это значит?",
+    "Что это за порода?",
+    "Bu ne için?",
+    "ما رأيك؟",
+    "यह क्या कर रहा है?",
     "什么",
     "是什么意思",
+    "你是什么",
+    "这有什么用",
+    "这是什么狗",
+    "这个多少钱？",
+    "これは何円ですか",
+    "何をしていますか",
+    "これで何ができる？",
+    "이게 무슨 뜻이야?",
+    "이게 뭐 하는 거야",
+    "นี่ราคาเท่าไหร่",
+]
+BEGINNINGS = [
+    "a photo of",
+    "a photograph of",
+    "a picture of",
+    "A photo of a dog",
+    "an image of",
+    "an oil painting of",
+    "a black and white photo of",
+    "a drawing of",
+    "a close up of",
+    "a close-up of a",
+    "a",
+    "an",
+    "the",
+    "a man",
+    "a woman with",
+    "a man who is",
+    "a man reading a poem",
+    "a picture of words",
+    "the man on the left is",
+    "the dog is",
+    "the background is",
+    "the weather in this picture",
+    "two dogs",
+    "3 people sitting at",
+    "some people are",
+    "several cars",
+    "one of the",
+    "this is",
+    "this is a",
+    "This is a picture of",
+    "this picture shows",
+    "this photo was taken in",
+    "that is a",
+    "it is a",
+    "these are two",
+    "there is a",
+    "there are",
+    "in this picture there is",
+    "in the image, a man",
+    "photo of",
+    "pictures of",
+    "black and white photo of",
+    "aerial view of",
+    "close up of a",
+    "an island",
+    "a photo of my dog and",
+    "a photo of...",
+    "a dog…",
+    "  a  photo\tof ",
+]
+NO_BEGINNINGS = [
+    "",
+    "please",
+    "write a poem",
+    "Write a poem about this",
+    "a poem",
+    "a short poem about this",
+    "a funny caption",
+    "a haiku please",
+    "a description",
+    "a list of the objects",
+    "an explanation",
+    "the text",
+    "the text in the picture",
+    "the colour of the car",
+    "the name of this building",
+    "the age of the man",
+    "the best",
+    "the picture",
+    "a photo",
+    "three words",
+    "one sentence",
+    "5 hashtags",
+    "10 facts about this",
+    "some help",
+    "one more",
+    "a bit shorter",
+    "a little more detail",
+    "a dog?",
+    "a dog!",
+    "the question: what is this",
+    "is this a dog",
+    "what am I looking at",
+    "what is this",
+    "how many dogs",
+    "count the dots",
+    "translate",
+    "in German",
+    "this",
+    "this one",
+    "this picture",
+    "this is my cat",
+    "my dog",
+    "island",
+    "wholesale",
+    "hello",
+    "look",
+    "a caption for my post that you like",
+    "ein Foto von",
+    "una foto de",
+    "это",
+    "这是什么",
+    "a photo of\na dog",
+    "a photo of " + "very " * 20 + "large dogs",
+    "show pictures of",
+    "draw a picture of",
 ]
 
 
@@ -89,6 +326,16 @@ OTHERS = [
 def test_a_request_for_the_description(text: str) -> None:
     assert wants_description(text)
     assert wants_description(f"  {text.replace('W', 'w')}\n")
+    assert wants_caption(text)
+    assert not beginning_of_caption(text)
+
+
+def test_requests_are_known_in_every_language() -> None:
+    assert len(VOCABULARY) >= 20
+    for language, words in VOCABULARY.items():
+        ask, shown = words["asks"].split()[0], words["shown"].split()[0]
+        assert wants_description(f"{ask} {shown}".replace("_", " ")), language
+        assert wants_description(words["verbs"].split()[0].replace("_", " ")), language
 
 
 @pytest.mark.parametrize("text", OTHERS)
@@ -96,5 +343,35 @@ def test_anything_else_is_for_the_model(text: str) -> None:
     assert not wants_description(text)
 
 
+@pytest.mark.parametrize("text", BEGINNINGS)
+def test_a_beginning_of_a_caption(text: str) -> None:
+    assert beginning_of_caption(text) == " ".join(text.split()).rstrip(".…")
+
+
+@pytest.mark.parametrize("text", NO_BEGINNINGS)
+def test_no_beginning_of_a_caption(text: str) -> None:
+    assert beginning_of_caption(text) == ""
+
+
+@pytest.mark.parametrize("text", ["please", "this", "this picture", "it", "the image", "for me please", "now"])
+def test_the_command_says_enough(text: str) -> None:
+    assert wants_caption(text)
+    assert not wants_description(text)
+
+
+@pytest.mark.parametrize("text", ["write a poem", "in German", "as a haiku", "is this a dog", "the man on the left"])
+def test_the_command_does_not_say_all(text: str) -> None:
+    assert not wants_caption(text)
+
+
 def test_a_long_text_is_not_looked_at() -> None:
     assert not wants_description("please " * 100_000 + "describe this")
+    assert beginning_of_caption("a" * 1_000_000) == ""
+    assert beginning_of_caption("a " * 500_000) == ""
+
+
+@settings(derandomize=True)
+@given(st.text())
+def test_any_words_can_be_read(text: str) -> None:
+    assert beginning_of_caption(text).isascii()
+    wants_caption(text)

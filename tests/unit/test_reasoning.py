@@ -284,6 +284,50 @@ def test_blanks_before_reasoning_that_comes_by_another_way_are_no_answer() -> No
     assert splitter.feed("\n\n42") == [("mark", "\n\n"), ("answer", "42")]
 
 
+@pytest.mark.parametrize("begun", ["[", "<", "<thi", "\n[TH", "<|"])
+def test_the_first_letters_of_an_answer_are_kept_where_reasoning_comes_by_another_way(begun: str) -> None:
+    splitter = Splitter()
+    assert splitter.feed(begun) == []
+    splitter.enter()
+    parts = [*splitter.feed("1, 2]"), *splitter.close()]
+    assert "".join(text for kind, text in parts if kind == "answer") == f"{begun.strip()}1, 2]"
+
+
+def test_a_mark_is_one_where_reasoning_comes_by_another_way_within_it() -> None:
+    splitter = Splitter()
+    assert splitter.feed("<thi") == []
+    assert splitter.enter() == []
+    parts = merged([*splitter.feed("nk>more</think>42"), *splitter.close()])
+    assert parts == [("mark", "<think>"), ("thinking", "more"), ("mark", "</think>"), ("answer", "42")]
+
+
+@pytest.mark.parametrize("name", ["think", "THINK", "thinking", "seed:think", "reasoning"])
+@pytest.mark.parametrize("brackets", ["<>", "[]"])
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_the_marks_of_any_family_may_stand_in_reasoning_that_is_kept_apart(name: str, brackets: str, size: int) -> None:
+    opening, closing = brackets
+    if brackets == "[]" and name != "THINK":
+        return
+    text = f"\n{opening}{name}{closing}hm{opening}/{name}{closing}\n"
+    splitter = Splitter(inside=True, apart=True)
+    parts = [part for at in range(0, len(text), size) for part in splitter.feed(text[at : at + size])]
+    shown = [(kind, said.strip()) for kind, said in merged([*parts, *splitter.close()]) if kind != "mark" and said.strip()]
+    assert shown == [("thinking", "hm")]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_mark_of_another_family_in_the_midst_of_reasoning_is_text(apart: bool) -> None:
+    splitter = Splitter(inside=True, apart=apart)
+    said = "hm, [THINK] and [/THINK] are Magistral's"
+    assert merged([*splitter.feed(said), *splitter.close()]) == [("thinking", said)]
+
+
+def test_reasoning_of_another_family_within_reasoning_does_not_end_it() -> None:
+    splitter = Splitter()
+    parts = [*splitter.feed("<think><thinking>a</thinking>b</think>42"), *splitter.close()]
+    assert [text for kind, text in merged(parts) if kind == "answer"] == ["42"]
+
+
 HOSTILE = {
     "<": "<" * 100_000,
     "[": "[" * 100_000,

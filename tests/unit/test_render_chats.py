@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from html import unescape
 
 import pytest
@@ -12,11 +11,10 @@ from hypothesis import strategies as st
 
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
-from adapters.delivery.renderers.telegram import quieted, render_telegram, utf16_units
+from adapters.delivery.renderers.telegram import render_telegram, utf16_units
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 from tests.conformance.chats import in_terminal, on_discord
 from tests.unit.test_chunking import markdown_texts
-from tests.unit.test_render_html import HOSTILE
 
 
 def letters(text: str) -> str:
@@ -101,6 +99,7 @@ def test_telegram_blocks() -> None:
         ("**https://a.b/c**: www.a.b/_c_/", r"**<https://a.b/c>**: [www.a.b/\_c\_/](<http://www.a.b/_c_/>)"),
         ("[x](mailto:a_b@c.org)", r"x (a\_b\@c.org)"),
         ("[https://a.b](https://c.d)", r"https\://a.b (<https://c.d>)"),
+        ("[https://a.b/_c_](https://a.b/_c_)", "<https://a.b/_c_>"),
         ("steam://run/1", r"steam\://run/1"),
         ("- \\[ ] b\n- &#91; ] c", "- \\[ \\] b\n- \\[ \\] c"),
         ("[x](https://a.b/c)d))", r"[x](<https://a.b/c>)d))"),
@@ -120,10 +119,11 @@ def test_telegram_blocks() -> None:
         ("\\- no", r"\- no"),
         ("---", "———"),
         ("> a\n> b\n\nc", "> a\n> b\n\nc"),
+        ("> a\n>\n> b\n>\n> - c\n>\n>   d", "> a\n> \n> b\n> - c\n>   d"),
         ("- a\n  - b\n    c", "- a\n  - b\n    c"),
         ("~~~py\nx_1\n~~~", "```py\nx_1\n```"),
         ("````\n```\nx\n````", "``\n```\nx\n``"),
-        ("````md\n# T\n```py\nx\n```\n````", "``\n# T\n```py\nx\n```\n``"),
+        ("````md\n# T\n```py\nx\n```\n````", "*md*\n``\n# T\n```py\nx\n```\n``"),
         ("``a ` b``", "``a ` b``"),
         ("| a | b |\n|---|---|\n| 字 | 2 |", "```\na  | b\n---+--\n字 | 2\n```"),
         ("<think>x</think>", r"\<think\>x\</think\>"),
@@ -206,6 +206,50 @@ def test_a_table_that_lines_cannot_show_is_a_list_of_records() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("formula", "drawn"),
+    [
+        (r"A = \begin{pmatrix} 1 & -2 \\ 30 & x^2 \end{pmatrix}", ["A = ⎛ 1   -2 ⎞", "    ⎝ 30  x² ⎠"]),
+        (r"\begin{bmatrix}1\\2\\3\end{bmatrix}", ["⎡ 1 ⎤", "⎢ 2 ⎥", "⎣ 3 ⎦"]),
+        (r"\begin{bmatrix}1 & 2\end{bmatrix} \begin{bmatrix}x \\ y\end{bmatrix} = z", ["[ 1  2 ] ⎡ x ⎤ = z", "         ⎣ y ⎦"]),
+        (
+            r"|x| = \begin{cases} x & x \ge 0 \\ -x & \text{otherwise} \end{cases}",
+            ["|x| = ⎧ x   x ≥ 0", "      ⎩ -x  otherwise"],
+        ),
+        (r"\det\begin{vmatrix} a & b \\ c & d \\ \end{vmatrix}, x", ["det │ a  b │, x", "    │ c  d │"]),
+    ],
+)
+def test_matrices_are_drawn_on_chats_and_in_a_terminal(formula: str, drawn: list[str]) -> None:
+    text = "\n".join(drawn)
+    assert render_discord(f"\\[{formula}\\]") == f"```\n{text}\n```"
+    assert render_telegram(f"$$\n{formula}\n$$").text == text
+    for written in (f"\\[\n{formula}\n\\]", f"$${formula}$$"):
+        stream = TerminalStream(colour=True)
+        assert in_terminal(stream.feed(written) + stream.finish()).text == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\\begin{align*}\nx &= 1 \\\\[4pt]\n&= y^2 \\\\\n\\end{align*}", "x = 1\n= y²"),
+        ("\\[\n\\begin{aligned} a &= b, & c &= d \\end{aligned}\n\\]", "a = b, c = d"),
+        ("\\begin{equation} E = mc^2 \\end{equation}", "E = mc²"),
+        ("$$\n\\begin{gather} a \\\\ b \\end{gather}\n$$", "a\nb"),
+    ],
+)
+def test_aligned_lines_are_readable(written: str, shown: str) -> None:
+    assert render_telegram(written).text == shown
+    assert render_discord(written) == shown
+    stream = TerminalStream(colour=True)
+    assert in_terminal(stream.feed(written) + stream.finish()).text == f"{shown}\n"
+
+
+@pytest.mark.parametrize("formula", [r"\begin{pmatrix} \overline{xy} \end{pmatrix}", r"\begin{pmatrix} " + "x & " * 40 + r"y \end{pmatrix}"])
+def test_a_matrix_that_lines_cannot_show_stays_as_it_was_written(formula: str) -> None:
+    assert formula in render_discord(f"\\[{formula}\\]")
+    assert formula in render_telegram(f"\\[{formula}\\]").text
+
+
 def test_mathematics_in_a_terminal() -> None:
     stream = TerminalStream(colour=True)
     printed = stream.feed("so \\(x^2\\), \\(\\overline{x}\\) for $5 and $6\n\\[\n\\overline{x} **x**\n\\]\n**b**\n")
@@ -242,16 +286,6 @@ def test_what_telegram_would_make_live_is_code() -> None:
     assert render_telegram(quiet).entities == ()
 
 
-@pytest.mark.parametrize("piece", ["a.", "a@", "1 ", "+1 ", "a-", "a.b@", "1.", "x://"])
-def test_looking_for_what_is_live_takes_linear_time(piece: str) -> None:
-    took = []
-    for size in (10_000, 100_000):
-        began = time.process_time()
-        quieted(piece * (size // len(piece)))
-        took.append(time.process_time() - began)
-    assert took[1] < 40 * max(took[0], 0.02)
-
-
 def test_fractions_on_telegram_are_no_commands() -> None:
     rendered = render_telegram("\\(\\frac{n(n+1)}{2}\\) and\n\n\\[\n\\frac{f(x+h)-f(x)}{h}\n\\]")
     assert rendered.text == "(n(n+1))∕2 and\n\n(f(x+h)-f(x))∕h"
@@ -262,22 +296,6 @@ def test_tables_on_telegram_are_as_wide_as_a_telephone() -> None:
     rows = ["| a | b |\n|---|---|\n| {} | x |".format("y" * width) for width in (32, 33)]
     assert [render_telegram(row).entities[0].type for row in rows] == ["pre", "bold"]
     assert all(render_discord(row).startswith("```") for row in rows)
-
-
-@pytest.mark.parametrize("line", ["**a " * 20_000, "`a``b" * 20_000, "**" * 50_000, "\\(a " * 20_000, "$a " * 20_000])
-def test_a_hostile_line_takes_linear_time_in_a_terminal(line: str) -> None:
-    began = time.process_time()
-    stream = TerminalStream(colour=True)
-    assert "a" in stream.feed(f"{line}\n") + stream.finish() or line == "**" * 50_000
-    assert time.process_time() - began < 6
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_takes_linear_time(name: str) -> None:
-    began = time.process_time()
-    render_discord(HOSTILE[name])
-    render_telegram(HOSTILE[name])
-    assert time.process_time() - began < 15
 
 
 @settings(derandomize=True)

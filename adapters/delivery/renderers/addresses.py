@@ -41,6 +41,7 @@ _PAIRED = frozenset("\"'`$")
 _BEFORE = 300
 """How many characters before an address are searched for emphasis that it may end."""
 _UNDERSCORES = re.compile(r"(?<!\w)(_+)(?=[^\s_]|$)|(?<=[^\s_])_+(?!\w)")
+_WITHIN_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*[^\s_]", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
 _ENTITY_END = re.compile(r"&\w+$")
@@ -120,7 +121,12 @@ def _unlinked(state: StateInline, silent: bool) -> bool:
 
 
 def _unescaped(address: str) -> str:
-    return _ENTITY.sub(lambda entity: unescape(entity[0]), _ESCAPE.sub(r"\1", address))
+    return without_entities(_ESCAPE.sub(r"\1", address))
+
+
+def without_entities(address: str) -> str:
+    """`&amp;` and its kin are the characters that they stand for."""
+    return _ENTITY.sub(lambda entity: unescape(entity[0]), address)
 
 
 def _furthest(text: str, begin: int) -> int:
@@ -161,7 +167,8 @@ def _last_of(address: str, before: str) -> int:
 
 def _open_underscores(before: str) -> int:
     """How many underscores the emphasis has that is open at the end of `before`."""
-    last = [len(found[1] or "") for found in _UNDERSCORES.finditer(before)][-1:]
+    words = _WITHIN_ADDRESS.sub("x", before)  # another one's are none
+    last = [len(found[1] or "") for found in _UNDERSCORES.finditer(words)][-1:]
     return sum(last)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from adapters.delivery.renderers.tree import Item, Link, List, plain
+from adapters.delivery.renderers.tree import CodeBlock, Item, Link, List, plain
 from adapters.delivery.renderers.walk import Walker
 
 _SPECIAL = re.compile(r"[\\*_~`|<>@\[\]]|(?<!\w)#|:(?=\w+:|//)")
@@ -68,7 +68,7 @@ class _Discord(Walker):
         if address.lower().startswith("mailto:"):
             self.label(link.children)
             self.text("" if link.bare else f" ({address[len('mailto:') :]})")
-        elif link.bare and label == address and not _ANGLES.search(address):
+        elif label == address and not _ANGLES.search(address):
             self.emit(f"<{address}>")
         elif "://" in label:  # Discord makes no link of a label that looks like an address
             self.label(link.children)
@@ -85,6 +85,11 @@ class _Discord(Walker):
         else:
             self.emit(ticked)
 
+    def caption(self, block: CodeBlock) -> str:
+        """With the language, where no fence can have it."""
+        has_fence = "```" not in block.code or _block_in_ticks(block.code) is None
+        return block.caption if has_fence and _LANGUAGE.match(block.language) else block.info.removeprefix(":")
+
     def code_block(self, code: str, language: str) -> None:
         """Discord ends a block at the first three backticks, whatever opened it. Code with three is in one or two."""
         if not _LANGUAGE.match(language):
@@ -93,7 +98,7 @@ class _Discord(Walker):
             end = "" if code.endswith("\n") else "\n"
             block: str | None = f"```{language}\n{code}{end}```"
         else:
-            block = _ticked("\n" + code, (2, 1))
+            block = _block_in_ticks(code)
         if self._marker:
             self.emit("\n")
         # A list's indentation would become a part of the code.
@@ -143,6 +148,10 @@ def _bracketed(address: str) -> str:
     if address.count("(") != address.count(")"):
         address = address.replace("(", "%28").replace(")", "%29")
     return address.replace("<", "%3C").replace(">", "%3E").replace("\\", "%5C")
+
+
+def _block_in_ticks(code: str) -> str | None:
+    return _ticked("\n" + code, (2, 1))
 
 
 def _ticked(code: str, counts: tuple[int, int] = (1, 2)) -> str | None:

@@ -6,11 +6,14 @@ punctuation where that allows it; beside all other characters the rules are Comm
 `markdown-cjk-friendly`; its plugin for this parser needs an older version of it.
 
 Stars between a letter or digit and a digit are a product or a power: `2*3*4`, `x**2 + y**2`. CommonMark takes
-them for emphasis, so another number would be shown.
+them for emphasis, so another number would be shown. In `src/__init__.py`, `library/__future__.html` and `__init__(self)`
+underscores belong to a name, and in `src/**/*.py` stars are a pattern: no delimiter opens behind a slash or closes before
+one, before a name's ending or before a call.
 """
 
 from __future__ import annotations
 
+import re
 from unicodedata import category, east_asian_width
 
 from markdown_it import MarkdownIt
@@ -41,6 +44,14 @@ class _State(StateInline):
         after = self.src[end] if end < self.posMax else " "
         if self.src[start] == "*" and after.isascii() and after.isdigit() and before.isascii() and before.isalnum():
             return Scanned(can_open=False, can_close=False, length=scanned.length)
+        if self._is_in_path(start, end, before, after):
+            return Scanned(can_open=False, can_close=False, length=scanned.length)
+        if self.src[start] == "_" and (before == "/" or _ENDS_NAME.match(self.src, end)):
+            scanned = Scanned(
+                can_open=scanned.can_open and before != "/",
+                can_close=scanned.can_close and not _ENDS_NAME.match(self.src, end),
+                length=scanned.length,
+            )
         if not (_is_east_asian(before) or _is_east_asian(after)):
             return scanned
         opens, closes = _may_begin(before, after), _may_begin(after, before)
@@ -52,6 +63,18 @@ class _State(StateInline):
             closes and (not opens or _is_punctuation(after)),
             scanned.length,
         )
+
+
+    def _is_in_path(self, start: int, end: int, before: str, after: str) -> bool:
+        """Whether stars are a part of a pattern such as `src/**/*.py`."""
+        if self.src[start] != "*":
+            return False
+        return (before == "/" and (after == "/" or _ENDS_NAME.match(self.src, end) is not None)) or (
+            end - start == 2 and not before.isalnum() and self.src.startswith("/*", end)
+        )
+
+
+_ENDS_NAME = re.compile(r"/|\.[^\W_]|\(")
 
 
 def _may_begin(outside: str, inside: str) -> bool:

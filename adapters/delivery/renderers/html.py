@@ -95,12 +95,15 @@ class _Page:
         begin = _number(block.items[0]) if block.ordered else 1
         start = f' start="{begin}"' if begin != 1 else ""
         longest = max(len(item.marker) for item in block.items) if block.ordered else 0
-        wide = f' class="wide-{min(longest, _WIDEST_MARKER)}"' if longest > 3 else ""
+        classes = [f"wide-{min(longest, _WIDEST_MARKER)}"] if longest > 3 else []
+        if len({_direction(item.children) for item in block.items}) > 1:
+            classes.append("both-ways")  # there is room for markers on both sides
+        named = f' class="{" ".join(classes)}"' if classes else ""
         items = "".join(
             self._item(item, _numbered(item, expected) if block.ordered else "")
             for expected, item in enumerate(block.items, begin)
         )
-        return f'<{tag} dir="{_direction((block,))}"{start}{wide}>\n{items}</{tag}>\n'
+        return f'<{tag} dir="{_direction((block,))}"{start}{named}>\n{items}</{tag}>\n'
 
     def _item(self, item: Item, number: str) -> str:
         inner = self.blocks(item.children).rstrip("\n")

@@ -9,13 +9,14 @@ from adapters.delivery.renderers.commonmark import replace_unsafe
 from adapters.delivery.renderers.syntax import Places, closes_display, math_at, opens_display
 from adapters.delivery.renderers.tables import columns
 from adapters.delivery.renderers.unicode_math import unicode_math
+from adapters.delivery.renderers.unicode_matrix import matrix_lines
 
 _C1 = re.compile("[\x80-\x9f]")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
 _CONTAINERS = re.compile(r"[ \t>]*")
 _TOKEN = re.compile(r"(?:://|www\.)\S+|`+|\*\*|\$|\\.")
 _TICKS = re.compile(r"`+")
-_DISPLAY = re.compile(r"([ \t]*)(?:\\\[(.+)\\\]|\$\$(.+)\$\$)[ \t]*", re.DOTALL)
+_DISPLAY = re.compile(r"([ \t]*)(?:\\\[(.+)\\\]|\$\$(.+)\$\$|(\\begin\{.+\}))[ \t]*", re.DOTALL)
 _MOST_ROWS = 8
 """What is further up may have left the screen, and cannot be changed any more."""
 _BOLD, _DIM, _CODE, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
@@ -90,6 +91,8 @@ class TerminalStream:
             return f"{_CODE}{line}{_PLAIN}" if line else ""
         if self._is_display(line):
             return self._whole_formula(line) or f"{_CODE}{line}{_PLAIN}"
+        if "\\begin" in line and (drawn := self._drawn(line)):
+            return drawn
         if _HEADING.match(line):
             return f"{_BOLD}{_inline(line, _BOLD)}{_PLAIN}"
         return _inline(line, "")
@@ -113,13 +116,19 @@ class TerminalStream:
             return ""
         if any(not each.isprintable() or columns(each) >= self._width for each in self._formula):
             return ""
-        found = _DISPLAY.fullmatch("\n".join(self._formula))
-        readable = unicode_math(found[2] if found[2] is not None else found[3], display=True) if found else None
-        if found is None or readable is None:
-            return ""
+        shown = self._drawn("\n".join(self._formula))
         above = len(self._formula) - 1
-        shown = "\n".join(found[1] + each for each in readable.split("\n"))
-        return (f"\x1b[{above}A\r\x1b[J" if above else "") + shown
+        return f"\x1b[{above}A\r\x1b[J{shown}" if shown and above else shown
+
+    def _drawn(self, formula: str) -> str:
+        """Mathematics on lines of its own in characters of Unicode; "" where there is no exact form."""
+        found = _DISPLAY.fullmatch(formula)
+        if found is None:
+            return ""
+        source = next(part for part in found.groups()[1:] if part is not None)
+        readable = unicode_math(source, display=True)
+        lines = readable.split("\n") if readable is not None else matrix_lines(source, self._width - len(found[1]) - 1)
+        return "\n".join(found[1] + line for line in lines or ())
 
 
 def _inline(line: str, around: str) -> str:

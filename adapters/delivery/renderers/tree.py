@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from adapters.delivery.renderers.addresses import without_entities
 from adapters.delivery.renderers.commonmark import parse
 from adapters.delivery.renderers.syntax import DISPLAY
 
@@ -217,7 +218,7 @@ def _blocks(tokens: Sequence[Token]) -> tuple[Block, ...]:
             case "bullet_list_close" | "ordered_list_close":
                 stack[-2].children.append(List(token.type[0] == "o", tuple(stack.pop().items)))
             case "fence" | "code_block":
-                stack[-1].children.append(CodeBlock(token.content, token.info.strip()))
+                stack[-1].children.append(CodeBlock(token.content, _unescaped(token.info).strip()))
             case "math_block" | "math_open":
                 math = Math(token.content, token.markup, closed=token.type == "math_block")
                 stack[-1].children.append(MathBlock(math, token.info))
@@ -226,6 +227,12 @@ def _blocks(tokens: Sequence[Token]) -> tuple[Block, ...]:
             case "hr":
                 stack[-1].children.append(Rule())
     return tuple(stack[0].children)
+
+
+def _unescaped(info: str) -> str:
+    from markdown_it.common.utils import unescapeAll
+
+    return unescapeAll(info)
 
 
 def _leaf(opening: Token, inline: Token) -> Block:
@@ -333,6 +340,8 @@ def _link(span: _Span) -> Link:
     token, children = span.token, tuple(span.children)
     address = str(token.attrGet("href")) if token else ""
     title = str(token.attrGet("title") or "") if token else ""
+    if token is not None and token.markup == "autolink":  # where the parser leaves entities as they are
+        address, children = without_entities(address), (Text(without_entities(plain(children))),)
     visible = bool(plain(children).strip())
     bare = not visible or (token is not None and (token.markup in ("linkify", "autolink") or token.info == "auto"))
     return Link(address, title, children if visible else (Text(address),), bare)

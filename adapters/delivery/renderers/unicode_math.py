@@ -8,6 +8,12 @@ from collections.abc import Iterator
 
 _LONGEST = 400
 _DEEPEST = 8
+_ENVIRONMENT = re.compile(
+    r"\\begin\{((?:align(?:ed)?|equation|gather(?:ed)?|multline|split)\*?)\}(.*)\\end\{\1\}", re.DOTALL
+)
+"""Lines, one below the other: where they are aligned is their look alone."""
+ROW_END = re.compile(r"\\\\(?![A-Za-z])(?:\[-?[\d.]+ ?(?:pt|em|ex|mm|cm)\])?")
+_ALIGNMENT = re.compile(r"(?<!\\)&")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
 _SUPERSCRIPTS = dict(
     zip(
@@ -68,10 +74,13 @@ def unicode_math(source: str, display: bool = False) -> str | None:
 
     Several lines only where it is on lines of its own (`display`).
     """
+    if display and (environment := _ENVIRONMENT.fullmatch(source.strip())):
+        source = _ALIGNMENT.sub(" ", environment[2])
     if len(source) > _LONGEST or "&" in source.replace("\\&", ""):
         return None
+    rows = ROW_END.split(source.strip())
     try:
-        lines = [_line(line) for line in re.split(r"\\\\(?![A-Za-z])", source.strip())]
+        lines = [_line(line) for line in (rows if rows[-1] else rows[:-1])]
     except _Inexact:
         return None
     return "\n".join(lines) if "" not in lines and (display or len(lines) == 1) else None

@@ -28,6 +28,7 @@ from adapters.delivery.renderers.tree import (
     read,
 )
 from adapters.delivery.renderers.unicode_math import unicode_math
+from adapters.delivery.renderers.unicode_matrix import matrix_lines
 
 BOXES = {False: "☐ ", True: "☑ "}
 
@@ -79,6 +80,10 @@ class Walker(ABC):
     @abstractmethod
     def link(self, link: Link) -> None:
         """A link that is not within another one."""
+
+    def caption(self, block: CodeBlock) -> str:
+        """What is shown above the block."""
+        return block.caption
 
     def marker(self, list_: List, item: Item) -> str:
         """What an item's first line begins with."""
@@ -192,9 +197,9 @@ class Walker(ABC):
 
     def _captioned_code(self, block: CodeBlock) -> None:
         """The language is the platform's to show; what else stands after the fence is a line above."""
-        if block.caption:
+        if caption := self.caption(block):
             self.open("italic")
-            self.text(block.caption)
+            self.text(caption)
             self.close("italic")
             self.emit("\n")
         self.code_block(block.code, block.language)
@@ -202,7 +207,11 @@ class Walker(ABC):
     def _display(self, block: MathBlock) -> None:
         readable = unicode_math(block.math.source, display=True) if block.math.closed else None
         if readable is None:
-            self.code_block(f"{block.math.written}{block.after}\n", "latex")
+            lines = matrix_lines(block.math.source + block.after, self.widest) if block.math.closed else None
+            if lines is not None:
+                self.code_block("\n".join(lines) + "\n", "")
+            else:
+                self.code_block(f"{block.math.written}{block.after}\n", "latex")
             return
         for number, line in enumerate(self.formula(readable).split("\n")):
             if number:
@@ -240,7 +249,9 @@ class Walker(ABC):
 
     def _end_block(self) -> None:
         self._breaks = 1 if self._lists else 2
-        self._gap = "".join(self._prefixes).rstrip()
+        gap = "".join(self._prefixes).rstrip()
+        # Without the blank, the sign is a mere letter on Discord, and the quote ends.
+        self._gap = f"{gap} " if gap.endswith(">") else gap
 
 
 def cell_text(children: Inlines) -> str:
