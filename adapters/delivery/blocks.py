@@ -39,7 +39,7 @@ class Cut(IntEnum):
     FORMULA = -1
     """Within mathematics on lines of its own."""
     NEVER = 0
-    """Between a heading and its text."""
+    """Between a heading and its text, or behind the line that opens a fence."""
     LINE = 1
     ITEM = 2
     BLOCK = 3
@@ -91,6 +91,8 @@ class Blocks:
         self._paragraph = False
         self._previous = ""
         self._after_heading = False
+        self._opens_fence = False
+        """The newest line does."""
         self.table = ""
         self._within_line = False
         self._resumes_code = False
@@ -163,6 +165,7 @@ class Blocks:
         position, shown = 0, []
         for end in _LINE_END.finditer(text):
             line = text[position : end.start()]
+            self._opens_fence = False
             shown.append((line if self._is_plain(line) else self._line(line)) + end[0])
             position = end.end()
             self.cuts[self.length + position] = self._quality()
@@ -190,7 +193,7 @@ class Blocks:
     def _quality(self) -> Cut:
         if self.formula:
             return Cut.FORMULA
-        if self._after_heading:
+        if self._after_heading or self._opens_fence:
             return Cut.NEVER
         return Cut.LINE if self.fence or self._paragraph or self.table else Cut.BLOCK
 
@@ -409,6 +412,7 @@ class Blocks:
         self._upgrade(Cut.BLOCK)
         self._paragraph = False
         self.fence = Fence(marker, language, indent, len(self.containers))
+        self._opens_fence = True
         return None
 
 

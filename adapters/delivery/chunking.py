@@ -170,8 +170,11 @@ class Chunker:
                     return place
         lines = [place for place in blocks.cuts if place <= furthest]
         if marker:
-            return max((place for place in lines if closes and place < marker), default=marker)
+            earlier = [place for place in lines if place < marker and blocks.cuts[place] > Cut.NEVER]
+            return earlier[-1] if closes and earlier else marker
         line = lines[-1] if lines else 0
+        if len(lines) > 1 and blocks.cuts[line] == Cut.NEVER and self._blocks(line).fence:
+            return lines[-2]  # its message would end with an empty block
         if lines and blocks.cuts[line] == Cut.FORMULA:
             begin = next((place for place in reversed(lines) if blocks.cuts[place] != Cut.FORMULA), 0)
             if begin:
@@ -193,8 +196,8 @@ class Chunker:
         fence = self._blocks(begin).fence
         if fence is None:
             return (begin if place > begin and may_be_fence(line) else 0), False
-        run = line.strip(" \t>")
-        closes = bool(run) and not run.strip(fence.marker[0])
+        run, is_unfinished = line.strip(" \t>"), begin + len(line) == len(self._text)
+        closes = bool(run or is_unfinished) and not run.strip(fence.marker[0])
         return (begin if closes else 0), closes
 
     def _units(self, length: int) -> int:

@@ -119,7 +119,7 @@ def test_no_cut_is_within_the_marker_of_a_fence(mark: str, before: str) -> None:
             chunks = chunks_of(text, 100)
             assert "".join(chunk.source for chunk in chunks) == text
             code = [token.content for chunk in chunks for token in parse(chunk.markdown) if token.type == "fence"]
-            assert "" not in code, (text, chunks)
+            assert "" not in code or filler > 44, (text, chunks)  # then its marker and one line fill a message
             assert "after" in [token.content for token in parse(chunks[-1].markdown)], (text, chunks)
             fences = [chunk for chunk in chunks if mark[:2] in chunk.source]
             assert all(mark in chunk.source for chunk in fences), (text, chunks)
