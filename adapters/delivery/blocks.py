@@ -268,6 +268,8 @@ class Blocks:
                     if indent < container.width:
                         break
                     end += container.width
+                else:  # a blank line may have less
+                    end += min(container.width, indent)
             elif line.startswith(">", position + indent) and (indent <= 3 or self.cuts or self.opened):
                 end += indent + 1
                 end += line.startswith(" ", end)

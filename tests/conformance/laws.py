@@ -9,6 +9,7 @@ from tests.conformance.chats import Shown
 from tests.conformance.reading import Run, letters, read_html, reference_html
 
 _JOINT = re.compile(r"^[ \t]*(?:\n[ \t]*(?=\n))*\n?")
+_BLANK_LINES = re.compile(r"^(?:[ \t]*\n)+")
 _FOLLOWED = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def begins_with(code: str, parts: list[str]) -> bool:
     """Whether `code` is the first of the parts one after the other."""
     left = code
     for part in parts:
-        part = part.strip("\n").rstrip()
+        part = _BLANK_LINES.sub("", part).rstrip()
         if not part:
             continue
         left = next((rest for rest in (left, _JOINT.sub("", left, count=1)) if rest.startswith(part)), "")

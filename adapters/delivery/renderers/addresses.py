@@ -40,8 +40,11 @@ _PAIRED = frozenset("\"'`$")
 """An odd one at the end belongs to the text around."""
 _BEFORE = 300
 """How many characters before an address are searched for emphasis that it may end."""
-_UNDERSCORES = re.compile(r"(?<!\w)(_+)(?=[^\s_]|$)|(?<=[^\s_])_+(?!\w)")
-_WITHIN_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*[^\s_]", re.IGNORECASE)
+_UNDERSCORES = re.compile("_+")
+_OTHERS = re.compile(
+    r"\\.|`[^`]*`|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))", re.IGNORECASE | re.DOTALL
+)
+"""Escapes, code and other addresses, whose underscores are no emphasis."""
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
 _ENTITY_END = re.compile(r"&\w+$")
@@ -167,9 +170,14 @@ def _last_of(address: str, before: str) -> int:
 
 def _open_underscores(before: str) -> int:
     """How many underscores the emphasis has that is open at the end of `before`."""
-    words = _WITHIN_ADDRESS.sub("x", before)  # another one's are none
-    last = [len(found[1] or "") for found in _UNDERSCORES.finditer(words)][-1:]
-    return sum(last)
+    words, length = _OTHERS.sub(lambda other: "x" if other[0][0].isalpha() else ".", before), 0
+    for found in _UNDERSCORES.finditer(words):
+        left, right = words[found.start() - 1 : found.start()], words[found.end() : found.end() + 1]
+        if length and left.strip() and not right.isalnum():
+            length = 0
+        elif not left.isalnum() and not right.isspace():
+            length = len(found[0])
+    return length
 
 
 def _link(state: StateInline, silent: bool, written: str, shown: str, target: str) -> bool:

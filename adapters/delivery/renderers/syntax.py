@@ -26,6 +26,9 @@ _ENVIRONMENT = re.compile(
 _AFTER_DISPLAY = re.compile(r"[ \t]*[.,;:!?]?[ \t]*$")
 _AMOUNT = re.compile(r"\d[^=^_+*<>\\]*\s[A-Za-z]{2,}(?:\s|$)|\d[\d.,]*[,;]\s(?![\d\s.,;+-]*$)")
 """Begins with a number and has words: dollars, not mathematics. `1, 2, 3` are numbers alone."""
+_OPENS_NEXT = re.compile(r"(?:^|[\s(\[])[*_~]+$|\*\*$|~~$|[(\[{]$")
+"""Ends with what opens something around the next amount: `$5/**$6**`."""
+_MARKS = 8
 _SUFFIX = re.compile(r"(?:th|st|nd|rd|s)\b")
 _FOOTNOTE = re.compile(r"\[\^([^\]\s\[^]{1,64})\](:(?=[ \t]))?")
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
@@ -102,7 +105,7 @@ def _between_dollars(text: str, start: int) -> str:
         return ""
     after = text[end + 1 : end + 4]
     is_word = after[:1].isalnum() and after[0].isascii() and not _SUFFIX.match(after)
-    return "" if is_word or _AMOUNT.match(source) else source
+    return "" if is_word or _AMOUNT.match(source) or _OPENS_NEXT.search(source[-_MARKS:]) else source
 
 
 def _is_escaped(text: str, place: int) -> bool:
