@@ -30,7 +30,10 @@ def about_pictures(question: Turn, captions: Sequence[str], info: ModelInfo) -> 
     """The question with what its pictures show, or with what the captioner answers to it."""
     if not captions:
         return question
-    return replace(question, prompt=prompt.for_pictures(question.prompt or question.text, captions, answered=info.captioner_answers))
+    return replace(
+        question,
+        prompt=prompt.for_pictures(question.prompt or question.text, captions, answered=info.captioner_answers),
+    )
 
 
 def opening(question: Turn, info: ModelInfo) -> str:

@@ -27,7 +27,8 @@ _COUNT = r"(?:one|two|three|four|five|six|seven|eight|nine|ten|\d{1,3}|some|seve
 _BEGINNING = re.compile(
     rf"(?:an?|the)(?: |$)|{_COUNT} (?=[a-z])"
     r"|there (?:is|are|was|were)(?: |$)"
-    r"|(?:this|that|it) (?:is|was|shows)(?: (?:an?|the|one)(?: |$)|$)|(?:these|those) are(?: (?:the|two|three|some)(?: |$)|$)"
+    r"|(?:this|that|it) (?:is|was|shows)(?: (?:an?|the|one)(?: |$)|$)"
+    r"|(?:these|those) are(?: (?:the|two|three|some)(?: |$)|$)"
     rf"|this {_PICTURE} (?:is|was|of|shows|depicts|contains|features|captures)(?: |$)"
     rf"|(?:in|on) (?:the|this) {_PICTURE},? (?:there|an?|the|we|you can see)(?: |$)"
     r"|(?:(?:old|vintage|blurry|beautiful|black and white|colou?r|digital|oil|aerial|close[ -]up|front|side|wide|night)"

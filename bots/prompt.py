@@ -73,7 +73,11 @@ def for_pictures(text: str, captions: Sequence[str], *, answered: bool = False) 
     if len(captions) == 1:
         said = "Asked this, somebody who sees my picture says" if answered else "A picture shows this"
         return f"{said}: {captions[0]}.\n\n{text}"
-    said = f"Asked this, somebody who sees my {len(captions)} pictures says" if answered else f"{len(captions)} pictures show this"
+    said = (
+        f"Asked this, somebody who sees my {len(captions)} pictures says"
+        if answered
+        else f"{len(captions)} pictures show this"
+    )
     return f"{said}:\n{numbered}\n\n{text}"
 
 

@@ -203,8 +203,9 @@ class ModelInfo:
 
     `context_tokens` bounds prompt and answer together. `holds_prefix`: an answer can be made to begin with a given
     text. `continues`: an answer that was cut off can go on from its text. `captioner` is None where no captioner is
-    configured; `captioner_answers`: it was trained for questions about pictures. `reference` is the hub id where there is one, and never a path; `revision` tells two checkpoints of the
-    same name apart: a commit or a hash of the files, "" where it is not known.
+    configured; `captioner_answers`: it was trained for questions about pictures. `reference` is the hub id where there
+    is one, and never a path; `revision` tells two checkpoints of the same name apart: a commit or a hash of the files,
+    "" where it is not known.
     """
 
     name: str

@@ -142,9 +142,7 @@ class LocalInference:
         if self._captioner is None:
             return self._engine.info
         eyes = self._captioner
-        return replace(
-            self._engine.info, captioner=eyes.name, demo_captioner=eyes.demo, captioner_answers=eyes.answers
-        )
+        return replace(self._engine.info, captioner=eyes.name, demo_captioner=eyes.demo, captioner_answers=eyes.answers)
 
     @property
     def is_away(self) -> bool:

@@ -55,39 +55,43 @@ _SYLLABLES = (
     "e\u0301", "𝒳", "🇩🇪",
 )  # fmt: skip
 _LITERALS = (
-    (r"{w}\_a\_b", "{w}_a_b"), (r"{w}\*", "{w}*"), ("{w}&amp;z", "{w}&z"), (r"{w}\<b\>", "{w}<b>"), ("2*3*4{w}", "2*3*4{w}"),
-    ("snake_case_{w}", "snake_case_{w}"), ("@{w}", "@{w}"), ("/{w}", "/{w}"), ("#{w}", "#{w}"), (r"C:\{w}\x", r"C:\{w}\x"),
-    ("{w}<y>z", "{w}<y>z"), ("<think>{w}</think>", "<think>{w}</think>"), ("[{w}]", "[{w}]"), ("~{w}", "~{w}"),
-    (r"\`{w}\`", "`{w}`"), (r"{w}\|x", "{w}|x"), ("{w}.md", "{w}.md"), ("{w}:", "{w}:"), ("({w})", "({w})"), ("“{w}”", "“{w}”"),
-    (r"\[{w}\](x)", "[{w}](x)"), ("{w}&#124;y", "{w}|y"), (r"\#{w}", "#{w}"), ("&lt;{w}&gt;", "<{w}>"), ("{w}!", "{w}!"),
-    ('<a href="{w}">', '<a href="{w}">'), ("x<{w}", "x<{w}"), (r"{w}\\n", r"{w}\n"), ("+{w}", "+{w}"),
-    (r"\- {w}", "- {w}"), (r"\> {w}", "> {w}"), (r"1\. {w}", "1. {w}"), ("$5-{w}", "$5-{w}"), ("a:b::{w}", "a:b::{w}"),
+    (r"{w}\_a\_b", "{w}_a_b"), (r"{w}\*", "{w}*"), ("{w}&amp;z", "{w}&z"), (r"{w}\<b\>", "{w}<b>"),
+    ("2*3*4{w}", "2*3*4{w}"), ("snake_case_{w}", "snake_case_{w}"), ("@{w}", "@{w}"), ("/{w}", "/{w}"),
+    ("#{w}", "#{w}"), (r"C:\{w}\x", r"C:\{w}\x"), ("{w}<y>z", "{w}<y>z"),
+    ("<think>{w}</think>", "<think>{w}</think>"), ("[{w}]", "[{w}]"), ("~{w}", "~{w}"), (r"\`{w}\`", "`{w}`"),
+    (r"{w}\|x", "{w}|x"), ("{w}.md", "{w}.md"), ("{w}:", "{w}:"), ("({w})", "({w})"), ("“{w}”", "“{w}”"),
+    (r"\[{w}\](x)", "[{w}](x)"), ("{w}&#124;y", "{w}|y"), (r"\#{w}", "#{w}"), ("&lt;{w}&gt;", "<{w}>"),
+    ("{w}!", "{w}!"), ('<a href="{w}">', '<a href="{w}">'), ("x<{w}", "x<{w}"), (r"{w}\\n", r"{w}\n"),
+    ("+{w}", "+{w}"), (r"\- {w}", "- {w}"), (r"\> {w}", "> {w}"), (r"1\. {w}", "1. {w}"), ("$5-{w}", "$5-{w}"),
+    ("a:b::{w}", "a:b::{w}"),
 )  # fmt: skip
 """As written and as meant; none has marks that could pair with others."""
 _CODES = (
-    "{w}", "x*{w}*y", "__{w}__", r"\{w}\n", "<b>{w}</b>", "@{w}", "${w}$", r"\({w}\)", "a `{w}` b", "`{w}", "[{w}](x)", "&lt;{w}",
-    "https://e.org/_{w}_", "{w}  z", "**{w}", "{w} -> x", "#{w}", ">{w}",
+    "{w}", "x*{w}*y", "__{w}__", r"\{w}\n", "<b>{w}</b>", "@{w}", "${w}$", r"\({w}\)", "a `{w}` b", "`{w}",
+    "[{w}](x)", "&lt;{w}", "https://e.org/_{w}_", "{w}  z", "**{w}", "{w} -> x", "#{w}", ">{w}",
 )  # fmt: skip
 _HOSTS = ("e.org", "docs.python.org", "localhost:3000", "user@host.org", "例え.jp", "127.0.0.1:8000", "a-b.co.uk")
 _PATHS = (
-    "{w}", "__{w}__", "{w}_(film)", "a*{w}*b", "?q=_{w}_&r=1", "#_{w}_", "~{w}", "%20{w}", "{w}/", "путь/{w}", "[{w}]", "@{w}",
+    "{w}", "__{w}__", "{w}_(film)", "a*{w}*b", "?q=_{w}_&r=1", "#_{w}_", "~{w}", "%20{w}", "{w}/", "путь/{w}",
+    "[{w}]", "@{w}",
 )  # fmt: skip
 _CLEAN_PATHS = ("{w}", "{w}/", "%20{w}", "?q={w}&r=1", "#{w}", "a(b)/{w}", "путь/{w}", "@{w}")
 """Without marks of emphasis."""
 _FORMULAS = (
-    r"x^{n}", r"a_{n}*b_2*c_3", r"\frac{{x_{n}}}{{y}}", r"\{{1,{n}\}}", r"\alpha_{n} \leq \beta", r"\sqrt{{{n}}}", r"x^2\,dx_{n}",
-    r"\overline{{x_{n}}}", r"\int_0^{n} f(x)\,dx", r"\sum_{{i=1}}^{{{n}}} i", r"\text{{if }} x_{n} > 0", r"[a_{n}]", r"x_{n}'",
+    r"x^{n}", r"a_{n}*b_2*c_3", r"\frac{{x_{n}}}{{y}}", r"\{{1,{n}\}}", r"\alpha_{n} \leq \beta", r"\sqrt{{{n}}}",
+    r"x^2\,dx_{n}", r"\overline{{x_{n}}}", r"\int_0^{n} f(x)\,dx", r"\sum_{{i=1}}^{{{n}}} i",
+    r"\text{{if }} x_{n} > 0", r"[a_{n}]", r"x_{n}'",
 )  # fmt: skip
 _LINES_OF_CODE = (
-    "x = {n}", "    if a < {n} > b:", "\tgo({n})", "# T{n}", "> q{n}", "- a{n}", "1. b{n}", "$x_{n}$", r"\(y_{n}\)", "",
-    "<b>{n}</b>", "**{n}**", "|a|b{n}|", "~~~", r"re.sub(r'\\*', '_{n}_')", "``{n}``", "\\", "  indented {n}", "x = `{n}`",
-    "    ", "=====", "---", "[^{n}]: x", "@name{n} /cmd{n}", "日本 {n}", "x\ty{n}", "&amp; {n}", r"\begin{{align}}", "</think>",
-    "https://e.org/_{n}_",
+    "x = {n}", "    if a < {n} > b:", "\tgo({n})", "# T{n}", "> q{n}", "- a{n}", "1. b{n}", "$x_{n}$", r"\(y_{n}\)",
+    "", "<b>{n}</b>", "**{n}**", "|a|b{n}|", "~~~", r"re.sub(r'\\*', '_{n}_')", "``{n}``", "\\", "  indented {n}",
+    "x = `{n}`", "    ", "=====", "---", "[^{n}]: x", "@name{n} /cmd{n}", "日本 {n}", "x\ty{n}", "&amp; {n}",
+    r"\begin{{align}}", "</think>", "https://e.org/_{n}_",
 )  # fmt: skip
 _INFOS = (
-    "", "", "python", "python:src/app{n}.py", 'js title="a {n}.js"', "c++", "{{.r #x{n}}}", "mermaid", "diff a/{n}", "Text {n} here",
-    "objective-c", "python3 {{1,{n}}}", "sh -x --name={n}", "a{n}:b:c", "jsonc // c{n}", "F#", "title={n}", ":{n}", "x" * 40 + "{n}",
-    "日本語", "Язык{n}", "py*{n}*", r"a\_b{n}", "[x{n}](y)", "c&lt;{n}", "~{n}",
+    "", "", "python", "python:src/app{n}.py", 'js title="a {n}.js"', "c++", "{{.r #x{n}}}", "mermaid", "diff a/{n}",
+    "Text {n} here", "objective-c", "python3 {{1,{n}}}", "sh -x --name={n}", "a{n}:b:c", "jsonc // c{n}", "F#",
+    "title={n}", ":{n}", "x" * 40 + "{n}", "日本語", "Язык{n}", "py*{n}*", r"a\_b{n}", "[x{n}](y)", "c&lt;{n}", "~{n}",
 )  # fmt: skip
 _NUMBERS: tuple[Callable[[int], str], ...] = (
     lambda index: f"{index + 1}.", lambda index: f"{index}.", lambda index: "1.", lambda index: f"{index + 1:03}.",
@@ -225,9 +229,7 @@ class Writer:
 
     def fence(self) -> Piece:
         mark = self._dice.choice(("```", "```", "````", "~~~", "~~~~~"))
-        lines = [
-            self._dice.choice(_LINES_OF_CODE).format(n=self._number()) for _ in range(self._dice.randint(1, 8))
-        ]
+        lines = [self._dice.choice(_LINES_OF_CODE).format(n=self._number()) for _ in range(self._dice.randint(1, 8))]
         if len(mark) > 3 and self._dice.random() < 0.5:
             lines += ["```py", f"y = {self._number()}", "```"]
         lines = [line for line in lines if set(line) != {mark[0]} or len(line) < len(mark)]

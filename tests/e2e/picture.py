@@ -1,4 +1,4 @@
-"""Takes the picture of the page for the README, with the demo's own models: `python -m tests.e2e.picture docs/page.png`."""
+"""Takes the README's picture of the page, with the demo's models: `python -m tests.e2e.picture docs/page.png`."""
 
 from __future__ import annotations
 

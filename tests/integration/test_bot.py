@@ -435,7 +435,13 @@ async def test_a_picture_is_captioned(chat: Chat) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["Describe this picture.", "Please describe what you see", "what am I looking at?", "这张图片里有什么？", "¿qué ves aquí?"],
+    [
+        "Describe this picture.",
+        "Please describe what you see",
+        "what am I looking at?",
+        "这张图片里有什么？",
+        "¿qué ves aquí?",
+    ],
 )
 @pytest.mark.parametrize("command", ["", "/caption ", "/ask "])
 async def test_a_request_to_describe_a_picture_is_no_part_of_its_caption(chat: Chat, command: str, words: str) -> None:

@@ -128,7 +128,9 @@ def test_no_cut_is_within_the_marker_of_a_fence(mark: str, before: str) -> None:
 def test_blanks_on_a_blank_line_of_code_in_a_list_are_the_code_s() -> None:
     for filler in range(40, 100):
         text = f"- {'w' * filler}\n\n  ```py\n  a = 1\n      \n  b = 2\n  ```\n"
-        code = [token.content for chunk in chunks_of(text, 100) for token in parse(chunk.markdown) if token.type == "fence"]
+        code = [
+            token.content for chunk in chunks_of(text, 100) for token in parse(chunk.markdown) if token.type == "fence"
+        ]
         assert code == ["a = 1\n    \nb = 2\n"], filler
 
 

@@ -311,7 +311,9 @@ def test_the_marks_of_any_family_may_stand_in_reasoning_that_is_kept_apart(name:
     text = f"\n{opening}{name}{closing}hm{opening}/{name}{closing}\n"
     splitter = Splitter(inside=True, apart=True)
     parts = [part for at in range(0, len(text), size) for part in splitter.feed(text[at : at + size])]
-    shown = [(kind, said.strip()) for kind, said in merged([*parts, *splitter.close()]) if kind != "mark" and said.strip()]
+    shown = [
+        (kind, said.strip()) for kind, said in merged([*parts, *splitter.close()]) if kind != "mark" and said.strip()
+    ]
     assert shown == [("thinking", "hm")]
 
 

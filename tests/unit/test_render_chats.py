@@ -211,7 +211,10 @@ def test_a_table_that_lines_cannot_show_is_a_list_of_records() -> None:
     [
         (r"A = \begin{pmatrix} 1 & -2 \\ 30 & x^2 \end{pmatrix}", ["A = ⎛ 1   -2 ⎞", "    ⎝ 30  x² ⎠"]),
         (r"\begin{bmatrix}1\\2\\3\end{bmatrix}", ["⎡ 1 ⎤", "⎢ 2 ⎥", "⎣ 3 ⎦"]),
-        (r"\begin{bmatrix}1 & 2\end{bmatrix} \begin{bmatrix}x \\ y\end{bmatrix} = z", ["[ 1  2 ] ⎡ x ⎤ = z", "         ⎣ y ⎦"]),
+        (
+            r"\begin{bmatrix}1 & 2\end{bmatrix} \begin{bmatrix}x \\ y\end{bmatrix} = z",
+            ["[ 1  2 ] ⎡ x ⎤ = z", "         ⎣ y ⎦"],
+        ),
         (
             r"|x| = \begin{cases} x & x \ge 0 \\ -x & \text{otherwise} \end{cases}",
             ["|x| = ⎧ x   x ≥ 0", "      ⎩ -x  otherwise"],
@@ -244,7 +247,9 @@ def test_aligned_lines_are_readable(written: str, shown: str) -> None:
     assert in_terminal(stream.feed(written) + stream.finish()).text == f"{shown}\n"
 
 
-@pytest.mark.parametrize("formula", [r"\begin{pmatrix} \overline{xy} \end{pmatrix}", r"\begin{pmatrix} " + "x & " * 40 + r"y \end{pmatrix}"])
+@pytest.mark.parametrize(
+    "formula", [r"\begin{pmatrix} \overline{xy} \end{pmatrix}", r"\begin{pmatrix} " + "x & " * 40 + r"y \end{pmatrix}"]
+)
 def test_a_matrix_that_lines_cannot_show_stays_as_it_was_written(formula: str) -> None:
     assert formula in render_discord(f"\\[{formula}\\]")
     assert formula in render_telegram(f"\\[{formula}\\]").text

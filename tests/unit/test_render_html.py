@@ -211,8 +211,21 @@ def test_mathematics_is_drawn_and_keeps_its_source(markdown: str, source: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["$5 and $6", "US$5 or 10$", "$HOME/$USER", "it costs $5, or 10$ there", r"\$x\$", "$ x $", "$$", "`$x$`", "$5-$6", "$5/**$6**",
-     "$5-a *$b c*", "$5 ($6)", "$1/($2)"],
+    [
+        "$5 and $6",
+        "US$5 or 10$",
+        "$HOME/$USER",
+        "it costs $5, or 10$ there",
+        r"\$x\$",
+        "$ x $",
+        "$$",
+        "`$x$`",
+        "$5-$6",
+        "$5/**$6**",
+        "$5-a *$b c*",
+        "$5 ($6)",
+        "$1/($2)",
+    ],
 )
 def test_money_is_no_mathematics(text: str) -> None:
     assert "<math" not in render_html(text)

@@ -6,9 +6,9 @@ punctuation where that allows it; beside all other characters the rules are Comm
 `markdown-cjk-friendly`; its plugin for this parser needs an older version of it.
 
 Stars between a letter or digit and a digit are a product or a power: `2*3*4`, `x**2 + y**2`. CommonMark takes
-them for emphasis, so another number would be shown. In `src/__init__.py`, `library/__future__.html` and `__init__(self)`
-underscores belong to a name, and in `src/**/*.py` stars are a pattern: no delimiter opens behind a slash or closes before
-one, before a name's ending or before a call.
+them for emphasis, so another number would be shown. In `src/__init__.py`, `library/__future__.html` and
+`__init__(self)` underscores belong to a name, and in `src/**/*.py` stars are a pattern: underscores do not open behind a
+slash, nor close before one, before a name's ending or a call.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class _State(StateInline):
             closes and (not opens or _is_punctuation(after)),
             scanned.length,
         )
-
 
     def _is_in_path(self, start: int, end: int, before: str, after: str) -> bool:
         """Whether stars are a part of a pattern such as `src/**/*.py`."""

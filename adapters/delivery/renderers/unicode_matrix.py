@@ -27,7 +27,7 @@ _STANDS_IN = range(0x10280, 0x10290)
 
 
 def matrix_lines(source: str, widest: int) -> list[str] | None:
-    """The formula with its matrices drawn, in at most `widest` columns; None where there are none or it is not exact."""
+    """The formula with its matrices drawn, in at most `widest` columns; None without any, or where it is not exact."""
     found = list(_ENVIRONMENT.finditer(source)) if len(source) <= _LONGEST else []
     if not found or len(found) > len(_STANDS_IN):
         return None
