@@ -7,8 +7,8 @@ punctuation where that allows it; beside all other characters the rules are Comm
 
 Stars between a letter or digit and a digit are a product or a power: `2*3*4`, `x**2 + y**2`. CommonMark takes
 them for emphasis, so another number would be shown. In `src/__init__.py`, `library/__future__.html` and
-`__init__(self)` underscores belong to a name, and in `src/**/*.py` stars are a pattern: underscores do not open behind a
-slash, nor close before one, before a name's ending or a call.
+`__init__(self)` underscores belong to a name, in `src/**/*.py` stars to a pattern: underscores do not open behind a
+slash, nor close before one, a name's ending or a call.
 """
 
 from __future__ import annotations
