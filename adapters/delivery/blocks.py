@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from adapters.delivery.renderers.commonmark import DEPTH
-from adapters.delivery.renderers.syntax import MARKER, closes_display, opening_of, opens_display
+from adapters.delivery.renderers.syntax import (
+    MARKER,
+    closes_display,
+    header_with_fitting_bars,
+    opening_of,
+    opens_display,
+)
 
 _WORDS = re.compile(r" {0,3}[^\W\d_]")
 """Begins a line that cannot be anything but words, or a row of a table."""
@@ -440,6 +446,7 @@ def _starts_leaf(stripped: str) -> bool:
 def _is_table(header: str, delimiters: str) -> bool:
     if "|" not in header or "-" not in delimiters or MARKER.match(header):
         return False
+    header = header_with_fitting_bars(header, delimiters)
     cells = delimiters.removeprefix("|").removesuffix("|").split("|")
     names = header.removeprefix("|").replace(r"\|", "").removesuffix("|").split("|")
     return len(names) == len(cells) and all(map(_DELIMITER.fullmatch, cells))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.delivery.blocks import Blocks
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.highlighting import plain
 from adapters.delivery.renderers.html import pygments_css, render_html
@@ -326,6 +327,18 @@ def test_rows_that_lack_cells_cost_no_more_than_what_was_written(tables: int) ->
     assert html.count("<td") <= max(1_000, len(table) * tables // 4)
     assert html.count("last") == tables
     assert html.count("<th ") == 100 * tables
+
+
+@pytest.mark.parametrize("header", ["`a|b` | c", "| **`a|b`** | c |", "| c | $a|b$ |", "c | \\(a|b\\)"])
+def test_bars_in_code_of_a_header_divide_no_cells(header: str) -> None:
+    written = f"x\n\n{header}\n|---|:-:|\n| 1 | 2 |\n"
+    html = render_html(written)
+    assert html.count("<th ") == html.count("<td ") == 2
+    assert "a|b" in html
+    assert "\N{BROKEN BAR}" not in html
+    blocks = Blocks().read(written)
+    assert blocks.table
+    assert "<th" not in render_html(f"{header} | d\n|---|---|\n")
 
 
 def test_a_row_may_lack_cells() -> None:

@@ -31,6 +31,7 @@ _OPENS_NEXT = re.compile(r"(?:^|[\s(\[])[*_~]+$|\*\*$|~~$|[(\[{]$")
 _MARKS = 8
 _SUFFIX = re.compile(r"(?:th|st|nd|rd|s)\b")
 _FOOTNOTE = re.compile(r"\[\^([^\]\s\[^]{1,64})\](:(?=[ \t]))?")
+_DELIMITERS = re.compile(r"[ \t|:-]+")
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 _FILLED = 1_000
 
@@ -203,15 +204,40 @@ def table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bo
     if start_line + 1 >= end_line or MARKER.match(_line(state, start_line)):
         return False
     is_underline = not _line(state, start_line + 1).strip("-")
-    begin = len(state.tokens)
-    if is_underline or not github_table(state, start_line, end_line, silent=True):
-        return False
-    if not silent:
+    begin, source = len(state.tokens), state.src
+    _hide_bars(state, start_line)
+    is_table = not is_underline and github_table(state, start_line, end_line, silent=True)
+    if is_table and not silent:
         missing = _missing_cells(state, start_line + 1, end_line)
         github_table(state, start_line, start_line + 2 + len(missing), silent=False)
+    state.src = source
+    if not is_table:
+        return False
+    if not silent:
         state.env["filled"] = state.env.get("filled", 0) + sum(missing[: state.line - start_line - 2])
         _fill_rows(state, begin)
     return True
+
+
+def _hide_bars(state: StateBlock, line: int) -> None:
+    """Let the parser not see the bars within the header's code and mathematics, where they would be too many cells."""
+    start, end = state.bMarks[line] + state.tShift[line], state.eMarks[line]
+    header = state.src[start:end]
+    if (hidden := header_with_fitting_bars(header, _line(state, line + 1))) != header:
+        state.src = state.src[:start] + hidden + state.src[end:]
+
+
+def header_with_fitting_bars(header: str, delimiters: str) -> str:
+    """The header of a table, with other signs in place of bars within code and mathematics if only so it has as many
+    cells as the line below it, which GitHub wants."""
+    if "|" not in header or not _DELIMITERS.fullmatch(delimiters):
+        return header
+    if len(_split(header.strip(), ())) == (columns := len(_split(delimiters.strip(), ()))):
+        return header
+    hidden = header
+    for start, end in _protected(header):
+        hidden = hidden[:start] + hidden[start:end].replace("|", "\N{BROKEN BAR}") + hidden[end:]
+    return hidden if len(_split(hidden.strip(), ())) == columns else header
 
 
 def _most_filled(source: str) -> int:
