@@ -50,6 +50,7 @@ def without_formulas(markdown: str) -> str:
     return "".join([*parts, _FORMULA.sub(" ", markdown[position:])])
 
 
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|equation|gather|gathered|multline|split)\*?\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:[pbBvV]?matrix|cases)\}")
 
 
@@ -58,6 +59,7 @@ def is_shown(formula: str, shown: str) -> bool:
     squeezed = "".join(shown.split())
     if "".join(formula.split()) in squeezed:
         return True
+    formula = _ALIGNED.sub(" ", formula)
     if (drawn := _ENVIRONMENT.sub(" ", formula)) != formula:  # side by side, so in another order
         wanted = Counter(_letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), drawn)))
         return wanted <= Counter(_letters(shown))
