@@ -61,8 +61,8 @@ def is_shown(formula: str, shown: str) -> bool:
         return True
     formula = _ALIGNED.sub(" ", formula)
     if (drawn := _ENVIRONMENT.sub(" ", formula)) != formula:  # side by side, so in another order
-        wanted = Counter(_letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), drawn)))
-        return wanted <= Counter(_letters(shown))
+        counted = Counter(_letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), drawn)))
+        return counted <= Counter(_letters(shown))
     wanted = _letters(re.sub(r"\\([A-Za-z]+)|\\.", lambda found: _sign(found[1] or ""), formula))
     return wanted in _letters(shown)
 

@@ -200,8 +200,8 @@ class Writer:
     # Blocks
 
     def block(self, depth: int) -> Piece:
-        plain = [self.paragraph] * 4 + [self.fence] * 2 + [self.display] * 2 + [self.table] * 2
-        plain += [self.heading, self.rule, self.html, self.footnote]
+        plain: list[Callable[[], Piece]] = [self.paragraph] * 4
+        plain += [self.fence, self.display, self.table] * 2 + [self.heading, self.rule, self.html, self.footnote]
         nested = [partial(each, depth) for each in (self.quote, self.bullets, self.numbers)] * 2 if depth < 4 else []
         return self._dice.choice([*plain, *nested])()
 

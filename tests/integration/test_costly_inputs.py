@@ -66,7 +66,7 @@ class Coding(FakeBot):
 class Eyes:
     """A captioner that decodes as the real one does, and has no model."""
 
-    name, demo, slots, loads = "eyes", False, 16, False
+    name, demo, answers, slots, loads = "eyes", False, False, 16, False
 
     def __init__(self) -> None:
         self._decoder = PictureDecoder()

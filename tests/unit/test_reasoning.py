@@ -305,7 +305,7 @@ def test_a_mark_is_one_where_reasoning_comes_by_another_way_within_it() -> None:
 @pytest.mark.parametrize("brackets", ["<>", "[]"])
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_the_marks_of_any_family_may_stand_in_reasoning_that_is_kept_apart(name: str, brackets: str, size: int) -> None:
-    opening, closing = brackets
+    opening, closing = brackets[0], brackets[1]
     if brackets == "[]" and name != "THINK":
         return
     text = f"\n{opening}{name}{closing}hm{opening}/{name}{closing}\n"

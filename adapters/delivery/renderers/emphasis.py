@@ -46,10 +46,11 @@ class _State(StateInline):
             return Scanned(can_open=False, can_close=False, length=scanned.length)
         if self._is_in_path(start, end, before, after):
             return Scanned(can_open=False, can_close=False, length=scanned.length)
-        if self.src[start] == "_" and (before == "/" or _ENDS_NAME.match(self.src, end)):
+        if self.src[start] == "_":
+            is_name = after == "/" or (end - start == 2 and _GOES_ON.match(self.src, end))
             scanned = Scanned(
                 can_open=scanned.can_open and before != "/",
-                can_close=scanned.can_close and not _ENDS_NAME.match(self.src, end),
+                can_close=scanned.can_close and not is_name,
                 length=scanned.length,
             )
         if not (_is_east_asian(before) or _is_east_asian(after)):
@@ -68,12 +69,13 @@ class _State(StateInline):
         """Whether stars are a part of a pattern such as `src/**/*.py`."""
         if self.src[start] != "*":
             return False
-        return (before == "/" and (after == "/" or _ENDS_NAME.match(self.src, end) is not None)) or (
+        return (before == "/" and (after == "/" or _GOES_ON.match(self.src, end) is not None)) or (
             end - start == 2 and not before.isalnum() and self.src.startswith("/*", end)
         )
 
 
-_ENDS_NAME = re.compile(r"/|\.[^\W_]|\(")
+_GOES_ON = re.compile(r"\.[^\W_]|\(")
+"""A name's ending, or a call."""
 
 
 def _may_begin(outside: str, inside: str) -> bool:
