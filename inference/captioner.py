@@ -7,7 +7,6 @@ given one, so that a caption never waits for a long answer nor the other way rou
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -54,7 +53,6 @@ class BlipCaptioner:
         self._demo = demo
         self._device = device
         self._slots = batch
-        self._answers = _answers_questions(reference)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="captioner")
         self._decoder = PictureDecoder()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="picture")
@@ -80,7 +78,8 @@ class BlipCaptioner:
 
     @property
     def answers(self) -> bool:
-        return self._loaded.answers if self._loaded is not None else self._answers
+        """As its name tells, until it is loaded."""
+        return self._loaded.answers if self._loaded is not None else "vqa" in self._name.casefold()
 
     @property
     def slots(self) -> int:
@@ -179,15 +178,6 @@ class BlipCaptioner:
                 finally:
                     self._loads = False
             return self._loaded
-
-
-def _answers_questions(reference: str) -> bool:
-    """What can be told before the checkpoint is loaded: from its configuration in a folder, or from a hub id's name."""
-    try:
-        config = json.loads(Path(reference).expanduser().joinpath("config.json").read_text("utf-8"))
-        return "BlipForQuestionAnswering" in config["architectures"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return "vqa" in Path(reference).name.casefold()
 
 
 def _key(image: bytes, prompt: str) -> bytes:

@@ -286,7 +286,7 @@ NESTED = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"
         ([field("reasoning_content", "[THINK]hm[/THINK]"), chunk("42")], "hm", "42"),
         ([field("reasoning_content", "<thinking>hm</thinking>"), chunk("42")], "hm", "42"),
         ([chunk("["), field("reasoning_content", "hm"), chunk("1, 2]")], "hm", "[1, 2]"),
-        ([chunk("<thi"), field("reasoning_content", "hm"), chunk("nk>more</think>42")], "hmmore", "42"),
+        ([chunk("<thi"), field("reasoning_content", "hm"), chunk("nk>more</think>42")], "hm\n\nmore", "42"),
         ([both(None, NESTED)], "hm", "42"),
         ([both(None, NESTED[:1]), both(None, NESTED[1:])], "hm", "42"),
         ([field("reasoning_content", "hm `x"), chunk("42")], "hm `x", "42"),
