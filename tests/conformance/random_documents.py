@@ -200,10 +200,11 @@ class Writer:
     # Blocks
 
     def block(self, depth: int) -> Piece:
-        plain: list[Callable[[], Piece]] = [self.paragraph] * 4
-        plain += [self.fence, self.display, self.table] * 2 + [self.heading, self.rule, self.html, self.footnote]
-        nested = [partial(each, depth) for each in (self.quote, self.bullets, self.numbers)] * 2 if depth < 4 else []
-        return self._dice.choice([*plain, *nested])()
+        kinds: list[Callable[[], Piece]] = [self.paragraph] * 4
+        kinds += [self.fence, self.display, self.table] * 2 + [self.heading, self.rule, self.html, self.footnote]
+        if depth < 4:
+            kinds += [partial(each, depth) for each in (self.quote, self.bullets, self.numbers)] * 2
+        return self._dice.choice(kinds)()
 
     def paragraph(self) -> Piece:
         written, atoms = self.inlines(12)
