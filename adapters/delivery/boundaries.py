@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_INLINE = re.compile(r"\\.|\$+|`+|!?\[|\]\(|\]|\)|\*+|_+|~~|<(?=https?:)|>|[ \t]+", re.DOTALL)
-_FORMULAS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$"}
+_INLINE = re.compile(r"\\boxed\{|[{}]|\\.|\$+|`+|!?\[|\]\(|\]|\)|\*+|_+|~~|<(?=https?:)|>|[ \t]+", re.DOTALL)
+_FORMULAS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$", "\\boxed{": "}"}
 _AMOUNT = re.compile(r"\s|\d[\d.,]*(?:[\s)]|$)")
 _JOINS_LEFT = frozenset("\u200d\ufe0e\ufe0f\u20e3")
 _MODIFIERS = range(0x1F3FB, 0x1F400)
@@ -81,7 +81,8 @@ def _toggle(opened: dict[str, int], token: str, left: str, right: str) -> None:
     """Keeps `opened`, what a reader of the line would take for still open."""
     code = next((name for name in opened if name[0] == "`"), None)
     if formula := _formula(opened):
-        if token == _FORMULAS[formula]:
+        opened[formula] += (token == "{") - (token == "}")
+        if token == _FORMULAS[formula] and (token != "}" or not opened[formula]):
             del opened[formula]
     elif not code and token in _FORMULAS:
         if token != "$" or (right[:1].strip() and not left.isalnum() and not _AMOUNT.match(right)):

@@ -120,10 +120,14 @@ def _lost_block(code: str, is_terminal: bool, shown: Shown) -> Iterator[str]:
     for line in code.split("\n"):
         if is_terminal and not any(each.endswith(line.rstrip()) for each in lines):
             yield f"line of code {line!r}"
-    if not is_terminal and not any(code.rstrip() == block.rstrip() for block in shown.blocks):
-        by_lines = {1, 2, 3} <= {len(run) for run in re.findall("`+", code)}  # no block of Discord's can hold it
-        if not by_lines or _squeezed(code) not in _squeezed(shown.text):
-            yield f"code {code!r}"
+    has_block = is_terminal or any(code.rstrip() == block.rstrip() for block in shown.blocks)
+    if not has_block and not (_is_by_lines(code) and _squeezed(code) in _squeezed(shown.text)):
+        yield f"code {code!r}"
+
+
+def _is_by_lines(code: str) -> bool:
+    """Whether no block of Discord's can hold it: it has one, two and three backticks in a row."""
+    return {1, 2, 3} <= {len(run) for run in re.findall("`+", code)}
 
 
 def _has_info(info: str, platform: str, shown: Shown, everything: str) -> bool:
@@ -182,7 +186,11 @@ def _faults_cut(given: Document, seed: int) -> list[str]:
                         faults.append(f"{platform} at {limit}: formula {atom.text!r}")
                 case "block":
                     parts = [block for one in shown for block in one.blocks]
-                    if not any(begins_with(atom.text, parts[first:]) for first in range(len(parts))):
+                    if _is_by_lines(atom.text) and platform == "discord":
+                        is_there = all(_squeezed(line) in text for line in atom.text.split("\n"))
+                    else:
+                        is_there = any(begins_with(atom.text, parts[first:]) for first in range(len(parts)))
+                    if not is_there:
                         faults.append(f"{platform} at {limit}: code {atom.text!r}")
     return faults
 

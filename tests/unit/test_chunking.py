@@ -241,7 +241,10 @@ def test_a_formula_that_fits_is_not_cut(formula: str) -> None:
         assert any(block in chunk.source for chunk in chunks), filler
 
 
-@pytest.mark.parametrize("formula", [r"\(a + b = c_1 + c_2\)", "$x + y = z + w$", "$$a + b = c_1 + c_2$$"])
+@pytest.mark.parametrize(
+    "formula",
+    [r"\(a + b = c_1 + c_2\)", "$x + y = z + w$", "$$a + b = c_1 + c_2$$", r"\boxed{\{a\} + {b} = \frac{c}{d}}"],
+)
 def test_a_formula_within_a_line_that_fits_is_not_cut(formula: str) -> None:
     for filler in range(0, 90, 5):
         chunks = chunks_of("word " * (filler // 5) + f"so {formula} is " + "more words " * 20, 60)

@@ -362,3 +362,9 @@ def test_large_delimiters_are_drawn(size: str, written: str, drawn: str) -> None
 def test_underscores_of_an_address_open_no_emphasis_before_the_next() -> None:
     html = render_html("https://a.b/(x)_y, (see https://a.b/x_y_).")
     assert re.findall(r'href="([^"]*)"', html) == ["https://a.b/(x)_y", "https://a.b/x_y_"]
+
+
+def test_marks_in_code_before_an_address_end_it_nowhere() -> None:
+    html = render_html("**see `**x` https://a.b/ and https://a.b/c** d")
+    assert re.findall(r'href="([^"]*)"', html) == ["https://a.b/", "https://a.b/c"]
+    assert "<strong>see" in html

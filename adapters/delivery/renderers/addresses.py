@@ -45,6 +45,7 @@ _OTHERS = re.compile(
     r"\\.|`[^`]*`|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))", re.IGNORECASE | re.DOTALL
 )
 """Escapes, code and other addresses, whose underscores are no emphasis."""
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
 _ENTITY_END = re.compile(r"&\w+$")
@@ -135,7 +136,8 @@ def without_entities(address: str) -> str:
 def _furthest(text: str, begin: int) -> int:
     """Where an address that begins there must end: at a mark that was opened before it."""
     before = text[max(0, begin - _BEFORE) : begin]
-    marks = [mark for mark in ("**", "~~") if before.count(mark) % 2]
+    words = _CODE.sub("", before) if "`" in before else before
+    marks = [mark for mark in ("**", "~~") if words.count(mark) % 2]
     if before[-1:] in ('"', "'"):
         marks.append(before[-1])
     return min((place for mark in marks if (place := text.find(mark, begin)) >= 0), default=len(text))
