@@ -2,7 +2,7 @@
 
 Words that ask for nothing but the description get the caption. Only `/caption` can begin a caption, and only with
 English words that begin like one (`beginning_of_caption`). All other words are answered from the caption
-(docs/decisions/025).
+(docs/decisions/026).
 """
 
 from __future__ import annotations
