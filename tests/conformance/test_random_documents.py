@@ -151,7 +151,9 @@ def _faults(given: Document) -> list[str]:
         if platform == "page":
             runs = read_html(render_html(given.markdown))
             prose = "".join(text for marks, text in runs if not {"code", "pre"} & set(marks))
-            faults += [f"page: raw {mark}" for mark in ("**", "~~", "](") if mark in prose.replace("](x)", "")]
+            faults += [
+                f"page: raw {mark}" for mark in ("**", "~~", "](") if mark in re.sub(r"\]\(x\)|\\[()]", "", prose)
+            ]
     return faults
 
 

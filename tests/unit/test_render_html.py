@@ -368,3 +368,8 @@ def test_marks_in_code_before_an_address_end_it_nowhere() -> None:
     html = render_html("**see `**x` https://a.b/ and https://a.b/c** d")
     assert re.findall(r'href="([^"]*)"', html) == ["https://a.b/", "https://a.b/c"]
     assert "<strong>see" in html
+
+
+def test_underscores_in_code_before_an_address_open_nothing() -> None:
+    html = render_html("_``__x__`` https://a.b/c_ and ``__y__`` https://a.b/__d__")
+    assert re.findall(r'href="([^"]*)"', html) == ["https://a.b/c", "https://a.b/__d__"]

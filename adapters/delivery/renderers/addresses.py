@@ -42,7 +42,8 @@ _BEFORE = 300
 """How many characters before an address are searched for emphasis that it may end."""
 _UNDERSCORES = re.compile("_+")
 _OTHERS = re.compile(
-    r"\\.|`[^`]*`|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))", re.IGNORECASE | re.DOTALL
+    r"\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))",
+    re.IGNORECASE | re.DOTALL,
 )
 """Escapes, code and other addresses, whose underscores are no emphasis."""
 _CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
