@@ -253,11 +253,13 @@ async def test_the_bots_own_words_are_for_the_asker(command: str, words: str) ->
         assert words.lower() in done.response.content.lower()
 
 
-async def test_a_question_about_a_picture() -> None:
+@pytest.mark.parametrize(("prompt", "goes_on"), [("what is it?", False), ("how many legs has it?", True)])
+async def test_a_question_about_a_picture(prompt: str, goes_on: bool) -> None:
+    """A plain request gets the caption; of anything else the model hears, with the caption."""
     async with scene(api_base="http://cdn.simcord.invalid") as s:
-        done = await s.ann.slash(s.room, "ask", prompt="what is it?", image=("cat.png", b"x" * 12))
+        done = await s.ann.slash(s.room, "ask", prompt=prompt, image=("cat.png", b"x" * 12))
         assert "a picture of 12 bytes" in done.response.content
-        assert "what is it?" in done.response.content
+        assert (prompt in done.response.content) is goes_on
 
 
 async def test_a_button_answers_anew_and_only_for_the_asker() -> None:
