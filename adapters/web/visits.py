@@ -352,10 +352,14 @@ class Visits:
 
     async def _changed(self, person: str, changed: protocol.Changed) -> None:
         refused = False
+
+        async def keep() -> str:
+            await self._named(person)
+            return await self.answers.panel.change(person, changed.name, changed.value) or ""
+
         try:
             await self._let_in(person, Thing.SETTINGS, Verb.CHANGE)
-            await self._named(person)
-            sentence = await self.answers.panel.change(person, changed.name, changed.value) or ""
+            sentence = await patiently(keep, "a setting of the page is stored later", self._faults)
         except (ValueError, NotLetIn, Unheard) as error:
             sentence, refused = str(error), True
         except Exception as error:
@@ -369,7 +373,8 @@ class Visits:
             await self._let_in(person, Thing.NAME, Verb.CHANGE)
             if wait_s := self.budgets.names.take(person):
                 raise ValueError(_TOO_MANY_NAMES.format(wait_s))
-            name = await rename(self.posts, person, renamed.name)
+            keep = partial(rename, self.posts, person, renamed.name)
+            name = await patiently(keep, "a name of the page is stored later", self._faults)
         except (ValueError, NotLetIn, Unheard) as error:
             self.audience.tell(person, "", protocol.error(str(error), renamed.client_id))
         except Exception as error:

@@ -117,6 +117,27 @@ async def test_what_is_sent_while_the_storage_is_away_waits_in_its_order(
     assert sorted(incoming.text for incoming in parts.bot.incoming) == ["question a", "question b", "question c"]
 
 
+async def test_a_setting_and_a_name_wait_for_the_storage(
+    address: str, parts: Parts, posts: FragilePosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, trouble = posts.put_name, [StorageError("away"), StorageError("away")]
+
+    async def fragile(*args: Any) -> Any:
+        if trouble:
+            raise trouble.pop()
+        return await kept(*args)
+
+    monkeypatch.setattr(posts, "put_name", fragile)
+    async with visit(address) as page:
+        await page.say("setting", name="temperature", value="0.4")
+        said = await page.next("settings")
+        assert "0.4" in said["sentence"]
+        trouble.extend([StorageError("away")])
+        await page.say("name", name="Ann")
+        assert (await page.next("name"))["name"] == "Ann"
+    assert not trouble
+
+
 async def test_whatever_a_second_socket_does_a_message_is_accepted_when_it_is_kept(
     address: str, parts: Parts, posts: FragilePosts
 ) -> None:
