@@ -38,7 +38,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KEEPALIVE_S = 75.0
 _LINGERING_S = 2.0
 _BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 16
 _OTHER_FILES = 512
 _WARNING_EVERY_S = 60.0
 
@@ -95,11 +94,7 @@ async def listening(
         if make is None:
             raise RuntimeError("a runner without a server")
         loop = asyncio.get_running_loop()
-        # What is named here is also how many are accepted in one go, while nobody else is served.
-        server = await loop.create_server(lambda: _Connection(make(), gate), host, port, backlog=_ACCEPTED_AT_ONCE)
-        for each in server.sockets:
-            with each.dup() as listener:
-                listener.listen(_BACKLOG)
+        server = await loop.create_server(lambda: _Connection(make(), gate), host, port, backlog=_BACKLOG)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
