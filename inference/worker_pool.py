@@ -95,7 +95,7 @@ class WorkerPool:
             child.kill()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         for child in children:
-            await asyncio.to_thread(_reap, child)
+            await asyncio.to_thread(reap, child)
 
     def pids(self) -> list[int]:
         """The children that run now."""
@@ -112,7 +112,7 @@ class WorkerPool:
                 break
             except (OSError, EOFError) as error:
                 child.kill()
-                _reap(child)
+                reap(child)
                 # An idle child ends itself, and may do so while it is being asked.
                 if fresh or child.returncode != 0:
                     raise Overrun(self._why(child)) from error
@@ -140,7 +140,7 @@ class WorkerPool:
         (size,) = LENGTH.unpack(read_exactly(replies, LENGTH.size))
         if size > self._reply_bytes:
             child.kill()
-            _reap(child)
+            reap(child)
             raise Overrun("memory")
         return kind, read_exactly(replies, size)
 
@@ -152,7 +152,7 @@ class WorkerPool:
                 if child.poll() is None:
                     self._busy.add(child)
                     return child, False
-                _reap(child)
+                reap(child)
         child = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -174,7 +174,7 @@ class WorkerPool:
                 self._idle.append(child)
                 return
         child.kill()
-        _reap(child)
+        reap(child)
 
     def _why(self, child: subprocess.Popen[bytes]) -> Literal["time", "broken", "closed"]:
         if self._closed:
@@ -219,7 +219,8 @@ def _pipes(child: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:
     return child.stdin, child.stdout  # type: ignore[return-value]
 
 
-def _reap(child: subprocess.Popen[bytes]) -> None:
+def reap(child: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a child that was killed or has ended, and close its pipes."""
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):  # what was not written is of no use now

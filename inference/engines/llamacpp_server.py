@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from inference.api import Unavailable
 from inference.engines.llamacpp_process import LlamaOptions
+from inference.worker_pool import reap
 
 _COMMAND = (sys.executable, "-m", "inference.engines.llamacpp_process")
 _SECRETS = ("PARTYLINE_", "DISCORD_", "TELEGRAM_")
@@ -60,7 +61,8 @@ class LlamaServer:
         except (OSError, ValueError):  # it has ended, or `close` has ended it
             reply = {}
         if "address" not in reply:
-            _end(child)
+            child.kill()
+            reap(child)
             raise Unavailable(str(reply.get("unavailable", self._why_ended(path.name, child.returncode))))
         self._address, self._key = reply["address"], key
 
@@ -89,7 +91,8 @@ class LlamaServer:
         with self._lock:
             self._closed, child = True, self._child
         if child is not None:
-            _end(child)
+            child.kill()
+            reap(child)
 
     @contextmanager
     def _worked_on(self) -> Iterator[None]:
@@ -119,15 +122,6 @@ def _environment() -> dict[str, str]:
     """What finds the same packages and devices, and no secret of a platform."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
     return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            with suppress(OSError):  # what was not written yet
-                pipe.close()
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[Chunk]:
