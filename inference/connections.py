@@ -1,8 +1,9 @@
 """Listens for HTTP, and bounds what connections cost that send nothing, send slowly, or are many.
 
 A connection that has not sent a whole request head in time is closed. Of those that have sent none yet only the newest
-are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Where all places are
-taken, a connection that is kept open between two requests makes room. Bodies are never unpacked: a compressed one is
+are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Those that have sent
+nothing at all go first: a head that is there is read a moment later. Where all places are taken, a connection that is
+kept open between two requests makes room. Bodies are never unpacked: a compressed one is
 refused.
 """
 
@@ -38,6 +39,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KEEPALIVE_S = 75.0
 _LINGERING_S = 2.0
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 16
+"""Less than the fewest that are kept without a request: a head that is there already is read before others push out
+the connection that it came by."""
 _OTHER_FILES = 512
 _WARNING_EVERY_S = 60.0
 
@@ -48,7 +52,8 @@ class ConnectionBounds:
 
     Args:
         head_s: seconds for a request's line and headers, from the connection or from their first byte on.
-        without_request: connections that have not sent a whole request head; the oldest makes room for a new one.
+        without_request: connections that have not sent a whole request head; the oldest makes room for a new one. More
+            than one address may have: who is far away needs a round trip for the head.
         total: connections; of those that are idle, the one that has been so for longest makes room for a new one. Where
             there is none, the new one is closed at once.
         per_address: the same of one address that is not this machine's own.
@@ -56,8 +61,8 @@ class ConnectionBounds:
     """
 
     head_s: float = 10.0
-    without_request: int = 64
-    total: int = 400
+    without_request: int = 512
+    total: int = 2048
     per_address: int = 200
     shared: Collection[str] = ()
 
@@ -94,7 +99,11 @@ async def listening(
         if make is None:
             raise RuntimeError("a runner without a server")
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(make(), gate), host, port, backlog=_BACKLOG)
+        # What asyncio calls the backlog is also how many it accepts in one go.
+        server = await loop.create_server(lambda: _Connection(make(), gate), host, port, backlog=_ACCEPTED_AT_ONCE)
+        for each in server.sockets:
+            with each.dup() as listener:
+                listener.listen(_BACKLOG)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
@@ -134,8 +143,10 @@ class _Gate:
         self._shared = [plain_network(each) for each in bounds.shared]
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
         self._addresses: Counter[str] = Counter()
-        self._without_request: dict[_Connection, None] = {}
-        """Oldest first."""
+        self._silent: dict[_Connection, None] = {}
+        """Nothing has come from them; oldest first."""
+        self._begun: dict[_Connection, None] = {}
+        """A part of a head has come from them, or a head that is not read yet; oldest first."""
         self._idle: dict[_Connection, None] = {}
         """Their requests are answered, or about to be; the one that has been so for longest first."""
         self._warned_at = float("-inf")
@@ -173,9 +184,9 @@ class _Gate:
         if self._addresses[address] >= self.bounds.per_address:
             giver = next((each for each in self._idle if each.address == address), None)
         elif len(self._open) >= self.bounds.total:
-            giver = next(iter(self._without_request or self._idle), None)
-        elif len(self._without_request) >= self.bounds.without_request:
-            giver = next(iter(self._without_request))
+            giver = next(iter(self._silent or self._begun or self._idle), None)
+        elif len(self._silent) + len(self._begun) >= self.bounds.without_request:
+            giver = next(iter(self._silent or self._begun))
         else:
             return True
         if giver is not None:
@@ -183,15 +194,18 @@ class _Gate:
         return giver is not None
 
     def waits(self, connection: _Connection) -> None:
-        self._idle.pop(connection, None)
-        self._without_request[connection] = None
+        self._silent[connection] = None
+
+    def begins(self, connection: _Connection) -> None:
+        self.works(connection)
+        self._begun[connection] = None
 
     def rests(self, connection: _Connection) -> None:
         self._idle[connection] = None
 
     def works(self, connection: _Connection) -> None:
-        self._idle.pop(connection, None)
-        self._without_request.pop(connection, None)
+        for waiting in (self._silent, self._begun, self._idle):
+            waiting.pop(connection, None)
 
     def leave(self, connection: _Connection, transport: asyncio.BaseTransport, address: str) -> None:
         self.works(connection)
@@ -215,6 +229,8 @@ class _Connection(asyncio.Protocol):
         self.address = ""
         self._admitted = False
         self._requests = 0
+        self._begun = False
+        """A head has begun to come."""
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -225,13 +241,17 @@ class _Connection(asyncio.Protocol):
         if not self._admitted:
             transport.abort()
             return
+        self._gate.waits(self)
         self._await_head()
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._admitted:
-            if not self._requests and self._deadline is None:
-                self._await_head()
+            if not self._requests and not self._begun:
+                self._begun = True
+                self._gate.begins(self)
+                if self._deadline is None:
+                    self._await_head()
             self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -268,10 +288,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _await_head(self) -> None:
-        self._gate.waits(self)
         self._deadline = asyncio.get_running_loop().call_later(self._gate.bounds.head_s, self.abort)
 
     def _has_head(self) -> None:
+        self._begun = False
         self._gate.works(self)
         if self._deadline is not None:
             self._deadline.cancel()

@@ -142,11 +142,18 @@ class Answers:
                 async for event in events:
                     if isinstance(event, Notice):
                         self.audience.tell(incoming.author.id, "", protocol.said(event.text))
+                        await self._shown(event.id)
         except Interrupted:
             return  # the same press once more
         except Exception:
             _log.exception("event %s failed", incoming.event_id)
             self.audience.tell(incoming.author.id, "", protocol.error(self.phrases.broken()))
+
+    async def _shown(self, answer_id: str) -> None:
+        """A notice that no delivery takes to its end."""
+        if answer_id:
+            record = partial(self.record.record_shown, CHAT, answer_id)
+            await patiently(record, "a notice is marked as shown later", self.faults)
 
     async def _answer(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -88,12 +90,13 @@ async def test_a_request_that_is_handled_has_its_time() -> None:
 
 
 async def test_nine_hundred_that_say_nothing_lock_nobody_out() -> None:
-    async with served(PATIENT) as port:
+    bounds = ConnectionBounds(head_s=600.0, without_request=64)
+    async with served(bounds) as port:
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(900)]
         assert await answer(port) == 200
         # Only the newest are still there.
         ends = [asyncio.ensure_future(_rest(reader)) for reader, _ in streams]
-        for end in ends[: 900 - PATIENT.without_request]:
+        for end in ends[: 900 - bounds.without_request]:
             await end
         assert not ends[-1].done()
         for _, writer in streams:
@@ -183,6 +186,42 @@ async def test_an_address_that_is_at_its_bound_gives_up_what_is_idle_of_its_own(
     assert not _connected(gate, "10.0.0.7")[1].closing
     assert [transport.closing for _, transport in made] == [False, True]
     assert not others.closing
+
+
+async def test_one_whose_head_has_come_stays_before_those_that_say_nothing() -> None:
+    gate = connections._Gate(ConnectionBounds(without_request=2))
+    asking, asks = _connected(gate, "10.0.0.7")
+    asking.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    silent = [_connected(gate, "10.0.0.8")[1] for _ in range(5)]
+    assert [asks.closing, *(each.closing for each in silent)] == [False, True, True, True, True, False]
+    # What has begun and does not go on gives way in its turn.
+    others = [_connected(gate, "10.0.0.9") for _ in range(3)]
+    for other, _ in others:
+        other.data_received(b"G")
+    _connected(gate, "10.0.0.9")
+    assert asks.closing
+
+
+async def test_a_crowd_is_accepted_in_small_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes in between, a head that is there is read before more are taken than are kept."""
+    admitted: list[int] = []
+    admit = connections._Gate.admit
+
+    def counted(*args: Any) -> bool:
+        admitted.append(1)
+        return admit(*args)
+
+    monkeypatch.setattr(connections._Gate, "admit", counted)
+    async with served(PATIENT) as port:
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]  # the loop stands still
+        lots = []
+        while sum(lots) < len(clients):
+            await asyncio.sleep(0)
+            lots.append(len(admitted))
+            admitted.clear()
+        for client in clients:
+            client.close()
+    assert max(lots) <= 16
 
 
 async def test_one_that_has_gone_while_its_request_was_handled_is_not_kept() -> None:
