@@ -17,6 +17,7 @@ _ALL = (
     "sampler",
     "reference",
     "against",
+    "costs",
     "writes",
     "capacity",
 )

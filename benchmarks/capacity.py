@@ -11,28 +11,29 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks import costs as measured_costs
 from benchmarks import writes
 from benchmarks.rivals import report
 from benchmarks.rivals.parts import SCRIPTED_FIRST_S, SCRIPTED_RATE, SCRIPTED_SLOTS
-from benchmarks.rivals.results import Figures
-from benchmarks.simulation.flow import Flow, Message
+from benchmarks.simulation.flow import Flow, Message, Work
 from benchmarks.simulation.model import (
     CALLS_A_REPLY,
     Costs,
     Deployment,
     Load,
     Waits,
+    account,
     busy,
     needed,
     times,
     waited,
     waits,
 )
-from benchmarks.simulation.stations import Engine, Rates, Server
+from benchmarks.simulation.stations import Engine, Loop, Rates
 
 PAGE = Path("docs/capacity.md")
 _BEGIN, _END = "<!-- capacity: begin -->\n", "<!-- capacity: end -->\n"
@@ -43,6 +44,7 @@ DISCORD_CALLS = 45
 """The pace of adapters/discord/channel.py, below the 50 requests a second of Discord's documentation."""
 CLOSE = 0.15
 """By that share the simulation may differ from what was measured."""
+Measured = Mapping[str, float]
 ENGINES: dict[str, tuple[str, dict[int, float], int, float]] = {
     "h200": ("an 8B model on one H200", {1: 97.0, 16: 1193.0, 64: 2817.0}, 64, 0.0),
 }
@@ -53,14 +55,14 @@ for the first token is not counted twice. `demo` comes from `benchmarks.against 
 """
 
 
-def costs(engine: str, found: report.Known, writes: dict[str, float]) -> Costs:
+def costs(engine: str, found: report.Known, process: Measured, writes: Measured) -> Costs:
     """Every figure with the benchmark that measured it.
 
     Raises:
         KeyError: it has not been measured yet.
     """
     name, rates, slots, first_token_s = ENGINES[engine] if engine in ENGINES else demo(found)
-    growth = [one for (part, _, contender), one in found.items() if (part, contender) == ("growth", "A")]
+
     return Costs(
         engine=name,
         tokens_a_second=rates,
@@ -68,9 +70,9 @@ def costs(engine: str, found: report.Known, writes: dict[str, float]) -> Costs:
         first_token_s=first_token_s,
         telegram_calls_a_second=TELEGRAM_CALLS,
         discord_calls_a_second=DISCORD_CALLS,
-        overhead_s=overhead_s(found),
-        # `benchmarks.against --only growth`: processor time over tokens, of the crowd where that was most.
-        cpu_s_a_token=max(one.total(lambda each: each.cpu_s) / one.total(lambda each: each.tokens) for one in growth),
+        work=work(process, rates[1]),
+        # `benchmarks.costs`: a process of the program over an engine without weights, crowds of 50 to 200.
+        cpu_s_a_token=process["token_s"],
         # Discord's documentation: the most that it allows.
         servers_a_shard=2_500,
         # `benchmarks.captions`: 16 pictures at BLIP-base's size in 12.3 s, on two cores.
@@ -81,9 +83,14 @@ def costs(engine: str, found: report.Known, writes: dict[str, float]) -> Costs:
     )
 
 
-def overhead_s(found: report.Known) -> float:
-    """What Partyline adds to the first words of one person: `benchmarks.against --only private`, A without D."""
-    return found["private", 1, "A"].first(0.5) - found["private", 1, "D"].first(0.5)
+def work(process: Measured, tokens_a_second: float) -> Work:
+    """What a process does, where a stream has so many tokens a second when it begins."""
+    return Work(
+        message_s=process["message_s"],
+        call_s=process["call_s"],
+        company_s=measured_costs.company_s(tokens_a_second),
+        other_s=process["other_s"],
+    )
 
 
 def demo(found: report.Known) -> tuple[str, dict[int, float], int, float]:
@@ -104,24 +111,27 @@ class Compared:
         return abs(self.simulated / self.measured - 1) <= CLOSE
 
 
-def compared(found: report.Known) -> Iterator[Compared]:
+def compared(found: report.Known, process: Measured) -> Iterator[Compared]:
     """The crowds of `benchmarks.against --only growth`, measured and simulated."""
     for (part, people, contender), one in found.items():
         if (part, contender) != ("growth", "A"):
             continue
-        told = crowd(people, one, overhead_s(found))
+        told = crowd(people, one.rounds[0].tokens // one.rounds[0].people, process)
         yield Compared(people, "first words p50", one.first(0.5), told.first_p50)
         yield Compared(people, "first words p95", one.first(0.95), told.first_p95)
         yield Compared(people, "complete p95", one.complete(0.95), told.complete_p95)
 
 
-def crowd(people: int, measured: Figures, more_s: float) -> Waits:
+def crowd(people: int, tokens: int, process: Measured) -> Waits:
     """So many people who write within one second, evenly: their engine has a rate for each, the process one core."""
-    tokens = measured.rounds[0].tokens / measured.rounds[0].people
-    cpu_s_a_token = measured.total(lambda each: each.cpu_s) / measured.total(lambda each: each.tokens)
-    rates = Rates({1: SCRIPTED_RATE, SCRIPTED_SLOTS: SCRIPTED_RATE * SCRIPTED_SLOTS}, 1 / cpu_s_a_token)
-    flow = Flow([Engine(SCRIPTED_SLOTS, rates, SCRIPTED_FIRST_S)], [Server(TELEGRAM_CALLS, 1.0)], overhead_s=more_s)
-    return waited(flow.run(Message(number / people, round(tokens)) for number in range(people)))
+    rates = Rates({1: SCRIPTED_RATE, SCRIPTED_SLOTS: SCRIPTED_RATE * SCRIPTED_SLOTS}, 1 / process["token_s"])
+    flow = Flow(
+        engines=[Engine(SCRIPTED_SLOTS, rates, SCRIPTED_FIRST_S)],
+        accounts=[account(TELEGRAM_CALLS)],
+        loops=[Loop(process["token_s"])],
+        work=work(process, SCRIPTED_RATE),
+    )
+    return waited(flow.run(Message(number / people, tokens) for number in range(people)))
 
 
 @dataclass(frozen=True)
@@ -207,9 +217,9 @@ def table(answers: Sequence[Answer]) -> list[str]:
     ]
 
 
-def checked(found: report.Known) -> list[str]:
+def checked(found: report.Known, process: Measured) -> list[str]:
     lines = ["| people within a second | | measured | simulated | |", "|---|---|---|---|---|"]
-    for each in compared(found):
+    for each in compared(found, process):
         off = f"{each.simulated / each.measured - 1:+.0%}" + ("" if each.is_close else ", **further than 15 %**")
         lines.append(f"| {each.people} | {each.what} | {each.measured:.2f} s | {each.simulated:.2f} s | {off} |")
     return lines
@@ -234,19 +244,20 @@ def main() -> int:
     try:
         parts = report.kept()
         found = report.known(parts)
-        lines = ["", report.dated(parts), "", *checked(found)]
+        process = json.loads(measured_costs.FIGURES.read_text())
+        lines = ["", report.dated({"growth": parts["growth"]}), "", *checked(found, process)]
         if not chosen["check"]:
-            measured = costs(chosen["engine"], found, json.loads(writes.FIGURES.read_text()))
+            measured = costs(chosen["engine"], found, process, json.loads(writes.FIGURES.read_text()))
             load = Load(people=0, **{name: chosen[name] for name in vars(usual) if name != "people"})
             loads = [replace(load, people=people) for people in chosen["people"]]
             lines = [*table([Answer(each, measured, needed(each, measured)) for each in loads]), *lines]
     except (KeyError, FileNotFoundError) as error:
-        print(f"not measured yet: {error}; run benchmarks.against --write and benchmarks.writes --write first")
+        print(f"not measured yet: {error}; run benchmarks.against, costs and writes with --write first")
         return 1
     print("\n".join(lines))
     if chosen["write"]:
         write(lines)
-    return int(any(not each.is_close for each in compared(found)))
+    return int(any(not each.is_close for each in compared(found, process)))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,11 @@ _NO_RIGHT = (
     "was deleted",
 )
 _WAIT = re.compile(r"(?:retry after |slowmode_wait_|flood_wait_)(\d+)", re.IGNORECASE)
-_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_HTTPX_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class NotConnected(api.NetworkError):
+    """The request was not sent."""
 
 
 def channel_error(error: api.TelegramError) -> ChannelError:
@@ -53,7 +57,7 @@ def channel_error(error: api.TelegramError) -> ChannelError:
         return RetryAfter(float(wait[1]))
     if isinstance(error, api.BadRequest):
         return _bad_request(str(error))
-    if isinstance(error.__cause__, _NOT_CONNECTED):
+    if isinstance(error, NotConnected) or isinstance(error.__cause__, _HTTPX_NOT_CONNECTED):
         return Unsent(str(error))
     if "too many requests" in str(error).lower():
         return RetryAfter(1.0)

@@ -37,8 +37,7 @@ from config.settings import ConfigError, TelegramSettings
 
 log = logging.getLogger(__name__)
 
-_POOL_S, _CONNECT_S, _READ_S, _WRITE_S, _UPLOAD_S = 5.0, 10.0, 30.0, 20.0, 50.0
-"""Below the minute after which the delivery gives a call up."""
+_CONNECTIONS = 256
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
 _FINISH_S, _CLOSE_S = 0.5, 0.3
 """How long what has come to its end may take to be shown and recorded, and connections to be closed."""
@@ -66,50 +65,47 @@ async def serving(
     """
     token = settings.token.get_secret_value()
     with hidden(token):
-        api = bot_api(settings, permitted)
+        # Updates are asked for without `permitted`: what is recorded of them is anybody's.
+        calls, updates = BotApiRequest(_CONNECTIONS, permitted), BotApiRequest(1)
+        api = bot_api(settings, calls, updates)
         try:
             me = await _introduced(api)
             async with asyncio.TaskGroup() as tasks:
                 work = _run(api, me, settings, bot, storage, outboxes, stopping or asyncio.Event())
                 running = tasks.create_task(work)
+                hastening = tasks.create_task(_hasten(calls, updates, polls=not settings.webhook_url))
                 try:
                     yield f"Telegram as {me.name}" if me else "Telegram (not reachable yet)"
                 finally:
                     if stopping is not None and stopping.is_set():
                         await asyncio.wait([running], timeout=_FINISH_S)
                     running.cancel()
+                    hastening.cancel()
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await api.shutdown()
 
 
-def bot_api(settings: TelegramSettings, permitted: Permitted = at_once) -> Api:
-    """The Bot API, not yet asked anything.
-
-    Updates are asked for without `permitted`: what is recorded of them is anybody's.
-    """
+def bot_api(settings: TelegramSettings, calls: BotApiRequest, updates: BotApiRequest) -> Api:
+    """The Bot API, not yet asked anything; `updates` are asked for on a connection of their own."""
     # The library's own way to choose the type that it will return in future; without it every 429 is a warning too.
     os.environ.setdefault("PTB_TIMEDELTA", "true")
     return Api(
         settings.token.get_secret_value(),
         base_url=api_url(settings.api_base),
         base_file_url=file_url(settings.file_base, settings.api_base),
-        request=_requests(256, permitted),
-        get_updates_request=_requests(1),
+        request=calls,
+        get_updates_request=updates,
     )
 
 
-def _requests(connections: int, permitted: Permitted = at_once) -> BotApiRequest:
-    return BotApiRequest(
-        permitted,
-        connection_pool_size=connections,
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        write_timeout=_WRITE_S,
-        media_write_timeout=_UPLOAD_S,
-        pool_timeout=_POOL_S,
-    )
+async def _hasten(calls: BotApiRequest, updates: BotApiRequest, *, polls: bool) -> None:
+    """What makes requests quicker takes a moment to import, which the first poll does not wait for."""
+    if polls:
+        await updates.has_begun.wait()
+    await calls.hasten()
+    await updates.hasten()
 
 
 async def _introduced(api: Api) -> User | None:

@@ -217,19 +217,23 @@ def written_script(folder: Path, tokens: int) -> Path:
 
 async def growth_part(plan: Plan) -> AsyncIterator[Result]:
     """So many people write within one second, over an engine that has a slot for 256."""
-    sizes = sorted({(people, name) for name, each in GROWTH.items() for people in each})
-    for people, name in sizes:
-        with TemporaryDirectory() as folder:
-            script = await asyncio.to_thread(written_script, Path(folder), plan.tokens)
-            async with telegram(Rules.strict()) as wire, AsyncExitStack() as stack:
-                if name == "A":
-                    starts = partyline(wire, Path(folder), plan.tokens, **roomy(script))
-                else:
-                    address = await stack.enter_async_context(scripted_server(script, SCRIPTED_SLOTS))
-                    starts = usual_bot(wire, address, plan.tokens)
-                contender = await stack.enter_async_context(starts)
-                await until(lambda wire=wire: "getUpdates" in wire.methods)  # type: ignore[misc]
-                yield await _crowd(name, people, plan.tokens, TelegramPeople(wire), contender)
+    for people, name in sorted({(people, name) for name, each in GROWTH.items() for people in each}):
+        yield await crowd_of(name, people, plan)
+
+
+async def crowd_of(name: str, people: int, plan: Plan) -> Result:
+    """One such crowd, and a process of its own for it."""
+    with TemporaryDirectory() as folder:
+        script = await asyncio.to_thread(written_script, Path(folder), plan.tokens)
+        async with telegram(Rules.strict()) as wire, AsyncExitStack() as stack:
+            if name == "A":
+                starts = partyline(wire, Path(folder), plan.tokens, **roomy(script))
+            else:
+                address = await stack.enter_async_context(scripted_server(script, SCRIPTED_SLOTS))
+                starts = usual_bot(wire, address, plan.tokens)
+            contender = await stack.enter_async_context(starts)
+            await until(lambda: "getUpdates" in wire.methods)
+            return await _crowd(name, people, plan.tokens, TelegramPeople(wire), contender)
 
 
 def roomy(script: Path) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Messages on their way through a deployment, on a virtual clock.
 
-A message has its picture looked at, if it has one; waits for a slot of the engine that has the fewest; and is shown by
-two calls of its account: the first words as soon as the account may, and the last frame. Where the answer has ended
-before the first call, that one shows all of it. Previews take what is left of an account and delay nobody, so they are
-not simulated.
+A process takes a message in; it has its picture looked at, if it has one, and waits for a slot of the engine that has
+the fewest. It is shown by calls of its account: the first words as soon as the account may, previews from what others
+leave, and the last frame. Where the answer has ended before the first call, that one shows all of it. Intake and calls
+take processor time of the process, whose one thread does them in turn.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.simulation.stations import Engine, Server
+from benchmarks.simulation.stations import Engine, Loop, Server
 
-_LAST_FRAME, _FIRST_WORDS = 0, 1
+LAST_FRAME, FIRST_WORDS, PREVIEW = 0, 1, 2
 """Whose call is next: an answer that is complete frees its chat."""
+PREVIEW_S = 1.05
+"""Between two calls of a private chat (docs/delivery.md)."""
+_TYPING_AFTER_S = 0.1
 
 
 @dataclass(slots=True)
@@ -33,8 +36,23 @@ class Message:
     first_at: float = math.inf
     complete_at: float = math.inf
     calls: int = 0
-    is_due: bool = False
-    """A call of it waits for its account."""
+    is_shown: bool = False
+    """Its last frame is on its way, or there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Processor seconds of the process, and seconds that are waited for without it.
+
+    Args:
+        message_s: to take a message in and to end its answer; call_s: a call.
+        company_s: how long the first token waits for company; other_s: all else from a message to its first words.
+    """
+
+    message_s: float = 0.0
+    call_s: float = 0.0
+    company_s: float = 0.0
+    other_s: float = 0.0
 
 
 @dataclass
@@ -43,15 +61,22 @@ class Flow:
 
     engines: Sequence[Engine]
     accounts: Sequence[Server]
+    loops: Sequence[Loop]
+    """Of each account the thread of its process."""
+    work: Work = Work()
     tasks: Sequence[Server] = ()
-    overhead_s: float = 0.0
-    """From a message to its first words, beyond what the engine takes, where nobody else is there."""
     messages: list[Message] = field(default_factory=list)
     now: float = 0.0
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _events: list[tuple[float, int, Callable[..., None], tuple[int, ...]]] = field(default_factory=list)
     _plans: dict[int, int] = field(default_factory=dict)
     """Of each engine the number of its newest event: older ones no longer hold."""
+    _speeds: dict[int, float] = field(default_factory=dict)
+    """Tokens a second that each engine gives now."""
+    _tokens_a_second: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._processes = len({id(each) for each in self.loops})
 
     def run(self, arriving: Iterable[Message]) -> list[Message]:
         """Serves everybody who arrives, in order of time, to the end."""
@@ -73,10 +98,17 @@ class Flow:
         heapq.heappush(self._events, (at, number, happens, what))
         return number
 
+    def _worked(self, account: int, cost_s: float) -> float:
+        """When the process has done that."""
+        return self.loops[account].take(self.now, cost_s, self._tokens_a_second / self._processes)
+
     def _arrive(self, number: int) -> None:
-        if not self.messages[number].has_picture or not self.tasks:
-            self._line_up(number)
-            return
+        message = self.messages[number]
+        taken_in = self._worked(message.account, self.work.message_s) + self.work.other_s
+        self._later(taken_in + _TYPING_AFTER_S, self._type, number)
+        self._later(taken_in, self._look_at if message.has_picture and self.tasks else self._line_up, number)
+
+    def _look_at(self, number: int) -> None:
         task = min(self.tasks, key=lambda task: (task.load, task.free_at))
         task.enter(number)
         self._later(max(self.now, task.free_at), self._look, self.tasks.index(task))
@@ -96,10 +128,13 @@ class Flow:
     def _begin(self, at: int, number: int) -> None:
         self.engines[at].begin(number, self.messages[number].tokens, self.now)
         self._plan(at)
-        self._later(self.now + self.overhead_s, self._call, number, _FIRST_WORDS)
+        self._later(self.now + self.work.company_s, self._call, number, FIRST_WORDS)
 
     def _plan(self, at: int) -> None:
         self._plans[at] = next(self._order)
+        speed = self.engines[at].tokens_a_second
+        self._tokens_a_second += speed - self._speeds.get(at, 0.0)
+        self._speeds[at] = speed
         if (end := self.engines[at].next_end()) < math.inf:
             heapq.heappush(self._events, (end, self._plans[at], self._end, (at, self._plans[at])))
 
@@ -111,13 +146,12 @@ class Flow:
         if next_one is not None:
             self._later(self.now + self.engines[at].first_token_s, self._begin, at, next_one)
         self.messages[ended].ended_at = self.now
-        self._call(ended, _LAST_FRAME)
+        self._call(ended, LAST_FRAME)
 
     def _call(self, number: int, rank: int) -> None:
         message = self.messages[number]
-        if message.is_due or message.complete_at < math.inf:  # a call shows all there is when its turn comes
+        if message.is_shown:  # a call shows all there is when its turn comes
             return
-        message.is_due = True
         account = self.accounts[message.account]
         account.enter(number, rank)
         self._later(max(self.now, account.free_at), self._show, message.account)
@@ -126,14 +160,26 @@ class Flow:
         account = self.accounts[at]
         if not account.load or account.free_at > self.now:
             return  # somebody more urgent took this turn, and another one is planned
-        message = self.messages[account.start(self.now)]
-        message.is_due = False
+        number = account.start(self.now)
+        message = self.messages[number]
         message.calls += 1
-        message.first_at = min(message.first_at, self.now)
+        seen_at = self._worked(at, self.work.call_s)
+        account.end(seen_at)
+        message.first_at = min(message.first_at, seen_at)
         if message.ended_at <= self.now:
-            message.complete_at = self.now
+            message.is_shown, message.complete_at = True, seen_at
+        else:
+            self._later(seen_at + PREVIEW_S, self._call, number, PREVIEW)
         if account.load:
             self._later(max(self.now, account.free_at), self._show, at)
+
+    def _type(self, number: int) -> None:
+        """Shown where the account has calls to spare."""
+        message = self.messages[number]
+        account = self.accounts[message.account]
+        if not message.calls and account.may_spare(self.now):
+            account.take(self.now)
+            account.end(self._worked(message.account, self.work.call_s))
 
 
 def arrivals(rate: float, seconds: float, tokens: int, dice: random.Random, pictures: float = 0.0) -> Iterator[Message]:

@@ -7,12 +7,14 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
-from benchmarks.simulation.flow import Flow, Message, arrivals
-from benchmarks.simulation.stations import Engine, Rates, Server
+from benchmarks.simulation.flow import PREVIEW_S, Flow, Message, Work, arrivals
+from benchmarks.simulation.stations import Engine, Loop, Rates, Server
 
 _DAY_S = 86_400
 CALLS_A_REPLY = 2
 """Those that no answer goes without: the first words and the last frame (docs/delivery.md)."""
+KEPT = 4
+"""Previews leave one in so many of an account's calls to words that are worth more."""
 _LEAST_S, _LEAST_MESSAGES = 120.0, 20_000
 """So long a busy hour is simulated, and so many messages of it."""
 
@@ -52,7 +54,7 @@ class Costs:
     first_token_s: float
     telegram_calls_a_second: int
     discord_calls_a_second: int
-    overhead_s: float
+    work: Work
     cpu_s_a_token: float
     servers_a_shard: int
     picture_s: float
@@ -76,6 +78,17 @@ class Deployment:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
+def previews(load: Load, costs: Costs) -> float:
+    """The most of one answer, where nothing but its chat limits them and the engine is full."""
+    return load.tokens * costs.slots / max(costs.tokens_a_second.values()) / PREVIEW_S
+
+
+def cpu_s_a_message(load: Load, costs: Costs) -> float:
+    """Processor time of a bot process, with all the previews that an answer may have."""
+    calls = CALLS_A_REPLY + previews(load, costs)
+    return costs.work.message_s + load.tokens * costs.cpu_s_a_token + calls * costs.work.call_s
+
+
 def demand(load: Load, costs: Costs) -> dict[str, float]:
     """How many of each are busy all the time in the busiest hour."""
     rate = load.messages_a_second
@@ -85,7 +98,7 @@ def demand(load: Load, costs: Costs) -> dict[str, float]:
         "telegram_accounts": telegram * CALLS_A_REPLY / costs.telegram_calls_a_second,
         "discord_accounts": discord * CALLS_A_REPLY / costs.discord_calls_a_second,
         "discord_shards": servers / costs.servers_a_shard,
-        "bot_processes": rate * load.tokens * costs.cpu_s_a_token,
+        "bot_processes": rate * cpu_s_a_message(load, costs),
         "engines": rate * load.tokens / max(costs.tokens_a_second.values()),
         "captioners": rate * load.pictures * costs.picture_s,
         "databases": rate * costs.rows_a_reply / costs.rows_a_second,
@@ -95,12 +108,13 @@ def demand(load: Load, costs: Costs) -> dict[str, float]:
 def needed(load: Load, costs: Costs, headroom: float = 0.8) -> Deployment:
     """The fewest of which none is busy for more than `headroom` of the busiest hour.
 
-    A process serves one account of each platform, and one of its cores is what it can use.
+    A process serves one account of each platform, and one of its cores is what it can use; an account has one process.
     """
     counts = {name: math.ceil(busy / headroom) for name, busy in demand(load, costs).items()}
     counts["discord_shards"] = math.ceil(demand(load, costs)["discord_shards"])  # a limit, and no load
-    accounts = counts["telegram_accounts"], counts["discord_accounts"]
-    counts["bot_processes"] = max(counts["bot_processes"], *accounts)
+    accounts = [name for name in ("telegram_accounts", "discord_accounts") if counts[name]]
+    counts["bot_processes"] = max([counts["bot_processes"], *(counts[name] for name in accounts)])
+    counts |= dict.fromkeys(accounts, counts["bot_processes"])
     return Deployment(**counts)
 
 
@@ -135,15 +149,23 @@ def simulated(load: Load, costs: Costs, deployment: Deployment, seed: int = 0) -
     seconds = max(_LEAST_S, _LEAST_MESSAGES / rate)
     most = deployment.bot_processes / costs.cpu_s_a_token / deployment.engines
     rates = Rates(costs.tokens_a_second, most)
-    telegram = [Server(costs.telegram_calls_a_second, 1.0) for _ in range(deployment.telegram_accounts)]
-    discord = [Server(costs.discord_calls_a_second, 1.0) for _ in range(deployment.discord_accounts)]
+    loops = [Loop(costs.cpu_s_a_token) for _ in range(deployment.bot_processes)]
     flow = Flow(
         engines=[Engine(costs.slots, rates, costs.first_token_s) for _ in range(deployment.engines)],
-        accounts=[*telegram, *discord],
-        overhead_s=costs.overhead_s,
+        accounts=[
+            *(account(costs.telegram_calls_a_second) for _ in range(deployment.telegram_accounts)),
+            *(account(costs.discord_calls_a_second) for _ in range(deployment.discord_accounts)),
+        ],
+        loops=[*loops[: deployment.telegram_accounts], *loops[: deployment.discord_accounts]],
+        work=costs.work,
         tasks=[Server(1, costs.picture_s) for _ in range(deployment.captioners)],
     )
     return flow.run(_spread(arrivals(rate, seconds, load.tokens, dice, load.pictures), load, deployment, dice))
+
+
+def account(calls_a_second: int) -> Server:
+    """One whose previews leave some calls to what is worth more."""
+    return Server(calls_a_second, 1.0, kept=calls_a_second // KEPT)
 
 
 def _spread(messages: Iterator[Message], load: Load, deployment: Deployment, dice: random.Random) -> Iterator[Message]:

@@ -13,6 +13,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_LEAST_LEFT = 0.05
+"""Tokens leave so much of a thread to everything else; `Rates.most` keeps them below all of it."""
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -66,6 +69,11 @@ class Engine:
         """Messages for each slot."""
         return (self.taken + len(self._waiting)) / self.slots
 
+    @property
+    def tokens_a_second(self) -> float:
+        """Of all streams together, now."""
+        return self.rates.together(len(self._streams)) if self._streams else 0.0
+
     def enter(self, message: int) -> bool:
         """Whether there is a slot for it now."""
         if self.taken >= self.slots:
@@ -105,31 +113,85 @@ class Engine:
 
 @dataclass
 class Server:
-    """Begins at most `calls` in any `window_s`; of those who wait, the lowest `rank` first, then who came first."""
+    """Begins at most `calls` in any `window_s`; of those who wait, the lowest `rank` first, then who came first.
+
+    A call takes its place from its begin until `window_s` after its end. Whoever is worth less than `urgent` leaves
+    `kept` places free.
+    """
 
     calls: int
     window_s: float
+    kept: int = 0
+    urgent: int = 1
+    """The last rank that may take the last places."""
     started: int = 0
     _order: itertools.count[int] = field(default_factory=itertools.count)
-    _recent: deque[float] = field(default_factory=deque)
+    _ended: deque[float] = field(default_factory=deque)
     _waiting: list[tuple[int, int, int]] = field(default_factory=list)
+    _ranks: dict[int, int] = field(default_factory=dict)
+    """Of those who wait; another rank in `_waiting` is one that somebody had before."""
 
     @property
     def load(self) -> int:
-        return len(self._waiting)
+        return len(self._ranks)
 
     @property
     def free_at(self) -> float:
-        """From then on one more may begin."""
-        return self._recent[0] + self.window_s if len(self._recent) == self.calls else -math.inf
+        """From then on the next one may begin."""
+        if not self._ranks:
+            return self._free_from(1)
+        self._forget()
+        return self._free_from(1 if self._waiting[0][0] <= self.urgent else 1 + self.kept)
+
+    def may_spare(self, now: float) -> bool:
+        """Whether nobody waits and more than half of the places are free."""
+        return not self._ranks and self._free_from(self.calls // 2 + 1) <= now
 
     def enter(self, message: int, rank: int = 0) -> None:
-        heapq.heappush(self._waiting, (rank, next(self._order), message))
+        """Waits, or is worth more from now on."""
+        if rank < self._ranks.get(message, rank + 1):
+            self._ranks[message] = rank
+            heapq.heappush(self._waiting, (rank, next(self._order), message))
 
     def start(self, now: float) -> int:
         """The message whose turn it is."""
-        if len(self._recent) == self.calls:
-            self._recent.popleft()
-        self._recent.append(now)
+        self._forget()
+        message = heapq.heappop(self._waiting)[2]
+        del self._ranks[message]
+        self.take(now)
+        return message
+
+    def take(self, now: float) -> None:
+        """A call begins."""
+        if len(self._ended) == self.calls:
+            self._ended.popleft()
+        self._ended.append(now)
         self.started += 1
-        return heapq.heappop(self._waiting)[2]
+
+    def end(self, at: float) -> None:
+        """The call that began last ends then."""
+        self._ended[-1] = at
+
+    def _free_from(self, places: int) -> float:
+        last = self.calls - places + 1
+        return self._ended[-last] + self.window_s if len(self._ended) >= last else -math.inf
+
+    def _forget(self) -> None:
+        while self._waiting and self._ranks.get(self._waiting[0][2]) != self._waiting[0][0]:
+            heapq.heappop(self._waiting)
+
+
+@dataclass
+class Loop:
+    """The one thread of a process: what it does takes its turn, beside tokens that come all the time."""
+
+    token_s: float = 0.0
+    free_at: float = -math.inf
+    busy_s: float = 0.0
+
+    def take(self, now: float, cost_s: float, tokens_a_second: float = 0.0) -> float:
+        """When something that takes so much processor time is done."""
+        left = max(_LEAST_LEFT, 1 - tokens_a_second * self.token_s)
+        self.free_at = max(now, self.free_at) + cost_s / left
+        self.busy_s += cost_s
+        return self.free_at

@@ -23,6 +23,7 @@ from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel
 from adapters.telegram.channel import limits as telegram_limits
 from adapters.telegram.platform import bot_api
+from adapters.telegram.wire import BotApiRequest
 from adapters.terminal.channel import TerminalChannel
 from adapters.web.audience import Audience
 from adapters.web.board import Board
@@ -86,17 +87,31 @@ async def discord() -> AsyncIterator[Subject]:
 
 
 @asynccontextmanager
-async def telegram() -> AsyncIterator[Subject]:
+async def telegram(*, quick: bool = False) -> AsyncIterator[Subject]:
     async with telegram_server() as server:
         chat = server.person().private
         settings = TelegramSettings.model_validate({"token": TELEGRAM_TOKEN, "api_base": server.address})
         destination = Destination(4711, chat.id)
-        async with bot_api(settings) as api:
+        calls = BotApiRequest(256)
+        if quick:
+            await calls.hasten()
+        async with bot_api(settings, calls, BotApiRequest(1)) as api:
             channel = TelegramChannel(api, destination, telegram_limits(destination, 0.01, 0.01), Sightings())
             yield Subject(channel, destination.chat, lambda: [message.text for message in chat.answers])
 
 
-CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [simulated, web, terminal, discord, telegram]
+def quick_telegram() -> AbstractAsyncContextManager[Subject]:
+    return telegram(quick=True)
+
+
+CHANNELS: list[Callable[[], AbstractAsyncContextManager[Subject]]] = [
+    simulated,
+    web,
+    terminal,
+    discord,
+    telegram,
+    quick_telegram,
+]
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda factory: factory.__name__)

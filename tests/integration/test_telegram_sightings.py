@@ -12,6 +12,7 @@ from adapters.delivery.channel import Frame, RetryAfter
 from adapters.telegram.addresses import Destination
 from adapters.telegram.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.platform import bot_api
+from adapters.telegram.wire import BotApiRequest
 from config.settings import TelegramSettings
 from tests.servers.telegram import TOKEN, TelegramServer, telegram
 from tests.servers.telegram_world import Chat, Rules
@@ -26,7 +27,7 @@ async def channel(
 ) -> AsyncIterator[TelegramChannel]:
     """Of a process that has seen nothing yet, or this."""
     settings = TelegramSettings.model_validate({"token": TOKEN, "api_base": server.address})
-    async with bot_api(settings) as api:
+    async with bot_api(settings, BotApiRequest(256), BotApiRequest(1)) as api:
         yield TelegramChannel(api, HERE, limits(HERE, 0.01, 0.01), seen or Sightings(), asked)
 
 
