@@ -214,7 +214,7 @@ async def test_a_crowd_is_accepted_in_small_lots(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(connections._Gate, "admit", counted)
     async with served(PATIENT) as port:
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]  # the loop stands still
-        lots = []
+        lots: list[int] = []
         while sum(lots) < len(clients):
             await asyncio.sleep(0)
             lots.append(len(admitted))
