@@ -31,6 +31,7 @@ from bots.preferences import Profile
 from inference.api import (
     Busy,
     Cancelled,
+    Caption,
     CaptionRequest,
     ChatRequest,
     Event,
@@ -255,7 +256,7 @@ class _Answer:
                 standing=self._profile.standing,
                 group=self._place.group,
             )
-            work = self._pending(self._inference.caption(request), "pictures")
+            work = self._pending(self._captioned(request), "pictures")
             try:
                 async with aclosing(work.news()) as news:
                     async for each in news:
@@ -266,6 +267,13 @@ class _Answer:
                 return
             self._captions.append(caption.text)
             yield Captioned(caption.text, index, len(pictures))
+
+    async def _captioned(self, request: CaptionRequest) -> Caption:
+        while True:
+            try:
+                return await self._inference.caption(request)
+            except Busy as busy:
+                await self._until_less_busy(busy)
 
     def _captioner_words(self) -> str:
         """What the captioner gets beside a picture: the caption's beginning, or the question, where it answers some."""
@@ -389,17 +397,28 @@ class _Answer:
             yield await self._end(ending)
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """An answer that was taken on before a restart, or a start, waits for its place, however many do."""
+        """The answer's events, also where it has to be asked for several times."""
+        has_begun = False
         while True:
             try:
                 async with aclosing(self._inference.stream(request)) as events:
                     async for event in events:
+                        has_begun |= not isinstance(event, Queued)
                         yield event
                 return
             except Busy as busy:
-                if not (self._task.asked or self._has_waited) or self._place.stopped:
+                if has_begun:  # the same request would say it all once more
                     raise
-                await asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S))
+                await self._until_less_busy(busy)
+            if self._place.stopped:
+                yield _stopped()
+                return
+
+    async def _until_less_busy(self, busy: Busy) -> None:
+        """What was taken on before a restart, or a start, waits for its place, however many do. Raises Busy."""
+        if not (self._entry.again or self._has_waited) or self._place.stopped:
+            raise busy
+        await asyncio.sleep(min(busy.retry_in_s, _ASK_AGAIN_S))
 
     async def _end(self, ending: _Ending) -> _Ending:
         state = ledger.state_after(ending)

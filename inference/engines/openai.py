@@ -31,7 +31,7 @@ from inference.engines.openai_wire import (
     estimate,
     seems_to_reason,
 )
-from inference.engines.port import Output, Progress, Rejected, Replacing
+from inference.engines.port import Output, Piece, Progress, Rejected, Replacing
 from inference.engines.refusals import Refusal
 from inference.engines.replicas import Replica, choose
 from inference.engines.so_far import SoFar
@@ -47,6 +47,8 @@ _LOOK_AGAIN_S = 1.0
 _REMEMBERED_COUNTS = 256
 # So many servers go away under a request, one after the other, before it has brought anything: it may be the reason.
 _LOSSES = 5
+# For so long somebody waits in the middle of an answer for a server that has said when to come again.
+_BUSY_S = 60.0
 # About the words of eight tokens; llama-server keeps prompts for everybody, and can only be told to pass them by.
 _COMPARED_BYTES = 32
 
@@ -161,7 +163,9 @@ class OpenAIEngine:
                     has_waited, losses = False, 0
                 losses += isinstance(elsewhere.error, Lost)
                 is_over = bool(so_far.text) and not self._info.holds_prefix
-                if is_over or losses >= _LOSSES or not isinstance(elsewhere.error, Away):
+                # Who has begun to read waits for a server that wants to be left alone for a moment, too.
+                waits = isinstance(elsewhere.error, Away) or (bool(so_far.text) and _is_soon_free(elsewhere.error))
+                if is_over or losses >= _LOSSES or not waits:
                     raise elsewhere.error from elsewhere
             yield Progress() if has_waited else Replacing()
             has_waited = True
@@ -186,7 +190,7 @@ class OpenAIEngine:
             except Elsewhere as elsewhere:
                 if not elsewhere.alone:
                     self._mark_failed(replica, elsewhere.error)
-                if len(tried) == 1 or not isinstance(elsewhere.error, Away):
+                if begun or len(tried) == 1 or not isinstance(elsewhere.error, Away):
                     failure = elsewhere.error
                 if begun:
                     break
@@ -270,6 +274,7 @@ class OpenAIEngine:
         """Asks in every way that there is until the server takes one."""
         asking = Asking(request, self._dialect, self._model, room, replica.refuses.at(self._clock()), self._format)
         prefix = self._prefixes.of(request.owner, _compared(request.messages)) if self._dialect.keeps_prompts else None
+        begun = False
         while True:
             body = asking.body()
             if prefix is not None and not prefix.may_reuse:
@@ -285,6 +290,7 @@ class OpenAIEngine:
                 )
                 async with aclosing(self._stream(replica.client, request, body, reader)) as outputs:
                     async for output in outputs:
+                        begun |= isinstance(output, Piece)
                         yield output
                 if prefix is not None:
                     prefix.read()
@@ -302,7 +308,7 @@ class OpenAIEngine:
             except TooLong as long:
                 self._reads_less(replica, long.limit)
                 left = long.limit - long.tokens
-                if left <= 0 or (room is not None and room <= left):
+                if begun or left <= 0 or (room is not None and room <= left):
                     raise
                 # The prompt fits; only with the answer it was too much: an estimate, or a prefix that was not counted.
                 rest = self._answer(replica, request, long.tokens, left)
@@ -405,6 +411,10 @@ class OpenAIEngine:
             holds_prefix=self._dialect.continues is not None,
             reference=self._model,
         )
+
+
+def _is_soon_free(error: InferenceError) -> bool:
+    return isinstance(error, Busy) and error.retry_in_s <= _BUSY_S
 
 
 def _compared(messages: Sequence[Message]) -> bytes:

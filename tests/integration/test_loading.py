@@ -16,7 +16,7 @@ import pytest
 
 from bots import wording
 from bots.messages import Ended, Failed, Notice, ReplyEvent, Waiting
-from inference.api import Interrupted, Loading, Unavailable
+from inference.api import Busy, ChatRequest, Event, Interrupted, Loading, Unavailable
 from inference.engines.scripted import ScriptedEngine
 from inference.lanes import Bounds
 from inference.remote import RemoteInference
@@ -48,8 +48,8 @@ class Slow(ScriptedEngine):
 
 
 @asynccontextmanager
-async def loading(engine: Slow, **bounds: Any) -> AsyncIterator[LocalInference]:
-    inference = LocalInference(engine, FakeCaptioner(), bounds=Bounds(**bounds), clock=time.monotonic)
+async def loading(engine: Slow, eyes: FakeCaptioner | None = None, **bounds: Any) -> AsyncIterator[LocalInference]:
+    inference = LocalInference(engine, eyes or FakeCaptioner(), bounds=Bounds(**bounds), clock=time.monotonic)
     start = asyncio.ensure_future(inference.start())
     try:
         yield inference
@@ -110,6 +110,68 @@ async def test_everybody_who_waited_for_the_model_finds_a_place(tmp_path: Path) 
         engine.come.set()
         await until(lambda: all(own and isinstance(own[-1], Ended | Failed) for own in events))
     assert [said(own) for own in events] == ["forty two"] * 9
+
+
+class Thorough(FakeCaptioner):
+    async def caption(self, image: bytes, prompt: str) -> str:
+        await asyncio.sleep(0.01)
+        return await super().caption(image, prompt)
+
+
+@pytest.mark.parametrize("words", ["", "how many? 9"])
+async def test_pictures_that_waited_for_the_model_find_a_place(tmp_path: Path, words: str) -> None:
+    engine, events = Slow(tmp_path), [list[ReplyEvent]() for _ in range(9)]
+    async with loading(engine, Thorough(), max_waiting=2) as inference, asyncio.TaskGroup() as tasks:
+        chat = Chat(inference)
+        for number, own in enumerate(events):
+            asked = chat.incoming(words, f"person {number}", pictures=[b"1234"])
+            tasks.create_task(collected(chat.events(asked), own))
+        await until(lambda: all(any(isinstance(event, Waiting) for event in own) for own in events))
+        engine.come.set()
+        await until(lambda: all(own and isinstance(own[-1], Ended | Failed) for own in events))
+    assert [type(own[-1]) for own in events] == [Ended] * 9
+
+
+@pytest.mark.parametrize("pictures", [[], [b"1234"]], ids=["words", "a picture"])
+async def test_what_was_taken_on_before_a_restart_finds_a_place(tmp_path: Path, pictures: list[bytes]) -> None:
+    """Of a bot alone, whose service went on."""
+    slow = {"match": "9", "answer": "forty two", "first_token_s": 0.05}
+    engine = ScriptedEngine(script(tmp_path, slow), slots=1)
+    inference = LocalInference(engine, Thorough(), bounds=Bounds(max_waiting=2), clock=time.monotonic)
+    await inference.start()
+    chat = Chat(inference)
+    left = [chat.incoming("9", f"person {number}", pictures, new=False) for number in range(9)]
+    events = [list[ReplyEvent]() for _ in left]
+    async with asyncio.TaskGroup() as tasks:
+        for incoming, own in zip(left, events, strict=True):
+            tasks.create_task(collected(chat.events(incoming), own))
+    await inference.close()
+    assert [said(own) for own in events] == ["forty two"] * 9
+
+
+async def test_who_waits_for_a_place_after_a_restart_can_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inference = LocalInference(ScriptedEngine(script(tmp_path, MATHS)), clock=time.monotonic)
+    await inference.start()
+    stream, asked = inference.stream, list[ChatRequest]()
+
+    async def busy_at_first(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        asked.append(request)
+        if len(asked) == 1:
+            raise Busy(0.3)
+        async with aclosing(stream(request)) as events:
+            async for event in events:
+                yield event
+
+    monkeypatch.setattr(inference, "stream", busy_at_first)
+    chat, events = Chat(inference), list[ReplyEvent]()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(collected(chat.events(chat.incoming("9", new=False)), events))
+        await until(lambda: asked)
+        await chat.say("/stop")
+    await inference.close()
+    assert said(events) == ""
+    assert isinstance(events[-1], Ended)
+    assert events[-1].reason == "cancelled"
 
 
 DEFECTS = [RuntimeError("odd"), OSError("torn"), MemoryError(), AttributeError("another version")]

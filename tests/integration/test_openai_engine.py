@@ -825,6 +825,50 @@ async def test_a_request_under_which_servers_die_again_and_again_fails(said: str
     assert len(server.bodies) <= 1 + 5
 
 
+BUSY = refusing(429, headers={"Retry-After": "1"})
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_a_server_that_is_busy_when_it_comes_back_is_waited_for() -> None:
+    server = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), BUSY, HELLO_REST), VLLM)
+    async with engine_over(server) as engine:
+        assert text_of(await answer(engine)) == "Hello"
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_who_waited_for_the_model_reads_nothing_twice() -> None:
+    """They wait for a place, too, but not in the middle of their answer: the same request would say it once more."""
+    later = refusing(429, headers={"Retry-After": "3600"})
+    server = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), later, HELLO), VLLM)
+    server.loads = 3
+    async with server.serving() as address:
+        inference = LocalInference(OpenAIEngine([address], ServerOptions(silence_s=5.0)), clock=time.monotonic)
+        told = asyncio.create_task(Chat(inference).say("say hello"))
+        await asyncio.sleep(0)
+        await inference.start()
+        try:
+            assert said(await told) == "Hel"
+        finally:
+            await inference.close()
+
+
+@pytest.mark.usefixtures("quick_looks")
+@pytest.mark.parametrize("owner", "abcdef")
+async def test_an_answer_goes_on_whatever_was_wrong_with_the_server_before_its_own(owner: str) -> None:
+    """Whichever is asked first."""
+    dies = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), HELLO_REST), VLLM)
+    async with engine_over(OpenAIServer(refusing(500), VLLM), dies) as engine:
+        assert text_of(await answer(engine, replace(ask(), owner=owner))) == "Hello"
+
+
+async def test_a_context_that_is_full_in_the_middle_says_nothing_twice() -> None:
+    words = "maximum context length is 4096 tokens, you requested 100 (90 in the messages)"
+    full = json.dumps({"error": {"message": words, "code": "context_length_exceeded"}})
+    text, failure = await failed(dying(streaming(chunk("Hel"), f"data: {full}\n\n"), HELLO))
+    assert text == "Hel"
+    assert isinstance(failure, TooLong)
+
+
 @pytest.mark.usefixtures("quick_looks")
 async def test_where_servers_cannot_go_on_from_a_text_it_stands() -> None:
     """They would be asked to, and begin anew as often as not."""
