@@ -41,6 +41,8 @@ _AWAY_STATES = ("08", "53300", "57P")
 _NO_RIGHT = "42501"
 # What a server says to a new connection, without a state, that will be true no more in a moment.
 _SOON_OVER = ("starting up", "shutting down", "recovery", "accepting connections", "too many", "connection slots")
+# What a new connection hears of a server that serves nobody: where it should listen, nobody does, or it says so itself.
+_DOWN = ("Connection refused", "No such file or directory", *_SOON_OVER[:4])
 
 
 class StorageError(ports.StorageError):
@@ -49,6 +51,10 @@ class StorageError(ports.StorageError):
 
 class Away(StorageError):
     """The server cannot be reached, or has hung up: it may be back soon."""
+
+
+class Down(Away):
+    """The server takes nobody's connection, as far as can be told."""
 
 
 class Locked(StorageError):
@@ -84,7 +90,14 @@ def _kind(error: DBAPIError) -> type[StorageError]:
         return Locked
     if isinstance(error, DataError | NotSupportedError) or _is_no_call(error):
         return Refused
-    return Away if _hung_up(error) else StorageError
+    if not _hung_up(error):
+        return StorageError
+    return Down if _is_down(error) else Away
+
+
+def _is_down(error: DBAPIError) -> bool:
+    """Not where there is no way to the server from here: others may have one."""
+    return error.statement is None and any(words in str(error.orig) for words in _DOWN)
 
 
 def _is_no_call(error: DBAPIError) -> bool:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from adapters.storage.database import Database
+from adapters.storage.lasting import lasting
 from adapters.storage.tables import link_codes, link_news, link_requests, links, preferences
 from adapters.storage.text import AnyText
 from adapters.storage.upsert import insert_new, upsert
@@ -35,9 +36,11 @@ class SqlLinks(Links):
 
     _database: Database
 
+    @lasting
     async def people(self, person: str) -> Sequence[str]:
         return await self._database.read(lambda connection: people_of(connection, person))
 
+    @lasting
     async def put_code(self, code: str, person: str, expires_at: float) -> None:
         row = {"digest": _digest(code), "person": person, "expires_at": expires_at}
 
@@ -47,6 +50,7 @@ class SqlLinks(Links):
 
         await self._database.write(write)
 
+    @lasting
     async def giver(self, code: str, person: str, now: float) -> str | None:
         query = select(link_codes.c.person).where(*_valid(code, person, now))
         return await self._database.read(lambda connection: connection.scalar(query))
@@ -63,6 +67,7 @@ class SqlLinks(Links):
 
         return await self._database.write(write)
 
+    @lasting
     async def requested(self, person: str, now: float) -> str | None:
         query = select(link_requests.c.other).where(*_waiting(person, now))
         return await self._database.read(lambda connection: connection.scalar(query))
@@ -77,6 +82,7 @@ class SqlLinks(Links):
     async def unlink(self, person: str) -> bool:
         return await self._database.write(lambda connection: _unlink(connection, person))
 
+    @lasting
     async def share_data(self, person: str, on: bool) -> bool:
         shared = update(links).where(links.c.person == person).values(shares_data=on)
 
@@ -90,6 +96,7 @@ class SqlLinks(Links):
 
         return await self._database.write(write)
 
+    @lasting
     async def sharing(self, person: str) -> Sequence[str]:
         shares = select(links.c.person).where(links.c.profile == PROFILE, links.c.shares_data)
 

@@ -90,6 +90,7 @@ class SqlPersonalData(PersonalData):
         """Whether that process, which is another one, lives no more."""
         return (process != self._process) & process.not_in(select(processes.c.id))
 
+    @lasting
     async def export(self, people: Sequence[str]) -> Mapping[str, Any]:
         return await self._database.read(lambda connection: _export(connection, people))
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from adapters.storage.database import Database
-from adapters.storage.errors import Away, StorageError
+from adapters.storage.errors import Down, StorageError
 from adapters.storage.tables import processes
 
 BEAT_S = 2.0
@@ -109,10 +109,10 @@ class Lease:
         self._stood_still &= self._now() - began_at > LEASE_S / 2
         self._tried.set()
 
-    def failed(self, began_at: float, *, is_away: bool) -> None:
-        """A heartbeat that began then was not made; `is_away`: the server takes nobody's."""
+    def failed(self, began_at: float, *, is_down: bool) -> None:
+        """A heartbeat that began then was not made; `is_down`: the server takes nobody's."""
         self.runs()
-        if is_away and not self._stood_still:
+        if is_down and not self._stood_still:
             self._held_at = began_at
         self._tried.set()
 
@@ -168,7 +168,7 @@ async def _beat(database: Database, process: str, lease: Lease) -> None:
             raise
         except (StorageError, TimeoutError) as error:
             # Nobody's beat can be seen either: what was seen counts no more when it is back.
-            lease.failed(began_at, is_away=isinstance(error, Away))
+            lease.failed(began_at, is_down=isinstance(error, Down))
             await asyncio.sleep(_AGAIN_S)
 
 

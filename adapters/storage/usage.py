@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from adapters.storage.behind import Behind
 from adapters.storage.database import Database
-from adapters.storage.lasting import PATIENCE_S
+from adapters.storage.lasting import PATIENCE_S, lasting
 from adapters.storage.quotas import carried_over
 from adapters.storage.tables import histograms, usage
 from adapters.storage.upsert import add
@@ -27,6 +27,7 @@ class SqlUsage(UsageRecord):
         # The answer was given: what it took is counted in any case, if need be when the database is back.
         await self.behind.soon(lambda connection: add_spent(connection, spent))
 
+    @lasting
     async def usage(self, people: Sequence[str] | None, since: str) -> Mapping[str, Used]:
         await self.behind.caught_up(PATIENCE_S)
         sums = [func.sum(usage.c[name]).label(name) for name in ("answers", "tokens", "captions", "seconds")]
@@ -40,6 +41,7 @@ class SqlUsage(UsageRecord):
             for row in rows
         }
 
+    @lasting
     async def used_on(self, people: Sequence[str], day: str) -> Used:
         sums = select(func.sum(usage.c.tokens), func.sum(usage.c.captions)).where(
             usage.c.person.in_(people), usage.c.day == day
@@ -52,6 +54,7 @@ class SqlUsage(UsageRecord):
         await self.behind.caught_up(PATIENCE_S)  # an answer that was given while the database was slow counts too
         return await self._database.read(read)
 
+    @lasting
     async def histograms(self, people: Sequence[str] | None, since: str) -> Mapping[tuple[str, Kind], Histogram]:
         keys = (histograms.c.day, histograms.c.kind, histograms.c.bucket)
         query = select(*keys, func.sum(histograms.c["count"]).label("number"))

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, select
 
 from adapters.storage import processes
 from adapters.storage.database import Database, open_database
-from adapters.storage.errors import Away, Locked
+from adapters.storage.errors import Away, Down, Locked, StorageError
 from adapters.storage.local import LocalDatabase
 from adapters.storage.processes import LEASE_S, LeaseLost, Watch, living, new_process
 from adapters.storage.sql import SqlStorage
@@ -287,7 +287,7 @@ def a_lease_passes() -> None:
 
 
 @pytest.mark.usefixtures("short_lease")
-@pytest.mark.parametrize("trouble", [Away("It is away."), Locked("It is locked."), TimeoutError()], ids=repr)
+@pytest.mark.parametrize("trouble", [Down("It is down."), Locked("It is locked."), TimeoutError()], ids=repr)
 async def test_who_stood_still_says_nothing_until_a_heartbeat_is_made(database: Database, trouble: Exception) -> None:
     """The others had time to take over before there was any trouble."""
     deaf = Deaf(database)
@@ -304,7 +304,7 @@ async def test_who_stood_still_says_nothing_until_a_heartbeat_is_made(database: 
 
 
 @pytest.mark.usefixtures("short_lease")
-@pytest.mark.parametrize("trouble", [Locked("It is locked."), TimeoutError()], ids=repr)
+@pytest.mark.parametrize("trouble", [Away("It is away."), Locked("It is locked."), TimeoutError()], ids=repr)
 async def test_whose_heartbeats_do_not_get_through_says_nothing(database: Database, trouble: Exception) -> None:
     """Those of others may, and then they take over."""
     deaf = Deaf(database)
@@ -321,14 +321,30 @@ async def test_whose_heartbeats_do_not_get_through_says_nothing(database: Databa
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_while_the_server_is_away_answers_go_on(database: Database) -> None:
+async def test_while_the_server_is_down_answers_go_on(database: Database) -> None:
     deaf = Deaf(database)
     async with living(deaf, "one") as lease:
         await beating(database)
-        deaf.trouble = Away("It is away.")
+        deaf.trouble = Down("It is down.")
         await asyncio.sleep(2 * processes.LEASE_S)
         async with asyncio.timeout(30):
             await lease.held()
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("postgresql://u@nowhere.invalid/x", Away),
+        ("postgresql://u@127.0.0.1:9/x", Down),
+        ("postgresql://u@/x?host=/nowhere", Down),
+    ],
+)
+async def test_no_way_to_a_server_is_no_server_that_is_down(address: str, kind: type[StorageError]) -> None:
+    """Others may have a way, and take over."""
+    with pytest.raises(Away) as caught:
+        async with open_database(address):
+            pass
+    assert type(caught.value) is kind
 
 
 async def test_who_has_lost_its_lease_says_nothing_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

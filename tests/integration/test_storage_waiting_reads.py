@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from adapters.storage.database import open_database
+from adapters.storage.errors import Away
 from adapters.storage.sql import SqlStorage
-from bots.personal import Spent, Used
+from bots.personal import Quotas, Spent, Used
 from bots.ports import Delivered, Reply, Turn
+from bots.usage import Meter
 
 ANSWER = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
 REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p", state="streaming")
@@ -43,3 +45,41 @@ async def test_what_was_said_last_is_read(read: str, tmp_path: Path) -> None:
             await asyncio.wait([reading], timeout=0.2)
             over.set()
             assert await reading == expected
+
+
+PEOPLE: dict[str, Callable[[SqlStorage], Awaitable[object]]] = {
+    "used_on": lambda storage: storage.used_on(["p"], "2026-01-01"),
+    "usage": lambda storage: storage.usage(["p"], "2026-01-01"),
+    "histograms": lambda storage: storage.histograms(["p"], "2026-01-01"),
+    "people": lambda storage: storage.people("p"),
+    "sharing": lambda storage: storage.sharing("p"),
+    "requested": lambda storage: storage.requested("p", 0.0),
+    "giver": lambda storage: storage.giver("code", "p", 0.0),
+    "put_code": lambda storage: storage.put_code("code", "p", 1.0),
+    "share_data": lambda storage: storage.share_data("p", True),
+    "export": lambda storage: storage.export(["p"]),
+    "a quota": lambda storage: Meter(storage, lambda: 0.0, Quotas(tokens=1)).spent("p"),
+}
+
+
+@pytest.mark.parametrize("asked", PEOPLE)
+async def test_what_is_asked_of_people_waits_for_a_server_that_is_away(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota, above all, which is looked at before each answer."""
+    async with open_database(str(tmp_path / "p.sqlite3")) as database:
+        for name in ("read", "write"):
+            monkeypatch.setattr(database, name, AwayAtFirst(getattr(database, name)))
+        await PEOPLE[asked](SqlStorage(database))
+
+
+class AwayAtFirst:
+    def __init__(self, call: Callable[..., Awaitable[object]]) -> None:
+        self._call = call
+        self._left = 2
+
+    async def __call__(self, *arguments: object, **more: object) -> object:
+        if self._left:
+            self._left -= 1
+            raise Away("It is away.")
+        return await self._call(*arguments, **more)
