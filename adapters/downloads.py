@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import aiohttp
@@ -9,14 +10,20 @@ from yarl import URL
 
 _MAX_REDIRECTS = 3
 _PIECE_BYTES = 2**16
+_PAUSES_S = (0.3, 1.0, 3.0)
+_TOO_MANY_REQUESTS = 429
 
 
 class DownloadFailed(OSError):
     """The address gives no file; the message does not hold it, because addresses may hold a token."""
 
 
+class _NotNow(DownloadFailed):
+    """The server has trouble of its own."""
+
+
 async def download(address: URL, limit: int, serves: Callable[[URL], bool]) -> bytes:
-    """Return the bytes behind an address.
+    """Return the bytes behind an address. A connection or server that fails is tried again, a few times.
 
     Args:
         limit: in bytes; more is not read.
@@ -24,8 +31,17 @@ async def download(address: URL, limit: int, serves: Callable[[URL], bool]) -> b
 
     Raises:
         DownloadFailed: it is too long, no file, or not at an address that `serves` allows.
-        aiohttp.ClientError: the connection failed; another attempt may succeed.
+        aiohttp.ClientError: the connection failed each time.
     """
+    for pause_s in _PAUSES_S:
+        try:
+            return await _downloaded(address, limit, serves)
+        except (aiohttp.ClientError, _NotNow):
+            await asyncio.sleep(pause_s)
+    return await _downloaded(address, limit, serves)
+
+
+async def _downloaded(address: URL, limit: int, serves: Callable[[URL], bool]) -> bytes:
     async with aiohttp.ClientSession(trust_env=True) as session:
         for _ in range(_MAX_REDIRECTS + 1):
             if not serves(address):
@@ -34,6 +50,8 @@ async def download(address: URL, limit: int, serves: Callable[[URL], bool]) -> b
                 if 300 <= response.status < 400:
                     address = _target(response)
                     continue
+                if response.status >= 500 or response.status == _TOO_MANY_REQUESTS:
+                    raise _NotNow(f"status {response.status}")
                 if response.status != 200:
                     raise DownloadFailed(f"status {response.status}")
                 return await _read(response, limit)

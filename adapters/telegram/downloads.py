@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import aiohttp
 from yarl import URL
 
 from adapters.downloads import DownloadFailed
 from adapters.downloads import download as downloaded
-from adapters.telegram.patience import PAUSES_S
 from adapters.telegram.pictures import MAX_BYTES, PictureLost
 
 
 async def download(address: str) -> bytes:
     """The bytes at an address whose odd characters are quoted. Raises PictureLost."""
     url = URL(address, encoded=True)
-    for pause_s in PAUSES_S:
-        try:
-            return await _download(url)
-        except aiohttp.ClientError:
-            await asyncio.sleep(pause_s)
     try:
-        return await _download(url)
+        return await downloaded(url, MAX_BYTES, lambda other: other.origin() == url.origin())
+    except DownloadFailed as error:
+        local = "; a server with --local needs telegram.files_dir" if "//" in url.path else ""
+        raise PictureLost(f"{error}{local}") from None
     except aiohttp.ClientError as error:
         raise PictureLost(type(error).__name__) from None
-
-
-async def _download(address: URL) -> bytes:
-    try:
-        return await downloaded(address, MAX_BYTES, lambda other: other.origin() == address.origin())
-    except DownloadFailed as error:
-        local = "; a server with --local needs telegram.files_dir" if "//" in address.path else ""
-        raise PictureLost(f"{error}{local}") from None

@@ -32,6 +32,12 @@ async def elsewhere() -> AsyncIterator[tuple[URL, list[str]]]:
                 return web.Response(status=302)
             case "/odd":
                 return web.Response(status=302, headers={"Location": "http://[::"})
+            case "/trouble" if len(asked) < 3:
+                return web.Response(status=503 if len(asked) == 1 else 429)
+            case "/torn" if len(asked) < 3:
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()
             case "/gone":
                 return web.Response(status=404)
             case _:
@@ -55,6 +61,17 @@ async def test_what_gives_no_file_fails(elsewhere: tuple[URL, list[str]], path: 
         await download(elsewhere[0] / path, 100, lambda _: True)
     with pytest.raises(DownloadFailed, match="more than 5"):
         await download(elsewhere[0] / "here", 5, lambda _: True)
+
+
+@pytest.mark.parametrize("path", ["trouble", "torn"])
+async def test_trouble_that_passes_costs_nobody_a_file(
+    elsewhere: tuple[URL, list[str]], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every platform."""
+    monkeypatch.setattr("adapters.downloads._PAUSES_S", (0.0, 0.0, 0.0))
+    address, asked = elsewhere
+    assert await download(address / path, 100, lambda _: True) == b"inside"
+    assert len(asked) == 3
 
 
 async def test_another_host_is_not_asked(elsewhere: tuple[URL, list[str]]) -> None:
