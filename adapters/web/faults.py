@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from adapters.storage.errors import Taken
+from adapters.storage.errors import Refused
 from bots.ports import StorageError
 
 T = TypeVar("T")
@@ -50,13 +50,13 @@ async def patiently(call: Callable[[], Awaitable[T]], what: str, faults: Faults)
     """Make the call again while the storage is away, locked or full, for as long as that takes.
 
     Raises:
-        Taken: if what is to be stored is somebody else's already.
+        Refused: the database never takes this, such as what is somebody else's already.
     """
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
             return await call()
-        except Taken:
+        except Refused:
             raise
         except StorageError as error:
             faults.say(what, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from adapters.storage.errors import Taken
+from adapters.storage.errors import Refused
 from adapters.web.faults import Faults
 from adapters.web.posts import Post, Posts
 from bots.ports import StorageError
@@ -81,7 +81,7 @@ class Unwritten:
             await self._posts.put(post)
             self.note(post)
         except StorageError as error:
-            if not isinstance(error, Taken):
+            if not isinstance(error, Refused):
                 # To the end of the queue: one that always fails must not keep the others waiting.
                 if (newest := self._changed.pop(post.id, None)) is not None:  # it may have been removed meanwhile
                     self._changed[post.id] = newest

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.delivery.channel import Frame
+from adapters.storage.errors import Refused
 from adapters.storage.memory import MemoryStorage
 from adapters.web import faults, inbound
 from adapters.web.audience import Audience
@@ -190,11 +191,12 @@ async def test_few_presses_of_stop_wait_for_the_storage(
         posts.trouble = None
 
 
+@pytest.mark.parametrize("trouble", [RuntimeError("an odd post"), Refused("It never takes an odd post.")], ids=repr)
 async def test_a_message_that_cannot_be_kept_costs_its_author_a_sentence(
-    address: str, posts: FragilePosts, caplog: pytest.LogCaptureFixture
+    address: str, posts: FragilePosts, caplog: pytest.LogCaptureFixture, trouble: Exception
 ) -> None:
     async with visit(address) as page, visit(address) as other:
-        posts.trouble = RuntimeError("an odd post")
+        posts.trouble = trouble
         await page.type("odd", client_id="odd")
         refused = await page.next("rejected")
         assert refused["client_id"] == "odd"
@@ -239,21 +241,24 @@ async def test_a_post_that_cannot_be_written_keeps_no_other_waiting() -> None:
         async def put(self, post: Post) -> None:
             if post.frame.markdown == "odd":
                 raise RuntimeError("cannot be written")
+            if post.frame.markdown == "never":
+                raise Refused("never")
             if post.frame.markdown == "refused":
                 raise StorageError("refused")
             await super().put(post)
 
     posts = Odd()
     board = Board(posts, Audience(), str)
-    made = [await board.add(kind="bot", author="", name="P", asker=each, frame=Frame(growing=True)) for each in "abc"]
-    for post, words in zip(made, ("odd", "refused", "good"), strict=True):
+    made = [await board.add(kind="bot", author="", name="P", asker=each, frame=Frame(growing=True)) for each in "abcd"]
+    for post, words in zip(made, ("odd", "refused", "good", "never"), strict=True):
         await board.change(post.id, Frame(markdown=words, growing=True))
     await board.flush("a")
     await board.flush("c")
+    await board.flush("d")
     for _ in range(2):
         with pytest.raises(StorageError):
             await board.flush()
-    assert [post.frame.markdown for post in await posts.load(9)] == ["", "", "good"]
+    assert [post.frame.markdown for post in await posts.load(9)] == ["", "", "good", ""]
 
 
 async def test_a_post_that_is_removed_while_it_cannot_be_written_keeps_no_other_waiting() -> None:
