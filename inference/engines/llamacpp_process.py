@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,17 +58,35 @@ def main() -> None:
     asked = json.loads(sys.stdin.buffer.readline() or "null")
     if asked is None:
         return
+    _end_with_stdin(is_loading=True)
     try:
         server = load(Path(asked["path"]), LlamaOptions(**asked["options"]), asked["key"])
     except Unavailable as error:
         print(json.dumps({"unavailable": str(error)}), file=replies, flush=True)
         return
+    _end_with_stdin(is_loading=False)
     spinning = Spinning()
     spinning.start()
     print(json.dumps({"address": server.listening_address}), file=replies, flush=True)
     for line in sys.stdin.buffer:
         spinning.count(int(line))
     os._exit(0)  # to free a model takes a while, and nothing of it is needed
+
+
+def _end_with_stdin(*, is_loading: bool) -> None:
+    """While the library loads no Python runs that could see the end of stdin: the system is to end this process then.
+
+    Whoever starts a killed parent again at once would find the memory for its model taken otherwise.
+    """
+    with suppress(ImportError, AttributeError, OSError):  # not every system can
+        from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
+
+        fcntl(0, F_SETOWN, os.getpid())
+        flags = fcntl(0, F_GETFL)
+        # Its signal, SIGIO, ends a process. Nothing but the end comes before a model is loaded.
+        fcntl(0, F_SETFL, flags | os.O_ASYNC if is_loading else flags & ~os.O_ASYNC)
+        if is_loading and select.select([0], [], [], 0)[0]:
+            os._exit(0)
 
 
 def load(path: Path, options: LlamaOptions, key: str) -> Any:

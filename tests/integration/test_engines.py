@@ -439,6 +439,32 @@ os.kill(os.getpid(), signal.SIGKILL)
         child.wait(30)
 
 
+def test_a_model_that_is_still_being_loaded_ends_with_the_process_that_wants_it() -> None:
+    """Whoever is started again needs the memory."""
+    code = """
+import sys, time
+from inference.engines import llamacpp_process as child
+def load(*given):
+    print("loading", file=sys.stderr, flush=True)
+    time.sleep(600)
+child.load = load
+child.main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b'{"path": "", "key": "", "options": {}}\n')
+        process.stdin.flush()
+        assert process.stderr.readline() == b"loading\n"
+        process.stdin.close()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+
+
 def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference.engines.llamacpp_process._free_memory", lambda library: 0)
     with pytest.raises(Unavailable, match=r"needs 0\.1 GB of memory and 0\.0 GB are free: 0\.1 GB are missing"):
