@@ -248,6 +248,7 @@ class LlamaCppEngine:
                 chunks.put(None)
 
         done = loop.run_in_executor(self._threads, work)
+        done.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody awaits it behind a Stop
         count = 0
         async with aclosing(chunks.all()) as arriving:
             async for chunk in arriving:

@@ -29,6 +29,7 @@ from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
 from tests import checkpoints
 from tests.fakes import Chat, said, script, served
+from tests.servers.telegram import until
 
 pytestmark = pytest.mark.timeout(900)
 """Real engines beside whatever else runs: everything below waits for a condition, and this alone ends a test."""
@@ -285,6 +286,75 @@ async def test_a_request_that_kills_engines_does_not_kill_them_for_ever(tmp_path
     with pytest.raises(Unavailable):
         await outputs(engine, ask("story"))
     assert len(make.made) == 2
+
+
+class Poisoned(Frail):
+    """Dies with whatever else it does when it is to answer somebody who says "poison"."""
+
+    is_dead = False
+
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
+        async with aclosing(super().generate(request)) as outputs:
+            async for output in outputs:
+                self.is_dead |= "poison" in request.messages[-1].content and isinstance(output, Piece)
+                if self.is_dead:
+                    raise Died("the thread is gone")
+                yield output
+
+
+@pytest.mark.parametrize("poisons", [1, 2])
+async def test_a_request_that_kills_engines_costs_nobody_else_an_answer(tmp_path: Path, poisons: int) -> None:
+    path = script(tmp_path, {"match": "story", "answer": "word " * 60, "tokens_per_s": 200})
+    made = list[Poisoned]()
+
+    def make() -> Poisoned:
+        engine = Poisoned(path, slots=8)
+        engine._info = replace(engine.info, holds_prefix=True)
+        made.append(engine)
+        return engine
+
+    engine = await supervised(make, silence_s=600)
+    others = [engine.generate(ask("a long story", id=f"r{number}")) for number in range(3)]
+    seen = [[await anext(other), await anext(other)] for other in others]
+    rest = [asyncio.create_task(_collected(other)) for other in others]
+    killers = [engine.generate(ask(f"a story of poison {number}", id=f"p{number}")) for number in range(poisons)]
+    ends = await asyncio.gather(*map(_collected, killers), return_exceptions=True)
+    assert [type(end) for end in ends] == [Unavailable] * poisons
+    for before, after in zip(seen, await asyncio.gather(*rest), strict=True):
+        assert text_of([*before, *after]) == "word " * 60
+    assert len(made) <= 1 + 2 + poisons
+    assert not engine._suspects.locked()
+
+
+async def test_what_is_known_of_a_dead_engine_is_known_until_the_next_one_has_started(tmp_path: Path) -> None:
+    """The next one does not know yet that it can go on from a text, nor how its model reasons."""
+
+    class Learns(ScriptedEngine):
+        async def start(self) -> None:
+            await starts.wait()
+            await super().start()
+            self._info = replace(self._info, holds_prefix=True, reasoning=True)
+
+    path, starts = script(tmp_path, STORY), asyncio.Event()
+    starts.set()
+    engine = await supervised(lambda: Learns(path), silence_s=600)
+    streams = [engine.generate(ask("story", id=f"r{number}")) for number in range(3)]
+    seen = [[await anext(stream), await anext(stream)] for stream in streams]
+    starts.clear()
+    engine._bury(engine._engine, "somebody found out")
+    rest = [asyncio.create_task(_collected(stream)) for stream in streams]
+    await until(lambda: engine._revival is not None)
+    await asyncio.sleep(0)
+    assert (engine.info.holds_prefix, engine.info.reasoning) == (True, True)
+    late = engine.generate(ask("story", id="late"))
+    rest.append(asyncio.create_task(_collected(late)))
+    starts.set()
+    for before, after in zip([*seen, []], await asyncio.gather(*rest), strict=True):
+        assert text_of([*before, *after]) == STORY["answer"]
+
+
+async def _collected(stream: AsyncGenerator[Output, None]) -> list[Output]:
+    return [output async for output in stream]
 
 
 async def test_running_and_waiting_requests_all_go_on(tmp_path: Path) -> None:
