@@ -39,6 +39,7 @@ from inference.models import PREFIX, captioner_for, engine_for, keeps_python_bus
 from inference.references import without_user
 from inference.service import LocalInference
 from inference.supervisor import SupervisedEngine
+from inference.trimming import trimming
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
         connected.set()
     loading = _loading(inference, after=connected, failed=told)
     begin = await stack.enter_async_context(Bounded("the model's start", loading))
+    await stack.enter_async_context(trimming())
     database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
     lease = await stack.enter_async_context(Bounded("the lease", living(database, process)))
@@ -271,7 +273,7 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
     ]
     inference = _local_inference(settings)
     try:
-        async with InferenceServer(inference, key, bounds, clients).serving() as address:
+        async with trimming(), InferenceServer(inference, key, bounds, clients).serving() as address:
             try:
                 yield address, inference
             finally:

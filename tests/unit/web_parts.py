@@ -273,6 +273,11 @@ class Page:
     async def type(self, text: str, client_id: str = "a", pictures: Sequence[str] = ()) -> None:
         await self.say("message", client_id=client_id, text=text, pictures=list(pictures))
 
+    def forget(self) -> None:
+        """What was read is not kept."""
+        del self.seen[: self._read]
+        self._read = 0
+
     async def next(self, kind: str, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
         """The next message of this kind that is wanted; what was read before is not looked at again."""
         while True:
