@@ -16,7 +16,9 @@ from adapters.delivery.rate_budget import Rate, RateBudget
 _SOON_S = 3.0
 """A last frame may use a call that comes back within that time: no answer is over at once."""
 _SPREAD = 0.25
-"""A preview waits for that share of the window, divided by the calls that previews may use."""
+"""A preview waits for that share of the window, divided by the previews that each answer may still have, and"""
+_LEAST_ROUNDS = 3
+"""no longer than for so many: few previews go while answers grow, and all answers at the same time."""
 _OWN_WORDS = 2
 """So many of the bot's own words for one person are as urgent as first words; more of them get rarer."""
 _PATIENCE_S = 15.0
@@ -103,12 +105,13 @@ class CallBudget:
         """The time from which a call may go, if nothing else happens until then; `now` or later.
 
         Args:
-            since: since when it waits; inf: others may go first however long that takes.
+            since: since when it waits, of a preview: since when its reply shows the same; inf: others may go first
+                however long that takes.
             is_over: this person has used their share.
         """
         self._forget(now)
         if priority is Priority.PREVIEW:
-            return self._preview_at(demand, now)
+            return self._preview_at(demand, now, since)
         over = self.capacity // 5 if is_over else 0
         match priority:
             case Priority.FINAL:
@@ -167,11 +170,11 @@ class CallBudget:
         """Whether all calls are back."""
         return self.free(now) >= self.capacity
 
-    def _preview_at(self, demand: Demand, now: float) -> float:
+    def _preview_at(self, demand: Demand, now: float, shown_at: float) -> float:
         known = demand.firsts + demand.finals + demand.later_finals
-        return max(self._preview_from(budget, known, demand, now) for budget in self._budgets)
+        return max(self._preview_from(budget, known, demand, now, shown_at) for budget in self._budgets)
 
-    def _preview_from(self, budget: RateBudget, known: int, demand: Demand, now: float) -> float:
+    def _preview_from(self, budget: RateBudget, known: int, demand: Demand, now: float, shown_at: float) -> float:
         """Those who are here may go on asking; where calls come back one by one, none are kept for that."""
         again = demand.for_an_answer * self._people(demand)
         rate, capacity = budget.rate, budget.rate.capacity
@@ -180,7 +183,11 @@ class CallBudget:
         at = max(now, budget.free_at(1 + keep))
         if at == float("inf"):
             return at
-        spread = self._shown_at + _SPREAD * rate.span_s / (budget.free(at) - keep)
+        answers = max(1, demand.firsts + demand.finals)
+        rounds = (budget.free(at) - keep) / answers
+        spread = min(shown_at, self._shown_at) + _SPREAD * rate.span_s / (
+            rounds if answers == 1 else max(rounds, _LEAST_ROUNDS)
+        )
         return max(at, min(spread, budget.next_back(at)))
 
     @property

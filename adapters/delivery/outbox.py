@@ -275,7 +275,8 @@ class Outbox:
         is_light = priority is not Priority.PREVIEW and reply.asker in moment.light
         demand = moment.demand_of_light if is_light else moment.demand
         budget = self.budget(is_edit=is_edit)
-        return budget.ready_at(priority, reply.asker, demand, now, reply.waits_since, is_over=is_over)
+        since = reply.served_at if priority is Priority.PREVIEW else reply.waits_since
+        return budget.ready_at(priority, reply.asker, demand, now, since, is_over=is_over)
 
     def demand(self, replies: Sequence[Reply], *, is_edit: bool) -> Demand:
         """What these need of the budget of new messages, or of that of edits."""
