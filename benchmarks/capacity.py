@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import costs as measured_costs
 from benchmarks import writes
@@ -44,7 +45,7 @@ DISCORD_CALLS = 45
 """The pace of adapters/discord/channel.py, below the 50 requests a second of Discord's documentation."""
 CLOSE = 0.15
 """By that share the simulation may differ from what was measured."""
-Measured = Mapping[str, float]
+Measured = Mapping[str, Any]
 ENGINES: dict[str, tuple[str, dict[int, float], int, float]] = {
     "h200": ("an 8B model on one H200", {1: 97.0, 16: 1193.0, 64: 2817.0}, 64, 0.0),
 }
@@ -245,7 +246,7 @@ def main() -> int:
         parts = report.kept()
         found = report.known(parts)
         process = json.loads(measured_costs.FIGURES.read_text())
-        lines = ["", report.dated({"growth": parts["growth"]}), "", *checked(found, process)]
+        lines = ["", report.dated({"growth": parts["growth"], "costs": process}), "", *checked(found, process)]
         if not chosen["check"]:
             measured = costs(chosen["engine"], found, process, json.loads(writes.FIGURES.read_text()))
             load = Load(people=0, **{name: chosen[name] for name in vars(usual) if name != "people"})

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.rivals import report
 from benchmarks.rivals.parts import SCRIPTED_FIRST_S, SCRIPTED_RATE, Plan, crowd_of
 from benchmarks.rivals.results import Result
 
@@ -66,13 +67,13 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--write", action="store_true", help=f"keep the figures in {FIGURES}")
     chosen = options.parse_args()
-    load = os.getloadavg()[0]
+    about = report.about(os.getloadavg()[0])
     figures = asyncio.run(measured())
     print(", ".join(f"{name.removesuffix('_s')} {1000 * value:.2f} ms" for name, value in figures.items()))
-    print(f"load average before: {load:.1f}")
+    print(report.dated({"costs": about}))
     if chosen.write:
         FIGURES.parent.mkdir(exist_ok=True)
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+        FIGURES.write_text(json.dumps(about | figures, indent=1) + "\n")
     return 0
 
 

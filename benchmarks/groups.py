@@ -2,7 +2,7 @@
 
 A virtual clock, a simulated group that takes 20 calls in any minute, round trips of 0.08 s. Of each number of answers
 and length: the longest wait for first words, the longest time in which a text that had begun stood still, and how long
-after its end an answer was whole; at the first question, and at the last of three that are 20 s apart.
+after its end an answer was whole; of one question, and of the last of three that are 20 s apart.
 """
 
 from __future__ import annotations
@@ -85,9 +85,10 @@ def main() -> int:
     print("|---|---|---|---|---|")
     for people in chosen.people:
         for seconds in chosen.seconds:
+            [alone], none = group(people, seconds, rounds=1)
             seen, penalties = group(people, seconds)
-            cells = [f"{each.first_s:.1f} · {each.still_s:.1f} · {each.late_s:.1f} s" for each in (seen[0], seen[-1])]
-            print(f"| {people} | {seconds:.0f} s | {' | '.join(cells)} | {penalties} |")
+            cells = [f"{each.first_s:.1f} · {each.still_s:.1f} · {each.late_s:.1f} s" for each in (alone, seen[-1])]
+            print(f"| {people} | {seconds:.0f} s | {' | '.join(cells)} | {none + penalties} |")
     return 0
 
 

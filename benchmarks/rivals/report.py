@@ -46,18 +46,22 @@ def kept() -> dict[str, Any]:
     return dict(json.loads(FIGURES.read_text())) if FIGURES.exists() else {}
 
 
+def about(load: float) -> dict[str, Any]:
+    """What a reader must know of figures: of which version they are, from when, and what else was at work."""
+    version = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {"version": version.stdout.strip(), "date": time.strftime("%Y-%m-%d"), "load": round(load, 1)}
+
+
 def by_part(results: Sequence[Result], command: str, load: float) -> dict[str, Any]:
     """The results with what a reader must know of them.
 
     Args:
         load: the machine's load average before anything was run: what else was at work.
     """
-    version = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    about: dict[str, Any] = {"version": version.stdout.strip(), "date": time.strftime("%Y-%m-%d"), "command": command}
-    about["load"] = round(load, 1)
+    shared = about(load) | {"command": command}
     found: dict[str, Any] = {}
     for result in results:
-        found.setdefault(result.part, about | {"results": []})["results"].append(result.written())
+        found.setdefault(result.part, shared | {"results": []})["results"].append(result.written())
     return found
 
 
