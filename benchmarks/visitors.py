@@ -36,7 +36,7 @@ GOAL_BYTES = 1_000_000
 _POSTS = 400
 _LINKED = re.compile(r'(?:src|href)="(/static/[^"#]+)"')
 _IMPORTED = re.compile(r'from "\./([^"]+)"')
-_LARGE_FONT = "/static/math.ttf"
+_LARGE_FONT = "/static/math.woff"
 """Loaded where a formula is shown; the first load counts it."""
 
 

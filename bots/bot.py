@@ -434,7 +434,7 @@ class Bot:
         raise Refused(wording.unknown_command(called))
 
     async def _stop(self, incoming: Incoming) -> str:
-        answer_id = None
+        answer_id = incoming.instead_of
         if incoming.reply_to is not None:
             answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
         permit = incoming.decision

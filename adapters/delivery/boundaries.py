@@ -67,7 +67,11 @@ def word_boundary(text: str, lowest: int) -> int | None:
                 any_word = end
                 outside = outside if opened else end
         else:
-            _toggle(opened, token, text[found.start() - 1 : found.start()], text[end : end + 12])
+            left = text[found.start() - 1 : found.start()]
+            if token == "$" and "$" in opened and left.isspace():  # what an amount has opened is no formula
+                del opened["$"]
+                before_formula = found.start()
+            _toggle(opened, token, left, text[end : end + 12])
     if not outside and before_formula and _formula(opened):
         return before_formula
     return outside or any_word

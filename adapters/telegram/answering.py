@@ -49,7 +49,8 @@ class Answering:
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
         async with AsyncExitStack() as stack:
             async with self._turns.taken((asked.destination.chat, asked.author.id)):
-                events = await (self._changed(event_id, asked) if asked.edited else self._events(event_id, asked))
+                put_again = asked.edited or asked.completes is not None
+                events = await (self._changed(event_id, asked) if put_again else self._events(event_id, asked))
                 if events is None:
                     return NOTHING
                 await stack.enter_async_context(aclosing(events))
@@ -63,14 +64,17 @@ class Answering:
             return await self._deliver(asked, first, events)
 
     async def _changed(self, event_id: str, asked: Asked) -> Stream | None:
-        """The answer to a question that was put differently; None where it was not, or is not the newest any more."""
-        if asked.album:  # its other pictures are not in the edit
+        """The answer to a question that was put differently; None where it was not, or is not the newest any more.
+
+        A comment on what was forwarded behind it is asked with that in any case.
+        """
+        if asked.edited and asked.album:  # its other pictures are not in the edit
             return None
         if await self._questions.is_begun(asked, event_id):
             return await self._events(event_id, asked)
         old = await self._questions.answer_changed_by(asked)
         if old is None:
-            return None
+            return None if asked.edited else await self._events(event_id, asked)
         incoming = await self._bot.admit(self._incoming(event_id, asked), files=bool(asked.files))
         if not isinstance(incoming.decision, Permit):
             return self._bot.respond(incoming)
@@ -122,13 +126,12 @@ class Answering:
 
     async def _withdraw(self, event_id: str, asked: Asked, old: str, permit: Permit) -> Sequence[str]:
         """Ends the old answer; returns the messages that show it."""
-        shown = await self._questions.shown(asked, old)
         stop = Incoming(
             event_id=f"{event_id}/stop",
             chat=asked.destination.chat,
             author=asked.author,
             text=Action.STOP.command,
-            reply_to=shown[0] if shown else None,
+            instead_of=old,
             places=asked.destination.places,
             decision=permit,
         )

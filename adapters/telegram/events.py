@@ -80,6 +80,9 @@ class Events:
         except Exception:
             log.exception("update %s failed", event.id)
             outcome = await self._apologise(event, asked)
+        if self._gathering.is_completed(event):
+            return  # what was forwarded behind it settles both
+        self._gathering.over(answered)
         if not outcome.is_settled:
             log.info("update %s is left for the next start: %s", event.id, outcome.reason)
             return

@@ -1,6 +1,9 @@
-"""Several updates that are one request: the pictures of an album, the parts of a text that its author's app divided.
+"""Several updates that are one request: the pictures of an album, the parts of a text that its author's app divided,
+and what is forwarded with the comment that the app sends before it.
 
 What belongs together follows from the updates as they were recorded, so after a crash it is the same request again.
+A comment is answered at once, because nothing tells that something will follow it. When that comes, both are asked
+together, in the place of the answer that has begun.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from adapters.telegram.rendering import MESSAGE_UNITS
-from adapters.telegram.requests import Asked
+from adapters.telegram.requests import Asked, quotation
 from bots.commands import read
 from bots.ports import Received
 
@@ -19,8 +22,12 @@ QUIET_S = 0.8
 """A request is complete when no further part of it has come for so long."""
 _RECORDING_S = 0.2
 """A part of a text may take so much longer to be recorded than the one before it."""
+_FORWARDED_S = 0.4
+"""How long further forwarded messages are waited for; apps send them in one go."""
 _DATED_WITHIN_S = 1
-"""Of two parts of a text, in whole seconds: what waited on Telegram's servers comes at once, however old it is."""
+"""Of two parts of a request, in whole seconds: what waited on Telegram's servers comes at once, however old it is."""
+_COMMENT_S = 1.0
+"""So much later what is forwarded may be recorded than its comment."""
 _FENCE, _FENCE_END = "```", "\n```"
 _MOST_PARTS = 256
 """More than the longest text that is taken on (`bots.admission`) has: whoever never ends holds no more of it here."""
@@ -44,9 +51,9 @@ class _Growing:
     def takes(self, event: Received, part: Asked, within_s: float) -> bool:
         if part.album:
             return len(self.parts) < _MOST_PARTS
-        last, recorded_at = self.parts[-1], self.events[-1].received_at
-        is_near = abs(part.written_at - last.written_at) <= _DATED_WITHIN_S
-        return self.may_grow and is_near and abs(event.received_at - recorded_at) < within_s and _is_words(part)
+        if not (self.may_grow and _is_near(self.events[-1], self.parts[-1], event, part, within_s)):
+            return False
+        return part.forwarded or (_is_words(part) and not self.parts[-1].forwarded)
 
     def add(self, event: Received, part: Asked) -> None:
         self.events.append(event)
@@ -65,12 +72,18 @@ class Gathering:
         self._quiet_s = quiet_s
         self._growing: dict[tuple[str, str], _Growing] = {}
         """By chat, and album or author."""
+        self._newest: dict[tuple[str, str], tuple[Received, Asked]] = {}
+        """What each author asked last in each chat, for as long as it may be the comment of what is forwarded."""
+        self._completed = set[str]()
+        """Events of comments that are settled with what was forwarded behind them."""
 
     async def collect(self, event: Received, part: Asked) -> tuple[Sequence[Received], Asked] | None:
         """The whole request for the first of its parts; None for the others, which are in it.
 
-        A message that is no part of what its author has just begun there comes after that.
+        A message that is no part of what its author has just begun there comes after that. What is forwarded comes with
+        the comment before it, whose event is the last one then; `completes` names its message.
         """
+        comment = self._comment_of(event, part)
         key = part.destination.chat, part.album or part.author.id
         while (begun := self._growing.get(key)) is not None:
             if begun.takes(event, part, self._quiet_s):
@@ -81,14 +94,40 @@ class Gathering:
         if not _may_go_on(part):
             return [event], part
         own = self._growing[key] = _Growing([event], [part])
-        quiet_s = self._quiet_s + (0 if part.album else _RECORDING_S)
+        quiet_s = self._quiet_s if part.album else _FORWARDED_S if part.forwarded else self._quiet_s + _RECORDING_S
         try:
             while own.may_grow and await _happens(own.news, quiet_s):
                 own.news.clear()
         finally:
             del self._growing[key]
             own.over.set()
-        return own.events, _joined(own.parts)
+        if comment is None:
+            return own.events, _joined(own.parts)
+        return [*own.events, comment[0]], _completed(comment[1], _joined(own.parts))
+
+    def _comment_of(self, event: Received, part: Asked) -> tuple[Received, Asked] | None:
+        """The message that comments on this one; this one is remembered if it may be a comment itself."""
+        now = event.received_at
+        for key in [key for key, (earlier, _) in self._newest.items() if now - earlier.received_at > _COMMENT_S]:
+            del self._newest[key]
+        key = part.destination.chat, part.author.id
+        comment = self._newest.pop(key, None)
+        if part.forwarded:
+            if comment is None or not _is_near(*comment, event, part, _COMMENT_S):
+                return None
+            self._completed.add(comment[0].id)
+            return comment
+        if part.meant and part.text and not part.album and not _may_go_on(part) and _is_question(part):
+            self._newest[key] = event, part
+        return None
+
+    def is_completed(self, comment: Received) -> bool:
+        """Whether the event is settled with another one, which was forwarded with it."""
+        return comment.id in self._completed
+
+    def over(self, events: Sequence[Received]) -> None:
+        """The request that these events are is answered, or left."""
+        self._completed.difference_update(event.id for event in events)
 
     async def done_with(self, edit: Asked) -> None:
         """Returns when the message that was edited is in no request that is still growing."""
@@ -106,7 +145,17 @@ async def _happens(news: asyncio.Event, within_s: float) -> bool:
 
 
 def _may_go_on(part: Asked) -> bool:
-    return bool(part.album) or part.units > _SHORTEST_CUT
+    return bool(part.album) or part.units > _SHORTEST_CUT or part.forwarded
+
+
+def _is_near(earlier: Received, before: Asked, event: Received, part: Asked, within_s: float) -> bool:
+    is_dated = abs(part.written_at - before.written_at) <= _DATED_WITHIN_S
+    return is_dated and abs(event.received_at - earlier.received_at) < within_s
+
+
+def _is_question(part: Asked) -> bool:
+    called = read(part.text)
+    return called is None or called.name in ("ask", "code", "caption")
 
 
 def _is_words(part: Asked) -> bool:
@@ -118,14 +167,18 @@ def _joined(parts: Sequence[Asked]) -> Asked:
     """One message in the order in which the parts were sent: an album under its caption, a text with all its words."""
     parts = sorted(parts, key=lambda part: int(part.message_id))
     first = parts[0]
-    if first.album:
-        text = "\n".join(part.text for part in parts if part.text)
+    if first.album or first.forwarded:
+        between = "\n" if first.album else "\n\n"
+        text = between.join(part.text for part in parts if part.text)
         files = tuple(file for part in parts for file in part.files)
     else:
         # Some apps make each part a reply; then each one brings the pictures of the message that it replies to.
         text = first.text
         for part, following in pairwise(parts):
-            text = _continued(text, _joint(part), following.text)
+            if following.forwarded and following.text:
+                text += f"\n\n{quotation(following.text)}"
+            else:
+                text = _continued(text, _joint(part), following.text)
         files = next((part.files for part in parts if part.files), ())
     return replace(
         first,
@@ -136,6 +189,18 @@ def _joined(parts: Sequence[Asked]) -> Asked:
         meant=any(part.meant for part in parts),
         new=all(part.new for part in parts),
         also=tuple(part.message_id for part in parts[1:]),
+    )
+
+
+def _completed(comment: Asked, forwarded: Asked) -> Asked:
+    """The comment with what it is about."""
+    return replace(
+        comment,
+        text=f"{comment.text}\n\n{quotation(forwarded.text)}" if forwarded.text else comment.text,
+        files=(*comment.files, *forwarded.files),
+        also=(forwarded.message_id, *forwarded.also),
+        completes=comment.message_id,
+        new=forwarded.new,
     )
 
 

@@ -32,6 +32,8 @@ class Asked:
         units: the length of a message of nothing but text, as Telegram counts; 0 for any other.
         written_at: Telegram's date of the message, whole seconds since the epoch.
         album: what the pictures of one album share; "" for a single message.
+        forwarded: somebody else's message, or an older one of the author's, handed on; no command.
+        completes: the message that was asked about already and is asked again here, with what was forwarded behind it.
         edited: the message was sent earlier and is new only in its words.
         new: it was recorded just now, and by this process.
     """
@@ -48,6 +50,8 @@ class Asked:
     units: int = 0
     written_at: int = 0
     album: str = ""
+    forwarded: bool = False
+    completes: str | None = None
     edited: bool = False
     new: bool = False
 
@@ -55,7 +59,8 @@ class Asked:
         """The same, with the names that messages have there."""
         message_id, reply_to = _renamed(here, self.message_id), _renamed(here, self.reply_to)
         also = tuple(_renamed(here, each) for each in self.also)
-        return replace(self, destination=here, message_id=message_id, reply_to=reply_to, also=also)
+        completes = _renamed(here, self.completes)
+        return replace(self, destination=here, message_id=message_id, reply_to=reply_to, also=also, completes=completes)
 
     def with_quote(self) -> Asked:
         """The same, the quote being part of the words."""
@@ -101,7 +106,7 @@ def read_update(update: Update, me: User) -> Asked | Pressed | None:
     if message is None or not is_from_somebody(message, me):
         return None
     asked = _asked(message, me, edited=edited is not None)
-    return asked if asked.meant or asked.album or asked.units else None
+    return asked if asked.meant or asked.album or asked.units or asked.forwarded else None
 
 
 def destination_of(message: Message, me: User) -> Destination:
@@ -157,17 +162,19 @@ def _carried_by(message: Message) -> set[object]:
 def _asked(message: Message, me: User, *, edited: bool) -> Asked:
     replied = _replied_to(message)
     reply_to = str(replied.message_id) if replied is not None and _is_from(replied, me) else None
+    text = _own_words(message, _words(message, me).strip())
     asked = Asked(
         destination=destination_of(message, me),
         author=author_of(message),
         message_id=str(message.message_id),
-        text=_own_words(message, _words(message, me).strip()),
+        text=text,
         files=files_of(message),
         reply_to=reply_to,
         meant=_is_meant(message, reply_to is not None, me),
         album=message.media_group_id or "",
         units=utf16_units(message.text or ""),
         written_at=int(message.date.timestamp()),
+        forwarded=message.forward_origin is not None and read(text) is None,
         edited=edited,
     )
     return _with_quoted(asked, message, replied)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +17,7 @@ from adapters.delivery.phrases import Phrases
 from adapters.delivery.ports import Outboxes, Responder
 from adapters.delivery.renderers.highlighting import Colourist
 from adapters.delivery.renderers.html import pygments_css, render_html
-from adapters.web import protection, protocol
+from adapters.web import math_font, protection, protocol
 from adapters.web.answers import Answers
 from adapters.web.audience import Audience, Listener
 from adapters.web.board import Board
@@ -28,6 +27,7 @@ from adapters.web.door import Door, TooManyNew, Visitor
 from adapters.web.history import History
 from adapters.web.identity import Identities, new_key
 from adapters.web.inbound import MOST_IN_HAND, Inbound
+from adapters.web.math_font import MathFont
 from adapters.web.panel import SettingsPanel
 from adapters.web.people import Guests
 from adapters.web.personal import PageData
@@ -49,9 +49,6 @@ from inference.connections import ConnectionBounds, check_body, listening
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"}}
-if (_charts := find_spec("matplotlib")) is not None and _charts.origin is not None:
-    # Its font: without one for mathematics, a root loses its sign where the system's own fonts lack it.
-    _FILES["math.ttf"] = Path(_charts.origin).parent / "mpl-data/fonts/ttf/STIXGeneral.ttf"
 _PAGES = {True: (_STATIC / "index.html").read_bytes(), False: (_STATIC / "enter.html").read_bytes()}
 _HEARTBEAT_S = 20.0
 _CLOSING_S = 2.0
@@ -149,6 +146,7 @@ class WebServer:
         self._seats = Seats()
         self._forms = Seats(address=_FORMS_OF_ADDRESS)
         self._code_css = ""
+        self._math_font = MathFont()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -237,6 +235,7 @@ class WebServer:
         app.router.add_post("/upload", self._upload)
         app.router.add_get("/files/{id}", self._file)
         app.router.add_get("/static/code.css", self._code)
+        app.router.add_get(f"/static/{math_font.NAME}", self._formula_font)
         app.router.add_get("/static/{name}", _static)
         return app
 
@@ -281,6 +280,14 @@ class WebServer:
             door.welcome(visitor)
             door.enter(response, visitor)
         return response
+
+    async def _formula_font(self, request: web.Request) -> web.StreamResponse:
+        font = await self._math_font.read()
+        if not font:
+            raise web.HTTPNotFound(text="There is no such file.\n")
+        response = web.StreamResponse(headers={"Cache-Control": "max-age=86400"})
+        response.content_type, response.content_length = "font/woff", len(font)
+        return await _sent(request, response, font)
 
     async def _code(self, _: web.Request) -> web.Response:
         return web.Response(text=self._code_css, content_type="text/css", headers={"Cache-Control": "no-cache"})

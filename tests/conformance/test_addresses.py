@@ -278,3 +278,10 @@ def test_an_address_is_shown_to_the_character(around: str, address: Address) -> 
         assert not leads or address.meant in shown.addresses, (platform, markdown, shown)
         beside = letters(around.removeprefix("1. ").replace(' "title"', ""))  # a number of a list, a tooltip
         assert missing(beside, letters(shown.text)) == "", (platform, markdown, shown)
+
+
+def test_marks_that_were_opened_in_the_message_before_belong_to_no_address() -> None:
+    """GitHub leaves them out as well."""
+    for written in ("https://e.org/a***~~ b", "https://e.org/a~~** b", "https://e.org/a~~ b"):
+        assert '<a href="https://e.org/a"' in render_html(written)
+    assert '<a href="https://e.org/a~"' in render_html("https://e.org/a~ b")

@@ -162,3 +162,22 @@ async def test_no_word_in_a_table_is_broken(visit: Visit, width: int) -> None:
         assert cells > 100
         assert broken == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_brackets_are_as_high_as_their_matrix(visit: Visit) -> None:
+    formulas = r"\[ \begin{pmatrix} 1 \\ 2 \\ 3 \end{pmatrix} \left\{ \frac{\frac{a}{b}}{c} \right\} \]"
+    async with page_with({"matrix": formulas, "bar": r"\[ \overline{x + y} \]"}) as address:
+        page = await visit(address)
+        brackets = answer(page, "matrix").locator("mo")
+        await expect(brackets).to_have_count(4)
+        await page.evaluate("document.fonts.ready")
+        await until(page, "document.fonts.check('16px \"Partyline Math\"')")
+        heights = await brackets.evaluate_all("all => all.map((one) => one.getBoundingClientRect().height)")
+        table = await answer(page, "matrix").locator("mtable").bounding_box()
+        assert table is not None
+        assert min(heights[:2]) > 0.9 * table["height"]
+        assert min(heights[2:]) > 30
+        bar, sum_ = [await answer(page, "bar").locator(f"mover > {name}").bounding_box() for name in ("mo", "mrow")]
+        assert bar is not None
+        assert sum_ is not None
+        assert bar["width"] > 0.9 * sum_["width"]

@@ -390,6 +390,13 @@ def test_characters_are_never_cut(character: str) -> None:
     assert all(chunk.source == character * (len(chunk.source) // len(character)) for chunk in chunks)
 
 
+def test_an_amount_before_a_formula_opens_none() -> None:
+    line = "It costs $5-x and more words, and ~~struck $a + b = c$ too~~ behind it. "
+    for filler in range(0, 90, 5):
+        chunks = chunks_of("word " * (filler // 5) + line + "more words " * 20, 60)
+        assert any("$a + b = c$" in chunk.source for chunk in chunks), filler
+
+
 def test_boundaries() -> None:
     assert grapheme_boundary("ab", 1) == 1
     assert grapheme_boundary("a" + "\u0301" * 500, 400) == 400

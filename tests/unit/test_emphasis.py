@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from adapters.delivery.renderers.code_marks import literal_marks
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.emphasis import EastAsianInline
 from adapters.delivery.renderers.html import render_html
@@ -45,6 +46,7 @@ def test_chats_show_it_as_the_page_does() -> None:
 @given(st.lists(st.sampled_from([*"*_~ aé1.,!()\"'\n😀“—", "**", "~~", "`", "[a](b)"]), max_size=24).map("".join))
 def test_beside_all_other_characters_it_is_commonmark(written: str) -> None:
     assume(not re.search(r"(?<!_)__(?:\(|\.\w)", written))  # there it is a name
+    assume(not literal_marks(written))
     plain, ours = (MarkdownIt("commonmark").enable("strikethrough") for _ in range(2))
     ours.inline = EastAsianInline()
     ours.enable("strikethrough")
@@ -100,3 +102,65 @@ def test_names_and_patterns_of_files_keep_their_signs(text: str) -> None:
 )
 def test_emphasis_beside_slashes_and_brackets(text: str, html: str) -> None:
     assert render_html(text).strip() == f'<p dir="auto">{html}</p>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write /*comment*/ or /* a comment */ and /* another */ there",
+        "/** Adds two numbers. */ int add(int a, int b);",
+        "int x = 1;/*one*/ int y = 2;/*two*/",
+        "x/*y*/z and /users/*id*/posts",
+        "a*b*c",
+        "n*(n-1)*(n-2)*(n-3)*(n-4)",
+        "2*(a+b)*c + 3*(d+e)*f",
+        "area = width*height*depth",
+        "width*height*depth = volume",
+        "f(x)*g(x)*h(x) and sin(x)*cos(x)*2",
+        "a**n + b**n = c**n, 2**n - 2**k, (1+r)**t and (1+q)**t",
+        "πr*r and π*r*h",
+        "Files (*.txt) and (*.md)",
+        "copy *.* to *.py in src/*",
+        "{*.py,*.js}, src/*, lib/*, and build/**, dist/**",
+        "(*/15 * * * *) or (*/30 * * * *)",
+        "Nutzer*innen und Leser*innen, jede*r und alle*r",
+        "f*ck this sh*t",
+        "the __init__ method and __name__ == '__main__'",
+        "__class_getitem__, __FILE__, __proto__ and my __own_name__",
+        "def f(*args, **kwargs): g(*args, **kwargs)",
+        "char *argv, int **p and *q",
+    ],
+)
+def test_marks_of_code_and_within_words_are_kept(text: str) -> None:
+    assert unescape(render_html(text)).strip() == f'<p dir="auto">{text}</p>'
+    assert "".join(re.findall(r"\\?(.)", render_discord(text))) == text
+    assert render_telegram(text).text == text
+    assert {entity.type for entity in render_telegram(text).entities} <= {"code"}
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("un*believ*able and **un**happy", "un<em>believ</em>able and <strong>un</strong>happy"),
+        ("foo*bar*baz", "foo<em>bar</em>baz"),
+        ("un**believable story**", "un<strong>believable story</strong>"),
+        ("请使用**Visual Studio**编辑器", "请使用<strong>Visual Studio</strong>编辑器"),
+        ("ใช้**Visual Studio**เพื่อ", "ใช้<strong>Visual Studio</strong>เพื่อ"),
+        ("**src/**, **lib/** and *usr/*", "<strong>src/</strong>, <strong>lib/</strong> and <em>usr/</em>"),
+        ("**.env** and *.gitignore*", "<strong>.env</strong> and <em>.gitignore</em>"),
+        ("(a)**b** and 1.**Title**text", "(a)<strong>b</strong> and 1.<strong>Title</strong>text"),
+        ("**Yes**/**No**, and/*or*", "<strong>Yes</strong>/<strong>No</strong>, and/<em>or</em>"),
+        ("__important__ and __do not__", "<strong>important</strong> and <strong>do not</strong>"),
+        ("**E = m*c**", "<strong>E = m*c</strong>"),
+        ("Vitamin*reiche*Kost", "Vitamin<em>reiche</em>Kost"),
+        ("**/etc** and **/usr/**", "<strong>/etc</strong> and <strong>/usr/</strong>"),
+    ],
+)
+def test_emphasis_beside_the_like_of_code(text: str, html: str) -> None:
+    assert render_html(text).strip() == f'<p dir="auto">{html}</p>'
+
+
+@pytest.mark.parametrize("piece", ["/*", "*/", "a*", "(a*", "*.a", "x/*y", "__a_", "f(", "a*b*c*", "(", "1**"])
+def test_marks_are_looked_for_in_linear_time(piece: str) -> None:
+    """Ten times the text takes about ten times the steps; quadratic time would take minutes here."""
+    assert len(literal_marks(piece * 50_000)) <= 100_000

@@ -165,6 +165,8 @@ def _last_of(address: str, before: str) -> int:
         last = address[end - 1]
         if left.get(last, 0):
             left[last] -= 1
+        elif address[:end].endswith("~~"):  # struck out since an earlier message, perhaps; GitHub leaves them out, too
+            end -= 1
         elif last not in _SENTENCE and not (last in _PAIRED and address.count(last, 0, end) % 2):
             break
         end -= 1

@@ -8,12 +8,13 @@ punctuation where that allows it; beside all other characters the rules are Comm
 Stars between a letter or digit and a digit are a product or a power: `2*3*4`, `x**2 + y**2`. CommonMark takes
 them for emphasis, so another number would be shown. In `src/__init__.py`, `library/__future__.html` and
 `__init__(self)` underscores belong to a name, in `src/**/*.py` stars to a pattern: underscores do not open behind a
-slash, nor close before one, a name's ending or a call.
+slash, nor close before one, a name's ending or a call. `code_marks` knows further ones.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from unicodedata import category, east_asian_width
 
 from markdown_it import MarkdownIt
@@ -23,6 +24,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 from markdown_it.utils import EnvType
+
+from adapters.delivery.renderers.code_marks import literal_marks
 
 
 class EastAsianInline(ParserInline):
@@ -37,8 +40,14 @@ class EastAsianInline(ParserInline):
 
 
 class _State(StateInline):
+    @cached_property
+    def _literal(self) -> frozenset[int]:
+        return literal_marks(self.src)
+
     def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:
         scanned = super().scanDelims(start, canSplitWord)
+        if start in self._literal:
+            return Scanned(can_open=False, can_close=False, length=scanned.length)
         end = start + scanned.length
         before = self.src[start - 1] if start else " "
         after = self.src[end] if end < self.posMax else " "
@@ -46,6 +55,8 @@ class _State(StateInline):
             return Scanned(can_open=False, can_close=False, length=scanned.length)
         if self._is_in_path(start, end, before, after):
             return Scanned(can_open=False, can_close=False, length=scanned.length)
+        if self.src[start] == "*" and before == "/" and after in ",.;:!?)]}":  # src/*, lib/*
+            scanned = Scanned(can_open=False, can_close=scanned.can_close, length=scanned.length)
         if self.src[start] == "_":
             is_name = after == "/" or (end - start == 2 and _GOES_ON.match(self.src, end))
             scanned = Scanned(

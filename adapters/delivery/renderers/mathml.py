@@ -41,6 +41,8 @@ _BIG = {
     r"\lceil": "⌈", r"\rceil": "⌉",
 }  # fmt: skip
 
+_BARS = {"mover": "‾", "munder": "_"}
+
 
 @lru_cache(maxsize=128)
 def mathml(source: str, display: bool) -> str | None:
@@ -59,11 +61,20 @@ def mathml(source: str, display: bool) -> str | None:
         element = convert_to_element(named, display="block" if display else "inline")
         for operator in element.iter("mo"):
             operator.text = _BIG.get(operator.text or "", operator.text)
+        _stretch_bars(element)
         space(element, _DEEPEST)
         written = _written(element, source, 0)
     except Exception:  # whatever that parser makes of a stranger's text: the formula is shown as it was written
         return None
     return written
+
+
+def _stretch_bars(element: Element) -> None:
+    """Writes the bars above and below as signs that fonts for mathematics have in any width."""
+    for row in element.iter():
+        if row.tag in _BARS and len(row) == 2 and unescape(row[1].text or "") in ("―", "¯"):
+            row[1].text = _BARS[row.tag]
+            row[1].set("stretchy", "true")
 
 
 class _Unknown(Exception):
