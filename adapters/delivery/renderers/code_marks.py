@@ -15,13 +15,13 @@ _CLOSES_COMMENT = re.compile(r"(\*{1,2})/(?![\w*/])")
 _LONGEST_COMMENT = 1_000
 _TIGHT_COMMENT = re.compile(r"(?<!\*)/(\*)[^\s*/]+(\*)/(?!\*)")
 """With neither blanks nor slashes in it: `x/*y*/z`."""
-_NAME = r"[A-Za-z0-9_.\u0370-\u03ff]{1,40}+"
+_NAME = r"[A-Za-z0-9\u0370-\u03ff][A-Za-z0-9_.\u0370-\u03ff]{0,39}+"
 _OPERAND = rf"(?:{_NAME}(?:\([^()\s*]{{0,40}}\))?+|\((?!\*)[^()\n_`]{{1,60}}(?<!\*)\))"
 _PRODUCT = re.compile(rf"(?<![\w*.)\]\\]){_OPERAND}(?:\*\*?(?!\*){_OPERAND})+(?![\w*(])")
 _SHORT = re.compile(
     r"[A-Za-z\u0370-\u03ff]\d?|\d+(?:\.\d+)?[A-Za-z]?|\([^()]*[-+*/^,=\d][^()]*\)|\([A-Za-z\u0370-\u03ff]\d?\)"
 )
-_CODE = re.compile(r"\d+(?:\.\d+)?|[\w.]*_[\w.]*|[\w.]+\([^()]*\)")
+_CODE = re.compile(r"\d+(?:\.\d+)?|[^\W_][\w.]*_[\w.]*[^\W_]|[\w.]+\([^()]*\)")
 """Operands that are no words."""
 _EQUALS_BEFORE, _EQUALS_AFTER = re.compile(r"=[ ]?$"), re.compile(r"[ ]?=")
 _PATTERNS = re.compile(
