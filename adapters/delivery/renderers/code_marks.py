@@ -2,7 +2,7 @@
 
 Models write `/* a comment */`, `n*(n-1)*(n-2)`, `*.py`, `src/*, lib/*` and `__init__` without code marks, and people
 write `f*ck` and `Leser*innen`. CommonMark pairs such stars, whatever is between them, and takes them away, so that a
-formula, a pattern or a name would be another one (decision 027).
+formula, a pattern or a name would be another one (decision 028).
 """
 
 from __future__ import annotations
