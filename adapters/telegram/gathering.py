@@ -108,8 +108,8 @@ class Gathering:
     def _comment_of(self, event: Received, part: Asked) -> tuple[Received, Asked] | None:
         """The message that comments on this one; this one is remembered if it may be a comment itself."""
         now = event.received_at
-        for key in [key for key, (earlier, _) in self._newest.items() if now - earlier.received_at > _COMMENT_S]:
-            del self._newest[key]
+        while self._newest and now - next(iter(self._newest.values()))[0].received_at > _COMMENT_S:
+            del self._newest[next(iter(self._newest))]
         key = part.destination.chat, part.author.id
         comment = self._newest.pop(key, None)
         if part.forwarded:
