@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Locator, Page, expect
 
@@ -168,14 +170,18 @@ async def test_brackets_are_as_high_as_their_matrix(visit: Visit) -> None:
     formulas = r"\[ \begin{pmatrix} 1 \\ 2 \\ 3 \end{pmatrix} \left\{ \frac{\frac{a}{b}}{c} \right\} \]"
     async with page_with({"matrix": formulas, "bar": r"\[ \overline{x + y} \]"}) as address:
         page = await visit(address)
-        brackets = answer(page, "matrix").locator("mo")
-        await expect(brackets).to_have_count(4)
-        await until(page, "[...document.fonts].some((face) => face.status === 'loaded')")
-        heights = await brackets.evaluate_all("all => all.map((one) => one.getBoundingClientRect().height)")
-        table = await answer(page, "matrix").locator("mtable").bounding_box()
-        assert table is not None
-        assert min(heights[:2]) > 0.9 * table["height"]
-        assert min(heights[2:]) > 30
+        await expect(answer(page, "matrix").locator("mo")).to_have_count(4)
+        async with asyncio.timeout(20):  # the font comes when it is needed
+            await until(
+                page,
+                """(() => {
+                    const high = (one) => one.getBoundingClientRect().height;
+                    const of = (name) => [...document.querySelectorAll(`article[data-id="matrix"] ${name}`)].map(high);
+                    const [table, fraction] = [of("mtable")[0], of("mfrac")[0]];
+                    const [left, right, opening, closing] = of("mo");
+                    return Math.min(left, right) > 0.9 * table && Math.min(opening, closing) > 0.9 * fraction;
+                })()""",
+            )
         bar, sum_ = [await answer(page, "bar").locator(f"mover > {name}").bounding_box() for name in ("mo", "mrow")]
         assert bar is not None
         assert sum_ is not None
