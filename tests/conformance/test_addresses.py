@@ -285,3 +285,8 @@ def test_marks_that_were_opened_in_the_message_before_belong_to_no_address() -> 
     for written in ("https://e.org/a***~~ b", "https://e.org/a~~** b", "https://e.org/a~~ b"):
         assert '<a href="https://e.org/a"' in render_html(written)
     assert '<a href="https://e.org/a~"' in render_html("https://e.org/a~ b")
+
+
+@pytest.mark.parametrize("formula", [r"\boxed{\sum_{i=1}^{6} i}", r"\(a_{1}\)", "$a_{1}$", r"\boxed{a_{1}}"])
+def test_an_underscore_of_a_formula_ends_no_emphasis_before_an_address(formula: str) -> None:
+    assert '<a href="https://e.org/b"' in render_html(f"~~a _{formula} https://e.org/b_~~ c")

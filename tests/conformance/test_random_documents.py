@@ -150,7 +150,7 @@ def _faults(given: Document) -> list[str]:
         faults += [f"{platform}: {fault}" for fault in lost(given.atoms, platform, shown, raw)]
         if platform == "page":
             runs = read_html(render_html(given.markdown))
-            prose = "".join(text for marks, text in runs if not {"code", "pre"} & set(marks))
+            prose = "\n".join(text for marks, text in runs if not {"code", "pre"} & set(marks))
             faults += [
                 f"page: raw {mark}" for mark in ("**", "~~", "](") if mark in re.sub(r"\]\(x\)|\\[()]", "", prose)
             ]

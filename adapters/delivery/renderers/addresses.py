@@ -42,10 +42,11 @@ _BEFORE = 300
 """How many characters before an address are searched for emphasis that it may end."""
 _UNDERSCORES = re.compile("_+")
 _OTHERS = re.compile(
-    r"\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))",
+    r"\\\(.+?\\\)|\\boxed\{(?:[^{}]|\{[^{}]*\})*\}|(?<![\w$])\$[^\s$][^$]*\$"
+    r"|\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))",
     re.IGNORECASE | re.DOTALL,
 )
-"""Escapes, code and other addresses, whose underscores are no emphasis."""
+"""Formulas, escapes, code and other addresses, whose underscores are no emphasis."""
 _CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
