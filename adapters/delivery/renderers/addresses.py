@@ -42,7 +42,7 @@ _BEFORE = 300
 """How many characters before an address are searched for emphasis that it may end."""
 _UNDERSCORES = re.compile("_+")
 _OTHERS = re.compile(
-    r"\\\(.+?\\\)|\\boxed\{(?:[^{}]|\{[^{}]*\})*\}|(?<![\w$])\$[^\s$][^$]*\$"
+    r"\\\(.+?\\\)|\\boxed\{(?:[^{}]|\{[^{}]*\})*\}|(?<![^\W_])(?<![$\\])\$[^\s$][^$]*\$"
     r"|\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))",
     re.IGNORECASE | re.DOTALL,
 )
