@@ -40,6 +40,7 @@ from inference.lanes import Ticket, TicketCancelled
 from inference.lifecycle import Lifecycle
 from inference.references import without_user
 from inference.resuming import Resumption
+from inference.suspects import Suspects, Trial
 from inference.wire import ChunkReader, read_error, read_info, write_messages, write_person, write_request
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class RemoteInference:
         self._counted = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._suspects = Suspects()
         self._looking = asyncio.Lock()
         """Held by the one request that looks whether the service is back, for all that wait."""
         self._looks = 0
@@ -252,15 +254,25 @@ class RemoteInference:
 
     async def _whole(self, request: ChatRequest, ticket: Ticket, meter: Meter) -> AsyncGenerator[Event, None]:
         """The events of one answer, however often the service goes away meanwhile."""
+        with self._suspects.trial(_LOSSES) as trial:
+            async with aclosing(self._over_services(request, ticket, meter, trial)) as events:
+                async for event in events:
+                    yield event
+
+    async def _over_services(
+        self, request: ChatRequest, ticket: Ticket, meter: Meter, trial: Trial
+    ) -> AsyncGenerator[Event, None]:
         resumption, patience = Resumption(request), _Patience(self._clock, self._patience_s)
         while True:
             looks = self._looks
+            await ticket.wait(trial.begins())
             try:
                 rest = await resumption.rest(lambda messages: self._count(ticket, messages))
                 async with aclosing(self._events(rest, ticket)) as events:
                     async for event in events:
                         if isinstance(event, Text | Thinking):
                             patience.losses = 0
+                            trial.goes_on()
                         if isinstance(event, Finished) and patience.was_needed:
                             event = resumption.whole(event, meter)
                         yield resumption.take(event)
@@ -269,8 +281,12 @@ class RemoteInference:
                 if resumption.is_begun and not self._info.continues:
                     raise Unavailable(f"the model cannot go on from a text: {error}") from error
                 patience.lose(error)
+                if isinstance(error, _Lost) and not trial.ended():
+                    raise Unavailable(f"the service goes away under the request: {error}") from error
+                trial.is_over()
                 failure = error
             except Busy as busy:
+                trial.is_over()
                 await patience.until_less_busy(ticket, busy)
                 continue
             yield Queued(0, None)

@@ -15,6 +15,7 @@ from inference.engines.port import Died, Engine, Output, Piece, Rejected, Replac
 from inference.engines.so_far import SoFar
 from inference.faults import is_out_of_memory
 from inference.liveness import Liveness
+from inference.suspects import Suspects, Trial
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,6 @@ T = TypeVar("T")
 _CLOSE_WITHIN_S = 10.0
 # One more chance for a request whose engine died; a request that kills engines must not kill them for ever.
 _ATTEMPTS = 2
-# Under so many deaths somebody may have been who has nothing to do with them.
-_MOST_DEATHS = 8
 # A new engine that did not start is followed by another one after so long, if no request asks for it before.
 _AGAIN_S = 30.0
 # A check that takes longer counts as failed, unless the engine did other work meanwhile.
@@ -44,38 +43,6 @@ class _Wait:
         if self.verdict is None and not self.scope.expired():
             self.verdict = verdict
             self.scope.reschedule(0)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """How often engines have died under one request. Whoever was there twice is a suspect, and the others are, too.
-
-    They go on one after the other: each has the `line` until the engine has said something to it. Under whom an engine
-    dies then is the reason.
-    """
-
-    line: asyncio.Lock
-    deaths: int = 0
-    _has_line: bool = False
-
-    async def begins(self) -> None:
-        """To be awaited before each attempt."""
-        if self.deaths >= _ATTEMPTS:
-            await self.line.acquire()
-            self._has_line = True
-
-    def is_over(self) -> None:
-        """The engine has spoken to this request, or nobody waits for that any more."""
-        if self._has_line:
-            self._has_line = False
-            self.line.release()
-
-    def died(self, *, alone: bool) -> bool:
-        """Another engine has died; whether the request may be tried once more. `alone`: nobody else was there."""
-        self.deaths += 1
-        is_reason = self._has_line or (alone and self.deaths >= _ATTEMPTS)
-        self.is_over()
-        return not is_reason and self.deaths < _MOST_DEATHS
 
 
 class SupervisedEngine:
@@ -102,9 +69,7 @@ class SupervisedEngine:
         self._revival: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._closing = False
-        self._suspects = asyncio.Lock()
-        self._under_way = 0
-        """Requests, those that wait for a new engine among them."""
+        self._suspects = Suspects()
         self._ended_waiting = asyncio.Event()
         """A dead engine was replaced, or all is closed."""
         self.restarts = 0
@@ -168,24 +133,19 @@ class SupervisedEngine:
         raise Unavailable(f"the engine died while it counted: {failure}")
 
     async def generate(self, request: ChatRequest) -> AsyncGenerator[Output, None]:
-        trial = _Trial(self._suspects)
-        self._under_way += 1
-        try:
+        with self._suspects.trial(_ATTEMPTS) as trial:
             async with aclosing(self._over_engines(request, trial)) as outputs:
                 async for output in outputs:
                     yield output
-        finally:
-            self._under_way -= 1
-            trial.is_over()
 
-    async def _over_engines(self, request: ChatRequest, trial: _Trial) -> AsyncGenerator[Output, None]:
+    async def _over_engines(self, request: ChatRequest, trial: Trial) -> AsyncGenerator[Output, None]:
         done = SoFar()
         while True:
             if self._dead:
                 yield Replacing()
             await trial.begins()
             engine = await self._living()
-            if trial.deaths:
+            if trial.ends:
                 log.warning("request %s goes on with the new engine", request.id)
             try:
                 async with aclosing(engine.generate(done.rest_of(request))) as outputs:
@@ -198,8 +158,7 @@ class SupervisedEngine:
             except Exception as error:
                 # Only its words: with the exception the dead engine's memory would be held while the new one loads.
                 failure = await self._judge(engine, error)
-            may_go_on = trial.died(alone=self._under_way == 1)
-            if not may_go_on or (done.text and not self.info.holds_prefix):
+            if not trial.ended() or (done.text and not self.info.holds_prefix):
                 raise Unavailable(f"the engine died under the request: {failure}")
 
     async def _wait(self, engine: Engine, awaitable: Awaitable[T]) -> T:

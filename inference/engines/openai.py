@@ -38,6 +38,7 @@ from inference.engines.so_far import SoFar
 from inference.engines.stops import Cut
 from inference.reasoning.formats import Format, named, opened_by
 from inference.references import without_user
+from inference.suspects import Suspects, Trial
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class OpenAIEngine:
         """The server has shown how its prompts end."""
         self._progress = ""
         self._closed = False
+        self._suspects = Suspects()
 
     @property
     def info(self) -> ModelInfo:
@@ -149,23 +151,31 @@ class OpenAIEngine:
 
         An answer that had begun goes on from its text, where servers can be made to.
         """
-        so_far, has_waited, losses = SoFar(), False, 0
+        with self._suspects.trial(_LOSSES) as trial:
+            async with aclosing(self._over_servers(request, trial)) as outputs:
+                async for output in outputs:
+                    yield output
+
+    async def _over_servers(self, request: ChatRequest, trial: Trial) -> AsyncGenerator[Output, None]:
+        so_far, has_waited = SoFar(), False
         while True:
-            said = so_far.text
+            await trial.begins()
             try:
                 async with aclosing(self._by_one_of_them(so_far.rest_of(request))) as outputs:
                     async for output in outputs:
+                        if isinstance(output, Piece) and output.text:
+                            has_waited = False
+                            trial.goes_on()
                         for news in so_far.take(output):
                             yield news
                 return
             except Elsewhere as elsewhere:
-                if so_far.text != said:
-                    has_waited, losses = False, 0
-                losses += isinstance(elsewhere.error, Lost)
+                may_go_on = not isinstance(elsewhere.error, Lost) or trial.ended()
+                trial.is_over()
                 is_over = bool(so_far.text) and not self._info.holds_prefix
                 # Who has begun to read waits for a server that wants to be left alone for a moment, too.
                 waits = isinstance(elsewhere.error, Away) or (bool(so_far.text) and _is_soon_free(elsewhere.error))
-                if is_over or losses >= _LOSSES or not waits:
+                if is_over or not may_go_on or not waits:
                     raise elsewhere.error from elsewhere
             yield Progress() if has_waited else Replacing()
             has_waited = True

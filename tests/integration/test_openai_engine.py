@@ -870,6 +870,34 @@ async def test_a_context_that_is_full_in_the_middle_says_nothing_twice() -> None
 
 
 @pytest.mark.usefixtures("quick_looks")
+async def test_a_request_under_which_servers_die_costs_nobody_else_an_answer() -> None:
+    connected, deaths = list[asyncio.Transport](), 0
+
+    async def handler(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        nonlocal deaths
+        assert request.transport is not None
+        connected.append(request.transport)
+        if "poison" in str(body["messages"]):
+            deaths += 1
+            for transport in connected:
+                transport.abort()
+            return web.Response()
+        had = body["messages"][-1]["content"].count("word")
+        await asyncio.sleep(0.05)  # longer than a death takes, so nobody's text proves anything
+        words = [chunk("word ") for _ in range(had, 30)]
+        return await streaming(*words, chunk(finish="stop"), DONE, pause_s=0.01)(request, body)
+
+    async with engine_over(OpenAIServer(handler, VLLM)) as engine:
+        others = [asyncio.create_task(answer(engine, replace(ask(max_new_tokens=90), owner=each))) for each in "abc"]
+        await asyncio.sleep(0.15)
+        with pytest.raises(Unavailable):
+            await answer(engine, ask("poison"))
+        for other in others:
+            assert text_of(await other) == "word " * 30
+    assert deaths <= 5
+
+
+@pytest.mark.usefixtures("quick_looks")
 async def test_where_servers_cannot_go_on_from_a_text_it_stands() -> None:
     """They would be asked to, and begin anew as often as not."""
     server = OpenAIServer(dying(streaming(chunk("Hel"), breaks=True), HELLO))

@@ -36,6 +36,7 @@ from inference.lanes import Bounds
 from inference.reasoning.splitter import Splitter
 from inference.remote import RemoteInference
 from inference.resuming import Resumption
+from inference.server import chat as chat_server
 from inference.server.http import InferenceServer, ServerBounds
 from inference.service import LocalInference
 from inference.wire import write_info
@@ -265,6 +266,33 @@ async def test_a_request_under_which_services_die_does_not_kill_them_for_ever(
     with pytest.raises(Unavailable, match="under the request"):
         await collect(remote, ask("story"))
     assert deaths == 5
+
+
+async def test_a_request_under_which_services_die_costs_nobody_else_an_answer(
+    service: Service, remote: RemoteInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete, deaths = chat_server.complete, 0
+
+    async def complete_or_die(request: web.Request, body: Any, *more: Any) -> web.StreamResponse:
+        nonlocal deaths
+        if "poison" not in str(body):
+            await asyncio.sleep(0.1)  # longer than a death takes, so nobody's text proves anything
+            return await complete(request, body, *more)
+        deaths += 1
+        for transport in _transports(asyncio.get_running_loop(), service.port):
+            transport.abort()
+        return web.Response()
+
+    monkeypatch.setattr(chat_server, "complete", complete_or_die)
+    events: list[list[Event]] = [[] for _ in range(3)]
+    async with asyncio.TaskGroup() as tasks:
+        for number, own in enumerate(events):
+            tasks.create_task(collect(remote, ask("story", id=f"r{number}", max_new_tokens=400), own))
+        await until(lambda: all(len(text_of(own)) > 20 for own in events))
+        with pytest.raises(Unavailable, match="under the request"):
+            await collect(remote, ask("poison", id="p"))
+    assert [text_of(own) for own in events] == [STORY["answer"]] * 3
+    assert deaths <= 5
 
 
 async def test_another_model_is_learnt_when_the_service_is_back(

@@ -323,7 +323,7 @@ async def test_a_request_that_kills_engines_costs_nobody_else_an_answer(tmp_path
     for before, after in zip(seen, await asyncio.gather(*rest), strict=True):
         assert text_of([*before, *after]) == "word " * 60
     assert len(made) <= 1 + 2 + poisons
-    assert not engine._suspects.locked()
+    assert not engine._suspects.line.locked()
 
 
 async def test_what_is_known_of_a_dead_engine_is_known_until_the_next_one_has_started(tmp_path: Path) -> None:

@@ -82,7 +82,11 @@ DONE = "data: [DONE]\n\n"
 
 
 def streaming(
-    *events: str | bytes, content_type: str = "text/event-stream", breaks: bool = False, hangs: bool = False
+    *events: str | bytes,
+    content_type: str = "text/event-stream",
+    breaks: bool = False,
+    hangs: bool = False,
+    pause_s: float = 0.0,
 ) -> Handler:
     """Sends the events as they are; then ends well, breaks the connection, or says nothing for ever."""
 
@@ -91,6 +95,7 @@ def streaming(
         await response.prepare(request)
         for event in events:
             await response.write(event.encode() if isinstance(event, str) else event)
+            await asyncio.sleep(pause_s)
         if breaks and request.transport is not None:
             request.transport.abort()
         if hangs:
