@@ -6,6 +6,7 @@ import io
 
 from fontTools.ttLib import TTFont
 
+from adapters.delivery.renderers.mathml import mathml
 from adapters.web.math_font import MathFont
 
 
@@ -20,3 +21,9 @@ async def test_the_font_is_small_and_its_brackets_grow() -> None:
     signs = read.getBestCmap()
     assert {signs[ord(sign)] for sign in "(){}[]|√∑∫"} <= taller
     assert {ord(sign) for sign in "aΩ∂𝑥𝐀ℝ⟨≤→‾"} <= signs.keys()
+
+
+def test_bars_are_signs_that_the_font_has_in_any_width() -> None:
+    assert 'stretchy="true">‾</mo></mover>' in (mathml(r"\overline{x + y}", True) or "")
+    assert 'stretchy="true">_</mo></munder>' in (mathml(r"\underline{x + y}", True) or "")
+    assert 'stretchy="true">‾</mo></mover>' in (mathml(r"\bar{x}", True) or "")
