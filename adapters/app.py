@@ -358,6 +358,7 @@ def phrases() -> Phrases:
         interrupted=wording.interrupted,
         broken=wording.broken,
         unshown=wording.unshown,
+        superseded=wording.superseded,
         rest_in_file=wording.rest_in_file,
     )
 

@@ -59,6 +59,8 @@ class Place:
     person: str
     request_id: str
     group: str = ""
+    sent_in: str = ""
+    """The chat in which it was asked, where the answer goes to another one, such as a thread."""
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
     pending: asyncio.Task[Any] | None = None
@@ -100,6 +102,11 @@ class Lines:
 
     def of(self, chat: str, person: str) -> list[Place]:
         return list(self._lines.get((chat, person), ()))
+
+    def asked_in(self, chat: str, person: str) -> list[Place]:
+        """The places of this person's that were asked for in the chat, wherever the answers go."""
+        places = (place for line in self._lines.values() for place in line if place.person == person)
+        return [place for place in places if chat in (place.chat, place.sent_in)]
 
     def find(self, answer_id: str) -> Place | None:
         return next((p for line in self._lines.values() for p in line if p.answer_id == answer_id), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from bots import admission, asking, ledger, wording
+from bots.coming import Coming, Sent
 from bots.entry import Entry
 from bots.messages import (
     Action,
@@ -109,6 +110,8 @@ class Answers:
         self._now = now
         self._new_id = new_id
         self._lines = admission.Lines()
+        self.coming = Coming()
+        """What has no place in a line yet."""
 
     def waiting(self, chat: str, person: str) -> int:
         """How many messages of this person are being answered or wait in this chat."""
@@ -125,7 +128,7 @@ class Answers:
 
     def stop(self, chat: str, person: str, answer_id: str | None) -> int | None:
         """Stops that answer, or all of the person's here; returns how many, None if it is not theirs."""
-        places = self._lines.of(chat, person)
+        places = self._lines.asked_in(chat, person)
         if answer_id is not None:
             place = self._lines.find(answer_id)
             if place is not None and place.person != person:
@@ -141,13 +144,16 @@ class Answers:
         return self._lines.door(incoming)
 
     async def give(
-        self, incoming: Incoming, profile: Profile, task: Task, entry: Entry
+        self, incoming: Incoming, profile: Profile, task: Task, entry: Entry, sent: Sent
     ) -> AsyncGenerator[ReplyEvent, None]:
         """Raises InferenceError."""
-        old = task.resumes
+        old, here = task.resumes, incoming.chat
         answer_id = old.id if old is not None else entry.reply.answer_id
-        place = admission.Place(answer_id, incoming.chat, incoming.author.id, self._new_id(), incoming.group)
+        place = admission.Place(answer_id, here, incoming.author.id, self._new_id(), incoming.group, sent.chat)
         before = self._lines.join(place)
+        self.coming.remove(sent)
+        if sent.is_taken_back:
+            place.stop()
         try:
             if old is not None:
                 yield ledger.taken_up(old, task.message_ids, profile.thinking, again=entry.again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -10,7 +11,8 @@ from dataclasses import replace
 
 from bots import account, admission, ledger, prompt, wording
 from bots.answers import AFTER, Answers, Task
-from bots.commands import Called, read
+from bots.coming import Coming, Sent
+from bots.commands import ASKING, Called, asks, is_stop, read
 from bots.entry import Entry
 from bots.messages import Attached, Failed, Incoming, Notice, Permit, Person, Refusal, ReplyEvent, Started
 from bots.people.access import Access
@@ -24,6 +26,9 @@ from bots.usage import Asked
 from inference.api import Inference, InferenceError, Interrupted
 
 log = logging.getLogger(__name__)
+
+_TAKEN_BACK_WITHIN_S = 2.0
+"""How long a stop waits until the events that it takes back are closed: a restart does not find them again then."""
 
 
 class Bot:
@@ -63,6 +68,8 @@ class Bot:
         access = access or Access()
         self.owners = frozenset(access.owners)
         """The operators' accounts."""
+        self.coming: Coming = self._answers.coming
+        """Where platforms note what they have received before they do anything for it."""
         self._gate = Gate(access, now, self._owner_of, self.account.meter.spent)
 
     async def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
@@ -78,14 +85,26 @@ class Bot:
         if self._seen.before(incoming):
             raise Interrupted(f"event {incoming.event_id} is in other hands")
         whole = False
+        noted = self.coming.find(incoming.event_id, incoming.chat)
+        sent = noted or self._sent(incoming)
         try:
-            async with aclosing(self._once(incoming)) as events:
+            async with aclosing(self._once(incoming, sent)) as events:
                 async for event in events:
                     yield event
             whole = True
         finally:
+            if noted is None:
+                self.coming.remove(sent)
             if not whole:
                 self._seen.forget(incoming)
+
+    def _sent(self, incoming: Incoming) -> Sent:
+        """The event as one that is on its way to its line, where its platform has nothing to do before that.
+
+        What is not new counts as the oldest: a stop that a platform makes by itself takes nothing back.
+        """
+        at, is_asked = self._now() if incoming.new else float("-inf"), asks(incoming.text)
+        return self.coming.add(incoming.event_id, incoming.chat, incoming.author.id, at, asks=lambda: is_asked)
 
     async def close(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
         """End the reply to an event that was left for too long: what is shown of it gets an end, nothing is generated.
@@ -115,13 +134,15 @@ class Bot:
             return Failed(wording.interrupted(), AFTER["cancelled"])
         return Failed(wording.cut_off(), AFTER["stop"])
 
-    async def _once(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]:
+    async def _once(self, incoming: Incoming, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
+        if _is_over(incoming, sent):
+            return
         entry = Entry(self._storage, self._new_reply(incoming), new=incoming.new)
         try:
             incoming = await self._let_in(incoming)
             entry.reply = replace(entry.reply, person=incoming.author.id)
-            async with aclosing(self._in_turn(incoming, entry)) as events:
+            async with aclosing(self._in_turn(incoming, entry, sent)) as events:
                 async for event in events:
                     entry.started |= isinstance(event, Started)
                     if isinstance(event, Notice | Attached) and not event.id:
@@ -165,14 +186,15 @@ class Bot:
             raise Unheard if decision.silent else Refused(decision.sentence)
         return replace(incoming, decision=decision, author=Person(decision.account, incoming.author.name))
 
-    async def _in_turn(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+    async def _in_turn(self, incoming: Incoming, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         async with AsyncExitStack() as door:
-            await door.enter_async_context(self._answers.door(incoming))
+            if not is_stop(incoming.text):  # which finds what comes to the line, too, and waits for nothing
+                await door.enter_async_context(self._answers.door(incoming))
             if incoming.new:
                 entry.claim_soon()
             elif not await entry.claim():
                 return
-            async with aclosing(self._route(incoming, entry)) as events:
+            async with aclosing(self._route(incoming, entry, sent)) as events:
                 async for event in events:
                     # With its first event a reply has its place in the line.
                     await door.aclose()
@@ -258,23 +280,25 @@ class Bot:
         await self._storage.set_preferences(person, dict.fromkeys(self.settings))
         return wording.settings_were_reset()
 
-    async def _route(self, incoming: Incoming, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+    async def _route(self, incoming: Incoming, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         if entry.reply.ending:
             answer, shown = await self._kept(entry.reply)
             for event in ledger.repeated(entry.reply, answer, shown):
                 yield event
             return
         if (task := await self._begun(entry.reply)) is not None:
-            async with aclosing(self._give(incoming, task, entry)) as events:
+            async with aclosing(self._give(incoming, task, entry, sent)) as events:
                 async for event in events:
                     yield event
+            return
+        if _is_over(incoming, sent):
             return
         if (refusal := admission.refusal(incoming)) is not None:
             raise Refused(refusal)
         called = read(incoming.text)
         if called is None:
             task = await self._plain(incoming, incoming.text)
-        elif called.name in ("ask", "code", "caption", "regenerate", "continue"):
+        elif called.name in ASKING:
             task = await self._task(incoming, called)
         elif called.name in account.COMMANDS:
             if called.name == "link" and incoming.shared:
@@ -282,7 +306,7 @@ class Bot:
             await entry.claimed()  # what is erased includes this reply
             yield await self._with_news(incoming, await self.account.do(incoming.author.id, called))
         else:
-            said = await self._say(incoming, called)
+            said = await self._say(incoming, called, sent)
             if _is_quiet(incoming):
                 return
             yield await self._with_news(incoming, Notice(said, private=True))
@@ -290,16 +314,16 @@ class Bot:
             return
         if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
             raise Refused(wording.too_many_waiting(admission.MAX_LINE))
-        async with aclosing(self._give(incoming, task, entry)) as events:
+        async with aclosing(self._give(incoming, task, entry, sent)) as events:
             async for event in events:
                 yield event
 
-    async def _give(self, incoming: Incoming, task: Task, entry: Entry) -> AsyncGenerator[ReplyEvent, None]:
+    async def _give(self, incoming: Incoming, task: Task, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         profile = await self.profile(incoming.author.id, incoming.places)
         # What was begun before a restart was admitted then.
         tokens = 0 if task.resumes and task.asked else profile.sampling().max_new_tokens
         asked = Asked(tokens if task.asks else 0, len(task.pictures))
-        answer = self._answers.give(incoming, profile, task, entry)
+        answer = self._answers.give(incoming, profile, task, entry, sent)
         entry.tally = self.account.meter.tally(incoming.author.id, task.captions_begun)
         async with aclosing(self.account.meter.metered(entry.tally, profile.people, asked, answer)) as events:
             async for event in events:
@@ -414,14 +438,14 @@ class Bot:
             raise Refused(wording.not_yours())
         return turn if turn is not None and turn.role == "assistant" else None
 
-    async def _say(self, incoming: Incoming, called: Called) -> str:
+    async def _say(self, incoming: Incoming, called: Called, sent: Sent) -> str:
         """The bot's own words to a command that asks the model nothing."""
         person = incoming.author.id
         match called.name:
             case "settings":
                 return await self._all_settings(person, called.argument)
             case "stop":
-                return await self._stop(incoming)
+                return await self._stop(incoming, sent)
             case "reset":
                 await self._storage.set_head(incoming.chat, person, None)
                 return wording.was_reset()
@@ -433,7 +457,7 @@ class Bot:
             return await self._one_setting(person, called.name, called.argument)
         raise Refused(wording.unknown_command(called))
 
-    async def _stop(self, incoming: Incoming) -> str:
+    async def _stop(self, incoming: Incoming, sent: Sent) -> str:
         answer_id = incoming.instead_of
         if incoming.reply_to is not None:
             answer_id = await self._storage.answer_at(incoming.chat, incoming.reply_to)
@@ -444,7 +468,21 @@ class Bot:
         count = self._answers.stop(incoming.chat, person, answer_id)
         if count is None:
             raise Refused(wording.not_yours())
+        if answer_id is None:
+            count += await self._take_back(sent)
         return wording.stopped(count) if count else wording.nothing_to_stop()
+
+    async def _take_back(self, stop: Sent) -> int:
+        """Take back what the person has asked here before, and what is not in the line yet; returns how much."""
+        found = self.coming.take_back(stop)
+        if found:
+            closed = [asyncio.ensure_future(each.over.wait()) for each in found]
+            try:
+                await asyncio.wait(closed, timeout=_TAKEN_BACK_WITHIN_S)
+            finally:
+                for each in closed:
+                    each.cancel()
+        return len(found)
 
     async def _all_settings(self, person: str, argument: str) -> str:
         if argument.lower() == "reset":
@@ -467,6 +505,11 @@ class Bot:
             return self.settings[name]
         close = difflib.get_close_matches(name, self.settings, n=1)
         raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))
+
+
+def _is_over(incoming: Incoming, sent: Sent) -> bool:
+    """Whether nothing need be said to the event: it was taken back before anything of its answer was shown."""
+    return sent.is_taken_back and incoming.new
 
 
 def _is_quiet(incoming: Incoming) -> bool:

@@ -41,6 +41,8 @@ COMMANDS = (
     Command("help", "/help", "What can be done here"),
 )
 NAMES = tuple(command.name for command in COMMANDS)
+ASKING = ("ask", "code", "caption", "regenerate", "continue")
+"""What is answered by the model, or by the captioner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,17 @@ def read(text: str) -> Called | None:
         return None
     name = match[1].lower().replace("-", "_")
     return Called(name, (match[2] or "").strip())
+
+
+def is_stop(text: str) -> bool:
+    called = read(text)
+    return called is not None and called.name == "stop"
+
+
+def asks(text: str) -> bool:
+    """Whether the message asks for an answer of the model's, or a caption: it is a plain one, or such a command."""
+    called = read(text)
+    return called is None or called.name in ASKING
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,14 @@ def unshown() -> str:
     return "This part cannot be shown here; the file below has the whole answer."
 
 
+def superseded() -> str:
+    return "This message is out of date; the answer is above."
+
+
+def settings_closed() -> str:
+    return "Settings closed."
+
+
 def rest_in_file(over: bool) -> str:
     """Under the last message that a platform allows for one answer."""
     return (

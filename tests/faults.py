@@ -59,6 +59,11 @@ class Faults:
             fault.hits += 1
             raise fault.error()
 
+    def awaits(self, method: str) -> bool:
+        """Whether whom this task acts for has that fault, and has not met it yet."""
+        fault = self.of.get(_ACTS_FOR.get() or "")
+        return self.on and fault is not None and fault.method == method and not fault.hits
+
     def _whose(self, concerning: tuple[object, ...]) -> str | None:
         named: set[str] = {person for person in re.findall(r"\b\d{6}\b", repr(concerning)) if person in self.of}
         if len(named) == 1:
@@ -131,7 +136,12 @@ class FaultyInference:
 
     def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
         self._faults.trip("loading")
-        return self._whole.loading(what)
+        # For whom `ready` is to fail, the model is still being loaded.
+        return Loading() if self._faults.awaits("ready") else self._whole.loading(what)
+
+    async def ready(self) -> None:
+        self._faults.trip("ready")
+        await self._whole.ready()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)

@@ -143,6 +143,10 @@ class Assembler:
         sentence = self._phrases.broken() if frame.notice else self._phrases.unshown()
         return replace(frame, markdown="", status="", thinking=None, failure=frame.failure or sentence)
 
+    def superseded(self) -> Frame:
+        """In place of a message that shows nothing of the answer any more; without buttons."""
+        return Frame(status=self._phrases.superseded())
+
     def salvage(self, part: int, position: int) -> None:
         """Puts what was said plainly in place of the parts from that one on, beginning with that message."""
         broken = self.parts[part] if part < len(self.parts) else None

@@ -23,6 +23,7 @@ class Phrases:
         interrupted: under an answer that was cut off by a restart of the bot.
         broken: an unforeseen failure.
         unshown: in place of a message that cannot be shown here.
+        superseded: in place of a message that shows nothing of the answer any more and cannot be deleted.
         rest_in_file: under the last message that there may be, and whether the answer is over.
     """
 
@@ -35,4 +36,5 @@ class Phrases:
     interrupted: Callable[[], str]
     broken: Callable[[], str]
     unshown: Callable[[], str]
+    superseded: Callable[[], str]
     rest_in_file: Callable[[bool], str]

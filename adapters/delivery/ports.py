@@ -7,6 +7,7 @@ from typing import Protocol
 
 from adapters.delivery.channel import Channel
 from adapters.delivery.outcome import Outcome
+from bots.coming import Coming
 from bots.messages import Incoming, Permit, ReplyEvent
 from bots.people.gate import Call
 from bots.ports import Deliveries
@@ -14,6 +15,11 @@ from bots.ports import Deliveries
 
 class Responder(Protocol):
     """The bot, as a platform sees it."""
+
+    @property
+    def coming(self) -> Coming:
+        """Where a platform notes what it has received, in order, before it does anything for it."""
+        ...
 
     def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
 

@@ -585,8 +585,18 @@ class Job:
         except MessageGone:
             pass
         except (Forbidden, Rejected) as error:
-            log.warning("%s: a message that is over stays: %s", self.reply.chat, error)
+            log.info("%s: a message that is over cannot be deleted: %s", self.reply.chat, error)
+            await self._close(found or "")
         await self.reply.deleted(found)
+
+    async def _close(self, message_id: str) -> None:
+        """Leave the message, which cannot be deleted, without a word that is wrong and without a button."""
+        try:
+            await self.reply.channel.edit(message_id, self.reply.assembler.superseded())
+        except MessageGone:
+            pass
+        except (Forbidden, Rejected) as error:
+            log.warning("%s: a message that is over stays as it is: %s", self.reply.chat, error)
 
     async def _was_sent_after_all(self) -> bool:
         """Whether an earlier attempt went through; where that is not known, one more look precedes another attempt."""

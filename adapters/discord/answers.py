@@ -17,11 +17,12 @@ from adapters.delivery.recording import RecordedIn
 from adapters.discord.attachments import Contents, Fetch, read
 from adapters.discord.calls import Calls, Refused
 from adapters.discord.channel import UPLOAD_BYTES, DiscordChannel, Echoes, limits
-from adapters.discord.events import Event, bursts, created_at, event_of, together
+from adapters.discord.events import PLATFORM, Event, bursts, created_at, event_of, together
 from adapters.discord.interactions import LIFETIME_S, MOST_MESSAGES, InteractionChannel
 from adapters.discord.tokens import Tokens, events_of
 from bots import wording
 from bots.bot import Bot
+from bots.commands import asks, is_stop
 from bots.commands import read as parsed
 from bots.ledger import answer_id, left_behind
 from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Started
@@ -84,13 +85,29 @@ class Answers:
             return False
         with self._in_hand.recording([event.id]):
             rows = self.tokens.apart(event, event.received(self.account, self.now()))
-            return bool(events_of(await self.storage.receive(rows))) and self._in_hand.take(event.id)
+            is_mine = bool(events_of(await self.storage.receive(rows))) and self._in_hand.take(event.id)
+        if is_mine:
+            self._note(event)
+        return is_mine
+
+    def _note(self, event: Event) -> None:
+        """From now on a stop that was sent later takes it back, if it asks for something."""
+        asked_in = f"{PLATFORM}:{event.above if event.opens else event.channel}"
+        is_asked = asks(event.text)
+        sent_at = created_at(event.id)
+        self.bot.coming.add(event.id, asked_in, event.person.id, sent_at, asks=lambda: is_asked, late=True)
+
+    def _is_taken_back(self, event: Event) -> bool:
+        sent = self.bot.coming.find(event.id, event.chat)
+        return sent is not None and sent.is_taken_back
 
     def answer(self, events: Sequence[Event]) -> None:
         """Begins the answer to what one person has written, in one message or in several back to back."""
-        event = together(events)
-        if not self.stopping.is_set() or event.text == Action.STOP.command:
-            self.begin(self._handle(event))
+        over = [event for event in events if self._is_taken_back(event)]
+        rest = [event for event in events if event not in over]
+        for event in (together(each) for each in (over, rest) if each):
+            if not self.stopping.is_set() or is_stop(event.text):
+                self.begin(self._handle(event))
 
     def apologise(self, event: Event) -> None:
         """Begins to say that the event could not be kept, and is not going to be answered."""
@@ -133,6 +150,7 @@ class Answers:
             self._in_hand.done(received.id)
             return None
         self._left.add(received.id)
+        self._note(event)
         return self.tokens.joined(event, found)
 
     async def _close(self, event: Event) -> None:
@@ -172,6 +190,8 @@ class Answers:
             for event_id in (*event.also, event.id):
                 self._in_hand.done(event_id)
                 self._left.discard(event_id)
+                if (sent := self.bot.coming.find(event_id, event.chat)) is not None:
+                    self.bot.coming.remove(sent)
             self.busy -= 1
             if not self.busy:
                 self.idle.set()
@@ -183,6 +203,8 @@ class Answers:
     async def _answer(self, event: Event) -> Outcome:
         new = self._left.isdisjoint((*event.also, event.id))
         incoming = event.incoming(new=new)
+        if new and self._is_taken_back(event):
+            return await self._deliver(_where_it_was_asked(event), self.bot.respond(incoming))
         if incoming.decision is None and (event.files or event.opens):
             incoming = await self.bot.admit(incoming, files=bool(event.files))
         is_let_in = isinstance(incoming.decision, Permit)

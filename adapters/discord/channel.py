@@ -107,7 +107,7 @@ class DiscordChannel:
 
     async def delete(self, message_id: str) -> None:
         self._taken_back(message_id)
-        await self._calls("DELETE", _MESSAGE, channel_id=self._id, message_id=message_id)
+        await self._open("DELETE", _MESSAGE, message_id=message_id)
 
     async def typing(self) -> None:
         await self._calls("POST", "/channels/{channel_id}/typing", channel_id=self._id)

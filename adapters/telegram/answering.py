@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from dataclasses import replace
 
 from adapters.delivery.outcome import NOTHING, Outcome
@@ -16,7 +16,7 @@ from adapters.telegram.questions import Questions
 from adapters.telegram.requests import Asked
 from adapters.telegram.turns import Turns
 from bots.bot import Bot
-from bots.commands import read
+from bots.commands import is_stop, read
 from bots.ledger import answer_id
 from bots.messages import Action, Incoming, Notice, Permit, ReplyEvent
 
@@ -38,6 +38,9 @@ class Answering:
 
     async def answer(self, event_id: str, asked: Asked) -> Outcome:
         """Answers a message; an edited one only if it is the newest question, in the place of its old answer."""
+        sent = self._bot.coming.find(event_id, asked.destination.chat)
+        if asked.new and sent is not None and sent.is_taken_back:
+            return NOTHING
         try:
             return await self._respond(event_id, asked)
         except PictureLost as error:
@@ -48,7 +51,10 @@ class Answering:
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
         async with AsyncExitStack() as stack:
-            async with self._turns.taken((asked.destination.chat, asked.author.id)):
+            chat, author = asked.destination.chat, asked.author.id
+            # A stop waits for no picture that is fetched for an earlier message.
+            turn = nullcontext() if is_stop(asked.text) else self._turns.taken((chat, author))
+            async with turn:
                 put_again = asked.edited or asked.completes is not None
                 events = await (self._changed(event_id, asked) if put_again else self._events(event_id, asked))
                 if events is None:

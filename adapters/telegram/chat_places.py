@@ -72,6 +72,17 @@ class ChatPlaces(Generic[T]):
         self._waiting.setdefault(chat, deque()).append(update)
         return "wait"
 
+    def withdraw(self, chat: str, update: T) -> bool:
+        """Take an update out of those that wait; returns whether it was there."""
+        line = self._waiting.get(chat)
+        if line is None or update not in line:
+            return False
+        line.remove(update)
+        self._queue.leave(chat)
+        if not line:
+            del self._waiting[chat]
+        return True
+
     def done(self, chat: str) -> Iterator[T]:
         """An update of that chat is done; yields those that begin in its place, the chats in turn."""
         self._work.leave(chat)

@@ -11,14 +11,17 @@ from telegram import Update, User
 
 from adapters.delivery.outcome import NOTHING, Ending, Outcome
 from adapters.telegram.answering import Answering
+from adapters.telegram.callbacks import read_action
 from adapters.telegram.gathering import Gathering
+from adapters.telegram.intake import event_id
 from adapters.telegram.moves import Moves, move_told_by
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
 from adapters.telegram.requests import Asked, Pressed, read_update
 from bots import wording
+from bots.commands import asks
 from bots.ledger import answer_id
-from bots.messages import Notice
+from bots.messages import Action, Notice
 from bots.ports import Inbox, Received
 from inference.api import Interrupted
 
@@ -90,13 +93,22 @@ class Events:
         for each in reversed(answered):
             await self._settle(each)
 
+    def asks(self, event: Received) -> bool:
+        """Whether the update asks for an answer: what does is taken back by a stop that is sent after it."""
+        try:
+            asked = read_update(Update.de_json(json.loads(event.payload), self._post.api), self._me)
+        except Exception:  # it gets its sentence, or its log line, when it is handled
+            return False
+        if isinstance(asked, Pressed):
+            return read_action(asked.data) in (Action.REGENERATE, Action.CONTINUE)
+        return asked is not None and (asked.meant or bool(asked.album)) and asks(asked.text)
+
     async def _do(self, event: Received, asked: Asked | Pressed) -> Outcome:
-        event_id = f"{event.account}:{event.id}"
         match asked:
             case Asked():
-                return await self._answering.answer(event_id, asked)
+                return await self._answering.answer(event_id(event), asked)
             case Pressed():
-                return await self._presses.press(event_id, asked)
+                return await self._presses.press(event_id(event), asked)
 
     def _see(self, update: Update) -> None:
         message = update.effective_message

@@ -19,7 +19,7 @@ from adapters.delivery.channel import (
 
 NOT_MODIFIED = "message is not modified"
 NO_TEXT = "there is no text in the message to edit"
-_GONE = ("message to edit not found", "message to delete not found", "message_id_invalid", "message can't be")
+_GONE = ("message to edit not found", "message to delete not found", "message_id_invalid", "message can't be edited")
 _NO_RIGHT = (
     "not enough rights",
     "have no rights",

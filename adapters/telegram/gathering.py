@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from adapters.telegram.rendering import MESSAGE_UNITS
 from adapters.telegram.requests import Asked, quotation
-from bots.commands import read
+from bots.commands import is_stop, read
 from bots.ports import Received
 
 QUIET_S = 0.8
@@ -90,6 +90,8 @@ class Gathering:
                 begun.add(event, part)
                 return None
             begun.close()
+            if is_stop(part.text):  # it finds what is on its way, too
+                break
             await begun.over.wait()
         if not _may_go_on(part):
             return [event], part

@@ -2,7 +2,8 @@
 
 An answer is in work until it is delivered, and a group can be sent 20 calls a minute. So hundreds of accounts in one
 group could hold all places for an hour: each chat has a share of them. What is short and must not wait behind them
-has places of its own: presses, `/stop`, `/privacy`, what operators send, and that a group has moved.
+has places of its own: presses, `/stop`, `/privacy`, what operators send, and that a group has moved. What a `/stop`
+takes back waits for no place any more, and is closed at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from adapters.delivery.inhand import InHand
 from adapters.telegram.addresses import Destination, person_id
 from adapters.telegram.callbacks import read_action
 from adapters.telegram.chat_places import ChatPlaces
+from bots.coming import Coming, Sent
 from bots.commands import read
 from bots.ledger import LOOK_EVERY_S, left_behind
 from bots.messages import Action
@@ -46,6 +48,10 @@ Places: TypeAlias = ChatPlaces[tuple[Received, bool, str]]
 """Of updates, whether they are new, and in whose share they are."""
 
 
+_Noted: TypeAlias = tuple[Received, Sent | None]
+"""What is left, unless this process has it in hand already, and noted it then."""
+
+
 class Urgency(StrEnum):
     """Why an update does not wait behind the answers of its chat; `FIRST` waits for nothing."""
 
@@ -65,6 +71,8 @@ class Intake:
     Args:
         now: seconds since the epoch.
         owners: the operators; what they send waits behind nobody else.
+        coming: where what is received is noted, in order, before anything is done for it.
+        asks: whether an update asks for an answer.
     """
 
     def __init__(
@@ -75,7 +83,10 @@ class Intake:
         tasks: asyncio.TaskGroup,
         now: Callable[[], float],
         owners: Collection[str] = (),
+        coming: Coming | None = None,
+        asks: Callable[[Received], bool] = lambda event: True,
     ) -> None:
+        self._coming, self._asks = coming or Coming(), asks
         self._inbox = inbox
         self._bot_id = bot_id
         self._handle = handle
@@ -102,8 +113,8 @@ class Intake:
             new = await self._inbox.receive(list(fresh.values()))
             # Those that are not new were answered, or are about to be taken up.
             mine = [event for event in new if self._in_hand.take(event.id)]
-        for event in mine:
-            await self._begin(event, new=True)
+        for event, sent in [(event, self._note(event, late=False)) for event in mine]:
+            await self._begin(event, sent, new=True)
 
     async def take_up(self) -> None:
         """Begins what processes that died have recorded and not answered, until it is cancelled."""
@@ -122,40 +133,62 @@ class Intake:
         async with aclosing(left_behind(self._inbox, account)) as batches, asyncio.TaskGroup() as chats:
             async for batch in batches:
                 # What is left of a flooded chat waits until others of it are done, and nothing of other chats with it.
-                for left in self._by_share(batch):
+                # A stop among them finds what its author asked before, whichever of the two is begun first.
+                noted = [(event, None if self._noted(event) else self._note(event, late=True)) for event in batch]
+                for left in self._by_share(noted):
                     chats.create_task(self._go_on(left))
 
-    def _by_share(self, events: Sequence[Received]) -> Collection[Sequence[Received]]:
-        shares: defaultdict[str, list[Received]] = defaultdict(list)
-        for event in events:
-            shares[_share_of(event, urgency_of(event, self._owners))].append(event)
+    def _noted(self, event: Received) -> Sent | None:
+        return self._coming.find(event_id(event), event.chat)
+
+    def _note(self, event: Received, *, late: bool) -> Sent:
+        return self._coming.add(
+            event_id(event), event.chat, event.person, event.received_at, asks=lambda: self._asks(event), late=late
+        )
+
+    def _by_share(self, events: Sequence[_Noted]) -> Collection[Sequence[_Noted]]:
+        shares: defaultdict[str, list[_Noted]] = defaultdict(list)
+        for event, sent in events:
+            shares[_share_of(event, urgency_of(event, self._owners))].append((event, sent))
         return shares.values()
 
-    async def _go_on(self, left: Sequence[Received]) -> None:
-        for event in left:
+    async def _go_on(self, left: Sequence[_Noted]) -> None:
+        for event, sent in left:
             if await self._in_hand.take_found(event.id):
-                await self._begin(event, new=False)
+                await self._begin(event, sent or self._note(event, late=True), new=False)
+            elif sent is not None:
+                self._coming.remove(sent)
 
-    async def _begin(self, event: Received, *, new: bool) -> None:
+    async def _begin(self, event: Received, sent: Sent, *, new: bool) -> None:
         """Handle the event, now or when others of its chat are done."""
         urgency = urgency_of(event, self._owners)
-        if urgency is Urgency.FIRST:
-            self._tasks.create_task(self._do(event, new))
-            return
         places = self._short if urgency else self._places
         key = _share_of(event, urgency)
+        waiting = event, new, key
         while True:
-            while places.is_full:
+            while places.is_full and not _waits_for_nothing(urgency, sent):
                 await self._some_room()
-            match places.offer(key, (event, new, key)):
+            if _waits_for_nothing(urgency, sent):
+                self._tasks.create_task(self._do(event, new))
+                return
+            match places.offer(key, waiting):
                 case "begin":
-                    self._tasks.create_task(self._handled(places, event, new, key))
+                    self._tasks.create_task(self._handled(places, *waiting))
+                case "wait":
+                    sent.when_taken_back = lambda: self._pull(places, waiting)
                 case "drop" if new:
                     await self._drop(event)
                 case "drop":  # an answer to it may be half shown
                     await self._some_room()
                     continue
             return
+
+    def _pull(self, places: Places, waiting: tuple[Received, bool, str]) -> None:
+        """Close what was taken back now: others have its place."""
+        event, new, key = waiting
+        if not _is_cancelled() and places.withdraw(key, waiting):
+            self._tasks.create_task(self._do(event, new))
+            self._has_room.set()
 
     async def _some_room(self) -> None:
         self._has_room.clear()
@@ -170,7 +203,7 @@ class Intake:
             await self._inbox.answered(event.account, event.id)
         except StorageError as error:
             log.warning("update %s is looked at again after the next start: %s", event.id, error)
-        self._in_hand.done(event.id)
+        self._is_done_with(event)
 
     async def _handled(self, places: Places, event: Received, new: bool, key: str) -> None:
         try:
@@ -187,7 +220,12 @@ class Intake:
         except Exception:
             log.exception("update %s failed; it is looked at again after the next start", event.id)
         finally:
-            self._in_hand.done(event.id)
+            self._is_done_with(event)
+
+    def _is_done_with(self, event: Received) -> None:
+        self._in_hand.done(event.id)
+        if (sent := self._noted(event)) is not None:
+            self._coming.remove(sent)
 
     def _readable(self, update: Mapping[str, Any]) -> Received | None:
         try:
@@ -195,6 +233,15 @@ class Intake:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             log.warning("update %.50r is left out, it cannot be read: %r", update.get("update_id"), error)
             return None
+
+
+def event_id(event: Received) -> str:
+    """The event's name to the bot."""
+    return f"{event.account}:{event.id}"
+
+
+def _waits_for_nothing(urgency: Urgency, sent: Sent) -> bool:
+    return urgency is Urgency.FIRST or sent.is_taken_back
 
 
 def _is_cancelled() -> bool:

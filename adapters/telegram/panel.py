@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from telegram import Bot as Api
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from adapters.delivery.channel import Frame, Limits
+from adapters.delivery.channel import ChannelError, Forbidden, Frame, Limits, Rejected
 from adapters.delivery.outcome import Outcome
 from adapters.telegram.addresses import Destination
 from adapters.telegram.callbacks import PanelData, PanelPress
@@ -19,6 +21,8 @@ from bots import wording
 from bots.bot import Bot
 from bots.messages import Notice
 from bots.preferences import PRESETS, Profile, Setting
+
+log = logging.getLogger(__name__)
 
 _STEPS = {"temperature": 0.05, "top_p": 0.05, "max_tokens": 50.0}
 """What one press of + or - is worth."""
@@ -94,6 +98,17 @@ class Panels:
     def read(self, data: str) -> PanelPress | None:
         """What a panel's button says; None for anything else."""
         return self._data.read(data)
+
+    async def close(self, destination: Destination, message_id: str) -> None:
+        """Delete the panel; one that is too old for that is left without its buttons."""
+        channel = self._post.channel(destination)
+        try:
+            await channel.delete(message_id)
+        except (Forbidden, Rejected):
+            with suppress(ChannelError):
+                await channel.edit(message_id, Frame(status=wording.settings_closed()))
+        except ChannelError as error:
+            log.info("%s: a panel stays: %s", destination.chat, error)
 
     async def show(
         self,

@@ -146,7 +146,7 @@ async def _run(
     answering, presses = Answering(bot, post, questions, panels), Presses(bot, storage, post, questions, panels)
     events = Events(me, storage, post, answering, presses, Gathering(), moves)
     async with asyncio.TaskGroup() as tasks:
-        intake = Intake(storage, me.id, events.handle, tasks, time.time, bot.owners)
+        intake = Intake(storage, me.id, events.handle, tasks, time.time, bot.owners, bot.coming, events.asks)
         sources = [
             tasks.create_task(each) for each in (intake.take_up(), offer(api), _take_updates(api, intake, settings))
         ]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from telegram.constants import ChatMemberStatus
 from telegram.error import TelegramError
 
-from adapters.delivery.channel import ChannelError
 from adapters.delivery.outcome import NOTHING, Outcome
 from adapters.telegram.addresses import person_id, user_id
 from adapters.telegram.callbacks import PanelPress, read_action
@@ -132,8 +131,7 @@ class Presses:
             return await self._is_old(pressed)
         if panel.setting == CLOSE:
             await self._toast(pressed, "")
-            with suppress(ChannelError):
-                await self._post.channel(pressed.destination).delete(pressed.message_id)
+            await self._panels.close(pressed.destination, pressed.message_id)
             return NOTHING
         try:
             async with self._steps.taken(panel.owner):  # a step starts from the value that the step before it stored

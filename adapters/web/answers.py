@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -25,7 +26,9 @@ from adapters.web.posts import Post, Posts
 from adapters.web.protocol import Pressed
 from adapters.web.tasks import Tasks
 from adapters.web.uploads import Upload
-from bots.ledger import left_behind
+from bots.coming import Sent
+from bots.commands import asks
+from bots.ledger import LOOK_EVERY_S, left_behind
 from bots.messages import Action, Incoming, Notice, Permit, Person, Picture
 from bots.ports import Deliveries, Inbox, Received, StorageError
 from inference.api import Interrupted
@@ -79,7 +82,8 @@ class Answers:
         """Goes on where an earlier process was killed, and from then on where another one is."""
         batches = left_behind(self.inbox, ACCOUNT)
         left = await anext(batches)
-        await self._close_interrupted()
+        if not await self._has_closed_interrupted():
+            self.tasks.begin(self._close_interrupted_later())
         self._go_on(left)
         self.tasks.begin(self._take_over(batches))
 
@@ -117,9 +121,25 @@ class Answers:
         """Answers the event, unless that is being done already."""
         if event.id not in self.in_hand:
             self.in_hand.add(event.id)
-            self.tasks.begin(self._answer(event, pictures, new=new))
+            at, is_asked = event.received_at or time.time(), asks(event.text)
+            sent = self.bot.coming.add(event.id, CHAT, event.person, at, asks=lambda: is_asked, late=not new)
+            self.tasks.begin(self._answer(event, pictures, sent, new=new))
 
-    async def _close_interrupted(self) -> None:
+    async def _close_interrupted_later(self) -> None:
+        await asyncio.sleep(LOOK_EVERY_S)
+        if not await self._has_closed_interrupted():
+            self.tasks.begin(self._close_interrupted_later())
+
+    async def _has_closed_interrupted(self) -> bool:
+        """Whether they could be found. The page is served all the same: others have nothing to do with them."""
+        try:
+            await self._look_for_interrupted()
+        except Exception as error:
+            self.faults.say("answers that were left unfinished are looked for again", error)
+            return False
+        return True
+
+    async def _look_for_interrupted(self) -> None:
         """Marks the answers that were left unfinished and that no process goes on with, in the same posts."""
         pending = await self.inbox.pending(ACCOUNT)
         going_on = {event.under for event in self._readable(pending)}
@@ -155,7 +175,7 @@ class Answers:
             record = partial(self.record.record_shown, CHAT, answer_id)
             await patiently(record, "a notice is marked as shown later", self.faults)
 
-    async def _answer(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:
+    async def _answer(self, event: Event, pictures: Sequence[Picture] | None, sent: Sent, *, new: bool) -> None:
         """The edge: whatever fails below becomes one sentence and one log line here."""
         try:
             await self._deliver(event, pictures, new=new)
@@ -166,6 +186,7 @@ class Answers:
             await self._answered(event)
         finally:
             self.in_hand.discard(event.id)
+            self.bot.coming.remove(sent)
             self.freed()
 
     async def _deliver(self, event: Event, pictures: Sequence[Picture] | None, *, new: bool) -> None:

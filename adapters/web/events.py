@@ -24,6 +24,7 @@ class Event:
         under: the post that the answer replies to.
         message_id: the post whose button was pressed.
         kept_as: its id in the inbox, where that has it already.
+        received_at: when it was stored there, in seconds since the epoch; 0 where it was not.
         pictures: (file id, name) of the previews that are kept; the pictures themselves are in memory only.
     """
 
@@ -35,6 +36,7 @@ class Event:
     message_id: str | None = None
     pictures: tuple[tuple[str, str], ...] = ()
     kept_as: str = ""
+    received_at: float = 0.0
 
     @classmethod
     def of_post(cls, post: Post) -> Event:
@@ -65,7 +67,7 @@ class Event:
         raw = json.loads(received.payload)
         raw["pictures"] = tuple((file_id, name) for file_id, name in raw["pictures"])
         # Older programs had the id in the inbox alone.
-        return cls(**{"id": received.id} | raw | {"kept_as": received.id})
+        return cls(**{"id": received.id} | raw | {"kept_as": received.id, "received_at": received.received_at})
 
     @property
     def inbox_id(self) -> str:
@@ -75,7 +77,7 @@ class Event:
     def received(self, now: float) -> Received:
         """What the inbox keeps; `now` in seconds since the epoch."""
         payload = asdict(self)
-        del payload["kept_as"]
+        del payload["kept_as"], payload["received_at"]
         words = json.dumps(payload)
         return Received(
             account=ACCOUNT, id=self.inbox_id, chat=CHAT, payload=words, received_at=now, person=self.person

@@ -27,6 +27,7 @@ from adapters.web.people import BOT_NAME, Guests, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Lost, Refused, Upload, Uploads
 from bots import wording
+from bots.commands import is_stop
 from bots.messages import Action, Incoming, Person
 from bots.people.gate import Call, Unheard, call_of
 from bots.people.rights import Thing, Verb
@@ -228,7 +229,9 @@ class Visits:
                 listener.tell("", protocol.rejected(typed.client_id, _TOO_MUCH_TEXT.format(wait_s)))
                 return
             keep = partial(self._keep, listener.person, event_id, typed)
-            self.inbound.put(listener.person, keep, size, asks=True, is_regular=listener.is_regular)
+            # Whoever has an answer growing frees a place by it: that waits for no place.
+            asks = not (is_stop(typed.text) and self.board.growing(listener.person))
+            self.inbound.put(listener.person, keep, size, asks=asks, is_regular=listener.is_regular)
             self._waiting[event_id] = [listener]
         elif len(self._waiting[event_id]) < _REMEMBERED_ASKING:
             self._waiting[event_id].append(listener)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from telegram import Bot as Api
 from telegram.error import TimedOut
@@ -25,6 +26,7 @@ from adapters.charts import draw
 from adapters.delivery.channel import (
     Channel,
     Forbidden,
+    Frame,
     Later,
     MessageGone,
     Rejected,
@@ -35,11 +37,15 @@ from adapters.delivery.channel import (
 from adapters.delivery.outbox import Outboxes
 from adapters.retention import sweeping
 from adapters.storage.database import open_database
+from adapters.storage.memory import MemoryStorage
 from adapters.storage.sql import SqlStorage
 from adapters.telegram.channel import TelegramChannel, limits
 from adapters.telegram.platform import serving
+from adapters.web.memory import MemoryPosts
+from adapters.web.posts import Post
 from bots.account import Account
 from bots.bot import Bot
+from bots.messages import Action
 from bots.personal import Quotas
 from bots.ports import Storage, StorageError
 from bots.preferences import Bounds
@@ -47,9 +53,11 @@ from config.settings import TelegramSettings
 from inference.api import BadImage, Busy, Inference, Interrupted, TooLong, Unavailable
 from tests.fakes import script, scripted_inference
 from tests.faults import Fault, Faults, FaultyInference, methods
+from tests.integration.page_parts import page_served
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 from tests.servers.telegram_people import Person
 from tests.servers.telegram_world import Message
+from tests.unit.web_parts import Page
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -107,7 +115,6 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "delivered": ("ask", "edit"),
         "end": ASK,
         "erase": ("ask", "/privacy erase now"),
-        "expire": (),
         "export": ("ask", "/privacy export"),
         "forget_delivery": ("ask for reasons",),
         "giver": ("/link ABCDE-FGHJK",),
@@ -115,12 +122,8 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "histograms": ("ask", "/stats"),
         "keep_soon": ASK,
         "known": ASK,
-        "orphaned": (),
-        "pending": (),
         "people": ("/link",),
-        "preferences": (),
         "put_code": ("/link",),
-        "receive": (),
         "record_delivery": ASK,
         "record_shown": ASK,
         "request": ("/link ABCDE-FGHJK yes",),
@@ -135,7 +138,6 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "superseded": ("ask for reasons",),
         "take_news": ("/link",),
         "turn": ("ask", "/regenerate"),
-        "unanswered": (),
         "unlink": ("/link off",),
         "usage": ("ask", "/stats"),
         "used_on": ASK,
@@ -148,7 +150,7 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "cancel": ("stop",),
         "forget_captions": ("ask", "/privacy erase now"),
         "loading": ASK,
-        "ready": (),
+        "ready": ASK,
     },
     Channel: {
         "sending": ASK,
@@ -162,17 +164,27 @@ DOES: dict[type, dict[str, tuple[str, ...]]] = {
         "delete for an edit": ("ask at length", "edit"),
     },
 }
-"""What a person does so that the method is called for them. What comes behind its name says where.
+"""What a person does so that the method is called for them. What comes behind its name says where."""
+FOR_EVERYBODY = {
+    "expire": "telegram",
+    "orphaned": "telegram",
+    "pending": "page",
+    "preferences": "group",
+    "receive": "telegram",
+    "unanswered": "telegram",
+}
+"""Methods of the storage that are called for no single person, and where the program calls them: to find what is left,
+for many at once, or for a place. `test_calls_for_everybody_are_made_again` has a case for each."""
 
-Nothing for what is no single person's: `expire`, `orphaned`, `receive` and `unanswered` are called for many at once
-(`test_calls_for_everybody_are_made_again`), `pending` by the page at its start, `preferences` for places, and `ready`
-at a start (test_loading.py).
-"""
 
-
-def test_the_table_has_every_method() -> None:
+def test_the_tables_have_every_method() -> None:
+    """So a new method of a port needs a case, whoever it is called for."""
+    assert all(does for port in DOES.values() for does in port.values())
     for port, does in DOES.items():
-        assert {_method(name) for name in does} == methods(port)
+        for_everybody = FOR_EVERYBODY.keys() if port is Storage else set()
+        assert {_method(name) for name in does}.isdisjoint(for_everybody)
+        assert {_method(name) for name in does} | for_everybody == methods(port)
+    assert set(FOR_EVERYBODY.values()) == CALLED_IN.keys()
 
 
 def _method(name: str) -> str:
@@ -250,10 +262,9 @@ class Somebody:
 
     @property
     def may_stay(self) -> bool:
-        """Whether the platform said that a message cannot be deleted, or is gone already."""
+        """Whether the platform said that a message that was to be deleted is gone already."""
         fault = self.fault
-        kinds = Forbidden | Rejected | MessageGone
-        return fault is not None and fault.method == "delete" and isinstance(fault.error(), kinds)
+        return fault is not None and fault.method == "delete" and isinstance(fault.error(), MessageGone)
 
     def is_over(self, index: int) -> bool:
         """Whether something was said to it that does not grow, or nobody wants it any more."""
@@ -465,17 +476,75 @@ async def test_one_fault_costs_one_person(
     assert not wrong, "\n".join(wrong)
 
 
-async def test_calls_for_everybody_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tasks of the program ask fails for a while, and then goes on as if nothing had been."""
-    monkeypatch.setattr("bots.ledger.LOOK_EVERY_S", 0.1)
+async def for_all_on_telegram(faults: Faults, tmp_path: Path) -> None:
+    """Tasks of the program look for what was left, and batches of updates are recorded."""
     async with telegram() as server:
         somebody = Somebody(server.person("Ann", 700_001))
         async with program(server, tmp_path, Faults({})):
             await live(somebody, ("ask",))
         await somebody.do("ask")
-        everything = dict.fromkeys(("unanswered", "orphaned", "expire", "receive"), 2)
-        faults = Faults({}, everybody=everything, error=lambda: StorageError("The database is away."))
         async with program(server, tmp_path, faults), asyncio.timeout(60):
             await settled([somebody])
             await until(lambda: not any(faults.everybody.values()))
         assert [fault for index in range(2) for fault in somebody.faults(index)] == []
+
+
+async def for_a_group(faults: Faults, tmp_path: Path) -> None:
+    """The message in whose group it fails gets a sentence, and the next one its answer."""
+    async with telegram() as server:
+        groups = [server.group(f"Group {n}") for n in range(3)]
+        people = [server.person(f"Person {n}", 700_001 + n) for n in range(3)]
+
+        def said(number: int) -> list[str]:
+            return [message.text for message in groups[number].answers if "Stop" not in message.buttons]
+
+        async def ask(number: int) -> None:
+            count = len(said(number))
+            people[number].says(f"@party_bot {700_001 + number} asks", groups[number])
+            await until(lambda: len(said(number)) > count)
+
+        async with program(server, tmp_path, faults), asyncio.timeout(60):
+            for number in (0, 0, 1, 2, 0):
+                await ask(number)
+        async with program(server, tmp_path, Faults({})) as kept:
+            await until_nothing_is_left(kept)
+        assert not any(faults.everybody.values())
+        first, second, third = said(0)
+        assert all(map(_is_told, (first, second)))
+        assert [text.count("whole") for text in (third, *said(1), *said(2))] == [WORDS] * 3
+
+
+async def for_the_page(faults: Faults, tmp_path: Path) -> None:
+    """The page is there for everybody; what an earlier process has left growing gets its end a moment later."""
+    posts, storage = MemoryPosts(), MemoryStorage()
+    growing = Frame(markdown="half", growing=True, actions=(Action.STOP,))
+    fields = {"position": 1, "kind": "bot", "author": "", "name": "Partyline", "created_at": 0.0, "reply_to": "gone"}
+    await posts.append(Post(id="left", frame=growing, **fields))  # type: ignore[arg-type]
+    line = {"match": "asks", "answer": ANSWER}
+    async with (
+        page_served(tmp_path, faults.storage(storage), posts, line) as address,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
+        session.ws_connect(address + "ws") as socket,
+    ):
+        page = Page(socket)
+        await page.type("somebody asks")
+        await until(lambda: any(each.frame.markdown.count("whole") == WORDS for each in posts._all()))
+        await until(lambda: not any(each.frame.growing for each in posts._all()))
+    assert not any(faults.everybody.values())
+    assert next(each for each in posts._all() if each.id == "left").frame.failure == phrases().interrupted()
+
+
+CALLED_IN = {"telegram": for_all_on_telegram, "group": for_a_group, "page": for_the_page}
+
+
+@pytest.mark.parametrize("kind", ["documented", "unexpected"])
+@pytest.mark.parametrize("method", FOR_EVERYBODY)
+async def test_calls_for_everybody_are_made_again(
+    method: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for many, or for a place, fails for a while, and then goes on as if nothing had been."""
+    monkeypatch.setattr("bots.ledger.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("adapters.web.answers.LOOK_EVERY_S", 0.1)
+    (documented,) = DOCUMENTED[Storage]
+    faults = Faults({}, everybody={method: 2}, error=documented if kind == "documented" else unexpected)
+    await CALLED_IN[FOR_EVERYBODY[method]](faults, tmp_path)

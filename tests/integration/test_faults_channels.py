@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,28 +18,22 @@ from typing import Any, Protocol
 import aiohttp
 import pytest
 
-from adapters.app import phrases
 from adapters.delivery.channel import Channel, Forbidden, Frame, Limits, MessageGone, Rejected, UnknownOutcome
-from adapters.delivery.outbox import Outboxes
 from adapters.discord.channel import DiscordChannel, limits
 from adapters.storage.memory import MemoryStorage
 from adapters.web.channel import WebChannel
 from adapters.web.events import ACCOUNT
 from adapters.web.memory import MemoryPosts
 from adapters.web.posts import Post
-from adapters.web.server import WebServer
-from bots.bot import Bot
-from bots.preferences import Bounds
-from inference.api import ModelInfo
-from tests.fakes import script, scripted_inference
 from tests.faults import Fault, Faults, methods
 from tests.integration.discord_parts import is_complete, labels, party
+from tests.integration.page_parts import page_served
 from tests.integration.test_faults import ANSWER, DOCUMENTED, SENTENCES, SETTLED_WITHIN_S, WORDS, unexpected
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_people import Person
 from tests.servers.discord_world import Room
 from tests.servers.telegram import until
-from tests.unit.web_parts import FakePanel, Page
+from tests.unit.web_parts import Page
 
 pytestmark = pytest.mark.timeout(300)
 UNITS = 1000
@@ -140,8 +133,8 @@ class Somebody:
 
     @property
     def may_stay(self) -> bool:
-        """Whether the platform said that it cannot be deleted."""
-        return self.fault is not None and isinstance(self.fault.error(), Forbidden | Rejected)
+        """Whether the platform said that what was to be deleted is gone already."""
+        return self.fault is not None and isinstance(self.fault.error(), MessageGone)
 
     @property
     def has_file(self) -> bool:
@@ -314,29 +307,6 @@ async def test_on_discord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not wrong, "\n".join(wrong)
 
 
-@asynccontextmanager
-async def page_served(folder: Path, storage: MemoryStorage, posts: MemoryPosts) -> AsyncIterator[str]:
-    async with (
-        scripted_inference(script(folder, *LINES), slots=64, max_waiting=200) as inference,
-        Outboxes(phrases=phrases()) as outboxes,
-    ):
-        bot = Bot(inference, storage, bounds=Bounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
-        server = WebServer(
-            bot=bot,
-            outboxes=outboxes,
-            record=storage,
-            inbox=storage,
-            phrases=phrases(),
-            posts=posts,
-            panel=FakePanel(),
-            info=lambda: ModelInfo(name="scripted", context_tokens=8192),
-            examples=(),
-            commands=(),
-        )
-        async with server.serving() as address:
-            yield address
-
-
 async def test_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, posts, todo = MemoryStorage(), MemoryPosts(), cases("page")
     own, others = numbers(len(todo))
@@ -344,7 +314,7 @@ async def test_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     number_of: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         patch = stack.enter_context(monkeypatch.context())
-        address = await stack.enter_async_context(page_served(tmp_path, storage, posts))
+        address = await stack.enter_async_context(page_served(tmp_path, storage, posts, *LINES))
         places = {}
         for number in [*own, *others]:
             jar = aiohttp.CookieJar(unsafe=True)
@@ -358,6 +328,6 @@ async def test_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         faults = Faults({each.place.number: each.fault for each in victims if each.fault})
         break_channel(patch, WebChannel, faults, lambda channel: number_of.get(channel._asker, ""))
         wrong = await live(victims, well, faults)
-    async with page_served(tmp_path, storage, posts):
+    async with page_served(tmp_path, storage, posts, *LINES):
         wrong += await after_a_restart([*victims, *well], storage, ACCOUNT)
     assert not wrong, "\n".join(wrong)

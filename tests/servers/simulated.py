@@ -67,6 +67,7 @@ PHRASES = Phrases(
     interrupted=lambda: "To be continued",
     broken=lambda: "Something broke",
     unshown=lambda: "Look into the file",
+    superseded=lambda: "Look above",
     rest_in_file=lambda over: "The rest is in the file." if over else "The rest comes as a file.",
 )
 

@@ -20,6 +20,7 @@ from adapters.web.memory import MemoryPosts
 from adapters.web.panel import SettingView
 from adapters.web.posts import Posts
 from adapters.web.server import WebServer
+from bots.coming import Coming
 from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Said, Started, Thought
 from bots.people.gate import Call
 from bots.ports import Delivered, Deliveries, Inbox
@@ -42,6 +43,7 @@ PHRASES = Phrases(
     empty=lambda ended: "(nothing)",
     interrupted=lambda: "The bot was restarted while it wrote this.",
     unshown=lambda: "This part cannot be shown.",
+    superseded=lambda: "This message is out of date.",
     broken=lambda: "Something went wrong; please try again.",
     rest_in_file=lambda over: "The rest is in the file." if over else "The rest comes as a file.",
 )
@@ -56,6 +58,7 @@ class FakeBot:
 
     def __init__(self) -> None:
         self.incoming: list[Incoming] = []
+        self.coming = Coming()
         self.release = asyncio.Event()
         self.pause: Callable[[], float] = lambda: 0.0
         self.closed = 0

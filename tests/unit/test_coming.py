@@ -1,0 +1,74 @@
+"""A stop takes back what its author has asked in that chat before, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.coming import Coming, Sent
+from bots.commands import asks, is_stop
+
+ANN, BOB, HERE, THERE = "telegram:1", "telegram:2", "telegram:9:-1", "telegram:9:-2"
+
+
+def test_what_was_asked_before_is_taken_back_once() -> None:
+    coming, heard = Coming(), list[str]()
+    question = coming.add("1", HERE, ANN, 1.0, when_taken_back=lambda: heard.append("1"))
+    coming.add("2", HERE, ANN, 2.0, asks=lambda: False)
+    coming.add("3", HERE, BOB, 2.0)
+    coming.add("4", THERE, ANN, 2.0)
+    first, second = coming.add("5", HERE, ANN, 3.0), coming.add("6", HERE, ANN, 3.0)
+    assert coming.take_back(first) == [question]
+    assert coming.take_back(second) == [first]
+    assert heard == ["1"]
+    assert [each for name in "1234" if (each := coming.find(name, HERE)) and each.is_taken_back] == [question]
+
+
+def test_what_an_earlier_process_has_received_may_be_found_after_the_stop() -> None:
+    coming = Coming()
+    coming.take_back(coming.add("stop", HERE, ANN, 5.0))
+    assert coming.add("before", HERE, ANN, 4.0, late=True).is_taken_back
+    assert not coming.add("a command", HERE, ANN, 4.0, late=True, asks=lambda: False).is_taken_back
+    assert not coming.add("after", HERE, ANN, 6.0, late=True).is_taken_back
+    # A clock that is set back takes nothing back that has only just come.
+    assert not coming.add("new", HERE, ANN, 4.0).is_taken_back
+
+
+async def test_whoever_waits_for_it_hears_that_it_is_over() -> None:
+    coming = Coming()
+    sent = coming.add("1", HERE, ANN, 1.0)
+    waiting = asyncio.ensure_future(sent.over.wait())
+    coming.remove(sent)
+    coming.remove(sent)
+    assert await waiting
+    assert coming.find("1", HERE) is None
+    assert not coming.take_back(coming.add("stop", HERE, ANN, 2.0))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "stop", "remove"]), st.sampled_from([ANN, BOB])), max_size=40))
+def test_whatever_happens_each_is_taken_back_by_the_first_stop_behind_it(steps: list[tuple[str, str]]) -> None:
+    coming = Coming()
+    here: dict[str, list[Sent]] = {ANN: [], BOB: []}
+    for number, (step, person) in enumerate(steps):
+        match step:
+            case "add":
+                here[person].append(coming.add(str(number), HERE, person, 0.0))
+            case "remove" if here[person]:
+                coming.remove(here[person].pop(0))
+            case "stop":
+                stop = coming.add(str(number), HERE, person, 0.0, asks=lambda: False)
+                assert coming.take_back(stop) == here[person]
+                coming.remove(stop)
+                for each in here[person]:
+                    coming.remove(each)
+                here[person].clear()
+    assert all(coming.find(each.event_id, HERE) is each for line in here.values() for each in line)
+
+
+def test_what_asks_is_what_the_model_answers() -> None:
+    assert all(map(asks, ("hello", "", "/ask x", "/code x", "/caption", "/regenerate", "/continue", "/usr/bin/env")))
+    assert not any(map(asks, ("/stop", "/help", "/temperature 0.3", "/privacy erase", "/no-such-thing")))
+    assert is_stop(" /STOP@party_bot")
+    assert not is_stop("please /stop")
