@@ -29,7 +29,8 @@ _TYPING_S = 5.0
 _PROBES = 3
 _MOST_PROBES = 25
 _PROBES_AFTER_START = 12
-"""What other chats were given meanwhile is not known then; more would meet the limits of a chat."""
+"""What other chats, or in a supergroup other people, were given meanwhile is not known then; more would meet the limits
+of a chat."""
 _REMEMBERED = 5_000
 _SUPERGROUPS_BELOW = -1_000_000_000_000
 """Supergroups and channels number their messages; all other chats of a bot share one numbering."""
@@ -77,10 +78,9 @@ class Sightings:
 
         `since_start`: this process made the send, so it has seen what else was sent since.
         """
-        last = after + _PROBES
+        last = after + (_PROBES if since_start else _PROBES_AFTER_START)
         if chat_id > _SUPERGROUPS_BELOW:
-            few = _PROBES if since_start else _PROBES_AFTER_START
-            last = min(after + 40 * _MOST_PROBES, max(after + few, self._newest_shared + _PROBES))
+            last = min(after + 40 * _MOST_PROBES, max(last, self._newest_shared + _PROBES))
         free = (number for number in range(after + 1, last + 1) if self._is_free(chat_id, number))
         return islice(free, _MOST_PROBES)
 

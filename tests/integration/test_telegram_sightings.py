@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -23,12 +23,12 @@ HERE = Destination(4711, 1001)
 
 @asynccontextmanager
 async def channel(
-    server: TelegramServer, asked: str | None = None, seen: Sightings | None = None
+    server: TelegramServer, asked: str | None = None, seen: Sightings | None = None, here: Destination = HERE
 ) -> AsyncIterator[TelegramChannel]:
     """Of a process that has seen nothing yet, or this."""
     settings = TelegramSettings.model_validate({"token": TOKEN, "api_base": server.address})
     async with bot_api(settings, BotApiRequest(256), BotApiRequest(1)) as api:
-        yield TelegramChannel(api, HERE, limits(HERE, 0.01, 0.01), seen or Sightings(), asked)
+        yield TelegramChannel(api, here, limits(here, 0.01, 0.01), seen or Sightings(), asked)
 
 
 async def test_a_file_is_not_written_over_and_the_words_come_all_the_same() -> None:
@@ -117,3 +117,61 @@ async def test_a_search_that_is_refused_for_a_while_goes_on_where_it_was() -> No
                     await asyncio.sleep(penalty.retry_after_s)
     assert found == sent
     assert 1 <= penalties <= 3
+
+
+async def crash_with_sends_in_flight(server: TelegramServer, count: int) -> list[list[str]]:
+    """So many messages, each to somebody else, are announced, then sent, and none is recorded; what each person reads.
+
+    The next process looks for the one with the highest number first, when it has learnt of no other.
+    """
+    people = [server.person(f"Person {n}", 2000 + n) for n in range(count)]
+    questions = [str(person.says("a question").id) for person in people]
+    async with AsyncExitStack() as stack:
+        seen = Sightings()
+        seen.saw(people[-1].private.id, int(questions[-1]))
+        places = [Destination(4711, person.private.id) for person in people]
+        before = [
+            await stack.enter_async_context(channel(server, asked, seen, here))
+            for asked, here in zip(questions, places, strict=True)
+        ]
+        names = [each.sending(asked, f"n{n}") for n, (each, asked) in enumerate(zip(before, questions, strict=True))]
+        for number, (each, asked) in enumerate(zip(before, questions, strict=True)):
+            await each.send(Frame(markdown="wo", growing=True), reply_to=asked, nonce=f"n{number}")
+        seen = Sightings()
+        for asked, here, name in reversed(list(zip(questions, places, names, strict=True))):
+            after = await stack.enter_async_context(channel(server, asked, seen, here))
+            assert name is not None
+            await after.edit(name, Frame(markdown="words"))
+    return [[message.text for message in person.private.answers] for person in people]
+
+
+@pytest.mark.parametrize("count", [1, 11, 12])
+async def test_twelve_messages_on_their_way_in_private_chats_come_once(count: int) -> None:
+    async with telegram() as server:
+        assert await crash_with_sends_in_flight(server, count) == [["words"]] * count
+
+
+async def test_of_more_messages_on_their_way_some_come_twice_and_none_is_lost_or_written_over() -> None:
+    """The bound of docs/reliability.md is exact: the thirteenth is the one that nobody looks at."""
+    async with telegram() as server:
+        read = await crash_with_sends_in_flight(server, 13)
+    assert read[:12] == [["words"]] * 12
+    assert read[12] == ["wo", "words"]
+
+
+@pytest.mark.parametrize(("between", "read"), [(11, ["words"]), (12, ["wo", "words"])])
+async def test_in_a_supergroup_others_may_have_written_eleven_messages_that_the_bot_does_not_see(
+    between: int, read: list[str]
+) -> None:
+    async with telegram() as server:
+        group, ann = server.group(), server.person()
+        here, asked = Destination(4711, group.id), str(ann.says("@party_bot a question", group).id)
+        async with channel(server, asked, Sightings(), here) as before:
+            name = before.sending(asked, "n")
+            for _ in range(between):
+                ann.says("to each other", group)
+            await before.send(Frame(markdown="wo", growing=True), reply_to=asked, nonce="n")
+        async with channel(server, asked, Sightings(), here) as after:
+            assert name is not None
+            await after.edit(name, Frame(markdown="words"))
+        assert [message.text for message in group.answers] == read
