@@ -182,7 +182,7 @@ async def test_on_the_page_after_a_restart(tmp_path: Path) -> None:
     storage, posts = MemoryStorage(), Slow()
     await posts.put_file(StoredFile(id="f", name="a.png", media_type="image/png", data=b"a picture"))
     left: list[Received] = []
-    for number, text in enumerate(("what is this?", "/stop")):
+    for number, text in enumerate(("Who painted that, and why?", "/stop")):
         files = (Attachment(id="f", name="a.png", media_type="image/png"),) if not number else ()
         post = Post(
             id=f"p{number}",
