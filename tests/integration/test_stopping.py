@@ -37,6 +37,19 @@ def can_be_alone() -> bool:
     )
 
 
+WAITS_AFTER_A_SIGNAL = """
+import asyncio
+from adapters.stopping import stoppable
+
+async def wait():
+    async with stoppable(60.0):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(wait())
+"""
+
+
 @asynccontextmanager
 async def program(
     folder: Path, *arguments: str, before: str = "", **settings: str
@@ -91,6 +104,22 @@ async def test_sigterm_ends_a_start_whose_model_loads_in_a_thread(tmp_path: Path
         writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
         assert await stopped(process) < STOPS_WITHIN_S
         os.close(writer)
+
+
+async def test_a_second_signal_ends_the_process_at_once() -> None:
+    """The first one would leave it a minute."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WAITS_AFTER_A_SIGNAL, stdout=subprocess.PIPE)
+    try:
+        await said(process, "ready")
+        process.terminate()
+        await said(process, "Stopping")
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 128 + signal.SIGTERM
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.skipif(not can_be_alone(), reason="no namespaces of processes here")
