@@ -165,6 +165,7 @@ class Intake:
         places = self._short if urgency else self._places
         key = _share_of(event, urgency)
         waiting = event, new, key
+        sent.when_taken_back = self._has_room.set
         while True:
             while places.is_full and not _waits_for_nothing(urgency, sent):
                 await self._some_room()
