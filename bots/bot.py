@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _TAKEN_BACK_WITHIN_S = 2.0
 """How long a stop waits until the events that it takes back are closed: a restart does not find them again then."""
+_LONGEST_NAME = 64
+"""Of a setting that somebody may have meant: longer words are compared to none."""
 
 
 class Bot:
@@ -503,7 +505,7 @@ class Bot:
         name = name.replace("-", "_")
         if name in self.settings:
             return self.settings[name]
-        close = difflib.get_close_matches(name, self.settings, n=1)
+        close = difflib.get_close_matches(name, self.settings, n=1) if len(name) <= _LONGEST_NAME else []
         raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))
 
 

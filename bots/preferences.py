@@ -17,6 +17,9 @@ CUSTOM = "custom"
 _OFF = {"off", "none", "default", "auto", "-"}
 _MAX_STOPS = 4
 _MAX_STOP_CHARACTERS = 40
+_MAX_CHARACTERS = 400
+"""Of a value as it is written, with blanks: a longer one is looked at no further."""
+_QUOTED = 30
 
 
 class Refused(Exception):
@@ -54,6 +57,8 @@ class Setting:
         Raises:
             Refused: not a value of this setting.
         """
+        if len(text) > _MAX_CHARACTERS:
+            raise Refused(f"{self.label} is {self.allowed}. What you wrote is too long for that.")
         text = text.strip()
         if self.kind == "texts":
             return _stops(self, text)
@@ -320,4 +325,4 @@ def _written(value: float) -> str:
 def _quoted(text: str) -> str:
     """Somebody's words inside our sentence: short, and nothing in them can become markup."""
     plain = " ".join("".join(c for c in text if c.isprintable() and c not in "`*_~|<>[]\\").split())
-    return f"“{plain[:30]}{'…' if len(plain) > 30 else ''}”"
+    return f"“{plain[:_QUOTED]}{'…' if len(plain) > _QUOTED else ''}”"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -388,13 +389,22 @@ def unknown_setting(name: str, known: Sequence[str], suggestion: str | None) -> 
     return f"There is no setting of that name. There are {', '.join(known)}."
 
 
+def _shown(setting: Setting, value: str) -> str:
+    """A value inside our sentence. Somebody's own words are code where they might be markup, a name or a command."""
+    if setting.kind != "texts" or all(char.isalnum() or char in " ," for char in value):
+        return value
+    value = " ".join(value.split())
+    ticks = "`" * (max((len(run) for run in re.findall("`+", value)), default=0) + 1)
+    return f"{ticks} {value} {ticks}" if "`" in value else f"`{value}`"
+
+
 def setting_is(setting: Setting, value: str) -> str:
-    return f"{setting.label} is {value} for you; it can be {setting.allowed}. {setting.help}"
+    return f"{setting.label} is {_shown(setting, value)} for you; it can be {setting.allowed}. {setting.help}"
 
 
 def setting_changed(setting: Setting, value: str, hint: bool) -> str:
     more = " Temperature and top-p are both changed now; changing one of them is usually enough." if hint else ""
-    return f"{setting.label} is now {value}.{more}"
+    return f"{setting.label} is now {_shown(setting, value)}.{more}"
 
 
 def setting_at_its_end(setting: Setting, value: str) -> str:
@@ -415,7 +425,9 @@ def settings_were_reset() -> str:
 def settings_list(settings: Mapping[str, Setting], values: Mapping[str, str]) -> str:
     lines = ["**Your settings**", ""]
     for name, setting in settings.items():
-        lines.append(f"- {setting.label}: **{values[name]}** ({setting.allowed}): `/settings {name} …`")
+        lines.append(
+            f"- {setting.label}: **{_shown(setting, values[name])}** ({setting.allowed}): `/settings {name} …`"
+        )
     return "\n".join([*lines, "", "`/settings reset` brings the defaults back."])
 
 

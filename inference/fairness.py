@@ -6,7 +6,8 @@ Whoever has had least goes next, whatever the number of requests they have waiti
 accounts cost nothing to make, are one flow together, and share what it gets by the same rule. When the queue is full,
 the newest request of whoever has the most gives way (`inference.places`), or that of somebody who has had an answer
 lately, to somebody who has had none. While people of another platform, or known ones, have asked lately, nobody else
-takes the last free slots.
+takes the last free slots; nor does anybody who has more requests than may run at once, while somebody has asked lately
+who has not.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class FairQueue:
         """When a request of each owner began to run last, those of lately alone, in order."""
         self._asked: dict[tuple[bool, str], float] = {}
         """When each side has asked last."""
+        self._modest: OrderedDict[str, float] = OrderedDict()
+        """When each owner who has no more requests than may run has asked last, those of lately alone, in order."""
         self._places: dict[str, int] = {}
         self._arrivals = 0
 
@@ -154,6 +157,7 @@ class FairQueue:
         self._members.setdefault(party, Shares(self._weight)).arrive(owner)
         self._lines.setdefault(party, {}).setdefault(owner, deque()).append(request_id)
         self._places = {}
+        self._note_modest(job, now)
         return given_up
 
     def start(self, now: float = 0.0) -> list[str]:
@@ -265,18 +269,41 @@ class FairQueue:
     def _next(self, now: float) -> str | None:
         """The least served owner of the least served party whom a free slot may be given to."""
         may_start = self._may_start(now)
+        is_last = self.slots - len(self._running) <= self._reserved
         best: tuple[tuple[float, int], int, str] | None = None
         for party, lines in self._lines.items():
             members = self._members[party]
             ranks = (
                 (members[owner].rank, self._waiting[line[0]].arrival, line[0])
                 for owner, line in lines.items()
-                if members[owner].active < self._per_owner and self._waiting[line[0]].side in may_start
+                if members[owner].active < self._per_owner
+                and self._waiting[line[0]].side in may_start
+                and not (is_last and self._is_busy(self._waiting[line[0]]) and self._are_others_modest(owner, now))
             )
             if (first := min(ranks, default=None)) is not None:
                 rank = (self._parties[party].rank, *first[1:])
                 best = rank if best is None else min(best, rank)
         return None if best is None else best[2]
+
+    @property
+    def _reserved(self) -> int:
+        """The last slots, which are not for everybody; of few slots none."""
+        return self.slots // 8 or int(self.slots >= 4)
+
+    def _is_busy(self, job: _Job) -> bool:
+        """Whether its owner has more requests than may run at once: somebody who asks in many chats, or a program."""
+        return self._held.of(job.owner) + self._members[job.party][job.owner].active > self._per_owner
+
+    def _note_modest(self, job: _Job, now: float) -> None:
+        if not self._is_busy(job):
+            self._modest[job.owner] = now
+            self._modest.move_to_end(job.owner)
+        while self._modest and (len(self._modest) > _REMEMBERED or now - next(iter(self._modest.values())) >= LATELY_S):
+            self._modest.popitem(last=False)
+
+    def _are_others_modest(self, owner: str, now: float) -> bool:
+        """Whether somebody else has asked lately who has no more requests than may run."""
+        return any(each != owner and now - at < LATELY_S for each, at in self._modest.items())
 
     def _may_start(self, now: float) -> set[tuple[bool, str]]:
         """The sides of those that wait which a free slot may be given to.
@@ -284,7 +311,7 @@ class FairQueue:
         The last ones are for a side that has none, as long as several have asked lately.
         """
         sides = {job.side for job in self._waiting.values()}
-        reserved = self.slots // 8 or int(self.slots >= 4)
+        reserved = self._reserved
         if self.slots - len(self._running) > reserved:
             return sides
         running = Counter(job.side for job in self._running.values())

@@ -9,33 +9,48 @@ from itertools import count
 from adapters.delivery.call_budget import Priority
 from adapters.delivery.rate_budget import Rate, RateBudget
 
-_KEPT_FROM_PREVIEWS = 4
-"""One in so many of the account's calls is left free by previews, for words that are worth more."""
+_KEPT = 4
+"""One in so many of the account's calls is left free by previews, for words that are worth more, and by calls for
+whoever has had very many, for those of others."""
 
 
 class Turn:
     """A chat's place in the line for one call. `granted` is done when the call may go; then `AccountLimiter.end` it."""
 
-    def __init__(self, priority: Priority, since: float, number: int) -> None:
+    def __init__(self, priority: Priority, since: float, number: int, *, yields: bool) -> None:
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.priority = priority
         self.since = since
         self.number = number
+        self.yields = yields
+
+    @property
+    def rank(self) -> tuple[bool, bool, Priority]:
+        """What is worth more is smaller."""
+        return self.priority is Priority.PREVIEW, self.yields, self.priority
 
 
 class AccountLimiter:
-    """Keeps the calls of an account within its rate; what is worth more goes first, then who has waited for longest."""
+    """Keeps the calls of an account within its rate; what is worth more goes first, then who has waited for longest.
+
+    Those of whoever has had very many calls lately come behind everybody else's but for previews.
+    """
 
     def __init__(self, rate: Rate) -> None:
         self._budget = RateBudget(rate)
-        self._kept = rate.capacity // _KEPT_FROM_PREVIEWS
+        self._kept = rate.capacity // _KEPT
         self._numbers = count()
-        self._waiting: list[tuple[Priority, float, int, Turn]] = []
+        self._waiting: list[tuple[tuple[bool, bool, Priority], float, int, Turn]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def request(self, priority: Priority, since: float) -> Turn:
-        """A place in the line; `since`: when this reply was served last, by the loop's clock."""
-        turn = Turn(priority, since, next(self._numbers))
+    def request(self, priority: Priority, since: float, *, yields: bool = False) -> Turn:
+        """A place in the line.
+
+        Args:
+            since: when this reply was served last, by the loop's clock.
+            yields: it is for somebody who has had very many calls lately.
+        """
+        turn = Turn(priority, since, next(self._numbers), yields=yields)
         self._push(turn)
         self._grant()
         return turn
@@ -67,7 +82,7 @@ class AccountLimiter:
         return True
 
     def _push(self, turn: Turn) -> None:
-        heapq.heappush(self._waiting, (turn.priority, turn.since, turn.number, turn))
+        heapq.heappush(self._waiting, (turn.rank, turn.since, turn.number, turn))
 
     def _grant(self) -> None:
         loop = asyncio.get_running_loop()
@@ -75,11 +90,12 @@ class AccountLimiter:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            priority, *_, turn = self._waiting[0]
-            if turn.granted.done() or priority != turn.priority:
+            rank, *_, turn = self._waiting[0]
+            if turn.granted.done() or rank != turn.rank:
                 heapq.heappop(self._waiting)
                 continue
-            needed = 1 + (self._kept if priority is Priority.PREVIEW else 0)
+            is_behind = turn.yields or turn.priority is Priority.PREVIEW
+            needed = 1 + (self._kept if is_behind else 0)
             if self._budget.free(loop.time()) < needed:
                 at = self._budget.free_at(needed)
                 if at < float("inf"):

@@ -21,8 +21,10 @@ _LEAST_ROUNDS = 3
 """no longer than for so many: few previews go while answers grow, and all answers at the same time."""
 _OWN_WORDS = 2
 """So many of the bot's own words for one person are as urgent as first words; more of them get rarer."""
-_PATIENCE_S = 15.0
+PATIENCE_S = 15.0
 """Who has not used their share waits no longer than that for the sake of others' last frames, which may never end."""
+_REFUSALS = 4
+"""One in so many of the calls is for refusals; what is beyond that waits until half of all calls are free."""
 _CLOCK_S = 0.01
 """Platforms round what they say of a penalty."""
 
@@ -36,8 +38,13 @@ class Priority(IntEnum):
     """The first words of an answer."""
     NOTICE = 2
     """The bot's own words: commands, settings, panels."""
-    PREVIEW = 3
+    REFUSAL = 3
+    """Why something was not done."""
+    PREVIEW = 4
     """More words, a place in the queue, the seconds of reasoning."""
+
+
+OWN_WORDS = (Priority.NOTICE, Priority.REFUSAL)
 
 
 class Demand(NamedTuple):
@@ -68,7 +75,7 @@ class CallBudget:
     What a call needs to go: a last frame one free call; first words and own words leave the calls that the last frames
     of all answers under way need; a preview leaves what their first words need too, and for people who come a third of
     the rest, or an answer for everybody who is here. So previews get rare first. Whoever has used their share leaves
-    some for others.
+    some for others, and all refusals together have a part of the calls.
     """
 
     def __init__(self, rate: Rate) -> None:
@@ -100,31 +107,38 @@ class CallBudget:
         now: float,
         since: float = float("inf"),
         *,
-        is_over: bool = False,
+        leaves: int = 0,
     ) -> float:
         """The time from which a call may go, if nothing else happens until then; `now` or later.
 
         Args:
             since: since when it waits, of a preview: since when its reply shows the same; inf: others may go first
                 however long that takes.
-            is_over: this person has used their share.
+            leaves: so many calls are for others, because this person has used their share.
         """
         self._forget(now)
         if priority is Priority.PREVIEW:
             return self._preview_at(demand, now, since)
-        over = self.capacity // 5 if is_over else 0
-        match priority:
-            case Priority.FINAL:
-                return max(now, self._free_at(1 + over))
-            case Priority.FIRST:
-                promised = self._free_at(1 + demand.finals + demand.later_finals + over) - _SOON_S
-                promised = promised if over else min(promised, since + _PATIENCE_S)
-                return max(now, self._free_at(1), promised)
-            case Priority.NOTICE:
-                more = self.capacity // 2 if self._own_words(asker) >= _OWN_WORDS else 0
-                promised = self._free_at(1 + demand.finals + demand.later_finals) - _SOON_S
-                promised = promised if more or over else min(promised, since + _PATIENCE_S)
-                return max(now, self._free_at(1 + max(more, over)), promised)
+        if priority is Priority.FINAL:
+            return max(now, self._free_at(1 + leaves))
+        known = 1 + demand.finals + demand.later_finals
+        if priority is Priority.FIRST:
+            promised = self._free_at(known + leaves) - _SOON_S
+            promised = promised if leaves else min(promised, since + PATIENCE_S)
+            return max(now, self._free_at(1), promised)
+        more = self.capacity // 2 if self._own_words(asker) >= _OWN_WORDS else 0
+        promised = self._free_at(known) - _SOON_S
+        promised = promised if more or leaves else min(promised, since + PATIENCE_S)
+        at = max(now, self._free_at(1 + max(more, leaves)), promised)
+        return at if priority is Priority.NOTICE else self._refusal_at(at, now)
+
+    def _refusal_at(self, at: float, now: float) -> float:
+        """From when on one may go that could by itself go at that time."""
+        most = max(1, self.capacity // _REFUSALS)
+        refusals = [spent.at for spent in self._spent if spent.priority is Priority.REFUSAL]
+        if len(refusals) < most:
+            return at
+        return max(at, now, min(self._free_at(1 + self.capacity // 2), refusals[-most] + self.span_s))
 
     def share(self, people: int) -> int:
         """The calls of one person where so many want some."""
@@ -146,7 +160,7 @@ class CallBudget:
             budget.end(now)
         if priority is not Priority.PREVIEW:
             self._spent.append(_Spent(now, asker, priority))
-        if priority is not Priority.NOTICE:
+        if priority not in OWN_WORDS:
             self._shown_at = self._began
         learned = self._learned
         is_used = learned is not None and learned.free(now) <= learned.rate.capacity // 2
@@ -205,7 +219,7 @@ class CallBudget:
         return len({*demand.askers, *(spent.asker for spent in self._spent)})
 
     def _own_words(self, asker: str) -> int:
-        return sum(spent.asker == asker and spent.priority is Priority.NOTICE for spent in self._spent)
+        return sum(spent.asker == asker and spent.priority in OWN_WORDS for spent in self._spent)
 
     def _forget(self, now: float) -> None:
         while self._spent and self._spent[0].at <= now - self.span_s:

@@ -62,6 +62,8 @@ class Part(Protocol):
     """Set by who delivers: the platform does not take one of the final messages."""
     is_own: bool
     """The bot's own words, and no answer."""
+    is_refusal: bool
+    """It only says why there is nothing, as far as is known."""
     beginnings: int
     """How often its messages began anew: they show something else, and those after the first one are to be deleted."""
 
@@ -185,7 +187,7 @@ class Assembler:
 class Plain:
     """An answer that cannot be put together: a sentence, and the words as a file; as they are, where none is taken."""
 
-    ended, refused, is_own, files_hold_all, beginnings = True, False, False, True, 0
+    ended, refused, is_own, is_refusal, files_hold_all, beginnings = True, False, False, False, True, 0
 
     def __init__(
         self, broken: Part | None, first: int, words: str, end: Ended | Failed | None, limits: Limits, phrases: Phrases
@@ -230,6 +232,7 @@ class Note:
         measure: Callable[[Frame], int],
         known_ids: Sequence[str] = (),
     ) -> None:
+        self.is_refusal = isinstance(note, Notice) and note.refused
         self.refused = False
         self._known_ids = known_ids
         self.name, self.resumed = note.id, note.again
@@ -275,6 +278,7 @@ class Answer:
         self, limits: Limits, measure: Callable[[Frame], int], phrases: Phrases, messages_before: int = 0
     ) -> None:
         self.refused = False
+        self.is_refusal = False
         self.beginnings = 0
         self._limits, self._measure, self._phrases = limits, measure, phrases
         self._messages_before = messages_before
@@ -445,6 +449,8 @@ class Answer:
         self._chunker = Chunker(self._room, lambda markdown: self._measure(Frame(markdown=markdown)))
 
     def _finish(self, event: Ended | Failed, now: float) -> None:
+        nothing = not (self._begun or self._captions or self._reasoning.text)
+        self.is_refusal = isinstance(event, Failed) and nothing
         if not self._begun:
             self._begin(now)
             self._chunker.feed(self._plain_captions())

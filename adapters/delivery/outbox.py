@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from adapters.delivery.account_limiter import AccountLimiter, Turn
-from adapters.delivery.call_budget import CallBudget, Demand, Priority
+from adapters.delivery.call_budget import OWN_WORDS, PATIENCE_S, CallBudget, Demand, Priority
 from adapters.delivery.channel import (
     Channel,
     ChannelError,
@@ -57,6 +57,10 @@ slow may apply it after the next start has looked for it in vain. `adapters.stop
 _END_WITHIN_S = 0.5
 """How long the outboxes then have to notice that nothing is left."""
 _REMEMBERED_CHATS = 2_000
+_MANY_CALLS, _MANY_S = 5, 10.0
+"""Without previews: more than two answers."""
+_ELSEWHERE = 2
+"""Whoever is here has been sent more than so many times what this chat can be: they flood others, too."""
 
 
 Observer = Callable[[Job, float], None]
@@ -86,14 +90,14 @@ class _Moment:
     @cached_property
     def demand_of_light(self) -> Demand:
         """Of those who cost little: they wait for no last frame of the others."""
-        replies = [reply for reply in self._outbox.replies if reply.asker in self.light]
+        replies = [reply for reply in self._outbox.replies if reply.party in self.light]
         return self._outbox.demand(replies, is_edit=self._is_edit)
 
     @cached_property
     def here(self) -> set[str]:
         """Who is being answered, or was lately."""
         budget = self._outbox.budget(is_edit=self._is_edit)
-        return {*(reply.asker for reply in self._outbox.replies), *budget.costs(self._now)}
+        return {*(reply.party for reply in self._outbox.replies), *budget.costs(self._now)}
 
     @cached_property
     def costs(self) -> dict[str, int]:
@@ -104,19 +108,37 @@ class _Moment:
 
     @cached_property
     def light(self) -> set[str]:
-        """Who has cost less than half of what the others here have, and these more than they could have cost here.
+        """Who has cost less than three quarters of what each of the others here has on average, or asks here alone.
+
+        And the others more than they could have cost here, all together.
 
         So accounts that ask in ten groups at the same time leave each of them to those who ask there alone.
         """
         total, others = sum(self.costs.values()), max(1, len(self.here) - 1)
         capacity = self._outbox.budget(is_edit=self._is_edit).capacity
-        return {each for each, cost in self.costs.items() if cost * 2 * others < total - cost > capacity}
+        modest = {each for each, cost in self.costs.items() if cost * 4 * others < 3 * (total - cost)}
+        found = {each for each in modest if total - self.costs[each] > capacity}
+        here = self._outbox.budget(is_edit=self._is_edit).costs(self._now)
+        elsewhere = {each: max(0, cost - here[each]) for each, cost in self.costs.items()}
+        if sum(elsewhere.values()) > capacity:
+            found |= {each for each in self.here if not elsewhere[each] and here[each] <= capacity // 2}
+        return found
 
     @cached_property
     def over(self) -> set[str]:
         """Who has used their share."""
         share = self._outbox.budget(is_edit=self._is_edit).share(len(self.here))
         return {each for each, cost in self.costs.items() if cost >= share and each not in self.light}
+
+    def left_by(self, party: str) -> int:
+        """The calls that it leaves to others, those included who have not asked yet.
+
+        More of them where those who are here ask in other chats, too: this one could not have been sent so much.
+        """
+        if party not in self.over:
+            return 0
+        capacity = self._outbox.budget(is_edit=self._is_edit).capacity
+        return capacity // (2 if sum(self.costs.values()) > _ELSEWHERE * capacity else 5)
 
 
 class Outbox:
@@ -179,8 +201,17 @@ class Outbox:
         if priority < reply.announced:
             reply.announced = priority
             self._look()
+        if priority is Priority.REFUSAL:
+            self._merge(reply)
         if self._turn and self._account:
             self._account.raise_to(self._turn, priority)
+
+    def _merge(self, reply: Reply) -> None:
+        """Somebody who is refused again before they have heard of it is told once, under what they asked last."""
+        for older in self.replies:
+            is_same = older is not reply and reply.asker and older.asker == reply.asker
+            if is_same and older.priority is Priority.REFUSAL:
+                older.overtake()
 
     def remove(self, reply: Reply) -> None:
         if reply in self.replies:
@@ -236,7 +267,11 @@ class Outbox:
         moments = sends, sends if self.is_shared else _Moment(self, now, is_edit=True)
         is_alone = len(self.replies) == 1
         costs: Counter[str] = Counter() if is_alone else self._costs(now)
-        for reply in self.replies if is_alone else sorted(self.replies, key=lambda reply: _rank(reply, costs)):
+        light = set[str]() if is_alone else moments[0].light & moments[1].light
+        if light:  # what they cost all chats
+            costs = sum((Counter(each.costs) for each in {*moments}), Counter[str]())
+        in_turn = self.replies if is_alone else sorted(self.replies, key=lambda each: _rank(each, costs, light, now))
+        for reply in in_turn:
             if now < reply.not_before:
                 pause = _Pause(min(pause.until, reply.not_before), pause.is_held)
                 continue
@@ -263,7 +298,7 @@ class Outbox:
         return pause
 
     def _costs(self, now: float) -> Counter[str]:
-        """The calls that each person has cost the chat lately, without previews."""
+        """The calls that each party has cost the chat lately, without previews."""
         costs = self._sends.costs(now)
         return costs if self.is_shared else costs + self._edits.costs(now)
 
@@ -271,12 +306,12 @@ class Outbox:
         return self._edits if is_edit else self._sends
 
     def _ready_at(self, reply: Reply, priority: Priority, now: float, moment: _Moment, *, is_edit: bool) -> float:
-        is_over = priority is not Priority.PREVIEW and reply.asker in moment.over
-        is_light = priority is not Priority.PREVIEW and reply.asker in moment.light
+        leaves = moment.left_by(reply.party) if priority is not Priority.PREVIEW else 0
+        is_light = priority is not Priority.PREVIEW and reply.party in moment.light
         demand = moment.demand_of_light if is_light else moment.demand
         budget = self.budget(is_edit=is_edit)
         since = reply.served_at if priority is Priority.PREVIEW else reply.waits_since
-        return budget.ready_at(priority, reply.asker, demand, now, since, is_over=is_over)
+        return budget.ready_at(priority, reply.party, demand, now, since, leaves=leaves)
 
     def demand(self, replies: Sequence[Reply], *, is_edit: bool) -> Demand:
         """What these need of the budget of new messages, or of that of edits."""
@@ -285,17 +320,19 @@ class Outbox:
         for reply in replies:
             if reply.has_spoken:
                 finals += is_shared or is_edit
-            elif reply.priority is not Priority.NOTICE:
+            elif reply.priority not in OWN_WORDS:
                 firsts += is_shared or reply.visible == is_edit
                 later += is_shared or is_edit
-        askers = {reply.asker for reply in replies}
+        askers = {reply.party for reply in replies}
         return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else int(not is_edit))
 
     async def _send(self, job: Job) -> None:
         """Makes the call when it is its turn in the account; what it shows is looked at again then."""
         loop, limiter = asyncio.get_running_loop(), self._account
         due = max(job.reply.ready_at, job.reply.changed_at or loop.time())
-        turn = limiter.request(job.priority, job.reply.served_at) if limiter else None
+        turn = None
+        if limiter:
+            turn = limiter.request(job.priority, job.reply.served_at, yields=self._yields(job, loop.time()))
         try:
             has_waited = await self._granted(turn)
             if await self._permitted() or has_waited:
@@ -313,6 +350,11 @@ class Outbox:
         finally:
             if limiter and turn_used:
                 limiter.end(loop.time())
+
+    def _yields(self, job: Job, now: float) -> bool:
+        """Whether it is for somebody who has had very many calls in all chats lately."""
+        kinds = (False,) if self.is_shared else (False, True)
+        return sum(self.spending.of((job.reply.party, kind), now, _MANY_S) for kind in kinds) >= _MANY_CALLS
 
     async def _granted(self, turn: Turn | None) -> bool:
         """Whether the turn had to be waited for. Meanwhile the call may become worth more."""
@@ -374,9 +416,9 @@ class Outbox:
             self._succeeded_at = loop.time()
         finally:
             if is_admitted:
-                budget.admitted(loop.time(), job.priority, reply.asker)
+                budget.admitted(loop.time(), job.priority, reply.party)
                 if job.priority is not Priority.PREVIEW:
-                    self.spending.add((reply.asker, job.is_edit and not self.is_shared), loop.time())
+                    self.spending.add((reply.party, job.is_edit and not self.is_shared), loop.time())
 
     def _failed(self, reply: Reply, error: Exception) -> None:
         """That reply waits, and nobody else: others may be shown all the same."""
@@ -500,6 +542,7 @@ class Outboxes:
         reply_to: str | None,
         record: Deliveries,
         asker: str = "",
+        party: str = "",
         state_of: str = "",
     ) -> Outcome:
         """Brings one reply to the platform; returns when its outcome is certain, which is never raised.
@@ -511,6 +554,7 @@ class Outboxes:
         Args:
             reply_to: the platform's id of the message that is answered.
             asker: the person whom it is for; people take turns in a chat.
+            party: takes turns in their place: many people who weigh like one. "": the asker alone.
             state_of: what it shows the newest state of, such as a panel. A reply of the same that waits is overtaken,
                 and delivered with this one.
         """
@@ -518,7 +562,7 @@ class Outboxes:
         assembler = Assembler(channel.limits, channel.measure, self._phrases)
         nonce = f"{self._run_id}:{next(self._numbers)}"
         guarded = PermittedChannel(channel, self._permitted)
-        reply = Reply(guarded, chat, assembler, reply_to, record, nonce, loop.time(), asker, state_of)
+        reply = Reply(guarded, chat, assembler, reply_to, record, nonce, loop.time(), asker, party or asker, state_of)
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
         self._run(outbox)
@@ -609,11 +653,16 @@ def _ignore(job: Job, late_s: float) -> None:
     pass
 
 
-def _rank(reply: Reply, costs: Counter[str]) -> tuple[bool, int, Priority, float]:
-    """People take turns by what they have cost the chat; then what is worth more comes first."""
+def _rank(reply: Reply, costs: Counter[str], light: set[str], now: float) -> tuple[int, bool, int, Priority, float]:
+    """People take turns by what they have cost all chats, then this one; then what is worth more comes first.
+
+    The bot's own words come behind answers, until they have waited for long.
+    """
     priority = reply.priority
-    is_preview = priority is Priority.PREVIEW
-    return is_preview, 0 if is_preview else costs[reply.asker], priority, reply.served_at
+    if priority is Priority.PREVIEW:
+        return 2, False, 0, priority, reply.served_at
+    is_behind = priority in OWN_WORDS and now < reply.waits_since + PATIENCE_S
+    return int(is_behind), reply.party not in light, costs[reply.party], priority, reply.served_at
 
 
 def _next_job(reply: Reply, now: float) -> Job | None:

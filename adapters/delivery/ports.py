@@ -44,6 +44,7 @@ class Outboxes(Protocol):
         reply_to: str | None,
         record: Deliveries,
         asker: str = "",
+        party: str = "",
         state_of: str = "",
     ) -> Outcome:
         """Closes `events` in any case."""

@@ -14,7 +14,7 @@ from adapters.delivery.call_budget import Priority
 from adapters.delivery.channel import SENDING, Channel, Forbidden, Frame, Later, MessageGone, Rejected, UnknownOutcome
 from adapters.delivery.frames import Assembler, Part, Placed
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
-from bots.messages import Captioned, ReplyEvent, Said
+from bots.messages import Captioned, Failed, ReplyEvent, Said
 from bots.ports import FILES_FROM, Deliveries, StorageError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,9 @@ class Reply:
     _nonce: str
     began_at: float
     asker: str = ""
-    """Whom its calls are counted for."""
+    """Whom it is for."""
+    party: str = ""
+    """Whose turn it takes: the asker's, or that of all who share one."""
     state_of: str = ""
     """What it shows the state of: only the newest one of these is of use. "": nothing that changes."""
     wake: Callable[[], None] = field(default=lambda: None, init=False)
@@ -106,7 +108,7 @@ class Reply:
     changed_at: float | None = field(default=None, init=False)
     """Since when there has been something new to show."""
     _words_at: float | None = field(default=None, init=False)
-    """When the first words of the answer came."""
+    """When the first words of the answer came, or those in its place."""
     _opening: str = field(default="", init=False)
     _company_s: float = field(init=False)
     _part: int = field(default=0, init=False)
@@ -323,8 +325,8 @@ class Reply:
         part = self.assembler.parts[self._part] if self._part < len(self.assembler.parts) else None
         if part is None:
             return Priority.FINAL if self.assembler.complete else Priority.PREVIEW
-        if part.is_own:
-            return Priority.NOTICE
+        if part.is_own or part.is_refusal:
+            return _of_own(part)
         if part.ended:
             return Priority.FINAL
         return Priority.FIRST if self._words_at is not None and not self.has_spoken else Priority.PREVIEW
@@ -335,8 +337,8 @@ class Reply:
         return max(self.served_at, self._words_at or self.served_at)
 
     def _priority_of(self, part: Part, frame: Frame) -> Priority:
-        if part.is_own:
-            return Priority.NOTICE
+        if part.is_own or part.is_refusal:
+            return _of_own(part)
         if part.ended:
             return Priority.FINAL
         return Priority.PREVIEW if self.has_spoken or not frame.markdown else Priority.FIRST
@@ -430,6 +432,8 @@ class Reply:
         self.is_pending = True
         if self.changed_at is None:
             self.changed_at = now
+        if self._words_at is None and isinstance(event, Failed):
+            self._words_at = now
         if not self.has_spoken and isinstance(event, Said | Captioned):
             self._opening = (self._opening + event.text)[:_OPENING]
             if self._words_at is None and self._opening.strip():
@@ -510,6 +514,10 @@ class Reply:
     def _hashed(self, name: str) -> str:
         """A nonce of at most 25 characters, as Discord wants it; the same for the same message after a restart."""
         return blake2b(f"{self.chat}:{name}".encode("utf-8", "replace"), digest_size=11).hexdigest()
+
+
+def _of_own(part: Part) -> Priority:
+    return Priority.REFUSAL if part.is_refusal else Priority.NOTICE
 
 
 @dataclass(frozen=True, slots=True)

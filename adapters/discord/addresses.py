@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 API = "https://discord.com/api/v10"
 _CDN_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net", "images-ext-1.discordapp.net"})
@@ -24,14 +24,22 @@ def api_address(configured: str) -> str:
 
 
 def serves_files(address: str, api: str) -> bool:
-    """Whether a file at this address may be fetched: over TLS from Discord's own hosts, or from the API's host."""
+    """Whether a file there may be fetched: over TLS from Discord's own hosts, or from the API's host and port.
+
+    Other ports of that host are other programs, whatever the API names.
+    """
     try:
-        parts = urlsplit(address)
+        parts, own = urlsplit(address), urlsplit(api)
+        if api != API and (parts.hostname, _port(parts)) == (own.hostname, _port(own)):
+            return parts.scheme in ("http", "https")
     except ValueError:
         return False
-    if api != API and parts.hostname == urlsplit(api).hostname:
-        return parts.scheme in ("http", "https")
     return parts.scheme == "https" and parts.hostname in _CDN_HOSTS
+
+
+def _port(parts: SplitResult) -> int | None:
+    """Raises ValueError where it is none."""
+    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def invitation(application: str) -> str:

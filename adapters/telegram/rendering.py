@@ -38,7 +38,7 @@ class Renderer:
         page.add_plain(frame.status, "italic")
         if frame.markdown:
             page.add(self._text(frame.markdown, frame.notice))
-        page.add_plain(frame.failure)
+        page.add_plain(frame.failure, commands=True)
         page.add_plain(frame.footer, "italic")
         return page.finished()
 
@@ -102,10 +102,11 @@ class _Page:
         self._units = offset + block.units
         self._entities += [replace(each, offset=each.offset + offset) for each in block.entities]
 
-    def add_plain(self, text: str, style: str = "") -> None:
+    def add_plain(self, text: str, style: str = "", *, commands: bool = False) -> None:
+        """The bot's own words. Names in them, such as a stop word of somebody's, are not live."""
         text = replace_unsafe(text).strip()
         styles = (Entity(style, 0, utf16_units(text)),) if style and text else ()
-        self.add(TelegramText(text, styles))
+        self.add(TelegramText(text, (*styles, *quieted(text, commands=commands))))
 
     def add_thinking(self, view: ThinkingView) -> None:
         label, text = replace_unsafe(view.label).strip(), replace_unsafe(view.text).strip()

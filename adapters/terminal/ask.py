@@ -13,6 +13,7 @@ from typing import Any
 
 from adapters.app import Ready, in_memory
 from adapters.delivery.renderers.terminal import safe
+from adapters.log_format import escaped
 from adapters.terminal.channel import save
 from bots import wording
 from bots.messages import (
@@ -50,7 +51,7 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
     try:
         pictures = tuple([await asyncio.to_thread(picture, path) for path in question.images])
     except OSError as error:
-        print(f"partyline: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"partyline: {escaped(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         return 2
     async with in_memory(settings, ready) as app:
         person = Person("terminal:ask", "you")

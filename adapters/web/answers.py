@@ -35,6 +35,9 @@ from inference.api import Interrupted
 
 _log = logging.getLogger(__name__)
 
+_GUESTS = "guests of the page"
+"""Who take turns as one: accounts of theirs cost nothing to make."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -194,7 +197,13 @@ class Answers:
             pictures = [Picture(await self._preview(file_id), name) for file_id, name in event.pictures]
         async with aclosing(self.bot.respond(event.incoming(pictures, new=new))) as events:
             outcome = await self.outboxes.deliver(
-                self._channel(event), CHAT, events, reply_to=event.under, record=self.record, asker=event.person
+                self._channel(event),
+                CHAT,
+                events,
+                reply_to=event.under,
+                record=self.record,
+                asker=event.person,
+                party="" if self.audience.is_regular(event.person) else _GUESTS,
             )
         if not outcome.is_settled:
             _log.info("event %s is left for the next start: %s", event.id, outcome.reason)

@@ -173,6 +173,10 @@ class Audience:
     def __iter__(self) -> Iterator[Listener]:
         return (each for listeners in self._listeners.values() for each in listeners)
 
+    def is_regular(self, person: str) -> bool:
+        """Whether the person is here now, and has been here before today."""
+        return any(listener.is_regular for listener in self._listeners.get(person, ()))
+
     def name_of(self, person: str) -> str:
         return self._names.get(person, "")
 

@@ -46,6 +46,7 @@ from bots.preferences import Refused as NotLetIn
 from inference.api import Interrupted, ModelInfo
 from inference.bounded_json import loads
 from inference.connections import ConnectionBounds, check_body, listening
+from inference.forms import next_part
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"}}
@@ -371,7 +372,8 @@ class WebServer:
         pictures: list[Upload] = []
         with ExitStack() as undoing:
             parts = 0
-            async for part in await request.multipart():
+            form = await request.multipart()
+            while (part := await next_part(form)) is not None:
                 parts += 1
                 if parts > _MAX_PARTS:
                     raise Refused(TOO_MANY)

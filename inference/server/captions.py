@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from inference.api import CaptionRequest, Inference
 from inference.bounded_json import loads
+from inference.forms import next_part
 from inference.server.clients import Client
 from inference.wire import WrongRequest
 
@@ -30,7 +31,8 @@ async def read_form(request: web.Request, request_id: str, client: Client) -> Ca
     left = request.client_max_size
     parts = 0
     try:
-        async for part in await request.multipart():
+        form = await request.multipart()
+        while (part := await next_part(form)) is not None:
             parts += 1
             if parts > _MAX_PARTS:
                 raise WrongRequest("", f"the form has more than {_MAX_PARTS} parts")

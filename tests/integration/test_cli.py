@@ -91,6 +91,7 @@ def test_ask_reads_stdin(partyline: Partyline) -> None:
         (["ask", "hi", "--temperature", "nan"], "0.1 to 1"),
         (["ask", "hi", "--max-tokens", "9"], "10 to 500"),
         (["ask", "hi", "--image", "nowhere.png"], "nowhere.png"),
+        (["ask", "hi", "--image", "no\n\x1b[31mwhere.png"], r"no\n\x1b[31mwhere.png"),
         (["demo", "--port", "99999"], "0 to 65535"),
         (["--config", "nowhere.toml", "check"], "nowhere.toml"),
         (["run"], "no platform"),

@@ -84,6 +84,7 @@ class AtOnce:
         reply_to: str | None,
         record: Deliveries,
         asker: str = "",
+        party: str = "",
         state_of: str = "",
     ) -> Outcome:
         assembler = Assembler(channel.limits, channel.measure, phrases())

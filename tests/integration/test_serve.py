@@ -242,6 +242,13 @@ async def test_a_form_that_names_a_person_at_length_costs_nobody_else(served: Se
         assert (response.status, (await response.json())["error"]["message"]) == (400, "the form is damaged")
 
 
+async def test_a_form_with_a_charset_that_is_none_is_damaged(served: Served) -> None:
+    field = f'--x\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n{"u" * 99}\r\n--x--\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with served.http.post(f"{served.address}/v1/captions", data=field.encode(), headers=kind) as response:
+        assert (response.status, (await response.json())["error"]["message"]) == (400, "the form is damaged")
+
+
 async def test_no_key_no_answer(served: Served) -> None:
     for headers in ({"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer \xe9"}):
         status, body = await served.post("/v1/chat/completions", chat("hi"), headers=headers)

@@ -68,7 +68,12 @@ def test_the_invitation_asks_for_what_is_used_and_the_page_shows_it() -> None:
         ("https://cdn.discordapp.com@evil.test/a.png", API, False),
         ("file:///etc/passwd", API, False),
         ("http://127.0.0.1/a.png", API, False),
-        ("http://127.0.0.1:9/a.png", "http://127.0.0.1:8/api/v10", True),
+        ("http://127.0.0.1:8/a.png", "http://127.0.0.1:8/api/v10", True),
+        ("http://127.0.0.1:9/a.png", "http://127.0.0.1:8/api/v10", False),
+        ("https://127.0.0.1:8/a.png", "http://127.0.0.1:8/api/v10", True),
+        ("https://chat.test:443/a.png", "https://chat.test/api/v10", True),
+        ("http://chat.test/a.png", "https://chat.test/api/v10", False),
+        ("https://chat.test:99999/a.png", "https://chat.test/api/v10", False),
         ("http://localhost:8/a.png", "http://127.0.0.1:8/api/v10", False),
     ],
 )

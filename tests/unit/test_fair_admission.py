@@ -383,6 +383,33 @@ def test_the_last_slot_is_kept_for_people_of_another_side() -> None:
     assert len(fair.start(2.0 + LATELY_S)) == 1, "nobody else has asked for a while"
 
 
+def test_whoever_asks_one_thing_finds_a_slot_beside_those_who_ask_many() -> None:
+    """Eight accounts in ten chats, all of them new and of one platform, as the person is who asks beside them."""
+    fair = queue(slots=8, waiting=64)
+    flood = [f"{owner}/{chat}" for chat in range(8) for owner in range(8)]
+    for request in flood:
+        fair.push(request, f"telegram:{request[0]}", 100)
+    running = fair.start()
+    for number in range(20):
+        fair.push(f"mine{number}", "telegram:4711", 100, now=float(number))
+        assert fair.start(float(number)) == [f"mine{number}"]
+        for ended in (running.pop(0), f"mine{number}"):
+            fair.remove(ended, 100)
+        running += fair.start(float(number))
+        assert len(running) == 7
+
+
+def test_those_who_ask_many_things_have_every_slot_when_nobody_else_asks() -> None:
+    fair = queue(slots=8, waiting=64)
+    for number in range(32):
+        fair.push(f"{number}", f"telegram:{number % 8}", 100)
+    assert len(fair.start(LATELY_S)) == 8
+    modest = queue(slots=8, waiting=64)
+    for number in range(8):
+        modest.push(f"{number}", f"telegram:{number}", 100)
+    assert len(modest.start()) == 8, "nobody of them asks for more than may run"
+
+
 def test_whoever_is_alone_has_every_slot() -> None:
     fair = queue(slots=8)
     for number in range(12):

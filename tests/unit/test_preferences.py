@@ -60,6 +60,13 @@ def test_what_cannot_be_says_the_range_in_one_sentence(name: str, written: str, 
     assert "\n" not in sentence
 
 
+@pytest.mark.parametrize("written", ["1" * 1_000_000, "0." + "1" * 1_000_000, "a," * 500_000, " " * 1_000_000])
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_what_is_far_too_long_is_not_even_read(name: str, written: str) -> None:
+    with pytest.raises(Refused, match="too long for that"):
+        SETTINGS[name].parse(written)
+
+
 @given(st.sampled_from(sorted(SETTINGS)), st.text(max_size=40))
 def test_any_text_is_a_value_or_a_sentence(name: str, text: str) -> None:
     said = ""

@@ -127,6 +127,20 @@ def test_telegram_blocks() -> None:
         ("``a ` b``", "``a ` b``"),
         ("| a | b |\n|---|---|\n| 字 | 2 |", "```\na  | b\n---+--\n字 | 2\n```"),
         ("<think>x</think>", r"\<think\>x\</think\>"),
+        ("see discord.gg/a_b, or", "see `discord.gg/a_b`, or"),
+        (r"discord\.gg/ab", "`discord.gg/ab`"),
+        ("https://discord.gg/a_b.", "`https://discord.gg/a_b`."),
+        ("[free](https://ptb.discord.com/invite/ab?x=1)", "free `https://ptb.discord.com/invite/ab?x=1`"),
+        ("[discord.gg/ab](https://a.b)", "[`discord.gg/ab`](<https://a.b>)"),
+        (
+            "<https://discordapp.com/oauth2/authorize?client_id=1>",
+            "`https://discordapp.com/oauth2/authorize?client_id=1`",
+        ),
+        ("discord.new/ab DISCORD.GG/AB", "`discord.new/ab` `DISCORD.GG/AB`"),
+        (
+            "https://discord.com/developers/docs notdiscord.gg/x",
+            "<https://discord.com/developers/docs> notdiscord.gg/x",
+        ),
     ],
 )
 def test_discord(markdown: str, discord: str) -> None:
@@ -289,6 +303,12 @@ def test_what_telegram_would_make_live_is_code() -> None:
     ]  # fmt: skip
     quiet = "On 2024-05-01 100 000 000 e.g. 3.14, 1234567890123456, 1.2.3.4.5 and U.S.A."
     assert render_telegram(quiet).entities == ()
+
+
+def test_in_the_bots_own_words_commands_are_live_and_nothing_else() -> None:
+    rendered = render_telegram("Send /stop, “@everybody” #x evil.com /help", live=True)
+    code = [rendered.text[each.offset : each.end] for each in rendered.entities if each.type == "code"]
+    assert code == ["@everybody", "#x", "evil.com"]
 
 
 def test_fractions_on_telegram_are_no_commands() -> None:

@@ -283,6 +283,11 @@ def test_what_the_model_wrote_or_thought_is_never_live() -> None:
         "@somebody", "/start", "@anybody", "/stop"
     ]  # fmt: skip
     assert [each.type for each in render(Frame(markdown="Send /help.", notice=True)).entities] == []
+    assert [each.type for each in render(Frame(failure="Send /help.")).entities] == []
+    for frame in (Frame(markdown="Stop is now @all.", notice=True), Frame(footer="stop @all"), Frame(failure="@all")):
+        text = render(frame)
+        code = [each for each in text.entities if each.type == "code"]
+        assert [text.text[each.offset : each.end] for each in code] == ["@all"], frame
 
 
 def test_a_frame_has_its_parts_in_order() -> None:

@@ -201,6 +201,14 @@ async def test_a_form_is_refused_from_its_head(address: str) -> None:
     writer.close()
 
 
+async def test_a_form_with_a_charset_that_is_none_is_damaged(address: str) -> None:
+    field = f'--x\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n{"u" * 99}\r\n--x--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with browser_session() as session, session.post(address + "upload", data=field, headers=headers) as response:
+        assert response.status == 400
+        assert "did not arrive whole" in (await response.json())["sentence"]
+
+
 async def test_pictures_go_to_the_bot_and_thumbnails_stay(address: str, parts: Parts) -> None:
     async with browser_session() as session, session.ws_connect(address + "ws") as socket:
         page = Page(socket)

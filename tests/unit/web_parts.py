@@ -117,6 +117,7 @@ class PlainOutboxes:
         reply_to: str | None,
         record: Deliveries,
         asker: str = "",
+        party: str = "",
         state_of: str = "",
     ) -> Outcome:
         post_id, frame = None, Frame(status="Starting…", growing=True, actions=(Action.STOP,))

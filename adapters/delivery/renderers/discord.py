@@ -15,6 +15,13 @@ _MARKS = {"bold": "**", "italic": "*", "strike": "~~"}
 _LANGUAGE = re.compile(r"[\w+#.-]{1,32}$", re.ASCII)
 _TICKS = re.compile(r"`+")
 _ANGLES = re.compile("[<>]")
+_INVITATION = re.compile(
+    r"(?:https?://)?(?<![\w.-])(?:\w+\.)?(?:discord\.(?:gg|gift|new)|discord(?:app)?\.com/(?:invite|oauth2|template|gifts|events"
+    r"|application-directory|activities|shop|quests))/[\w/?=&%+.-]*[\w/]",
+    re.IGNORECASE,
+)
+"""What Discord unfolds into a card with a button wherever it stands, in angle brackets and masked links too, but not in
+code: invitations to servers, apps, templates, gifts. A model must not hand those out."""
 
 
 def render_discord(markdown: str) -> str:
@@ -58,6 +65,16 @@ class _Discord(Walker):
                 self.emit(_MARKS[kind])
 
     def text(self, text: str) -> None:
+        end = 0
+        for invitation in _INVITATION.finditer(text):
+            if end < invitation.start():
+                self._words(text[end : invitation.start()])
+            self.code(invitation[0])
+            end = invitation.end()
+        if end < len(text) or not end:
+            self._words(text[end:])
+
+    def _words(self, text: str) -> None:
         escaped = _escaped(text)
         if self.at_line_start() and _LISTED.match(escaped):
             escaped = _LINE_START.sub(r"\\", escaped, count=1)
@@ -68,6 +85,11 @@ class _Discord(Walker):
         if address.lower().startswith("mailto:"):
             self.label(link.children)
             self.text("" if link.bare else f" ({address[len('mailto:') :]})")
+        elif _INVITATION.search(address):
+            if label != address:
+                self.label(link.children)
+                self.emit(" ")
+            self.code(address)
         elif label == address and not _ANGLES.search(address):
             self.emit(f"<{address}>")
         elif "://" in label:  # Discord makes no link of a label that looks like an address

@@ -67,22 +67,23 @@ def render_telegram(markdown: str, *, live: bool = False) -> TelegramText:
     Names and commands are code: of what is code, Telegram makes nothing that notifies anyone or can be tapped.
 
     Args:
-        live: they stay what they are, as in the bot's own words.
+        live: commands stay what they are, as in the bot's own words. Names and addresses do not: somebody may have
+            written them, as a stop word or as a value that was refused.
     """
     walker = _Telegram()
     walker.walk(markdown)
     text = "".join(walker.rendered).rstrip()
-    spans = walker.spans if live else _quietened(text, walker.spans)
+    spans = _quietened(text, walker.spans, commands=live)
     return TelegramText(text, tuple(_in_units(spans, text)))
 
 
-def quieted(text: str) -> tuple[Entity, ...]:
-    """The entities that keep the names and commands in plain text from being live."""
-    return tuple(_in_units(_quietened(text, []), text))
+def quieted(text: str, *, commands: bool = False) -> tuple[Entity, ...]:
+    """The entities that keep the names in plain text from being live, and the commands unless they may be."""
+    return tuple(_in_units(_quietened(text, [], commands=commands), text))
 
 
-def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
-    """The spans, counted in code points, and code over all that would be live."""
+def _quietened(text: str, spans: list[Entity], *, commands: bool) -> list[Entity]:
+    """The spans, counted in code points, and code over all that would be live and must not be."""
     if not _SIGNS.search(text):
         return spans
     covered = sorted(
@@ -90,7 +91,7 @@ def _quietened(text: str, spans: list[Entity]) -> list[Entity]:
     )
     found, index = list[Entity](), 0
     for live in _LIVE.finditer(text):
-        if live["card"] and not _is_card(live["card"]):
+        if (live["card"] and not _is_card(live["card"])) or (commands and live[0].startswith("/")):
             continue
         while index < len(covered) and covered[index].end <= live.start():
             index += 1
