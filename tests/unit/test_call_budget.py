@@ -393,8 +393,9 @@ def test_whatever_is_asked_no_budget_is_passed_and_all_of_it_arrives(
         assert any(frame.markdown == whole and not frame.growing for frame in finals)
 
 
-async def _asks_again(outboxes: Outboxes, platform: Platform, asker: str, chat: str) -> None:
+async def _asks_again(outboxes: Outboxes, platform: Platform, asker: str, chat: str, from_s: float = 0.0) -> None:
     """Somebody who asks again as soon as they are answered, until it is cancelled."""
+    await asyncio.sleep(from_s)
     for number in count():
         events = told(growing(f"{asker}-{number}", 2.0))
         channel = SimulatedChannel(platform, chat, GROUP)
@@ -402,15 +403,17 @@ async def _asks_again(outboxes: Outboxes, platform: Platform, asker: str, chat: 
         await asyncio.sleep(1.0)
 
 
-def _waits(groups: int, first_s: float = 120.0, rounds: int = 6) -> list[float]:
+def _waits(
+    groups: int, first_s: float = 120.0, rounds: int = 6, *, earlier: Sequence[float] = (), flood_s: float = 0.0
+) -> list[float]:
     """Seconds to the first words of somebody who asks in one of so many groups, in which eight others ask again and
-    again."""
-    platform, asked = Platform(TELEGRAM, TRIPS), [first_s + 20.0 * number for number in range(rounds)]
+    again from that time on; they have asked `earlier`, too."""
+    platform, asked = Platform(TELEGRAM, TRIPS), [*earlier, *(first_s + 20.0 * number for number in range(rounds))]
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
             floods = [
-                tasks.create_task(_asks_again(outboxes, platform, f"x{number}", f"c{chat}"))
+                tasks.create_task(_asks_again(outboxes, platform, f"x{number}", f"c{chat}", flood_s))
                 for number in range(8)
                 for chat in range(groups)
             ]
@@ -421,7 +424,7 @@ def _waits(groups: int, first_s: float = 120.0, rounds: int = 6) -> list[float]:
                 await outboxes.deliver(channel, "c0", events, reply_to=None, record=Records(), asker="ann")
 
             async with asyncio.TaskGroup() as anns:
-                for number in range(rounds):
+                for number in range(len(asked)):
                     anns.create_task(ann(number))
             for each in floods:
                 each.cancel()
@@ -429,7 +432,7 @@ def _waits(groups: int, first_s: float = 120.0, rounds: int = 6) -> list[float]:
     run_virtually(main())
     assert platform.chat("c0").penalties == 0
     shown = Seen(platform, [])
-    return [shown.times(f"ann{number}-0", chat="c0", since=asked[number])[0] for number in range(rounds)]
+    return [shown.times(f"ann{number}-0", chat="c0", since=asked[number])[0] for number in range(len(asked))]
 
 
 @pytest.mark.parametrize("first_s", [2.0, 120.0])
@@ -437,6 +440,11 @@ def test_accounts_that_ask_in_ten_groups_leave_each_to_those_who_ask_there_alone
     first, *others = _waits(10, first_s)
     assert first < 2.0, "it may come into the first burst, before anybody has had more than others"
     assert max(others) < 1.0
+
+
+def test_calls_that_nobody_else_wanted_are_not_held_against_who_asks_in_one_group_alone() -> None:
+    """Four answers within the minute before the accounts come."""
+    assert max(_waits(10, 54.0, 3, earlier=(0.0, 5.0, 12.0, 32.0), flood_s=52.0)) < 1.0
 
 
 def test_accounts_that_raid_one_group_take_turns_there_with_everybody() -> None:
