@@ -353,6 +353,8 @@ class Outbox:
 
     def _yields(self, job: Job, now: float) -> bool:
         """Whether it is for somebody who has had very many calls in all chats lately."""
+        if not job.reply.party:
+            return False
         kinds = (False,) if self.is_shared else (False, True)
         return sum(self.spending.of((job.reply.party, kind), now, _MANY_S) for kind in kinds) >= _MANY_CALLS
 

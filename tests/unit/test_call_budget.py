@@ -444,7 +444,9 @@ def test_accounts_that_ask_in_ten_groups_leave_each_to_those_who_ask_there_alone
 
 def test_calls_that_nobody_else_wanted_are_not_held_against_who_asks_in_one_group_alone() -> None:
     """Four answers within the minute before the accounts come."""
-    assert max(_waits(10, 54.0, 3, earlier=(0.0, 5.0, 12.0, 32.0), flood_s=52.0)) < 1.0
+    first, *others = _waits(10, 54.0, 3, earlier=(0.0, 5.0, 12.0, 32.0), flood_s=52.0)[4:]
+    assert first < 2.0, "it comes into the first burst"
+    assert max(others) < 1.0
 
 
 def test_accounts_that_raid_one_group_take_turns_there_with_everybody() -> None:
