@@ -22,8 +22,10 @@ from inference.api import Standing
 from inference.places import Path, Places, path_of, platform_of
 from inference.shares import Shares
 
+SIDE_LATELY_S = 15.0
+"""How long slots are kept free for a side that has asked: one of eight stands idle meanwhile."""
 LATELY_S = 60.0
-"""How long slots are kept free for a side that has asked."""
+"""How long one is kept free from those who ask much, for somebody who has asked little."""
 KEPT_S = 120.0
 """How long the place of a request that gave way is kept."""
 SERVED_S = 600.0
@@ -142,7 +144,7 @@ class FairQueue:
         """
         path = path_of(owner, standing, group)
         party = f"guests of {path[1]}" if standing == "guest" else owner
-        self._asked = {side: at for side, at in self._asked.items() if now - at < LATELY_S}
+        self._asked = {side: at for side, at in self._asked.items() if now - at < SIDE_LATELY_S}
         kept = self._kept.get(owner)
         if kept is not None and kept.until < now:
             kept = None
@@ -308,15 +310,16 @@ class FairQueue:
     def _may_start(self, now: float) -> set[tuple[bool, str]]:
         """The sides of those that wait which a free slot may be given to.
 
-        The last ones are for a side that has none, as long as several have asked lately.
+        The last ones are for a side that has asked lately and has none running.
         """
         sides = {job.side for job in self._waiting.values()}
         reserved = self._reserved
         if self.slots - len(self._running) > reserved:
             return sides
         running = Counter(job.side for job in self._running.values())
-        lately = {side for side, at in self._asked.items() if now - at < LATELY_S} | sides
-        return {side for side in sides if lately == {side} or running[side] < reserved}
+        lately = {side for side, at in self._asked.items() if now - at < SIDE_LATELY_S} | sides
+        short = {side for side in lately if running[side] < reserved}
+        return {side for side in sides if side in short or not short}
 
     def _order(self) -> Iterator[str]:
         """The ids that wait, in the order in which they would start if every running request ended one by one."""

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.api import Standing
-from inference.fairness import KEPT_S, LATELY_S, SERVED_S, FairQueue, Full
+from inference.fairness import KEPT_S, LATELY_S, SERVED_S, SIDE_LATELY_S, FairQueue, Full
 from inference.places import Places, path_of, platform_of
 
 STANDINGS = st.sampled_from(get_args(Standing))
@@ -380,7 +380,15 @@ def test_the_last_slot_is_kept_for_people_of_another_side() -> None:
     assert fair.start(2.0) == ["again"]
     fair.remove("again", 100)
     assert fair.start(3.0) == []
-    assert len(fair.start(2.0 + LATELY_S)) == 1, "nobody else has asked for a while"
+    assert len(fair.start(2.0 + SIDE_LATELY_S)) == 1, "nobody else has asked for a while"
+
+
+def test_no_slot_is_kept_free_where_every_side_has_one() -> None:
+    fair = queue(slots=8)
+    for number in range(5):
+        fair.push(f"d{number}", f"discord:{number}", 100, standing="known")
+        fair.push(f"t{number}", f"telegram:{number}", 100)
+    assert len(fair.start()) == 8
 
 
 def test_whoever_asks_one_thing_finds_a_slot_beside_those_who_ask_many() -> None:
