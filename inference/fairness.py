@@ -271,7 +271,8 @@ class FairQueue:
     def _next(self, now: float) -> str | None:
         """The least served owner of the least served party whom a free slot may be given to."""
         may_start = self._may_start(now)
-        is_last = self.slots - len(self._running) <= self._reserved
+        # Behind those that another side needs there are as many for people who ask little.
+        is_last = self.slots - len(self._running) <= self._reserved * (1 + (self.slots >= 8))
         best: tuple[tuple[float, int], int, str] | None = None
         for party, lines in self._lines.items():
             members = self._members[party]

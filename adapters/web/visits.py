@@ -86,6 +86,8 @@ class Visits:
     inbound: Inbound
     budgets: Budgets = field(default_factory=Budgets)
     _hands: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
+    _hands_for_regulars: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
+    """Whoever has been here before today joins beside a crowd that has not."""
     _frames: Buckets = field(default_factory=partial(Buckets, _FRAMES, _FRAMES_S))
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
@@ -106,7 +108,7 @@ class Visits:
     async def _serve(self, socket: web.WebSocketResponse, listener: Listener) -> None:
         person = listener.person
         async with AsyncExitStack() as joining:
-            await joining.enter_async_context(self._hands)
+            await joining.enter_async_context(self._hands_for_regulars if listener.is_regular else self._hands)
             name = await self.guests.name_for(person)
             settings = await self.answers.panel.describe(person)
             self.audience.join(listener, name)

@@ -404,7 +404,23 @@ def test_whoever_asks_one_thing_finds_a_slot_beside_those_who_ask_many() -> None
         for ended in (running.pop(0), f"mine{number}"):
             fair.remove(ended, 100)
         running += fair.start(float(number))
-        assert len(running) == 7
+        assert len(running) == 6
+
+
+def test_somebody_of_another_platform_who_has_asked_takes_no_slot_from_whoever_asks_one_thing() -> None:
+    fair = queue(slots=8, waiting=64)
+    fair.push("elsewhere", "discord:1", 100)
+    fair.push("mine", "telegram:4711", 100)
+    assert fair.start() == ["elsewhere", "mine"]
+    for ended in ("elsewhere", "mine"):
+        fair.remove(ended, 100)
+    for number in range(64):
+        fair.push(f"{number}", f"telegram:{number % 8}", 100, now=1.0)
+    assert len(fair.start(1.0)) == 6
+    fair.push("mine", "telegram:4711", 100, now=2.0)
+    assert fair.start(2.0) == ["mine"]
+    fair.push("elsewhere", "discord:1", 100, now=3.0)
+    assert fair.start(3.0) == ["elsewhere"]
 
 
 def test_those_who_ask_many_things_have_every_slot_when_nobody_else_asks() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
 import aiohttp
 import pytest
 
 from adapters.web.memory import MemoryPosts
-from tests.unit.web_parts import Parts, browser_session, visit
+from adapters.web.panel import SettingView
+from tests.floods import REGULAR, REGULAR_SECRET, Seen, guest
+from tests.unit.web_parts import FakePanel, Parts, browser_session, visit
 
 
 async def test_a_visit_stores_nothing_and_a_message_the_name() -> None:
@@ -123,3 +129,22 @@ async def test_a_look_of_another_site_or_a_probe_is_no_new_guest(method: str, pa
 async def test_loopback_has_no_bound() -> None:
     async with Parts().server(new_guests=1).serving() as address:
         assert await statuses(address, "", ["192.0.2.1"] * 5) == [200] * 5, "that is no proxy"
+
+
+class SlowForGuests(FakePanel):
+    async def describe(self, person_id: str) -> Sequence[SettingView]:
+        if person_id != REGULAR:
+            await asyncio.Event().wait()
+        return await super().describe(person_id)
+
+
+async def test_whoever_has_been_here_before_joins_beside_a_crowd_that_has_not() -> None:
+    async with (
+        Parts(panel=SlowForGuests()).server(key=REGULAR_SECRET).serving() as address,
+        AsyncExitStack() as crowd,
+    ):
+        for _ in range(10):
+            session = await crowd.enter_async_context(browser_session())
+            await crowd.enter_async_context(session.ws_connect(address + "ws"))
+        async with guest(address, Seen(), is_regular=True) as (someone, _), asyncio.timeout(30):
+            assert await someone.ask("a word") is not None
