@@ -712,3 +712,36 @@ async def test_tables_mathematics_and_directions(address: str, visit: Visit, par
     assert await seven.evaluate("node => getComputedStyle(node, '::marker').content") == '"7) "'
     for labelled in ("Message", "Your name"):
         assert await page.get_by_label(labelled, exact=True).get_attribute("dir") == "auto"
+
+
+_COVERED = """node => {
+    const own = node.closest("article"), box = node.getBoundingClientRect(), edge = own.getBoundingClientRect();
+    const above = [];
+    for (let y = box.top + 1; y < Math.min(box.bottom, edge.top - 10); y += 4)
+        if (document.elementsFromPoint(box.left + box.width / 2, y).some(each => own.contains(each))) above.push(y);
+    return {reaches: box.top < edge.top - 10, above};
+}"""
+
+
+@pytest.mark.parametrize(
+    ("formula", "drawn"),
+    [(r"\smash{\rule{9em}{18em}}", "mspace"), (r"\smash{\raise12em{\text{I agree}}}", "mtext")],
+)
+async def test_a_formula_paints_over_nobody_elses_post(address: str, visit: Visit, formula: str, drawn: str) -> None:
+    page = await visit(address)
+    await send(page, "first")
+    await expect(answers(page)).to_have_attribute("aria-busy", "false")
+    await send(page, f"${formula}$")
+    await expect(answers(page)).to_have_count(2)
+    answer = answers(page).last
+    await expect(answer).to_have_attribute("aria-busy", "false")
+    found = await answer.locator(drawn).last.evaluate(_COVERED)
+    assert found == {"reaches": True, "above": []}
+
+
+async def test_a_wide_formula_is_scrolled_to_within_its_post(address: str, visit: Visit) -> None:
+    page = await visit(address, viewport={"width": 800, "height": 700})
+    await send(page, r"so $\rule{90em}{1em}$ is wide")
+    await expect(answers(page)).to_have_attribute("aria-busy", "false")
+    assert await page.get_by_role("log").evaluate("log => log.scrollWidth <= log.clientWidth")
+    assert await answers(page).locator(".body").evaluate("body => body.scrollWidth > body.clientWidth + 400")

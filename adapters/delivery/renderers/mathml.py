@@ -7,6 +7,7 @@ from functools import lru_cache
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
+from adapters.delivery.renderers.mathlengths import check_lengths
 from adapters.delivery.renderers.mathspacing import space
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def mathml(source: str, display: bool) -> str | None:
             operator.text = _BIG.get(operator.text or "", operator.text)
         _stretch_bars(element)
         space(element, _DEEPEST)
+        check_lengths(element)
         written = _written(element, source, 0)
     except Exception:  # whatever that parser makes of a stranger's text: the formula is shown as it was written
         return None
