@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -63,7 +63,6 @@ class Door:
     """Knows who comes.
 
     Args:
-        is_known: whether a person was here before; asked about cookies of earlier versions, which are not signed.
         proxies: addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
         new_guests: how many new identities one address gets at once, and again over ten minutes; 0: any number.
             Loopback always gets any number.
@@ -72,33 +71,27 @@ class Door:
     def __init__(
         self,
         identities: Identities,
-        is_known: Callable[[str], Awaitable[bool]],
         proxies: Collection[str] = (),
         new_guests: int = 0,
     ) -> None:
         self._identities = identities
-        self._is_known = is_known
         self._proxies = [plain_network(each) for each in proxies]
         self._tries = Buckets(_TRIES, _TRIES_S)
         self._guesses = Buckets(_GUESSES, _GUESSES_S)
         self._guesses_known = Buckets(_GUESSES_KNOWN, _GUESSES_S)
         self._new = Buckets(new_guests, _NEW_S) if new_guests else None
 
-    async def visitor(self, request: web.Request) -> Visitor:
-        """Who makes the request; somebody without a cookie of ours is somebody new. Raises StorageError."""
+    def visitor(self, request: web.Request) -> Visitor:
+        """Who makes the request; somebody without a cookie of ours is somebody new."""
         address, secure = self._origin(request)
-        cookies = request.cookies
-        identity = self._identities.read(cookies.get(_name(_COOKIE, secure)))
+        identity = self._identities.read(request.cookies.get(_name(_COOKIE, secure)))
         if identity is not None:
             return Visitor(identity, address, secure, is_fresh=False)
-        old = self._identities.unsigned(cookies.get(_COOKIE))
-        if old is not None and await self._is_known(old.person):
-            return Visitor(old, address, secure, is_fresh=False)
         return Visitor(self._identities.mint(), address, secure, is_fresh=True)
 
-    async def entered(self, request: web.Request) -> Visitor:
-        """The same, once it may see the page. Raises NotEntered or StorageError."""
-        visitor = await self.visitor(request)
+    def entered(self, request: web.Request) -> Visitor:
+        """The same, once it may see the page. Raises NotEntered."""
+        visitor = self.visitor(request)
         if not self.may_enter(request, visitor):
             raise NotEntered
         return visitor

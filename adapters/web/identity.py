@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_VERSION = "2"
-_ID = re.compile(r"[0-9a-f]{48}")
+_VERSION = "3"
+_DIGITS = {"2": 16, _VERSION: 32}
+"""Hexadecimal ones of a person's id, by the version of the cookie: those of before keep what is theirs."""
 _SECRET_BYTES = 32
-"""Not 24, as in earlier versions: an identity that was signed from the beginning never counts without a signature."""
 _SIGNATURE_BYTES = 20
 LIFETIME_S = 400 * 24 * 3600
 """Browsers cap a cookie at 400 days (RFC 6265bis)."""
@@ -26,17 +25,16 @@ LIFETIME_S = 400 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One browser's. `secret` opens what is the person's, `minted_at` is in seconds since the epoch, 0 for one that
-    an earlier version made.
-    """
+    """One browser's. `secret` opens what is the person's, `minted_at` is in seconds since the epoch."""
 
     secret: str
     minted_at: int
+    version: str = _VERSION
 
     @property
     def person(self) -> str:
         """The public id: everybody on the page may know it, and it opens nothing."""
-        return "web:" + hashlib.sha256(self.secret.encode()).hexdigest()[:16]
+        return "web:" + hashlib.sha256(self.secret.encode()).hexdigest()[: _DIGITS[self.version]]
 
 
 class Identities:
@@ -61,11 +59,11 @@ class Identities:
         return Identity(secrets.token_hex(_SECRET_BYTES), int(self._clock()))
 
     def age_s(self, identity: Identity) -> float:
-        """Seconds since it was minted; of one that an earlier version made, since the epoch."""
+        """Seconds since it was minted."""
         return self._clock() - identity.minted_at
 
     def cookie_of(self, identity: Identity) -> str:
-        signed = f"{_VERSION}.{identity.secret}.{identity.minted_at:x}"
+        signed = f"{identity.version}.{identity.secret}.{identity.minted_at:x}"
         return f"{signed}.{self._signature(signed)}"
 
     def read(self, cookie: str | None) -> Identity | None:
@@ -74,11 +72,7 @@ class Identities:
         if not cookie or not hmac.compare_digest(_bytes(signature), self._signature(signed).encode()):
             return None
         version, secret, minted_at = signed.split(".")
-        return Identity(secret, int(minted_at, 16)) if version == _VERSION else None
-
-    def unsigned(self, cookie: str | None) -> Identity | None:
-        """The identity in a cookie of an earlier version, which signed none: it counts only where it is known."""
-        return Identity(cookie, 0) if cookie is not None and _ID.fullmatch(cookie) else None
+        return Identity(secret, int(minted_at, 16), version) if version in _DIGITS else None
 
     def is_password(self, given: str) -> bool:
         # Digests, so that the time tells nothing of the length either.
