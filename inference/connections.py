@@ -4,7 +4,7 @@ A connection that has not sent a whole request head in time is closed. Of those 
 are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Those that have sent
 nothing at all go first: a head that is there is read a moment later. Where all places are taken, a connection that is
 kept open between two requests makes room. Bodies are never unpacked: a compressed one is
-refused.
+refused. A WebSocket is read no faster than a person could need.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class ConnectionBounds:
             there is none, the new one is closed at once.
         per_address: the same of one address that is not this machine's own.
         shared: addresses and networks of proxies, which `per_address` does not bound.
+        socket_bytes: what a WebSocket brings at once, and again over `socket_s` seconds; the rest stays in the network.
+            Counted before any of it is parsed, so it holds for frames that become no message too.
     """
 
     head_s: float = 10.0
@@ -65,6 +67,8 @@ class ConnectionBounds:
     total: int = 2048
     per_address: int = 200
     shared: Collection[str] = ()
+    socket_bytes: int = 2**20
+    socket_s: float = 8.0
 
 
 @asynccontextmanager
@@ -156,7 +160,7 @@ class _Gate:
         connection = self._open.get(request.transport) if request.transport else None
         if connection is None:
             return await handler(request)
-        connection.request_begins()
+        connection.request_begins(is_socket=request.headers.get("Upgrade", "").strip().lower() == "websocket")
         try:
             return await handler(request)
         finally:
@@ -231,6 +235,9 @@ class _Connection(asyncio.Protocol):
         self._requests = 0
         self._begun = False
         """A head has begun to come."""
+        self._is_socket = False
+        self._came, self._came_at = 0.0, 0.0
+        """Bytes of the socket that count, and when the last of them came."""
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -253,6 +260,8 @@ class _Connection(asyncio.Protocol):
                 if self._deadline is None:
                     self._await_head()
             self._inner.data_received(data)
+            if self._is_socket:
+                self._slow_down(len(data))
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received() if self._admitted else None
@@ -271,15 +280,33 @@ class _Connection(asyncio.Protocol):
             self._gate.leave(self, self._transport, self.address)
             self._inner.connection_lost(error)
 
-    def request_begins(self) -> None:
+    def request_begins(self, *, is_socket: bool = False) -> None:
         self._requests += 1
+        self._is_socket = is_socket
         self._has_head()
 
     def request_ends(self) -> None:
         self._requests -= 1
+        self._is_socket = False
         is_open = self._transport is not None and not self._transport.is_closing()
         if is_open and not self._requests and self._deadline is None:
             self._gate.rests(self)
+
+    def _slow_down(self, size: int) -> None:
+        """Count what came; where it is too much, read on when it no longer is."""
+        bounds, loop = self._gate.bounds, asyncio.get_running_loop()
+        per_s = bounds.socket_bytes / bounds.socket_s
+        self._came = max(0.0, self._came - (loop.time() - self._came_at) * per_s) + size
+        self._came_at = loop.time()
+        over = self._came - bounds.socket_bytes
+        # One that the library has paused is read when its messages are handled, and what comes then is counted.
+        if over > 0 and self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+            loop.call_later(over / per_s, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Close at once; what was not sent is dropped."""

@@ -186,7 +186,7 @@ class WebServer:
             )
             await answers.take_up()
             identities = Identities(self._key or await self._posts.key(new_key()), self._password)
-            door = Door(identities, self._is_known, self._proxies, self._new_guests)
+            door = Door(identities, self._proxies, self._new_guests)
             for work in (board.write_behind, board.follow, board.add_colours):
                 tasks.keep(work)
             for work in (audience.tell_presence, audience.tell_crowd, partial(self._tell_model, audience)):
@@ -240,12 +240,9 @@ class WebServer:
         app.router.add_get("/static/{name}", _static)
         return app
 
-    async def _is_known(self, person: str) -> bool:
-        return await self._posts.name_of(person) is not None
-
     async def _page(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
-        visitor = await _found(door.visitor(request))
+        visitor = door.visitor(request)
         may_enter = door.may_enter(request, visitor)
         comes = may_enter and _is_opened(request)
         try:
@@ -265,7 +262,7 @@ class WebServer:
         """Takes the password; a JSON object, so that no form of another site can send one."""
         check_body(request, _MAX_PASSWORD_BYTES)
         door = request.app[_DOOR]
-        visitor = await _found(door.visitor(request))
+        visitor = door.visitor(request)
         try:
             async with asyncio.timeout(_PASSWORD_S):
                 said = loads(await request.content.read(_MAX_PASSWORD_BYTES), values=_PASSWORD_VALUES)
@@ -295,7 +292,7 @@ class WebServer:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         door = request.app[_DOOR]
-        visitor = await _found(door.entered(request))
+        visitor = door.entered(request)
         if not web.WebSocketResponse().can_prepare(request):
             raise web.HTTPBadRequest(text="This is the address of the page's socket.\n")
         with self._seats.taken(visitor.person, visitor.address) as may_stay:
@@ -303,11 +300,15 @@ class WebServer:
             socket = web.WebSocketResponse(
                 heartbeat=_HEARTBEAT_S,
                 max_msg_size=MAX_FRAME_BYTES,
+                autoping=False,  # they count like messages, so whoever reads those sees them
                 compress=True,
                 timeout=_PARTING_S if may_stay else _CLOSING_S,
             )
             door.remember(socket, visitor)
-            await socket.prepare(request)
+            try:
+                await socket.prepare(request)
+            except ConnectionError:  # the other side has gone
+                return web.Response(status=400)
             if not may_stay:  # of a handshake that is refused, a page would not hear why
                 with suppress(ConnectionError):
                     await socket.send_str(protocol.error(_MANY_TABS))
@@ -332,7 +333,7 @@ class WebServer:
         await asyncio.gather(*(socket.close(code=1012, message=b"restarting") for socket in list(self._sockets)))
 
     async def _upload(self, request: web.Request) -> web.Response:
-        visitor = await _found(request.app[_DOOR].entered(request))
+        visitor = request.app[_DOOR].entered(request)
         request.app[_DOOR].welcome(visitor)
         response = await self._uploaded(request, visitor)
         request.app[_DOOR].remember(response, visitor)
@@ -390,7 +391,7 @@ class WebServer:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         file_id = request.match_info["id"]
         handouts = request.app[_VISITS].audience.handouts
-        visitor = await _found(request.app[_DOOR].entered(request))
+        visitor = request.app[_DOOR].entered(request)
         own = handouts.get(visitor.person, file_id)
         stored = own or await self._posts.file(file_id)
         if stored is None:
@@ -440,16 +441,6 @@ def _is_opened(request: web.Request) -> bool:
 def _is_browsed(request: web.Request) -> bool:
     """Whether a browser shows it. What looks if the page lives, a proxy's check among them, must not be refused."""
     return "text/html" in request.headers.get("Accept", "")
-
-
-async def _found(visitor: Awaitable[Visitor]) -> Visitor:
-    """Raises web.HTTPServiceUnavailable: the storage, which knows the cookies of earlier versions, is away."""
-    try:
-        return await visitor
-    except StorageError:
-        raise web.HTTPServiceUnavailable(
-            text="Please try again in a minute.\n", headers={"Retry-After": "10", "Cache-Control": "no-store"}
-        ) from None
 
 
 def _code_css() -> str:

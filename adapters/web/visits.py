@@ -46,8 +46,8 @@ _HANDS = 4
 _GREETED_WITHIN_S = 0.2
 """A slow connection takes no longer from those behind it."""
 _FRAMES, _FRAMES_S = 100, 10.0
-"""Of one person, read at once, and again in so many seconds; more stay in the network. A page sends again what was not
-accepted, 50 messages at most."""
+"""Of one person, pings and pongs included, read at once, and again in so many seconds; more stay in the network. A page
+sends again what was not accepted, 50 messages at most."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
 _CROWDED_S = 5.0
 """What such a person sends next is read so much later. No longer: a socket that says nothing for 10 s is given up."""
@@ -88,7 +88,7 @@ class Visits:
     _hands: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
     _hands_for_regulars: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
     """Whoever has been here before today joins beside a crowd that has not."""
-    _frames: Buckets = field(default_factory=partial(Buckets, _FRAMES, _FRAMES_S))
+    _frames: Buckets = field(default_factory=lambda: Buckets(_FRAMES, _FRAMES_S))
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
     _waiting: dict[str, list[Listener]] = field(default_factory=dict)
@@ -153,6 +153,9 @@ class Visits:
             if wait_s := self._frames.take(listener.person):
                 await asyncio.sleep(wait_s)
                 self._frames.take(listener.person)
+            if message.type is WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await socket.pong(message.data)
             if message.type is not WSMsgType.TEXT:
                 continue
             client_id = ""

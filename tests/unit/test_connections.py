@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -283,3 +283,43 @@ async def test_a_head_that_cannot_be_read_is_not_quoted_in_the_log(caplog: pytes
     async with served(PATIENT) as port, opened(port, b"\0" * 100_000) as (reader, _):
         assert b"400" in await reader.readline()
     assert len(caplog.text) < 10_000
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def test_a_socket_is_read_no_faster_than_it_may_send_whatever_its_frames_are() -> None:
+    """Fragments without a word in them never become a message that somebody could count."""
+    transports, messages = list[asyncio.Transport](), list[str]()
+
+    async def socket(request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        assert request.transport is not None
+        transports.append(request.transport)
+        async for message in response:
+            messages.append(message.data)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/ws", socket)
+    app.router.add_get("/", _echo)
+    handshake = (
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    first, empty, last = b"\x01\x81\0\0\0\0a", b"\x00\x80\0\0\0\0", b"\x80\x81\0\0\0\0b"
+    bounds = ConnectionBounds(socket_bytes=1000, socket_s=1.0)
+    async with (
+        listening(app, "127.0.0.1", 0, bounds=bounds, shutdown_timeout=0.1) as port,
+        opened(port, handshake) as (reader, writer),
+    ):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(first + empty * 300)
+        await _until(lambda: bool(transports) and not transports[0].is_reading())
+        assert await answer(port) == 200
+        writer.write(last)
+        await _until(lambda: bool(messages))
+        assert messages == ["ab"], "it is read later, and nothing of it is lost"

@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from adapters.web import server
@@ -138,13 +139,23 @@ def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
         ("", "127.0.0.1"),
     ],
 )
-async def test_who_comes_through_several_proxies_comes_from_before_them(forwarded: str, address: str) -> None:
-    async def never(_: str) -> bool:
-        return False
-
-    door = Door(Identities("key"), never, ["127.0.0.1", "203.0.113.0/24", "2001:db8::5", "::ffff:192.0.2.192/122"])
+def test_who_comes_through_several_proxies_comes_from_before_them(forwarded: str, address: str) -> None:
+    door = Door(Identities("key"), ["127.0.0.1", "203.0.113.0/24", "2001:db8::5", "::ffff:192.0.2.192/122"])
     for peer in ("127.0.0.1", "::ffff:127.0.0.1"):  # a port for both sees IPv4 in IPv6
         transport = MagicMock()
         transport.get_extra_info = lambda name, default=None, peer=peer: (peer, 1) if name == "peername" else default
         request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}, transport=transport)
-        assert (await door.visitor(request)).address == (address if forwarded else peer)
+        assert door.visitor(request).address == (address if forwarded else peer)
+
+
+async def test_whoever_hangs_up_before_the_socket_is_there_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: object) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.WebSocketResponse, "prepare", gone)
+    async with Parts().server().serving() as address, browser_session() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(address + "ws")
+    assert not caplog.records

@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from aiohttp import WSMsgType
 
 from adapters.web import audience, inbound, visits
 from adapters.web.audience import Audience, Listener
 from adapters.web.inbound import Crowded, Full, Inbound
 from adapters.web.tasks import Tasks
-from tests.unit.web_parts import Parts, visit
+from tests.unit.web_parts import Parts, browser_session, visit
 
 
 class Desk:
@@ -258,6 +259,33 @@ async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(mo
         await other.type("hello")
         await other.answer()
         assert "5" not in [message.get("client_id") for message in hasty.seen]
+
+
+@pytest.mark.parametrize("kind", ["ping", "pong"])
+async def test_control_frames_count_like_messages(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "_FRAMES", 5)
+    monkeypatch.setattr(visits, "_FRAMES_S", 10_000.0)
+    async with Parts().server().serving() as address, visit(address) as hasty, visit(address) as other:
+        for _ in range(5):
+            await getattr(hasty.socket, kind)(b"x")
+        await hasty.say("nothing of ours", client_id="late")
+        await other.type("hello")
+        await other.answer()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await hasty.next("rejected")
+
+
+async def test_a_ping_is_answered_with_what_it_brought() -> None:
+    async with (
+        Parts().server().serving() as address,
+        browser_session() as session,
+        session.ws_connect(address + "ws", autoping=False) as socket,
+    ):
+        await socket.ping(b"here?")
+        while (message := await socket.receive()).type is not WSMsgType.PONG:
+            assert message.type is WSMsgType.TEXT
+        assert message.data == b"here?"
 
 
 async def test_in_a_crowd_whoever_takes_no_batches_gets_ten_frames_at_once_and_the_page_all() -> None:
