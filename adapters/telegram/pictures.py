@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from telegram import Bot, Message
+from telegram import Bot, ExternalReplyInfo, Message
 from telegram.error import TelegramError
 
 from adapters.telegram.patience import patiently
@@ -40,7 +40,7 @@ class FileRef:
     kind: Literal["picture", "text", "other"] = "picture"
 
 
-def files_of(message: Message) -> tuple[FileRef, ...]:
+def files_of(message: Message | ExternalReplyInfo) -> tuple[FileRef, ...]:
     """The largest size of a photo, a sticker that stands still, or what was sent as a file or recorded."""
     if message.photo:
         photo = max(message.photo, key=lambda size: size.width * size.height)

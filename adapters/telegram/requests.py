@@ -189,7 +189,9 @@ def _with_quoted(asked: Asked, message: Message, replied: Message | None) -> Ask
     if called is not None and called.name not in ("ask", "code", "caption"):
         return asked
     others = replied if asked.reply_to is None else None
-    files = asked.files or (files_of(others) if others is not None else ())
+    # Of a message in another chat or topic, Telegram tells the files, and quotes the words.
+    about = others or message.external_reply
+    files = asked.files or (files_of(about) if about is not None else ())
     quoted = (
         message.quote.text
         if message.quote is not None

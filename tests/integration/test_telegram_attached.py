@@ -81,3 +81,16 @@ async def test_what_was_recorded_gets_a_sentence(server: TelegramServer, tmp_pat
         answer = await answer_to(ann.says(**recorded), ann.private)
     assert "can't read" in answer.text
     assert kind.partition("_")[0] in answer.text
+
+
+async def test_a_reply_to_a_file_of_another_chat_is_about_that(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Bob"}
+    server.world.files["f.py"] = CODE.encode()
+    file = {"file_id": "f.py", "file_unique_id": "f.py", "file_name": "f.py", "file_size": len(CODE)}
+    voice = {"file_id": "v", "file_unique_id": "v", "duration": 3}
+    async with party(server, tmp_path, ECHO):
+        asked = ann.says("why?", external_reply={"origin": origin, "document": file})
+        assert "return x" in (await answer_to(asked, ann.private)).text
+        asked = ann.says("why?", external_reply={"origin": origin, "voice": voice})
+        assert "can't read" in (await answer_to(asked, ann.private)).text
