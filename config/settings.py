@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -28,8 +30,13 @@ PLAIN = {
 
 
 def _words(value: object) -> object:
-    """In the environment a list is written with commas."""
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+    """In the environment a list is written with commas, or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):  # an address of IPv6 begins so, too
+            return json.loads(value)
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 def _ids(value: object) -> object:

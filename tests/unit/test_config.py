@@ -27,6 +27,14 @@ def test_a_list_in_the_environment_is_written_with_commas() -> None:
     assert load(None, {"PARTYLINE_WEB__HOSTNAMES": "a.lan, b.lan"}).web.hostnames == ("a.lan", "b.lan")
 
 
+def test_a_list_in_the_environment_may_be_json() -> None:
+    assert load(None, {"PARTYLINE_WEB__HOSTNAMES": '["a.lan", "b.lan"]'}).web.hostnames == ("a.lan", "b.lan")
+    assert load(None, {"PARTYLINE_WEB__PROXIES": '["10.0.0.0/8"]'}).web.proxies == ("10.0.0.0/8",)
+    assert load(None, {"PARTYLINE_DISCORD__GUILDS": "[12, 34]"}).discord.guilds == ("12", "34")
+    assert load(None, {"PARTYLINE_WEB__HOSTNAMES": "[::1],a.lan"}).web.hostnames == ("[::1]", "a.lan")
+    assert "web.hostnames" in problems({"PARTYLINE_WEB__HOSTNAMES": "[1]"})
+
+
 def test_ids_may_be_written_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text('[discord]\nguilds = [12, "34"]\n')
