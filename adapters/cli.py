@@ -204,7 +204,7 @@ async def _serve(settings: Settings) -> int:
             async with stop.ending():
                 running = await stack.enter_async_context(serving(settings))
                 lines = " ".join(running.lines)
-                print(f"Connected after {_seconds()}, loading {without_user(settings.model)}: {lines}", flush=True)
+                print(f"Connected after {_seconds()}, loading {without_user(settings.model)}: {escaped(lines)}", flush=True)
                 await running.loaded()
                 _ready(lines, stream=sys.stdout)
             await stop.wanted.wait()
@@ -212,7 +212,7 @@ async def _serve(settings: Settings) -> int:
 
 
 def _ready(what: str, stream: Any = None) -> None:
-    print(f"Partyline is ready after {_seconds()}: {what}", file=stream or sys.stderr, flush=True)
+    print(f"Partyline is ready after {_seconds()}: {escaped(what)}", file=stream or sys.stderr, flush=True)
 
 
 def _seconds() -> str:

@@ -14,6 +14,7 @@ from adapters.app import in_memory
 from adapters.bench.measuring import crowd
 from adapters.bench.verdict import Crowd, in_words, next_size, serves, table
 from adapters.data.progress import progress
+from adapters.log_format import escaped
 from config.settings import Settings
 
 _WARM_TOKENS = 8
@@ -34,7 +35,7 @@ async def bench(settings: Settings, ready: Callable[[str], None], *, tokens: int
     if as_json:
         print(json.dumps(_told(crowds, what, slots, tokens, most), indent=1))
     else:
-        print("\n".join([*table(crowds), "", in_words(crowds, what, slots, most)]))
+        print("\n".join([*table(crowds), "", in_words(crowds, escaped(what), slots, most)]))
     return 0
 
 

@@ -59,7 +59,7 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
             for name, value in question.settings.items():
                 await app.bot.change_setting(person.id, name, value)
         except Refused as refusal:
-            print(f"partyline: {refusal}", file=sys.stderr)
+            print(f"partyline: {safe(str(refusal))}", file=sys.stderr)
             return 2
         text = question.text if question.text.strip() else "/caption"
         incoming = Incoming(event_id="1", chat="terminal:ask", author=person, text=text, pictures=pictures, new=True)
@@ -98,12 +98,13 @@ class _Prose:
             case Captioned(text):
                 print(safe(text), flush=True)
             case Notice(text, refused=refused):
-                print(f"partyline: {text}" if refused else text, file=sys.stderr if refused else sys.stdout, flush=True)
+                said = safe(text)
+                print(f"partyline: {said}" if refused else said, file=sys.stderr if refused else sys.stdout, flush=True)
                 self.exit_code = int(refused)
             case Attached(path, _, text):
-                print(*filter(None, (text, f"Saved as {path}")), sep="\n\n", flush=True)
+                print(*filter(None, (safe(text), f"Saved as {path}")), sep="\n\n", flush=True)
             case Failed(sentence):
-                print(f"\npartyline: {sentence}", file=sys.stderr, flush=True)
+                print(f"\npartyline: {safe(sentence)}", file=sys.stderr, flush=True)
                 self.exit_code = 1
             case Ended():
                 print(flush=True)
@@ -144,7 +145,7 @@ class _Lines:
                 self._print("finished", text, reason="stop", usage={}, timings={})
             case Notice(sentence) | Failed(sentence):
                 self._print("failed", sentence)
-                print(f"partyline: {sentence}", file=sys.stderr)
+                print(f"partyline: {safe(sentence)}", file=sys.stderr)
                 self.exit_code = 1
 
     @staticmethod

@@ -139,6 +139,18 @@ def test_a_failure_is_1_with_one_sentence(
     assert words in one_sentence(done.stderr).lower()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("ask", "/help"), ("ask", "/wibble\x1b[31m"), ("ask", "hi", "--image", "\x1b[31m.png"), ("chat",)],
+)
+def test_nothing_in_a_name_steers_the_terminal(partyline: Partyline, arguments: tuple[str, ...]) -> None:
+    model = partyline.folder / "a\x1b[31mb\x9b1m.jsonl"
+    model.write_text("")
+    done = partyline(*arguments, stdin="/help\nhi\n", PARTYLINE_MODEL=f"scripted:{model}")
+    assert not {"\x1b", "\x9b"} & {*done.stdout, *done.stderr}
+    assert "[31m" in done.stdout + done.stderr
+
+
 def test_a_failure_in_json_is_an_event_too(partyline: Partyline) -> None:
     done = partyline("ask", "word " * 9000, "--json")
     assert [event["event"] for event in events(done.stdout)] == ["failed"]
