@@ -73,6 +73,8 @@ async def complete(
     if wanted not in _ANY_MODEL | {inference.info.name}:
         raise UnknownModel(text=f"there is no model {wanted[:_SHOWN]!r} here, only {inference.info.name!r}")
     head = {"id": answer_id, "created": int(time.time()), "model": inference.info.name}
+    if not isinstance(body.get("stream"), bool | None):  # "false" is true where nobody looks
+        raise WrongRequest("stream", "stream must be true or false")
     if not body.get("stream"):
         return web.json_response(await _whole(inference, asked, metrics, head))
     options = body.get("stream_options") or {}

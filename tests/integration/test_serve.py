@@ -286,6 +286,8 @@ async def test_no_key_no_answer(served: Served) -> None:
         (chat("hi", model=["a"]), "model"),
         (chat("hi", user=7), "user"),
         (chat("hi", stream=True, stream_options=7), "stream_options"),
+        (chat("hi", stream="false"), "stream"),
+        (chat("hi", stream=1), "stream"),
         (chat("hi", continue_final_message=True), "continue_final_message"),
         ([], None),
     ],
