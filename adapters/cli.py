@@ -203,8 +203,8 @@ async def _serve(settings: Settings) -> int:
         async with AsyncExitStack() as stack:
             async with stop.ending():
                 running = await stack.enter_async_context(serving(settings))
-                lines = " ".join(running.lines)
-                print(f"Connected after {_seconds()}, loading {without_user(settings.model)}: {escaped(lines)}", flush=True)
+                lines = escaped(" ".join(running.lines))
+                print(f"Connected after {_seconds()}, loading {without_user(settings.model)}: {lines}", flush=True)
                 await running.loaded()
                 _ready(lines, stream=sys.stdout)
             await stop.wanted.wait()
