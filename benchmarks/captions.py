@@ -79,7 +79,7 @@ def one_by_one(loaded: blip.Blip, files: list[bytes]) -> float:
 
 async def at_once(captioner: BlipCaptioner, files: list[bytes]) -> float:
     began = time.perf_counter()
-    await asyncio.gather(*(captioner.caption(data, "") for data in files))
+    await asyncio.gather(*(captioner.caption(data, "", "someone") for data in files))
     return time.perf_counter() - began
 
 

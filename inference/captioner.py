@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from inference.adaptive_limit import AdaptiveLimit
 from inference.api import InferenceError, OutOfMemory, Unavailable
 from inference.batches import Batches
+from inference.engines.cache_salt import cache_salt
 from inference.faults import is_out_of_memory
 from inference.picture_decoder import PictureDecoder
 
@@ -64,7 +65,7 @@ class BlipCaptioner:
         self._loaded: Blip | None = None
         self._loads = self._closed = False
         self._seen: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
-        """Until when, and the caption; oldest first. By digest, so that no words of people and no pictures are kept."""
+        """Until when, and the caption; oldest first. By owner and digest: no words and no pictures are kept."""
         self._forgotten = 0
         """How often all were dropped: what was asked for before that is not remembered."""
 
@@ -94,12 +95,16 @@ class BlipCaptioner:
         """Loads the checkpoint now. Raises Unavailable."""
         await asyncio.get_running_loop().run_in_executor(self._worker, self._load)
 
-    async def caption(self, image: bytes, prompt: str) -> str:
-        """Raises BadImage, OutOfMemory or Unavailable."""
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
+        """Describe a picture. What was described before is remembered, for its owner alone.
+
+        Raises:
+            BadImage, OutOfMemory, Unavailable.
+        """
         prompt = prompt.encode("utf-8", "replace").decode()  # no tokenizer reads a lone surrogate
         loop, forgotten = asyncio.get_running_loop(), self._forgotten
         try:
-            key = await loop.run_in_executor(self._threads, _key, image, prompt)
+            key = await loop.run_in_executor(self._threads, _key, image, prompt, owner)
             if (known := self._seen.get(key)) is not None and known[0] > time.monotonic():
                 return known[1]
             picture = await self._decoder.decode(image)  # before a model is loaded for what is no picture
@@ -180,5 +185,6 @@ class BlipCaptioner:
             return self._loaded
 
 
-def _key(image: bytes, prompt: str) -> bytes:
-    return sha256(sha256(image).digest() + prompt.encode("utf-8", "surrogatepass")).digest()
+def _key(image: bytes, prompt: str, owner: str) -> bytes:
+    # Of all owners together, the time of an answer would tell that somebody else has sent this picture.
+    return sha256(cache_salt(owner) + sha256(image).digest() + prompt.encode("utf-8", "surrogatepass")).digest()

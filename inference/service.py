@@ -99,8 +99,8 @@ class Captioner(Protocol):
         """Whether its checkpoint is being loaded, for which pictures wait."""
         ...
 
-    async def caption(self, image: bytes, prompt: str) -> str:
-        """Raises BadImage or Unavailable."""
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
+        """Describe a picture; what is remembered of it is for its owner alone. Raises BadImage or Unavailable."""
         ...
 
     def forget(self) -> None:
@@ -324,7 +324,7 @@ class LocalInference:
             await ticket.wait(ticket.turn.wait())
             started = self._clock()
             # A picture is decoded in a thread, which nothing can interrupt: only the wait for it is given up.
-            text = await ticket.wait(self._captioner.caption(request.image, request.prompt))
+            text = await ticket.wait(self._captioner.caption(request.image, request.prompt, request.owner))
         except TicketCancelled:
             raise Cancelled from None
         except GaveWay:

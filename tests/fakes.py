@@ -39,7 +39,7 @@ class FakeCaptioner:
     def __init__(self) -> None:
         self.prompts: list[str] = []
 
-    async def caption(self, image: bytes, prompt: str) -> str:
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
         if image == b"bad":
             raise BadImage("the file is damaged or incomplete")
         self.prompts.append(prompt)

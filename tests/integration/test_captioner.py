@@ -53,10 +53,10 @@ async def test_pictures_that_come_together_are_looked_at_together() -> None:
     captioner = demo()
     await captioner.preload()
     colours = ["red", "blue", "green", "black", "yellow", "purple"]
-    alone = [await captioner.caption(picture(colour), "") for colour in colours]
+    alone = [await captioner.caption(picture(colour), "", "ann") for colour in colours]
     captioner._seen.clear()
     captioner.sizes.clear()
-    together = await asyncio.gather(*(captioner.caption(picture(colour), "") for colour in colours))
+    together = await asyncio.gather(*(captioner.caption(picture(colour), "", "ann") for colour in colours))
     assert together == alone
     assert together[1] == "a blue circle on a white background"
     assert len(captioner.sizes) < len(colours)
@@ -69,7 +69,7 @@ async def test_each_caption_begins_with_its_own_prompt() -> None:
     prompts = ["", "a picture of", "this is", "there is", "a photo of", ""]
     colours = ["red", "blue", "green", "red", "blue", "black"]
     pairs = zip(colours, prompts, strict=True)
-    said = await asyncio.gather(*(captioner.caption(picture(colour), prompt) for colour, prompt in pairs))
+    said = await asyncio.gather(*(captioner.caption(picture(colour), prompt, "ann") for colour, prompt in pairs))
     for colour, prompt, text in zip(colours, prompts, said, strict=True):
         assert text == f"{prompt} a {colour} circle on a white background".strip()
     await captioner.close()
@@ -77,19 +77,36 @@ async def test_each_caption_begins_with_its_own_prompt() -> None:
 
 async def test_what_was_seen_is_remembered_by_picture_and_prompt() -> None:
     captioner = demo()
-    first = await captioner.caption(picture(), "")
-    assert await captioner.caption(picture(), "") == first
+    first = await captioner.caption(picture(), "", "ann")
+    assert await captioner.caption(picture(), "", "ann") == first
     assert captioner.sizes == [1]
-    await captioner.caption(picture(), "this is")
+    await captioner.caption(picture(), "this is", "ann")
     assert captioner.sizes == [1, 1]
     await captioner.close()
+
+
+async def test_nobody_learns_by_the_time_what_somebody_else_has_sent(tmp_path: Path) -> None:
+    captioner = demo()
+    service = LocalInference(ScriptedEngine(script(tmp_path)), captioner, clock=time.monotonic)
+    await service.start()
+
+    async def ask(owner: str) -> str:
+        request = CaptionRequest(id=owner, image=picture(), owner=owner, prompt="is this ann")
+        return (await service.caption(request)).text
+
+    first = await ask("telegram:ann")
+    assert await ask("telegram:eve") == first
+    assert captioner.sizes == [1, 1], "it is looked at for each of them"
+    assert await ask("telegram:ann") == first
+    assert captioner.sizes == [1, 1], "one's own picture stays quick"
+    await service.close()
 
 
 async def test_a_bad_picture_spoils_nobody_elses() -> None:
     captioner = demo()
     await captioner.preload()
     results = await asyncio.gather(
-        captioner.caption(picture(), ""), captioner.caption(b"no picture", ""), return_exceptions=True
+        captioner.caption(picture(), "", "ann"), captioner.caption(b"no picture", "", "ann"), return_exceptions=True
     )
     assert results[0] == "a red circle on a white background"
     assert isinstance(results[1], BadImage)
@@ -108,12 +125,12 @@ async def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Blip, "describe", small)
     colours = ["red", "blue", "green", "black", "yellow", "purple"]
-    said = await asyncio.gather(*(captioner.caption(picture(colour), "") for colour in colours))
+    said = await asyncio.gather(*(captioner.caption(picture(colour), "", "ann") for colour in colours))
     assert said[2] == "a green circle on a white background"
     assert captioner._batches.size <= 2
     monkeypatch.setattr(Blip, "describe", real)
     for number in range(30):
-        await captioner.caption(picture(), f"a picture {number}")
+        await captioner.caption(picture(), f"a picture {number}", "ann")
     assert captioner._batches.size == 8, "it grows again"
     await captioner.close()
 
@@ -125,7 +142,7 @@ async def test_one_picture_that_does_not_fit_fails_alone(monkeypatch: pytest.Mon
     monkeypatch.setattr(Blip, "describe", never)
     captioner = demo()
     with pytest.raises(OutOfMemory):
-        await captioner.caption(picture(), "")
+        await captioner.caption(picture(), "", "ann")
     await captioner.close()
 
 
@@ -133,7 +150,7 @@ async def test_a_closed_captioner_is_unavailable() -> None:
     captioner = demo()
     await captioner.close()
     with pytest.raises(Unavailable):
-        await captioner.caption(picture(), "")
+        await captioner.caption(picture(), "", "ann")
 
 
 async def test_a_model_for_questions_answers_them(tmp_path: Path) -> None:
@@ -147,7 +164,7 @@ async def test_a_model_for_questions_answers_them(tmp_path: Path) -> None:
     assert not BlipCaptioner("Salesforce/blip-image-captioning-base").answers
     assert not demo().answers
     asked = ["what is this ?", "what color is the circle on the left ?", ""]
-    answers = await asyncio.gather(*(captioner.caption(picture(), question) for question in asked))
+    answers = await asyncio.gather(*(captioner.caption(picture(), question, "ann") for question in asked))
     assert captioner._load().answers
     assert all(isinstance(answer, str) for answer in answers)
     await captioner.close()
@@ -156,7 +173,7 @@ async def test_a_model_for_questions_answers_them(tmp_path: Path) -> None:
 async def test_what_is_no_checkpoint_is_unavailable(tmp_path: Path) -> None:
     captioner = BlipCaptioner(str(tmp_path))
     with pytest.raises(Unavailable, match="cannot be loaded"):
-        await captioner.caption(picture(), "")
+        await captioner.caption(picture(), "", "ann")
     await captioner.close()
 
 
@@ -221,7 +238,7 @@ async def test_a_prompt_that_cannot_be_encoded_gets_its_caption() -> None:
     captioner = demo()
     async with asyncio.timeout(60):
         torn, whole = await asyncio.gather(
-            captioner.caption(picture(), "I see \ud800"), captioner.caption(picture("blue"), "I see")
+            captioner.caption(picture(), "I see \ud800", "ann"), captioner.caption(picture("blue"), "I see", "ann")
         )
     await captioner.close()
     assert torn
@@ -243,7 +260,7 @@ async def test_a_stop_does_not_wait_for_a_checkpoint_that_is_being_read(monkeypa
 
     monkeypatch.setattr("inference.blip.load", load)
     captioner = BlipCaptioner("nowhere")
-    asked = [asyncio.ensure_future(captioner.caption(picture(), str(number))) for number in range(3)]
+    asked = [asyncio.ensure_future(captioner.caption(picture(), str(number), "ann")) for number in range(3)]
     assert await asyncio.to_thread(reads.wait, 60)
     try:
         for each in asked:
@@ -270,9 +287,9 @@ async def test_a_checkpoint_that_a_library_cannot_load_is_unavailable_and_tried_
     monkeypatch.setattr("inference.blip.load", loading)
     captioner = demo()
     with pytest.raises(Unavailable, match="cannot be loaded") as raised:
-        await captioner.caption(picture(), "")
+        await captioner.caption(picture(), "", "ann")
     assert not isinstance(raised.value, OutOfMemory), "the picture is not what was too much"
     assert type(defect).__name__ in caplog.text
     assert not captioner.loads
-    assert await captioner.caption(picture(), "")
+    assert await captioner.caption(picture(), "", "ann")
     await captioner.close()

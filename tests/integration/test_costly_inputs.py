@@ -82,7 +82,7 @@ class Eyes:
     def __init__(self) -> None:
         self._decoder = PictureDecoder()
 
-    async def caption(self, image: bytes, prompt: str) -> str:
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
         picture = await self._decoder.decode(image)
         return f"{prompt or 'a picture of'} {picture.width} x {picture.height}"
 

@@ -224,7 +224,7 @@ async def test_captions_in_float16_are_those_of_float32(monkeypatch: pytest.Monk
         monkeypatch.setattr(blip, "_dtype", lambda device, dtype=dtype: dtype)
         captioner = captioner_for("demo")
         assert captioner is not None
-        texts.append(await asyncio.gather(*(captioner.caption(picture, "") for picture in pictures)))
+        texts.append(await asyncio.gather(*(captioner.caption(picture, "", "ann") for picture in pictures)))
         loaded = captioner._load()
         assert loaded.model.device.type == "cuda"
         assert loaded.model.dtype == dtype

@@ -113,9 +113,9 @@ async def test_everybody_who_waited_for_the_model_finds_a_place(tmp_path: Path) 
 
 
 class Thorough(FakeCaptioner):
-    async def caption(self, image: bytes, prompt: str) -> str:
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
         await asyncio.sleep(0.01)
-        return await super().caption(image, prompt)
+        return await super().caption(image, prompt, owner)
 
 
 @pytest.mark.parametrize("words", ["", "how many? 9"])
@@ -272,11 +272,11 @@ class Eyes(FakeCaptioner):
         super().__init__()
         self.see = asyncio.Event()
 
-    async def caption(self, image: bytes, prompt: str) -> str:
+    async def caption(self, image: bytes, prompt: str, owner: str) -> str:
         self.loads = True
         await self.see.wait()
         self.loads = False
-        return await super().caption(image, prompt)
+        return await super().caption(image, prompt, owner)
 
 
 @pytest.mark.parametrize("over_http", [False, True])

@@ -73,6 +73,6 @@ async def test_a_caption_that_was_asked_for_before_is_not_remembered(monkeypatch
     monkeypatch.setattr(captioner, "_decoder", Nothing())
     monkeypatch.setattr(captioner, "_batches", Described())
     monkeypatch.setattr(captioner, "_pixels", lambda picture: None)
-    assert await captioner.caption(b"a picture", "") == "a secret place"
+    assert await captioner.caption(b"a picture", "", "ann") == "a secret place"
     assert not captioner._seen
     await captioner.close()

@@ -32,11 +32,11 @@ async def test_captions_are_forgotten_after_a_while_and_hold_no_words_of_people(
     captioner, now = BlipCaptioner("nowhere"), 0.0
     monkeypatch.setattr("inference.captioner.time.monotonic", lambda: now)
     for number in range(_REMEMBERED + 10):
-        captioner._remember(_key(b"%d" % number, "my secret"), "a caption")
+        captioner._remember(_key(b"%d" % number, "my secret", "ann"), "a caption")
     assert len(captioner._seen) == _REMEMBERED
     assert "secret" not in repr(captioner._seen)
     now = 1000.0
-    captioner._remember(_key(b"new", ""), "a caption")
+    captioner._remember(_key(b"new", "", "ann"), "a caption")
     assert len(captioner._seen) == 1
     await captioner.close()
 
