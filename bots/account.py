@@ -41,14 +41,15 @@ class Account:
         self._owners = owners
         self._draw = draw
 
-    async def do(self, person: str, called: Called) -> Notice | Attached:
-        """The answer to one of `COMMANDS`. Raises Refused."""
+    async def do(self, person: str, called: Called, name: str = "") -> Notice | Attached:
+        """The answer to one of `COMMANDS`; `name` is what the person is called there. Raises Refused."""
         match called.name:
             case "stats":
                 return await self._stats(person, called.argument)
             case "privacy":
+                self._linking.forget(person)
                 return await self.privacy.do(person, called.argument)
-        return await self._linking.do(person, called.argument)
+        return await self._linking.do(person, called.argument, name)
 
     async def news(self, person: str) -> str:
         """What others have done to this person's links, in words, once; "" where there is nothing."""

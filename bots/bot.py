@@ -306,7 +306,8 @@ class Bot:
             if called.name == "link" and incoming.shared:
                 raise Refused(wording.link_of_several())
             await entry.claimed()  # what is erased includes this reply
-            yield await self._with_news(incoming, await self.account.do(incoming.author.id, called))
+            own = await self.account.do(incoming.author.id, called, incoming.author.name)
+            yield await self._with_news(incoming, own)
         else:
             said = await self._say(incoming, called, sent)
             if _is_quiet(incoming):

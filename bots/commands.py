@@ -86,6 +86,18 @@ def asks(text: str) -> bool:
     return called is None or called.name in ASKING
 
 
+def shown(text: str) -> str:
+    """What everybody may read of a message where what people write is there for all: as on the page.
+
+    What a command says beside its name is between its author and the bot, such as the code of `/link`, unless it asks
+    for an answer that everybody sees.
+    """
+    called = read(text)
+    if called is None or called.name in ASKING:
+        return text
+    return f"/{called.name} …" if called.argument else f"/{called.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A prompt to try; `kind` is the heading that it stands under."""

@@ -19,6 +19,7 @@ _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _LENGTH = 10
 """50 bits. SECURITY.md counts what those reach who have many accounts."""
 _REMEMBERED_GUESSERS = 10_000
+_REMEMBERED_NAMES = 1000
 
 
 def new_code() -> str:
@@ -89,16 +90,22 @@ class Linking:
         self._now = now
         self._code = code
         self._guesses = Guesses()
+        self._names: OrderedDict[str, str] = OrderedDict()
+        """What those who used the command lately are called where they did."""
 
-    async def do(self, person: str, argument: str) -> Notice:
+    async def do(self, person: str, argument: str, name: str = "") -> Notice:
         """The answer to `/link`, `/link CODE`, `/link CODE yes`, `/link yes`, `/link no`, `/link data on` and so on.
 
         Both sides are asked: whoever enters the code, and then whoever gave it. The words name accounts, so they are
         for this person alone.
 
+        Args:
+            name: what the person is called there, for the question on the other side.
+
         Raises:
             Refused: the code is wrong, or too many were; or there is nothing to agree to or to undo.
         """
+        self._note_name(person, name)
         words = argument.lower().split()
         match words:
             case []:
@@ -119,11 +126,21 @@ class Linking:
                 said = await self._enter(person, words)
         return Notice(said, private=True, otherwise=wording.link_where_alone())
 
+    def _note_name(self, person: str, name: str) -> None:
+        self._names[person] = name
+        self._names.move_to_end(person)
+        if len(self._names) > _REMEMBERED_NAMES:
+            self._names.popitem(last=False)
+
+    def forget(self, person: str) -> None:
+        """Drop the name that the person had here."""
+        self._names.pop(person, None)
+
     async def _begin(self, person: str) -> str:
         now = self._now()
         others = [each for each in await self._links.people(person) if each != person]
         if (other := await self._links.requested(person, now)) is not None:
-            return wording.link_asked(other)
+            return wording.link_asked(other, self._names.get(other, ""))
         code = self._code()
         await self._links.put_code(code, person, now + LIFETIME_S)
         return wording.link_code(_readable(code), LIFETIME_S, others)
@@ -150,7 +167,9 @@ class Linking:
         if giver is None:
             raise Refused(wording.wrong_code())
         self._guesses.take_back(person)
-        return wording.link_half(giver, LIFETIME_S) if agrees else wording.link_ask(giver, _readable(code))
+        if agrees:
+            return wording.link_half(giver, LIFETIME_S)
+        return wording.link_ask(giver, _readable(code), self._names.get(giver, ""))
 
     async def _accept(self, person: str) -> str:
         other = await self._links.accept(person, self._now())

@@ -112,7 +112,10 @@ class Links(Protocol):
         ...
 
     async def giver(self, code: str, person: str, now: float) -> str | None:
-        """Return whose code it is, None where there is no such code (any more) or it is this person's own."""
+        """Return whose code it is, None where there is no such code (any more) or it is this person's own.
+
+        From then on nobody else can look at it or take it: the first who looks is whom the code was meant for.
+        """
         ...
 
     async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:

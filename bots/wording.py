@@ -9,6 +9,7 @@ from datetime import date
 from bots.commands import COMMANDS, EXAMPLES, Called
 from bots.measures import Stats
 from bots.messages import Ended
+from bots.names import one_line
 from bots.personal import News, Quotas, Retention
 from bots.preferences import PRESETS, Setting
 from inference.api import (
@@ -22,6 +23,8 @@ from inference.api import (
     TooLong,
     Unavailable,
 )
+
+_LONGEST_NAME = 40
 
 
 def seconds(value: float) -> str:
@@ -606,10 +609,16 @@ def link_of_several() -> str:
     return "Several people write under this name, so it is linked to no account. Send `/link` to me under your own."
 
 
-def link_ask(giver: str, code: str) -> str:
+def _called(name: str) -> str:
+    """The name that somebody chose, as nothing but a name."""
+    plain = one_line(name, _LONGEST_NAME).replace("`", "'").strip()
+    return f" It calls itself `{plain}` there, as anybody could." if plain else ""
+
+
+def link_ask(giver: str, code: str, name: str = "") -> str:
     return (
         f"The account `{giver}` and this one would share {_SHARED}. Conversations stay apart. If both are yours, send "
-        f"`/link {code} yes`; if somebody else gave you the code, don't."
+        f"`/link {code} yes`; if somebody else gave you the code, don't.{_called(name)}"
     )
 
 
@@ -617,10 +626,10 @@ def link_half(giver: str, lifetime_s: float) -> str:
     return f"Half done. Now send `/link yes` to me from `{giver}` within {_long(lifetime_s)}, and both are linked."
 
 
-def link_asked(other: str) -> str:
+def link_asked(other: str, name: str = "") -> str:
     return (
         f"The account `{other}` has your code and would share {_SHARED} with this one. Conversations stay apart. If it "
-        "is yours, send `/link yes`; if not, send `/link no`."
+        f"is yours, send `/link yes`; if not, send `/link no`.{_called(name)}"
     )
 
 

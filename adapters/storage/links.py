@@ -52,8 +52,10 @@ class SqlLinks(Links):
 
     @lasting
     async def giver(self, code: str, person: str, now: float) -> str | None:
-        query = select(link_codes.c.person).where(*_valid(code, person, now))
-        return await self._database.read(lambda connection: connection.scalar(query))
+        # From now on the code is known by its digest together with the account that looked, so it is that one's alone.
+        bound = update(link_codes).where(*_valid(code, person, now)).values(digest=_digest(f"{code}/{person}"))
+        looked = bound.returning(link_codes.c.person)
+        return await self._database.write(lambda connection: connection.scalar(looked))
 
     async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:
         # Deleting is what makes a code good for once: of two at the same time one finds it gone.
@@ -118,8 +120,9 @@ class SqlLinks(Links):
 
 
 def _valid(code: str, person: str, now: float) -> tuple[ColumnElement[bool], ...]:
-    """There is such a code, and it is somebody else's."""
-    return link_codes.c.digest == _digest(code), link_codes.c.expires_at > now, link_codes.c.person != person
+    """There is such a code, it is somebody else's, and nobody else has looked at it before."""
+    digests = _digest(code), _digest(f"{code}/{person}")
+    return link_codes.c.digest.in_(digests), link_codes.c.expires_at > now, link_codes.c.person != person
 
 
 def _waiting(person: str, now: float) -> tuple[ColumnElement[bool], ...]:

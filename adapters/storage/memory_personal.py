@@ -66,13 +66,18 @@ class MemoryPersonal(Personal):
         self._codes[code] = (person, expires_at)
 
     async def giver(self, code: str, person: str, now: float) -> str | None:
-        giver, expires_at = self._codes.get(code, ("", 0.0))
-        return None if giver in ("", person) or expires_at <= now else giver
+        bound = f"{code}/{person}"
+        giver, expires_at = self._codes.get(bound) or self._codes.get(code, ("", 0.0))
+        if giver in ("", person) or expires_at <= now:
+            return None
+        self._codes.pop(code, None)
+        self._codes[bound] = giver, expires_at
+        return giver
 
     async def request(self, code: str, person: str, now: float, expires_at: float) -> str | None:
         giver = await self.giver(code, person, now)
         if giver is not None:
-            del self._codes[code]
+            del self._codes[f"{code}/{person}"]
             self._requests[giver] = (person, expires_at)
         return giver
 

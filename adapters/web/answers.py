@@ -59,9 +59,13 @@ class Answers:
     freed: Callable[[], None] = lambda: None
     """Called when there are fewer of them."""
 
-    async def to_post(self, post: Post, uploads: Sequence[Upload]) -> None:
-        """The bot answers what a person wrote. When this returns, it will do so whatever happens to the process."""
-        await self._take_on(Event.of_post(post), [upload.picture for upload in uploads] or None)
+    async def to_post(self, post: Post, uploads: Sequence[Upload], text: str) -> None:
+        """The bot answers what a person wrote. When this returns, it will do so whatever happens to the process.
+
+        Args:
+            text: as it was written; everybody reads the post, which leaves out what is between the person and the bot.
+        """
+        await self._take_on(Event.of_post(post, text), [upload.picture for upload in uploads] or None)
 
     async def to_press(self, person: Person, pressed: Pressed) -> None:
         """The bot does what a button says."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from adapters.web.channel import CHAT
 from adapters.web.posts import Post
 from adapters.web.protocol import Pressed
+from bots.commands import shown
 from bots.messages import Incoming, Permit, Person, Picture
 from bots.ports import Received
 
@@ -39,13 +40,18 @@ class Event:
     received_at: float = 0.0
 
     @classmethod
-    def of_post(cls, post: Post) -> Event:
+    def of_post(cls, post: Post, text: str | None = None) -> Event:
+        """An event for what a person wrote.
+
+        Args:
+            text: what the post was made of, where it does not show all of that; other words count for nothing.
+        """
         pictures = tuple((each.id, each.name) for each in post.attachments)
         return cls(
             id=post.event_id,
             person=post.author,
             name=post.name,
-            text=post.frame.markdown,
+            text=text if text is not None and shown(text) == post.frame.markdown else post.frame.markdown,
             under=post.id,
             pictures=pictures,
         )

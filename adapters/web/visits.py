@@ -27,7 +27,7 @@ from adapters.web.people import BOT_NAME, Guests, rename
 from adapters.web.posts import Post, Posts
 from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Lost, Refused, Upload, Uploads
 from bots import wording
-from bots.commands import is_stop
+from bots.commands import is_stop, shown
 from bots.messages import Action, Incoming, Person
 from bots.people.gate import Call, Unheard, call_of
 from bots.people.rights import Thing, Verb
@@ -246,7 +246,7 @@ class Visits:
         post, said = None, ""
         try:
             post, uploads = await self._posted(person, event_id, typed)
-            await self.answers.to_post(post, uploads)
+            await self.answers.to_post(post, uploads, typed.text)
             self._remember(event_id, post.id)
             said = protocol.accepted(typed.client_id, post.id)
         except (Refused, NotLetIn, Unheard) as error:
@@ -302,7 +302,7 @@ class Visits:
             kind="person",
             author=person,
             name=name,
-            frame=Frame(markdown=text),
+            frame=Frame(markdown=shown(text)),
             event_id=event_id,
             attachments=tuple(each.attachment for each in uploads),
         )

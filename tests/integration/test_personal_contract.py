@@ -135,6 +135,16 @@ async def test_a_code_works_once_and_not_for_its_owner(storage: Storage) -> None
     assert await storage.request("code", CAT, 0.0, 200.0) is None
 
 
+async def test_a_code_is_for_the_first_who_looks_at_it(storage: Storage) -> None:
+    await storage.put_code("code", ANN, 100.0)
+    assert await storage.giver("code", BOB, 0.0) == ANN
+    assert await storage.giver("code", CAT, 0.0) is None
+    assert await storage.request("code", CAT, 0.0, 200.0) is None
+    assert await storage.giver("code", BOB, 0.0) == ANN
+    assert await storage.request("code", BOB, 0.0, 200.0) == ANN
+    assert await storage.giver("code", BOB, 0.0) is None
+
+
 async def test_nothing_is_linked_before_both_have_agreed(storage: Storage) -> None:
     await storage.put_code("code", ANN, 100.0)
     assert await storage.requested(ANN, 0.0) is None

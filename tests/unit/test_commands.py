@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots import prompt
-from bots.commands import COMMANDS, Called, read
+from bots.commands import COMMANDS, Called, read, shown
 from bots.prompt import for_code, is_mathematics, language, opening
 
 
@@ -29,6 +29,21 @@ def test_commands(text: str, name: str, argument: str) -> None:
 @pytest.mark.parametrize("text", ["", "hello", "/", "//", "/usr/bin/env python", "a /code b", "/ code", "1/2", "/é"])
 def test_plain_messages(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("hello /link ABCDE-23456", "hello /link ABCDE-23456"),
+        ("/code a web server", "/code a web server"),
+        ("/link ABCDE-23456 yes", "/link …"),
+        ("  /LINK\nABCDE-23456", "/link …"),
+        ("/privacy", "/privacy"),
+        ("/wibble 3", "/wibble …"),
+    ],
+)
+def test_a_command_says_its_name_to_everybody(text: str, seen: str) -> None:
+    assert shown(text) == seen
 
 
 @given(st.text())

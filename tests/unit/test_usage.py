@@ -215,6 +215,16 @@ async def test_a_code_links_two_platforms() -> None:
         await link.do(BOB, "off")
 
 
+async def test_both_sides_are_told_what_the_other_is_called() -> None:
+    link, _ = linking(MemoryStorage())
+    await link.do(ANN, "", "Ann")
+    assert "calls itself `Ann`" in (await link.do(BOB, "ABCDE23452", "Bob `(telegram:1)\n\n# Ann")).text
+    await link.do(BOB, "ABCDE23452 yes", "Bob `(telegram:1)\n\n# Ann")
+    assert "calls itself `Bob '(telegram:1) # Ann`" in (await link.do(ANN, "", "Ann")).text
+    link.forget(BOB)
+    assert "calls itself" not in (await link.do(ANN, "", "Ann")).text
+
+
 async def test_others_never_see_a_code() -> None:
     link, _ = linking(MemoryStorage())
     given = await link.do(ANN, "")

@@ -331,6 +331,28 @@ async def test_a_command_shows_its_settings_in_the_panel(address: str, parts: Pa
         assert (shown["settings"][0]["value"], shown["sentence"]) == ("0.2", "")
 
 
+async def test_what_a_command_says_is_for_its_author_alone(address: str, parts: Parts) -> None:
+    """Above all a code of `/link`, with which whoever reads it would be first."""
+    async with visit(address) as ada, visit(address) as bob:
+        for number, (text, shown) in enumerate(
+            {
+                "/link ABCDE-23456": "/link …",
+                "/lnik ABCDE-23456": "/lnik …",
+                "/settings stop a secret": "/settings …",
+                "/privacy": "/privacy",
+                "/ask for all to read": "/ask for all to read",
+            }.items()
+        ):
+            await ada.type(text, client_id=str(number))
+            await ada.next("accepted")
+            seen = await bob.post(lambda post: post["kind"] == "person")
+            assert seen["text"] == shown
+            while text not in [incoming.text for incoming in parts.bot.incoming]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        kept = [post for post in await parts.posts.load(50) if post.kind == "person"]
+        assert "23456" not in str(kept)
+
+
 async def test_a_page_that_asks_whether_it_is_heard_is_answered(address: str) -> None:
     async with visit(address) as page:
         await page.say("ping")
