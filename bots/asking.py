@@ -50,11 +50,23 @@ def prefix(text: str, thinking: str, *, cut_off: bool) -> str:
 
 
 def seen_by(person: str, turns: Sequence[Turn]) -> list[Turn]:
-    """The turns as this account may know them: of others, linked ones too, what everybody in the chat could see."""
-    return [
-        replace(turn, text=prompt.UNSEEN, prompt="") if turn.hidden and turn.person != person else turn
-        for turn in turns
-    ]
+    """The turns as this account may know them.
+
+    Of others, linked ones too, these are the answer that this account replied to and its question, as far as everybody
+    in the chat can see them. What was said there before may have been deleted, or said before this account came.
+    """
+    return [_as_seen_by(person, turn) for at, turn in enumerate(turns) if _is_near(person, turns[at : at + 3])]
+
+
+def _is_near(person: str, turns: Sequence[Turn]) -> bool:
+    """Whether the first of these is this account's, or of the pair of turns right before one of its questions."""
+    return len(turns) < 3 or any(turn.person == person for turn in turns)
+
+
+def _as_seen_by(person: str, turn: Turn) -> Turn:
+    if not turn.hidden or turn.person == person:
+        return turn
+    return replace(turn, text=prompt.UNSEEN if turn.role == "user" else prompt.UNSEEN_ANSWER, prompt="", captions=())
 
 
 async def messages(

@@ -31,7 +31,7 @@ class Turn:
         captions: of an answer, what the captioner said and is shown above the text.
         reason: for an answer, why it ended; None while it is being written or after a failure.
         created_at: seconds since the epoch.
-        hidden: of a question, nobody else in its chat could see it.
+        hidden: nobody else in its chat can see it: it was typed for the bot alone, or its message was deleted.
     """
 
     id: str
@@ -231,6 +231,17 @@ class Conversations(Protocol):
 
     async def branch(self, turn_id: str, limit: int) -> Sequence[Turn]:
         """The turn and its ancestors, oldest first, at most `limit` of them (the newest ones)."""
+        ...
+
+    async def hide(self, chats: Sequence[str], message_ids: Sequence[str]) -> None:
+        """Hide from others what was asked in these messages, and what they show: people have deleted or edited them.
+
+        A turn that is hidden stays so, whatever is stored of it later. Returns soon, also while the database is away:
+        then it is done later.
+
+        Args:
+            chats: where the messages are, or their answers.
+        """
         ...
 
 

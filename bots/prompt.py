@@ -13,6 +13,7 @@ _CODE = "Answer with complete code in one fenced Markdown block that {begins}, a
 _NAMED = "begins with ```"
 # In a conversation that goes on from somebody else's answer.
 UNSEEN = "(a question that only its author could see)"
+UNSEEN_ANSWER = "(an answer that was deleted)"
 # The model card of DeepSeek-R1 recommends this sentence for mathematics.
 MATHEMATICS = "Please reason step by step, and put your final answer within \\boxed{}."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _STALE_S = 86_400.0
 """What was left unanswered for longer is not answered out of the blue."""
 _HAS_A_THREAD = 160004
+_REMEMBERED = 10_000
 _CLOSING_S = 60.0
 """So long before its token is over an answer is stopped that needs the token: for the last frame, and its files."""
 
@@ -73,6 +75,12 @@ class Answers:
     _in_hand: InHand = field(default_factory=InHand)
     _left: set[str] = field(default_factory=set)
     """Those that a process has left which died."""
+    _withdrawn: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """The ids of messages that people have deleted or edited lately, some before they were answered."""
+    _deleted_here: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """The ids of messages that this process has deleted lately."""
+    _together: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """By the id of a message that was lately answered together with later ones: the last of those."""
     tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,23 +171,51 @@ class Answers:
         finally:
             self._in_hand.done(event.id)
 
-    async def gone(self, message_id: str) -> None:
-        """A message was deleted: nobody waits any more for what is written there, or in answer to it."""
+    async def gone(self, channel: str, *message_ids: str) -> None:
+        """Messages were deleted: nobody waits for what is written there, or in answer to them, and nobody is told it.
+
+        A message that this process has deleted itself takes no words back.
+        """
         for written, event in list(self._writing.items()):
-            if message_id in (written, event.question):
+            if not {written, event.question}.isdisjoint(message_ids):
                 await self._stop(event, written)
-                return
+        await self.edited(channel, *message_ids)
+
+    async def edited(self, channel: str, *message_ids: str) -> None:
+        """What stood in these messages is not there any more, so others get nothing of it."""
+        by_people = [each for each in message_ids if each not in self._deleted_here]
+        for message_id in by_people:
+            _remember(self._withdrawn, message_id)
+        await self._hide(channel, by_people)
+
+    def _is_withdrawn(self, event: Event) -> bool:
+        return any(each in self._withdrawn for each in (*event.also, event.id))
+
+    async def _hide(self, channel: str, message_ids: Collection[str]) -> None:
+        """Those of a burst have one answer, and a thread that was opened for an answer has the id of its question."""
+        asked = {self._together.get(each, each) for each in message_ids}
+        if not asked:
+            return
+        try:
+            chats = [f"{PLATFORM}:{each}" for each in sorted({channel, *asked})]
+            await self.storage.hide(chats, sorted({*asked, *message_ids}))
+        except StorageError as error:
+            log.warning("channel %s: what was deleted there is not hidden from others: %s", channel, error)
 
     async def _handle(self, event: Event) -> None:
         """The edge: what fails below becomes a sentence and a log line here. A cancelled event stays unanswered."""
         self.busy += 1
         self.idle.clear()
+        for each in event.also:
+            _remember(self._together, each, event.id)
         try:
             try:
                 outcome = await self._answer(event)
             except Exception:
                 log.exception("event %s failed", event.id)
                 outcome = await self._deliver(event, self._broken(event))
+            if self._is_withdrawn(event):  # perhaps before there was anything to hide
+                await self._hide(event.channel, (*event.also, event.id))
             if not outcome.is_settled:
                 log.info("event %s is left for the next start: %s", event.id, outcome.reason)
                 return
@@ -209,7 +245,7 @@ class Answers:
             incoming = await self.bot.admit(incoming, files=bool(event.files))
         is_let_in = isinstance(incoming.decision, Permit)
         event = await self._in_its_thread(event) if is_let_in else _where_it_was_asked(event)
-        incoming = replace(incoming, chat=event.chat)
+        incoming = replace(incoming, chat=event.chat, hidden=incoming.hidden or self._is_withdrawn(event))
         contents = Contents()
         if event.files and is_let_in:
             contents = await read(event.files, self.api, self.fetch)
@@ -233,6 +269,7 @@ class Answers:
             self._writing[message_id] = event
 
         def taken_back(message_id: str) -> None:
+            _remember(self._deleted_here, message_id)
             self._writing.pop(message_id, None)
 
         parts = self.calls, event.channel, bound, self.echoes, told, taken_back
@@ -356,6 +393,12 @@ async def _telling(
             if isinstance(event, Started) and event.message_ids:
                 channel.goes_on(event.message_ids)
             yield event
+
+
+def _remember(known: OrderedDict[str, str], message_id: str, value: str = "") -> None:
+    known[message_id] = value
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)
 
 
 def _says_something(text: str) -> bool:

@@ -138,11 +138,16 @@ class Listener:
             log.warning("channel %s: how far it was read could not be kept: %s", message.channel.id, error)
 
     async def on_raw_message_delete(self, deleted: discord.RawMessageDeleteEvent) -> None:
-        await self.answers.gone(str(deleted.message_id))
+        await self.answers.gone(str(deleted.channel_id), str(deleted.message_id))
 
     async def on_raw_bulk_message_delete(self, deleted: discord.RawBulkMessageDeleteEvent) -> None:
-        for message_id in deleted.message_ids:
-            await self.answers.gone(str(message_id))
+        await self.answers.gone(str(deleted.channel_id), *map(str, deleted.message_ids))
+
+    async def on_raw_message_edit(self, changed: discord.RawMessageUpdateEvent) -> None:
+        """Discord tells of an edit in the same way that it tells of a preview which it has added to a link."""
+        message = changed.message
+        if message.edited_at is not None and self.me is not None and message.author.id != self.me.id:
+            await self.answers.edited(str(changed.channel_id), str(changed.message_id))
 
     def _is_said_to(self, message: discord.Message, me: discord.ClientUser) -> bool:
         return is_allowed(self.settings, reading.where(message)) and self._is_addressed(message, me)

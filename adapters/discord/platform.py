@@ -92,9 +92,16 @@ class Platform:
         self.attendance.expect((client.shard_count or 1) if sharded else 1)
         of_shards = self.on_shard_connect, self.on_shard_ready, self.on_shard_resumed, self.on_shard_disconnect
         of_one = self.on_ready, self.on_resumed, self.on_disconnect
-        messages = heard.on_message, heard.on_raw_message_delete, heard.on_raw_bulk_message_delete
+        gone = heard.on_raw_message_delete, heard.on_raw_bulk_message_delete, heard.on_raw_message_edit
         connection = of_shards if sharded else of_one
-        for listener in (self.setup_hook, self.on_connect, self.on_guild_available, *connection, *messages):
+        for listener in (
+            self.setup_hook,
+            self.on_connect,
+            self.on_guild_available,
+            *connection,
+            heard.on_message,
+            *gone,
+        ):
             client.event(listener)
         client.add_dynamic_items(answer_button(self.desk))
         tree = Tree(client, self.desk)

@@ -56,11 +56,11 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
         await self._put_reply(reply, spent)
         for turn in turns:
-            self._turns[turn.id] = turn
+            self._keep(turn)
         await self.set_head(reply.chat, reply.person, head)
 
     def keep_soon(self, answer: Turn) -> None:
-        self._turns[answer.id] = answer
+        self._keep(answer)
 
     async def _put_reply(self, reply: Reply, spent: Spent | None) -> None:
         before = self._replies.get((reply.chat, reply.event_id))
@@ -71,7 +71,7 @@ class MemoryStorage(MemoryPersonal, Storage):
     async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
         await self._put_reply(reply, spent)
         if answer is not None:
-            self._turns[answer.id] = answer
+            self._keep(answer)
 
     async def preferences(self, person: str) -> Mapping[str, str]:
         return dict(self._preferences.get(self.profile_of(person), {}))
@@ -106,6 +106,19 @@ class MemoryStorage(MemoryPersonal, Storage):
             newest_first.append(turn)
             turn = self._turns.get(turn.parent_id) if turn.parent_id is not None else None
         return newest_first[::-1]
+
+    async def hide(self, chats: Sequence[str], message_ids: Sequence[str]) -> None:
+        for chat in chats:
+            for message_id in message_ids:
+                reply, shown = self._replies.get((chat, message_id)), self._answers.get((chat, message_id))
+                found = [reply.question_id if reply else None, shown[0] if shown and shown[1] >= 0 else None]
+                for turn in (self._turns.get(turn_id or "") for turn_id in found):
+                    if turn is not None:
+                        self._turns[turn.id] = replace(turn, hidden=True)
+
+    def _keep(self, turn: Turn) -> None:
+        before = self._turns.get(turn.id)
+        self._turns[turn.id] = replace(turn, hidden=turn.hidden or (before is not None and before.hidden))
 
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         return Delivered.read(answer_id, self._messages.get((chat, answer_id), {}))

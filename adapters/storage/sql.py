@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     union_all,
     update,
@@ -257,6 +258,16 @@ class SqlStorage(SqlUsage, SqlLinks, SqlPersonalData, Storage):
         of = {"of": turn_id, "most": limit}
         return await self._database.read(lambda connection: list(map(_turn, connection.execute(_branch(), of).all())))
 
+    async def hide(self, chats: Sequence[str], message_ids: Sequence[str]) -> None:
+        asked = select(replies.c.question_id).where(
+            replies.c.chat.in_(chats), replies.c.event_id.in_(message_ids), replies.c.question_id.is_not(None)
+        )
+        shown = select(deliveries.c.answer_id).where(
+            deliveries.c.chat.in_(chats), deliveries.c.message_id.in_(message_ids), deliveries.c.position >= 0
+        )
+        hidden = update(turns).where(or_(turns.c.id.in_(asked), turns.c.id.in_(shown))).values(hidden=True)
+        await self.behind.soon(lambda connection: connection.execute(hidden))
+
     @lasting
     async def delivered(self, chat: str, answer_id: str) -> Delivered:
         await self.behind.caught_up(PATIENCE_S)
@@ -385,7 +396,7 @@ def _received(row: Row[Any]) -> Received:
 
 
 def _put_turns(connection: Connection, *kept: Turn) -> None:
-    upsert(connection, turns, *map(_row, kept))
+    upsert(connection, turns, *map(_row, kept), stays="hidden")
 
 
 def _row(kept: Received | Reply | Turn) -> dict[str, Any]:

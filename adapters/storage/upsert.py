@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, or_
 from sqlalchemy.dialects import sqlite
 
 Row = Mapping[str, Any]
@@ -15,12 +15,15 @@ COUNTED = {"preserve_rowcount": True}
 """Without this, how many rows an INSERT made is forgotten."""
 
 
-def upsert(connection: Connection, table: Table, *rows: Row) -> None:
+def upsert(connection: Connection, table: Table, *rows: Row, stays: str = "") -> None:
     """Inserts the rows; each replaces the one that is there under its primary key.
 
     A row that is unique in another respect too, and is not, fails with an `IntegrityError`.
+
+    Args:
+        stays: a flag that stays set where it was.
     """
-    _execute(connection, _upsert(connection.dialect.name, table), rows)
+    _execute(connection, _upsert(connection.dialect.name, table, stays), rows)
 
 
 def add(connection: Connection, table: Table, *rows: Row) -> None:
@@ -51,9 +54,11 @@ def insertion(dialect: str, table: Table) -> Any:
 
 
 @cache
-def _upsert(dialect: str, table: Table) -> Any:
+def _upsert(dialect: str, table: Table, stays: str = "") -> Any:
     insert = insertion(dialect, table)
     proposed = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    if stays:
+        proposed[stays] = or_(table.c[stays], insert.excluded[stays])
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=proposed)
 
 

@@ -66,6 +66,13 @@ class Spy:
     def contents(self) -> list[str]:
         return [message.content for message in self.requests[-1].messages]
 
+    async def ask(self, chat: Chat, text: str, person: str, **more: object) -> str:
+        """The id of the answer."""
+        asked = replace(chat.incoming(text, person), **more)  # type: ignore[arg-type]
+        events = [each async for each in chat.events(asked)]
+        assert isinstance(events[0], Started)
+        return events[0].answer_id
+
 
 def notice(events: list[ReplyEvent]) -> str:
     assert len(events) == 1
@@ -198,26 +205,37 @@ async def test_words_that_nobody_else_could_see_reach_nobody_elses_prompt(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(chat.bot, monkeypatch)
-
-    async def ask(text: str, person: str, **more: object) -> str:
-        events = [each async for each in chat.events(replace(chat.incoming(text, person), **more))]  # type: ignore[arg-type]
-        assert isinstance(events[0], Started)
-        return events[0].answer_id
-
-    await ask("/ask think of a secret", "ann", hidden=True)
-    answer = await ask("what others saw", "ann")
+    answer = await spy.ask(chat, "/ask think of a secret", "ann", hidden=True)
     await chat.storage.record_delivery("test:room", answer, 0, "m1")
-    await ask("go on from there", "bob", reply_to="m1")
-    assert not any("secret" in content for content in spy.contents)
+    await spy.ask(chat, "go on from there", "bob", reply_to="m1")
     assert spy.contents[0] == UNSEEN
-    assert "what others saw" in spy.contents
+    assert spy.contents[-1] == "go on from there"
+    assert "think of a secret" not in spy.contents
     await chat.storage.put_code("code", "test:ann", 9.0)
     await chat.storage.request("code", "test:bob", 0.0, 9.0)
     assert await chat.storage.accept("test:ann", 0.0) == "test:bob"
-    await ask("go on from there once more", "bob", reply_to="m1")
+    await spy.ask(chat, "go on from there once more", "bob", reply_to="m1")
     assert spy.contents[0] == UNSEEN, "linked accounts have no data in common"
-    await ask("go on from mine", "ann", reply_to="m1")
+    await spy.ask(chat, "go on from mine", "ann", reply_to="m1")
     assert spy.contents[0] == "think of a secret"
+
+
+async def test_who_goes_on_from_somebody_elses_answer_gets_that_and_its_question(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said before may have been deleted since, or was said before they came to the chat."""
+    spy = Spy(chat.bot, monkeypatch)
+    await spy.ask(chat, "my address", "ann")
+    answer = await spy.ask(chat, "the weather", "ann")
+    await chat.storage.record_delivery("test:room", answer, 0, "m1")
+    await spy.ask(chat, "and tomorrow?", "bob", reply_to="m1")
+    assert spy.contents == ["the weather", "the weather", "and tomorrow?"]
+    answer = await spy.ask(chat, "and then?", "bob")
+    assert spy.contents[:4] == ["the weather", "the weather", "and tomorrow?", "and tomorrow?"]
+    await chat.storage.record_delivery("test:room", answer, 0, "m2")
+    await spy.ask(chat, "thanks to both", "ann", reply_to="m2")
+    own = ["my address", "my address", "the weather", "the weather"]
+    assert spy.contents == [*own, "and then?", "and then?", "thanks to both"]
 
 
 async def test_replying_to_an_older_answer_branches_there(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

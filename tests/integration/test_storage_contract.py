@@ -178,6 +178,33 @@ async def test_a_turn_replaces_the_one_with_its_id(storage: Storage) -> None:
     assert await storage.turn("a1") == ANSWER
 
 
+async def test_what_was_deleted_is_hidden_and_stays_so(storage: Storage) -> None:
+    await storage.claim(REPLY)
+    begun = replace(REPLY, state="streaming", question_id="q1", request="{}")
+    await storage.begin(begun, [QUESTION, replace(ANSWER, state="streaming", reason=None)], "a1")
+    await storage.record_delivery("c", "a1", 0, "m1")
+    await storage.hide(["d"], [REPLY.event_id, "m1"])
+    await storage.hide(["c"], ["another"])
+    assert [turn and turn.hidden for turn in [await storage.turn("q1"), await storage.turn("a1")]] == [False, False]
+    await storage.hide(["d", "c"], ["another", REPLY.event_id])
+    assert [turn and turn.hidden for turn in [await storage.turn("q1"), await storage.turn("a1")]] == [True, False]
+    await storage.hide(["c"], ["m1"])
+    await storage.end(replace(ENDED, question_id="q1"), ANSWER)
+    await storage.begin(begun, [QUESTION], "a1")
+    assert [turn and turn.hidden for turn in [await storage.turn("q1"), await storage.turn("a1")]] == [True, True]
+
+
+async def test_a_message_that_shows_nothing_of_an_answer_any_more_hides_none(storage: Storage) -> None:
+    await keep_turn(storage, ANSWER)
+    await storage.record_delivery("c", "a1", 0, "m1")
+    await storage.record_delivery("c", "a1", 1, "m2")
+    await storage.supersede("c", "a1")
+    await storage.hide(["c"], ["m2"])
+    turn = await storage.turn("a1")
+    assert turn is not None
+    assert not turn.hidden
+
+
 async def test_unknown_ids_are_nothing(storage: Storage) -> None:
     assert await storage.turn("x") is None
     assert await storage.branch("x", 10) == []
