@@ -15,6 +15,9 @@ from bots.people.rights import RULES, Relation, Rule, Thing, Verb
 from bots.preferences import Refused
 from bots.stats import EVERYBODY
 
+_FOR_STRANGERS = 6
+"""One in so many of the calls to a chat tells strangers that they are refused."""
+
 
 class Unheard(Exception):
     """Do not reply: the operator ignores strangers, or this person was told within the last minute."""
@@ -159,7 +162,7 @@ class Gate:
         if self.is_stranger(call):
             if self._access.strangers == "ignore":
                 return Refusal(wording.not_here(), silent=True)
-            return Refusal(wording.for_members_only(call.actor), silent=not self._may_tell(call))
+            return Refusal(wording.for_members_only(call.actor), silent=not self._may_tell(call, stranger=True))
         late = self._count(call) if call.new else None
         if late is not None and (rule.rated or call.posted):
             return late
@@ -232,14 +235,22 @@ class Gate:
             return calls  # whoever asks and has nothing waiting is let in, however much others have
         return self._presence.share(budget.name, call.actor, budget.calls_per_minute, now)
 
-    def _may_tell(self, call: Call) -> bool:
+    def _may_tell(self, call: Call, *, stranger: bool = False) -> bool:
         """Whether a refusal is said: to each person once a minute, and once to all together where the chat is full.
 
         It costs the chat a call, which is counted here; a sentence for each refusal would mute a chat like a flood.
+
+        Args:
+            stranger: it is said to somebody who is not let in. All of them share a part of the calls: as many accounts
+                as one likes can be made, and whoever is let in needs the rest.
         """
         now, chat = self._now(), call.budget.name if call.budget else call.chat
-        told = [(call.actor, chat), *([chat] if self._is_full(call, now) else [])]
-        if any(self._told.wait_s(key, 1, now) for key in told):
+        told: dict[Hashable, int] = {(call.actor, chat): 1}
+        if self._is_full(call, now):
+            told[chat] = 1
+        if stranger and call.budget is not None and not call.direct:
+            told["strangers", chat] = max(1, int(call.budget.calls_per_minute / _FOR_STRANGERS))
+        if any(self._told.wait_s(key, most, now) for key, most in told.items()):
             return False
         for key in told:
             self._told.add(key, now)

@@ -104,6 +104,28 @@ async def test_a_stranger_is_told_once_in_a_minute_in_each_chat() -> None:
             await doors.at(now, message(chat=chat))
 
 
+async def test_strangers_share_a_few_sentences_in_a_group_and_nobody_who_is_let_in_has_less() -> None:
+    doors = Doors(allowed_users=["telegram:7"], strangers="refuse", requests_per_minute=60)
+    place: dict[str, Any] = {"chat": "telegram:9:-5", "budget": ChatBudget("telegram:9:-5", 60 / 3.1)}
+    told = []
+    for now in range(0, 120, 5):
+        for stranger in range(25):
+            decision = await doors.at_all(now, message(person=f"telegram:{100 + stranger}", **place))
+            assert isinstance(decision, Refusal)
+            told += [] if decision.silent else [now]
+        if now % 10 == 0:
+            await doors.at(now + 1.0, message("/help", person="telegram:7", **place))
+    assert len([now for now in told if now < 60]) == len([now for now in told if now >= 60]) == 3
+
+
+async def test_a_stranger_who_writes_in_private_is_told() -> None:
+    doors = Doors(allowed_users=["telegram:7"], strangers="refuse")
+    for number in range(20):
+        private = message(person=f"telegram:{number + 10}", direct=True, budget=ChatBudget(f"telegram:{number}", 60.0))
+        with pytest.raises(Refused):
+            await doors.at(0.0, private)
+
+
 @pytest.mark.parametrize("person", ["telegram:1", "telegram:2"])
 async def test_a_flood_costs_a_chat_no_more_than_it_can_be_sent(person: str) -> None:
     """Whatever is written all the time, and whatever is said to it."""

@@ -15,7 +15,10 @@ from adapters.delivery.channel import Frame, Later, Limits, RetryAfter
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.rate_budget import Rate
-from bots.messages import Ended, Failed, Notice, ReplyEvent, Said, Started
+from bots.messages import ChatBudget, Ended, Failed, Notice, Refusal, ReplyEvent, Said, Started
+from bots.people.access import Access
+from bots.people.gate import Call, Gate
+from bots.people.rights import Thing, Verb
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Faults, Platform, Records, Rules, SimulatedChannel, run_virtually, told
 
@@ -158,6 +161,36 @@ def test_somebody_who_is_refused_again_before_they_have_heard_of_it_is_told_once
     saw = seen([*others, *again])
     assert [each for each in _said(saw) if "bob" in each] == ["No room for bob at 29."]
     assert [each.outcome for each in again] == [DELIVERED] * 10
+
+
+async def _sentences_to_strangers(doors: Gate, clock: list[float]) -> list[Asked]:
+    """What the gate has said to 25 strangers who write every 5 s, for a minute."""
+    said = []
+    for clock[0] in (5.0 * n for n in range(12)):
+        for number in range(25):
+            call = Call(
+                actor=f"t:{number}", thing=Thing.WORDS, verb=Verb.SEE, chat="c", budget=ChatBudget("c", 60 / 3.1)
+            )
+            decision = await doors.decide(call)
+            if isinstance(decision, Refusal) and not decision.silent:
+                said.append(_refused(call.actor, clock[0], is_answer=False))
+    return said
+
+
+def test_who_is_let_in_is_answered_beside_strangers_who_go_on_asking() -> None:
+    async def nobody(*_: str) -> str:
+        return ""
+
+    clock = [0.0]
+    doors = Gate(Access(allowed_users=["t:ann"], strangers="refuse"), lambda: clock[0], nobody, nobody)
+    strangers = asyncio.run(_sentences_to_strangers(doors, clock))
+    words = [Asked(asker="t:ann", events=[Notice(f"HELP{n}.")], at=3.0 + 15 * n) for n in range(2)]
+    answers = [Asked(asker="t:ann", events=growing(f"a{n}x", 3.0), at=8.0 + 15 * n) for n in range(2)]
+    alone, saw = seen([*words, *answers]), seen([*strangers, *words, *answers])
+    for word, asked in [*((f"HELP{n}", words[n]) for n in range(2)), *((f"a{n}x-0", answers[n]) for n in range(2))]:
+        waits = [shown.times(word, since=asked.at)[0] for shown in (alone, saw)]
+        assert waits[1] < waits[0] + 3.1, "as long as one call takes to come back, at most"
+    assert all(each.outcome == DELIVERED for each in saw.asked)
 
 
 def test_people_who_share_turns_weigh_like_one() -> None:
