@@ -161,6 +161,14 @@ def _guarded(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
 def quiet_library() -> None:
     """At level debug the library logs whole events and addresses, and with them the tokens of interactions."""
     logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
+    logging.getLogger("discord.app_commands.tree").addFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """What a client completes that is no option of ours says all with its name."""
+    if record.exc_info and isinstance(record.exc_info[1], discord.app_commands.CommandSignatureMismatch):
+        record.exc_info = None
+    return True
 
 
 def no_token() -> Unavailable:

@@ -58,12 +58,14 @@ class Events:
         answered: Sequence[Received] = [event]
         asked: Asked | Pressed | None = None
         outcome = NOTHING
+        is_read = False
         try:
             update = Update.de_json(json.loads(event.payload), self._post.api)
+            asked = read_update(update, self._me)
+            is_read = True
             self._see(update)
             if (move := move_told_by(update)) is not None:
                 await self._moves.record(move)
-            asked = read_update(update, self._me)
             if asked is not None:
                 asked = replace(asked, new=new)
             if isinstance(asked, Asked):
@@ -80,8 +82,12 @@ class Events:
                 outcome = await self._do(event, asked)
         except Interrupted as error:
             outcome = Outcome(Ending.LEFT, error.why)
-        except Exception:
-            log.exception("update %s failed", event.id)
+        except Exception as error:
+            if is_read:
+                log.exception("update %s failed", event.id)
+            else:  # nobody waits for what makes no sense
+                log.warning("update %s is left out, it cannot be read: %s", event.id, type(error).__name__)
+                log.debug("update %s", event.id, exc_info=True)
             outcome = await self._apologise(event, asked)
         if self._gathering.is_completed(event):
             return  # what was forwarded behind it settles both

@@ -42,7 +42,7 @@ def marked_text(
 
 def _whole(units: list[bytes], at: int) -> int:
     """The place, behind the character that it would cut in two."""
-    at = min(at, len(units))
+    at = max(0, min(at, len(units)))
     is_second_half = at < len(units) and units[at] and 0xDC <= units[at][1] <= 0xDF
     return at + 1 if is_second_half else at
 

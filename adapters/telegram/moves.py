@@ -61,7 +61,7 @@ class Moves:
             await self._kept.set_preferences(self._name(move.former), {_TO: str(move.now)})
             self._remember(move.now, move)
             self._remember(move.former, move)
-            log.info("group %d is the supergroup %d now", move.former, move.now)
+            log.info("group %s is the supergroup %s now", move.former, move.now)
 
     async def followed(self, request: Asked | Pressed) -> Asked | Pressed:
         """The same request, answered where the chat is now, with the names that its messages have beyond Telegram."""

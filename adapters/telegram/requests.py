@@ -268,7 +268,14 @@ def _is_mention(entity: MessageEntity, text: str, me: User) -> bool:
 
 
 def _entities(message: Message) -> dict[MessageEntity, str]:
-    return message.parse_entities() if message.text else message.parse_caption_entities() if message.caption else {}
+    """Each with the text that it covers. The library's own function fails where one cuts a character in two."""
+    text = message.text or message.caption or ""
+    encoded = text.encode("utf-16-le", "surrogatepass")
+    covered: dict[MessageEntity, str] = {}
+    for entity in message.entities if message.text else message.caption_entities:
+        start, end = (2 * max(0, at) for at in (entity.offset, entity.offset + entity.length))
+        covered[entity] = encoded[start:end].decode("utf-16-le", "replace")
+    return covered
 
 
 def _words(message: Message, me: User | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -121,3 +122,19 @@ async def test_an_odd_event_costs_nobody_else_anything(tmp_path: Path) -> None:
         assert server.identified == [0]
         assert server.resumed == []
         assert there.answers(elsewhere)
+
+
+async def test_commands_of_an_unknown_kind_are_one_line_each_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with party(tmp_path) as p:
+        launched = await p.discord.interact(p.ann, p.room, 2, {"id": "1", "name": "play", "type": 4})
+        await p.discord.until(lambda: launched.private)
+        for options in ([], [{"name": "wibble", "type": 3, "value": "x", "focused": True}]):
+            await p.discord.interact(p.ann, p.room, 4, {"id": "1", "name": "code", "type": 1, "options": options})
+        await p.discord.interact(p.ann, p.room, 4, {"id": "1", "name": "wibble", "type": 1, "options": []})
+        await p.ann.says(p.room, "@bot hello")
+        await p.answer()
+        assert len(p.answers()) == 1, "what is completed asks for nothing"
+    assert "unknown kind" in caplog.text
+    assert not any(record.exc_info for record in caplog.records if record.levelno >= logging.INFO)

@@ -567,6 +567,18 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
+async def test_an_update_that_makes_no_sense_is_one_line_in_the_log(
+    server: TelegramServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = server.person()
+    async with party(server, tmp_path):
+        ann.says("odd", quote={"text": "without a position"})
+        assert (await answer_to(ann.says("hello"), ann.private)).text.startswith("hello")
+    (line,) = [record for record in caplog.records if "cannot be read" in record.message]
+    assert "TypeError" in line.message
+    assert not any(record.exc_info for record in caplog.records if record.levelno >= logging.INFO)
+
+
 async def test_the_token_is_in_no_log(server: TelegramServer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ann, secret = server.person(), TOKEN.partition(":")[2]
     root = logging.getLogger()

@@ -47,6 +47,13 @@ def test_a_block_of_code_is_a_fence_on_lines_of_its_own(before: str, after: str)
     assert said.replace(fence, "").split() == f"{before}{after}".split()
 
 
+def test_an_entity_that_cuts_a_character_in_two_costs_no_answer() -> None:
+    text = "\N{GRINNING FACE} hi \N{GRINNING FACE}"
+    for kind in ("mention", "bold", "code", "bot_command"):
+        for offset, length in ((0, 1), (1, 1), (1, 6), (-3, 2), (90, 7)):
+            assert "hi" in read(text, {"type": kind, "offset": offset, "length": length})
+
+
 def test_code_that_holds_backticks_is_between_more_of_them() -> None:
     for text, said in (("a`b", "`` a`b ``"), ("total_sum", "`total_sum`")):
         assert read(text, entity(text, text, "code")) == said
