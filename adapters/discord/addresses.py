@@ -26,15 +26,19 @@ def api_address(configured: str) -> str:
 def serves_files(address: str, api: str) -> bool:
     """Whether a file there may be fetched: over TLS from Discord's own hosts, or from the API's host and port.
 
-    Other ports of that host are other programs, whatever the API names.
+    Other ports of that host are other programs, whatever the API names; but its TLS is one's own.
     """
     try:
         parts, own = urlsplit(address), urlsplit(api)
-        if api != API and (parts.hostname, _port(parts)) == (own.hostname, _port(own)):
+        if api != API and parts.hostname == own.hostname and _is_same(_port(parts), _port(own)):
             return parts.scheme in ("http", "https")
     except ValueError:
         return False
     return parts.scheme == "https" and parts.hostname in _CDN_HOSTS
+
+
+def _is_same(port: int | None, own: int | None) -> bool:
+    return port == own or (port, own) == (443, 80)
 
 
 def _port(parts: SplitResult) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bots.ports import StorageError
 from bots.prompt import UNSEEN, UNSEEN_ANSWER
 from inference.api import ChatRequest
 from inference.service import LocalInference
@@ -87,3 +88,24 @@ async def test_what_was_edited_away_is_not_told(tmp_path: Path, prompts: list[li
         await p.discord.dispatch("MESSAGE_UPDATE", p.discord.delivered(p.room, question))
         await eve_asks(p, to=answer)
         assert prompts[-1][0] == (UNSEEN if by_a_person else "it is 4711")
+
+
+@pytest.mark.parametrize(
+    "error", [StorageError("the disk is full"), RuntimeError("unforeseen")], ids=["documented", "unexpected"]
+)
+async def test_a_storage_that_fails_to_hide_something_costs_nobody_an_answer(
+    tmp_path: Path, prompts: list[list[str]], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async with party(tmp_path, SECRET) as p:
+        questions, answer = await noted(p, "@bot it is 4711")
+        failed = asyncio.Event()
+
+        async def fails(chats: Sequence[str], message_ids: Sequence[str]) -> None:
+            failed.set()
+            raise error
+
+        monkeypatch.setattr(p.storage, "hide", fails)
+        await p.discord.delete(p.room, questions[0]["id"])
+        await failed.wait()
+        await eve_asks(p, to=answer)
+        assert prompts[-1][-1] == "what was it?"
