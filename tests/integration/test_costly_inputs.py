@@ -45,6 +45,8 @@ BUSY_S = 0.05
 """Processor time of the loop's thread in one go: by the clock every loop is late on a busy machine."""
 TRIES = 4
 GROWTH = 1.1
+FIRST_USE = 30 * 2**20
+"""Bytes that stay for good once something is used for the first time: lexers, libraries, caches with a bound."""
 
 
 class Coding(FakeBot):
@@ -204,7 +206,8 @@ async def test_nobody_waits_for_what_somebody_else_sends(tmp_path: Path) -> None
                 while len(tries) < TRIES and not tries[-1].within(slowest_s):
                     tries.append(await here.under(name, attacker, number))
                 costs.append(tries[-1])
-            after = await settled(before * GROWTH)
+            most = before * GROWTH + FIRST_USE
+            after = await settled(most)
             watch.cancel()
     print(f"\n{len(chosen)} inputs; first text alone {alone * 1000:.0f} ms, memory {before >> 20} to {after >> 20} MB")
     for figure in ("first_text_s", "late_s", "busy_s"):
@@ -213,7 +216,7 @@ async def test_nobody_waits_for_what_somebody_else_sends(tmp_path: Path) -> None
         print(f"{figure}: median {values[len(values) // 2] * 1000:.0f} ms, at most {values[0] * 1000:.0f} ms")
         print(*costs[:8], sep="\n")
     assert [cost for cost in costs if not cost.within(slowest_s)] == []
-    assert after < before * GROWTH + 30 * 2**20
+    assert after <= most
 
 
 def memory() -> int:

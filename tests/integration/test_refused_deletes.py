@@ -21,7 +21,7 @@ from tests.servers.telegram_world import ApiError, Message
 
 pytestmark = pytest.mark.timeout(120)
 LINES: tuple[dict[str, Any], ...] = (
-    {"match": "reasons", "answer": "pondered " * 250 + "so</think>\n\nForty two.", "tokens_per_s": 40},
+    {"match": "reasons", "answer": "pondered " * 250 + "so</think>\n\nForty two.", "tokens_per_s": 150},
 )
 UNITS = 1000
 

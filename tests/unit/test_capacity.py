@@ -146,7 +146,7 @@ def test_a_light_load_waits_for_the_engine_alone() -> None:
     assert told.first_p50 == pytest.approx(alone, abs=0.01)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=3, derandomize=True)
 @given(seed=st.integers(0, 1000))
 def test_over_its_load_a_deployment_gives_way(seed: int) -> None:
     load = Load(people=20_000, pictures=0.0)
