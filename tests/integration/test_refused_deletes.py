@@ -23,6 +23,8 @@ pytestmark = pytest.mark.timeout(120)
 LINES: tuple[dict[str, Any], ...] = (
     {"match": "reasons", "answer": "pondered " * 250 + "so</think>\n\nForty two.", "tokens_per_s": 150},
 )
+SLOW = tuple(line | {"tokens_per_s": 40} for line in LINES)
+"""Discord can be sent five calls in five seconds: of an answer that is written at once it gets one message."""
 UNITS = 1000
 
 
@@ -104,7 +106,7 @@ async def test_on_discord_it_says_where_the_answer_is(tmp_path: Path, monkeypatc
         "adapters.discord.answers.limits",
         lambda *args, **how: replace(discord_limits(*args, **how), message_units=UNITS),
     )
-    async with discord_party(tmp_path, *LINES) as p:
+    async with discord_party(tmp_path, *SLOW) as p:
 
         async def cannot(*_: Any) -> None:
             raise Refusal(400, 50021, "Cannot execute action on a system message")
