@@ -45,7 +45,7 @@ BUSY_S = 0.05
 """Processor time of the loop's thread in one go: by the clock every loop is late on a busy machine."""
 TRIES = 4
 GROWTH = 1.1
-FIRST_USE = 30 * 2**20
+FIRST_USE = 64 * 2**20
 """Bytes that stay for good once something is used for the first time: lexers, libraries, caches with a bound."""
 
 
