@@ -376,6 +376,8 @@ class Blocks:
             self.formula = "" if closes_display(stripped, self.formula) else self.formula
             self._paragraph = bool(self.formula)
             return None
+        if self.formula and indent <= 3 and _is_too_long(stripped):
+            return indent  # as no fence it is a line of the formula
         self.formula = ""
         if self._lazy:
             self._previous = ""
@@ -434,6 +436,11 @@ def _escape(lazy: str, indent: int) -> int | None:
     if indent >= 4 and (start := _INDENTED_START.match(lazy)):
         return indent + len(start[1])
     return indent if _FENCE.match(lazy) else None
+
+
+def _is_too_long(stripped: str) -> bool:
+    fence = _FENCE.match(stripped)
+    return fence is not None and len(fence[1] or fence[3]) > _LONGEST_FENCE
 
 
 def _starts_leaf(stripped: str) -> bool:

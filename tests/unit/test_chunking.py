@@ -469,3 +469,12 @@ def test_what_is_nearly_a_row_of_delimiters_is_looked_at_in_linear_time(row: str
         took.append(time.process_time() - began)
         assert not blocks.table
     assert took[1] < 8 * max(took[0], 0.02)
+
+
+@pytest.mark.parametrize("opening", ["$$", "\\[", "\\begin{align}"])
+def test_a_line_that_is_too_long_for_a_fence_is_part_of_the_formula(opening: str) -> None:
+    """And so is what looks like a list behind it."""
+    for marker in "`~":
+        text = f"{opening}\n{marker * 17}\n- ```"
+        for chunk in chunks_of(text, 1000, code_units):
+            assert not unclosed_fences(chunk.markdown)
