@@ -133,9 +133,10 @@ class Answers:
             self.tasks.begin(self._answer(event, pictures, sent, new=new))
 
     async def _close_interrupted_later(self) -> None:
-        await asyncio.sleep(LOOK_EVERY_S)
-        if not await self._has_closed_interrupted():
-            self.tasks.begin(self._close_interrupted_later())
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if await self._has_closed_interrupted():
+                return
 
     async def _has_closed_interrupted(self) -> bool:
         """Whether they could be found. The page is served all the same: others have nothing to do with them."""
