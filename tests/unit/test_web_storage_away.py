@@ -222,7 +222,9 @@ async def test_an_event_whose_mark_fails_ends_nothing(address: str, kept: Fragil
         await other.type("still there", client_id="b")
         await other.post(lambda post: "still there" in post["html"] and not post["growing"])
     if isinstance(trouble, StorageError):
-        assert await kept.pending("web") == []
+        async with asyncio.timeout(30):  # an event is marked behind the last frame of its answer, and is tried again
+            while await kept.pending("web"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 async def test_a_post_that_cannot_be_rendered_is_shown_as_it_was_written(caplog: pytest.LogCaptureFixture) -> None:
