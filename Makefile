@@ -19,8 +19,10 @@ setup: $(VENV)/.run  ## install the program into .venv
 demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:8080
 	@$(BIN)/partyline demo --port $(PORT)
 
+# In the order of the folders: the long files of tests/integration begin first, and the many short ones of tests/unit
+# fill what is left at the end.
 test: check browser $(VENV)/commonmark.json $(VENV)/gfm.txt  ## every check and every test
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --reruns 1 -r sR
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r sR
 
 check: $(VENV)/.test  ## ruff, format, mypy strict, import-linter
 	@$(BIN)/ruff check --quiet .
