@@ -28,7 +28,7 @@ class Handouts:
         self._clock = clock
 
     def add(self, person: str, file: StoredFile) -> None:
-        self._forget_old()
+        self.forget_old()
         self._files[file.id] = (person, self._clock() + LIFETIME_S, file)
         while self._sizes()[person] > MAX_BYTES or self._count(person) > MAX_FILES:
             self._drop_oldest(person)
@@ -49,13 +49,14 @@ class Handouts:
 
     def get(self, person: str, file_id: str) -> StoredFile | None:
         """The file, if it is this person's and still here."""
-        self._forget_old()
+        self.forget_old()
         owner, _, file = self._files.get(file_id, ("", 0.0, None))
         return file if owner == person else None
 
     def forget(self, person: str) -> None:
         self._files = {key: each for key, each in self._files.items() if each[0] != person}
 
-    def _forget_old(self) -> None:
+    def forget_old(self) -> None:
+        """Drop what has been here for long enough."""
         now = self._clock()
         self._files = {key: each for key, each in self._files.items() if each[1] > now}

@@ -24,6 +24,7 @@ from adapters.web.board import Board
 from adapters.web.channel import PICTURE
 from adapters.web.colouring import render_coloured
 from adapters.web.door import Door, TooManyNew, Visitor
+from adapters.web.handouts import Handouts
 from adapters.web.history import History
 from adapters.web.identity import Identities, new_key
 from adapters.web.inbound import MOST_IN_HAND, Inbound
@@ -59,6 +60,7 @@ _MANY_TABS = "You have this page open many times. Please close some of its tabs,
 # A proxy's are many people's: of those, each visitor's are counted (Seats).
 _CONNECTIONS = ConnectionBounds(without_request=1024, total=4096, per_address=1024)
 _MAX_PASSWORD_BYTES = 4096
+FORGET_EVERY_S = 10.0
 _PASSWORD_S = 10.0
 _PASSWORD_VALUES = 10
 _CHUNK_BYTES = 64 * 1024
@@ -191,7 +193,15 @@ class WebServer:
                 tasks.keep(work)
             for work in (audience.tell_presence, audience.tell_crowd, partial(self._tell_model, audience)):
                 tasks.keep(work)
+            tasks.keep(partial(self._forget_old, audience.handouts))
             yield await self._listen(stack, self._visits(answers, inbound), door)
+
+    async def _forget_old(self, handouts: Handouts) -> None:
+        """Files that nobody takes are held for their time, and not until the next one comes."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            self._uploads.forget_old()
+            handouts.forget_old()
 
     async def _tell_model(self, audience: Audience) -> None:
         """Pages that were opened while the model was loaded hear which one it is."""

@@ -20,7 +20,7 @@ PERSON_BYTES = 100 * 1024 * 1024
 """Of one person. Together with `ADDRESS_BYTES` nobody can take what others need."""
 ADDRESS_BYTES = 160 * 1024 * 1024
 """Of all who come from one address."""
-_LIFETIME_S = 900.0
+LIFETIME_S = 900.0
 _OWN_FULL = "Your pictures take too much room together. Please send or remove some first."
 _FULL = "Too many pictures are waiting here right now; please try again in a minute."
 TOO_MANY = f"At most {MAX_PICTURES} pictures fit into one message."
@@ -83,6 +83,10 @@ class Uploads:
         """By the id that each will have."""
         self._clock = clock
 
+    @property
+    def bytes_held(self) -> int:
+        return sum(each.size for each in self._here())
+
     async def add(self, person: str, name: str, read: Callable[[], Awaitable[bytes]], address: str = "") -> Upload:
         """Keeps a picture and makes its thumbnail.
 
@@ -95,7 +99,7 @@ class Uploads:
         Raises:
             Refused: it is too large, or too many wait already.
         """
-        self._forget_old()
+        self.forget_old()
         self._check_own(person)
         upload_id = secrets.token_urlsafe(12)
         try:
@@ -191,6 +195,7 @@ class Uploads:
         del self._waiting[oldest]
         return True
 
-    def _forget_old(self) -> None:
-        limit = self._clock() - _LIFETIME_S
+    def forget_old(self) -> None:
+        """Drop what no message took in time."""
+        limit = self._clock() - LIFETIME_S
         self._waiting = {key: each for key, each in self._waiting.items() if each.arrived_at > limit}

@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 from adapters.delivery.channel import Frame
-from adapters.web import server
+from adapters.web import server, uploads
 from adapters.web.events import Event
 from adapters.web.panel import SettingView
 from adapters.web.posts import Attachment, Post, StoredFile
+from adapters.web.previews import Thumbnails
+from adapters.web.uploads import Uploads
 from bots.ports import StorageError
 from inference.api import ModelInfo
 from tests.unit.web_parts import FakePanel, Page, Parts, browser_session, visit
@@ -479,6 +481,26 @@ async def test_a_port_that_is_taken_is_a_plain_error(address: str, parts: Parts)
     with pytest.raises(OSError, match="address"):
         async with parts.server(port=port).serving():
             pass
+
+
+async def test_a_picture_that_nobody_sends_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time, and not only when the next one comes."""
+    made: list[Uploads] = []
+
+    class Seen(Uploads):
+        def __init__(self, thumbnails: Thumbnails) -> None:
+            super().__init__(thumbnails)
+            made.append(self)
+
+    monkeypatch.setattr(server, "Uploads", Seen)
+    monkeypatch.setattr(server, "FORGET_EVERY_S", 0.01)
+    async with Parts().server().serving() as address, browser_session() as session:
+        async with session.post(address + "upload", data=form(("a.png", png()))) as response:
+            assert response.status == 200
+        assert made[0].bytes_held == len(png())
+        monkeypatch.setattr(uploads, "LIFETIME_S", -1.0)
+        while made[0].bytes_held:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_an_upload_that_breaks_off_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
