@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
-from itertools import count
+from itertools import count, islice
 
 from inference.api import Standing
 from inference.places import Path, Places, path_of, platform_of
@@ -173,6 +173,15 @@ class FairQueue:
             started.append(request_id)
             self._note_served(job.owner, now)
         return started
+
+    def kept_for_s(self, now: float) -> float | None:
+        """Seconds until `start` may give out a slot that is kept free now; None where time alone changes nothing."""
+        if not self._waiting or len(self._running) >= self.slots:
+            return None
+        # Of the owners who ask little, one may be who waits; for that one the others count.
+        modest = islice(reversed(self._modest.values()), 2)
+        ends = [*(at + SIDE_LATELY_S for at in self._asked.values()), *(at + LATELY_S for at in modest)]
+        return min((end - now for end in ends if end > now), default=None)
 
     def remove(self, request_id: str, spent: float = 0.0) -> None:
         """Takes out a request, finished or given up; `spent` tokens replace the cost that was expected of it."""

@@ -122,6 +122,7 @@ class Lane:
         self._tickets: dict[str, Ticket] = {}
         self._starts: dict[str, tuple[float, int]] = {}
         self._mean_s: float | None = None
+        self._later: asyncio.TimerHandle | None = None
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -222,3 +223,12 @@ class Lane:
         for request_id in self._queue.start(self._clock()):
             self._starts[request_id] = self._clock(), self._epoch
             self._tickets[request_id].turn.set()
+        self._admit_later()
+
+    def _admit_later(self) -> None:
+        """Once more when a slot that is kept free is free for everybody: until then perhaps nobody comes or goes."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if (kept_s := self._queue.kept_for_s(self._clock())) is not None:
+            self._later = asyncio.get_running_loop().call_later(kept_s, self._admit)

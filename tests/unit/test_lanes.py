@@ -1,0 +1,36 @@
+"""A lane: who is given a slot when nobody comes and nobody goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from inference import fairness
+from inference.lanes import Bounds, Lane
+
+
+async def test_a_slot_that_was_kept_free_is_given_out_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the others take: nobody else comes and nobody goes."""
+    monkeypatch.setattr(fairness, "SIDE_LATELY_S", 0.05)
+    lane = Lane(4, Bounds(), time.monotonic)
+    lane.enter("elsewhere", "discord:1", 100)
+    lane.leave("elsewhere", 100)
+    for number in range(3):
+        lane.enter(f"long {number}", f"telegram:{number}", 100)
+    waiting = lane.enter("waiting", "telegram:4711", 100)
+    async with asyncio.timeout(10):
+        await waiting.turn.wait()
+    assert lane.load == (0, 4, 4)
+
+
+async def test_a_slot_kept_for_whoever_asks_little_is_given_to_others_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fairness, "LATELY_S", 0.05)
+    lane = Lane(4, Bounds(max_active_per_owner=4), time.monotonic)
+    lane.enter("little", "api:1", 100)
+    lane.leave("little", 100)
+    many = [lane.enter(f"{number}", "api:2", 100) for number in range(8)]
+    async with asyncio.timeout(10):
+        await many[3].turn.wait()
+    assert lane.load == (4, 4, 4)
