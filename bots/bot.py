@@ -477,7 +477,7 @@ class Bot:
 
     async def _take_back(self, stop: Sent) -> int:
         """Take back what the person has asked here before, and what is not in the line yet; returns how much."""
-        found = self.coming.take_back(stop)
+        found = await self.coming.take_back(stop)
         if found:
             closed = [asyncio.ensure_future(each.over.wait()) for each in found]
             try:

@@ -29,8 +29,10 @@ class Sent:
 
     Args:
         at: when it was sent, or received, in seconds since the epoch; of two at the same time the later number counts.
-        asks: whether it asks for an answer; only that is taken back.
+        asks: whether it asks for an answer; only that is taken back. Called once at most, and only for a stop: to know
+            it may take as long as to read the whole event.
         when_taken_back: called once, when a stop takes it back.
+        is_stopped: there was a stop, which takes it back if it asks for an answer.
     """
 
     event_id: str
@@ -40,9 +42,21 @@ class Sent:
     number: int
     asks: Callable[[], bool] = _yes
     when_taken_back: Callable[[], None] = _nothing
-    is_taken_back: bool = False
+    is_stopped: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """It is in the line, or nothing is left to do for it."""
+
+    _is_question: bool | None = None
+
+    @property
+    def is_taken_back(self) -> bool:
+        return self.is_stopped and self.is_question
+
+    @property
+    def is_question(self) -> bool:
+        if self._is_question is None:
+            self._is_question = self.asks()
+        return self._is_question
 
     @property
     def order(self) -> tuple[float, int]:
@@ -77,7 +91,7 @@ class Coming:
         """
         sent = Sent(event_id, chat, person, at, next(self._numbers), asks, when_taken_back)
         stop = self._stops.get((chat, person))
-        sent.is_taken_back = late and stop is not None and sent.at < stop[0] and asks()
+        sent.is_stopped = late and stop is not None and sent.at < stop[0]
         self._by_person.setdefault((chat, person), []).append(sent)
         self._by_event[_platform(chat), event_id] = sent
         return sent
@@ -98,17 +112,26 @@ class Coming:
         if self._by_event.get((_platform(sent.chat), sent.event_id)) is sent:
             del self._by_event[_platform(sent.chat), sent.event_id]
 
-    def take_back(self, stop: Sent) -> Sequence[Sent]:
-        """Take back all that the person has asked in that chat before they sent `stop`; returns what that was."""
+    async def take_back(self, stop: Sent) -> Sequence[Sent]:
+        """Take back all that the person has asked in that chat before they sent `stop`; returns what that was.
+
+        From the call on nothing of it is answered. There may be a thousand events to be read for that, so others get
+        their turn after each.
+        """
         key = stop.chat, stop.person
         self._stops[key] = max(stop.order, self._stops.pop(key, stop.order))
         if len(self._stops) > _REMEMBERED:
             self._stops.popitem(last=False)
         line = self._by_person.get(key, ())
-        found = [each for each in line if each.order < stop.order and not each.is_taken_back and each.asks()]
-        for each in found:
-            each.is_taken_back = True
-            each.when_taken_back()
+        stopped = [each for each in line if each.order < stop.order and not each.is_stopped]
+        for each in stopped:
+            each.is_stopped = True
+        found = []
+        for each in stopped:
+            if each.is_taken_back:
+                found.append(each)
+                each.when_taken_back()
+            await asyncio.sleep(0)
         return found
 
 
