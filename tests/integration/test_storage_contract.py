@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
+from unittest.mock import AsyncMock, Mock, patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import ClauseElement, Connection
 
 from adapters.storage.database import open_database
 from adapters.storage.memory import MemoryStorage
@@ -203,6 +205,23 @@ async def test_a_message_that_shows_nothing_of_an_answer_any_more_hides_none(sto
     turn = await storage.turn("a1")
     assert turn is not None
     assert not turn.hidden
+
+
+async def test_postgresql_finds_what_to_hide_without_reading_all_turns(postgresql: Server) -> None:
+    """It is looked for whenever anybody deletes or edits anything in a server, and all other writes wait for it."""
+    async with open_database(postgresql.emptied()) as database:
+        storage, statements = SqlStorage(database), list[ClauseElement]()
+        with patch.object(storage.behind, "soon", AsyncMock()) as soon:
+            await storage.hide(["c", "d"], ["m1", "m2"])
+        soon.await_args.args[0](Mock(execute=statements.append))  # type: ignore[union-attr]
+
+        def plan(connection: Connection) -> str:
+            said = statements[0].compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # of an empty table it would be quicker
+            lines = connection.exec_driver_sql(f"EXPLAIN {said}".replace("%", "%%"))
+            return "\n".join(line for (line,) in lines)
+
+        assert "Index Scan using turns_pkey on turns" in await database.write(plan)
 
 
 async def test_unknown_ids_are_nothing(storage: Storage) -> None:
