@@ -372,13 +372,13 @@ class Blocks:
             self._blank()
             return None
         self._after_heading, self._hollow = False, 0
-        if self.formula and not stripped.startswith(("```", "~~~")):
-            self.formula = "" if closes_display(stripped, self.formula) else self.formula
-            self._paragraph = bool(self.formula)
-            return None
-        if self.formula and indent <= 3 and _is_too_long(stripped):
-            return indent  # as no fence it is a line of the formula
-        self.formula = ""
+        if self.formula:
+            is_fence = stripped.startswith(("```", "~~~"))
+            if not is_fence or (indent <= 3 and _is_too_long(stripped)):
+                self.formula = "" if closes_display(stripped, self.formula) else self.formula
+                self._paragraph = bool(self.formula)
+                return indent if is_fence else None  # as no fence it is a line of the formula
+            self.formula, self._paragraph = "", False
         if self._lazy:
             self._previous = ""
             return _escape(stripped, indent)

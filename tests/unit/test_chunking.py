@@ -478,3 +478,33 @@ def test_a_line_that_is_too_long_for_a_fence_is_part_of_the_formula(opening: str
         text = f"{opening}\n{marker * 17}\n- ```"
         for chunk in chunks_of(text, 1000, code_units):
             assert not unclosed_fences(chunk.markdown)
+
+
+FORMULA_LINES = [
+    "$$", "\\[", "\\begin{align}", "\\end{align}", "\\]", "x \\]", "x $$ word", "$$ x $$", "a + b", "~" * 17, "`" * 18,
+    "~" * 17 + " \\]", "`" * 17 + "$$", "~" * 20 + "\\end{align}", "```", "~~~", "```py", "    ```", "    ~~~",
+    "     " + "~" * 17, "- x", "1. y", "2. ```", "- ```", "> ```", "> ~~~", "> $$", "> \\[", "> " + "~" * 17,
+    ">" + "`" * 17 + "\\]", "> x \\]", "", "    code", "===", "---", "# h", "| a | b |", "|---|---|", "- $$", "  $$",
+    "  " + "~" * 17 + "$$", "``` a ` b", "\\[ ```", "> - $$",
+]  # fmt: skip
+
+
+@settings(derandomize=True)
+@given(st.lists(st.sampled_from(FORMULA_LINES), max_size=9).map("\n".join), st.sampled_from([40, 60, 100, 1_000]))
+def test_a_line_of_an_open_formula_is_read_as_the_parser_reads_it(text: str, limit: int) -> None:
+    for chunk in chunks_of(text, limit):
+        assert not unclosed_fences(chunk.markdown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\begin{align}\n" + "~" * 17 + "\\end{align}\n> ```",  # the formula ends in the line that is no fence
+        "$$\n" + "`" * 17 + "$$\n> ~~~",
+        "> \\[\n> " + "~" * 17 + "\\]\n> - ```",
+        "$$\n    ```\n2. ```",  # code by indentation, which a list may follow
+    ],
+)
+def test_an_open_formula_ends_where_the_parser_ends_it(text: str) -> None:
+    for chunk in chunks_of(text, 1_000):
+        assert not unclosed_fences(chunk.markdown)
