@@ -179,10 +179,12 @@ class Chunker:
             begin = next((place for place in reversed(lines) if blocks.cuts[place] != Cut.FORMULA), 0)
             if begin:
                 return begin
-        word = word_boundary(self._text[line:furthest], max(0, half - line))
-        if word and self._text[line : line + word].strip(" \t>"):
+        begun = self._text[line:furthest]
+        indent = len(begun) - len(begun.lstrip(" \t>"))
+        word = word_boundary(begun, max(indent, half - line))
+        if word and word > indent:
             return line + word
-        if word and line and blocks.cuts[line] == Cut.LINE:
+        if indent and (word or line + indent > half) and line and blocks.cuts[line] == Cut.LINE:
             return line  # a cut within the indentation would take it from the code behind it
         return grapheme_boundary(self._text, furthest)
 

@@ -508,3 +508,14 @@ def test_a_line_of_an_open_formula_is_read_as_the_parser_reads_it(text: str, lim
 def test_an_open_formula_ends_where_the_parser_ends_it(text: str) -> None:
     for chunk in chunks_of(text, 1_000):
         assert not unclosed_fences(chunk.markdown)
+
+
+@pytest.mark.parametrize("begins", ["- x\n\n  ", "> ", "# h\n\n   ", "1. x\n\n   # y\n\n   ", "> # h\n> "])
+@pytest.mark.parametrize("mark", ["~~", "**", "_"])
+def test_where_emphasis_begins_an_indented_line_it_is_cut_between_words(begins: str, mark: str) -> None:
+    """And not within an address, because the indentation is the only blank outside of the emphasis."""
+    address = f"https://example.org/{'a' * 40}"
+    text = f"{begins}{mark}{'word ' * 12}{address}{mark} and more words"
+    chunks = chunks_of(text, len(begins) + 80)
+    assert len(chunks) > 1
+    assert any(address in chunk.markdown for chunk in chunks)
