@@ -26,11 +26,12 @@ async def test_a_slot_that_was_kept_free_is_given_out_when_its_time_is_over(monk
 
 
 async def test_a_slot_kept_for_whoever_asks_little_is_given_to_others_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fairness, "LATELY_S", 0.05)
-    lane = Lane(4, Bounds(max_active_per_owner=4), time.monotonic)
-    lane.enter("little", "api:1", 100)
-    lane.leave("little", 100)
-    many = [lane.enter(f"{number}", "api:2", 100) for number in range(8)]
+    monkeypatch.setattr(fairness, "LATELY_S", 0.2)
+    lane = Lane(4, Bounds(), time.monotonic)
+    for number in range(4):
+        lane.enter(f"little {number}", f"api:{number}", 100)
+    many = [lane.enter(f"{number}", "api:4711", 100) for number in range(8)]
+    lane.leave("little 0", 100)
     async with asyncio.timeout(10):
-        await many[3].turn.wait()
-    assert lane.load == (4, 4, 4)
+        await many[0].turn.wait()
+    assert lane.load == (7, 4, 4)
