@@ -53,7 +53,8 @@ def seen_by(person: str, turns: Sequence[Turn]) -> list[Turn]:
     """The turns as this account may know them.
 
     Of others, linked ones too, these are the answer that this account replied to and its question, as far as everybody
-    in the chat can see them. What was said there before may have been deleted, or said before this account came.
+    in the chat can see them. What was said there before may have been deleted, or said before this account came. The
+    same holds for what the question quotes.
     """
     return [_as_seen_by(person, turn) for at, turn in enumerate(turns) if _is_near(person, turns[at : at + 3])]
 
@@ -64,8 +65,13 @@ def _is_near(person: str, turns: Sequence[Turn]) -> bool:
 
 
 def _as_seen_by(person: str, turn: Turn) -> Turn:
-    if not turn.hidden or turn.person == person:
+    if turn.person == person:
         return turn
+    if not turn.hidden:
+        if turn.role == "assistant":
+            return turn
+        text, worded = prompt.without_quotations(turn.text), prompt.without_quotations(turn.prompt)
+        return replace(turn, text=text, prompt=worded)
     return replace(turn, text=prompt.UNSEEN if turn.role == "user" else prompt.UNSEEN_ANSWER, prompt="", captions=())
 
 

@@ -14,6 +14,7 @@ _NAMED = "begins with ```"
 # In a conversation that goes on from somebody else's answer.
 UNSEEN = "(a question that only its author could see)"
 UNSEEN_ANSWER = "(an answer that was deleted)"
+UNSEEN_QUOTATION = "> (a message of somebody else)"
 # The model card of DeepSeek-R1 recommends this sentence for mathematics.
 MATHEMATICS = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -24,6 +25,7 @@ _ARITHMETIC = re.compile(
 )
 # Two searches: one pattern with anything between them would begin anew at every digit.
 _AMOUNT, _NUMBER = re.compile(r"\b(how many|how much)\b", re.IGNORECASE), re.compile(r"\d")
+_QUOTED = re.compile(r"^ {0,3}>.*(?:\n {0,3}>.*)*", re.MULTILINE)
 # Names as people write them, and as a fence does. Those that are also words count only after "in".
 _LANGUAGES = {
     "python": "python", "javascript": "javascript", "typescript": "typescript", "java": "java", "c++": "cpp",
@@ -80,6 +82,14 @@ def for_pictures(text: str, captions: Sequence[str], *, answered: bool = False) 
         else f"{len(captions)} pictures show this"
     )
     return f"{said}:\n{numbered}\n\n{text}"
+
+
+def without_quotations(text: str) -> str:
+    """The text with a note in place of each quotation.
+
+    Its words are a third person's, who may have deleted or edited them since without anybody being told.
+    """
+    return _QUOTED.sub(UNSEEN_QUOTATION, text)
 
 
 def messages(turns: Sequence[Turn]) -> tuple[Message, ...]:

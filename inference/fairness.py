@@ -7,7 +7,7 @@ accounts cost nothing to make, are one flow together, and share what it gets by 
 the newest request of whoever has the most gives way (`inference.places`), or that of somebody who has had an answer
 lately, to somebody who has had none. While people of another platform, or known ones, have asked lately, nobody else
 takes the last free slots; nor does anybody who has more requests than may run at once, while somebody has asked lately
-who has not.
+who has not. Nor are two long prompts of one owner read at once meanwhile.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class _Job:
     path: Path
     cost: float
     arrival: int
+    is_long: bool = False
+    """Its prompt takes long to be read."""
 
     @property
     def side(self) -> tuple[bool, str]:
@@ -98,6 +100,8 @@ class FairQueue:
         """Who waits, by party and owner."""
         self._waiting: dict[str, _Job] = {}
         self._running: dict[str, _Job] = {}
+        self._reading: dict[str, str] = {}
+        """Whose long prompts are being read, by request."""
         self._held = Places()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._served: OrderedDict[str, float] = OrderedDict()
@@ -131,6 +135,7 @@ class FairQueue:
         standing: Standing = "new",
         group: str = "",
         now: float = 0.0,
+        is_long: bool = False,
     ) -> str | None:
         """Add a request that is expected to cost `cost` tokens; return the id of the waiting one that gave way to it.
 
@@ -138,6 +143,8 @@ class FairQueue:
             standing: how well the owner is known.
             group: where the owner asks, "" in private.
             now: seconds of a monotonic clock.
+            is_long: its prompt takes long to be read: of one owner one at a time while others are here, since engines
+                read all prompts in the same steps.
 
         Raises:
             Full: the owner has all the places that one owner may have, or the queue is full and nobody has more.
@@ -151,7 +158,7 @@ class FairQueue:
         given_up = self._make_room(path, now, returns=kept is not None)
         self._kept.pop(owner, None)
         self._arrivals += 1
-        job = _Job(owner, party, path, cost, self._arrivals if kept is None else kept.arrival)
+        job = _Job(owner, party, path, cost, self._arrivals if kept is None else kept.arrival, is_long)
         self._asked[job.side] = now
         self._waiting[request_id] = job
         self._held.take(path)
@@ -170,6 +177,8 @@ class FairQueue:
             self._parties.start(job.party, job.cost)
             self._members[job.party].start(job.owner, job.cost)
             self._running[request_id] = job
+            if job.is_long:
+                self._reading[request_id] = job.owner
             started.append(request_id)
             self._note_served(job.owner, now)
         return started
@@ -183,8 +192,13 @@ class FairQueue:
         ends = [*(at + SIDE_LATELY_S for at in self._asked.values()), *(at + LATELY_S for at in modest)]
         return min((end - now for end in ends if end > now), default=None)
 
+    def read(self, request_id: str) -> None:
+        """The prompt of a running request has been read."""
+        self._reading.pop(request_id, None)
+
     def remove(self, request_id: str, spent: float = 0.0) -> None:
         """Takes out a request, finished or given up; `spent` tokens replace the cost that was expected of it."""
+        self.read(request_id)
         if (job := self._running.pop(request_id, None)) is not None:
             self._parties.finish(job.party, job.cost, spent)
             self._members[job.party].finish(job.owner, job.cost, spent)
@@ -290,6 +304,7 @@ class FairQueue:
                 for owner, line in lines.items()
                 if members[owner].active < self._per_owner
                 and self._waiting[line[0]].side in may_start
+                and not (self._must_wait_to_read(self._waiting[line[0]]) and self._are_others_modest(owner, now))
                 and not (is_last and self._is_busy(self._waiting[line[0]]) and self._are_others_modest(owner, now))
             )
             if (first := min(ranks, default=None)) is not None:
@@ -305,6 +320,10 @@ class FairQueue:
     def _is_busy(self, job: _Job) -> bool:
         """Whether its owner has more requests than may run at once: somebody who asks in many chats, or a program."""
         return self._held.of(job.owner) + self._members[job.party][job.owner].active > self._per_owner
+
+    def _must_wait_to_read(self, job: _Job) -> bool:
+        """Whether another long prompt of its owner is being read."""
+        return job.is_long and job.owner in self._reading.values()
 
     def _note_modest(self, job: _Job, now: float) -> None:
         if not self._is_busy(job):

@@ -126,12 +126,23 @@ class Lane:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def enter(self, request_id: str, owner: str, cost: float, standing: Standing = "new", group: str = "") -> Ticket:
+    def enter(
+        self,
+        request_id: str,
+        owner: str,
+        cost: float,
+        standing: Standing = "new",
+        group: str = "",
+        *,
+        is_long: bool = False,
+    ) -> Ticket:
         """A place in the queue; where it is full, of whoever has the most. Raises Busy."""
         if request_id in self._tickets:
             raise Unavailable(f"request id {request_id} is in use")
         try:
-            gave_way = self._queue.push(request_id, owner, cost, standing=standing, group=group, now=self._clock())
+            gave_way = self._queue.push(
+                request_id, owner, cost, standing=standing, group=group, now=self._clock(), is_long=is_long
+            )
         except Full as full:
             raise Busy(self.wait_s(full.position)) from full
         if gave_way is not None:
@@ -140,6 +151,11 @@ class Lane:
         self.idle.clear()
         self._admit()
         return ticket
+
+    def read(self, request_id: str) -> None:
+        """The engine has read the prompt."""
+        self._queue.read(request_id)
+        self._admit()
 
     def leave(self, request_id: str, spent: float) -> None:
         if self._tickets.pop(request_id, None) is None:

@@ -46,6 +46,8 @@ _ALONE_S = 15.0
 _LOADING_NEWS_S = 5.0
 # An estimate for what is not counted.
 _CHARACTERS_A_TOKEN = 4
+# A prompt of so many tokens takes an engine several steps to read, in which it reads little of others.
+_LONG_PROMPT = 1024
 # So many characters of a conversation are read for their reasoning on the event loop, more in a thread.
 _READ_HERE = 20_000
 # How long what was given up may take to end: an engine stops within one decode step.
@@ -237,7 +239,10 @@ class LocalInference:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         self._check_prefix(request)
-        ticket = self._enter(self._chats, request, request.sampling.max_new_tokens)
+        prompt = sum(len(message.content) for message in request.messages) // _CHARACTERS_A_TOKEN
+        is_long = prompt >= _LONG_PROMPT
+        cost = request.sampling.max_new_tokens + prompt * is_long
+        ticket = self._enter(self._chats, request, cost, is_long=is_long)
         meter = Meter(self._clock, arrived=self._clock())
         try:
             request = replace(request, messages=tuple(await ticket.wait(self._history(request.messages))))
@@ -247,6 +252,9 @@ class LocalInference:
             meter.started = self._clock()
             async with aclosing(self._answered(request, ticket, meter)) as events:
                 async for event in events:
+                    if is_long and meter.first is not None:
+                        self._chats.read(request.id)
+                        is_long = False
                     yield event
         except TicketCancelled:
             yield meter.finished("cancelled")
@@ -354,9 +362,11 @@ class LocalInference:
             without_reasoning(messages) if size <= _READ_HERE else await asyncio.to_thread(without_reasoning, messages)
         )
 
-    def _enter(self, lane: Lane, request: ChatRequest | CaptionRequest, cost: float) -> Ticket:
+    def _enter(
+        self, lane: Lane, request: ChatRequest | CaptionRequest, cost: float, *, is_long: bool = False
+    ) -> Ticket:
         self._lifecycle.admit()
-        return lane.enter(request.id, request.owner, cost, request.standing, request.group)
+        return lane.enter(request.id, request.owner, cost, request.standing, request.group, is_long=is_long)
 
     async def _until_turn(self, request_id: str, ticket: Ticket) -> AsyncGenerator[Queued, None]:
         """Yields the place whenever it has changed, until it is the request's turn."""

@@ -19,6 +19,7 @@ from bots.bot import Bot
 from bots.commands import is_stop, read
 from bots.ledger import answer_id
 from bots.messages import Action, Incoming, Notice, Permit, ReplyEvent
+from bots.ports import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,13 @@ class Answering:
             lost = answer_id(asked.destination.chat, f"{event_id}/picture")
             words = Notice(error.sentence, private=True, id=lost, again=not asked.new)
             return await self._post.say(asked.destination, words, asker=asked.author.id, reply_to=asked.message_id)
+
+    async def reworded(self, edit: Asked) -> None:
+        """A message says something else now: others are not told what it said before."""
+        try:
+            await self._questions.reworded(edit)
+        except StorageError as error:
+            log.warning("%s: what was edited there is not hidden from others: %s", edit.destination.chat, error)
 
     async def _respond(self, event_id: str, asked: Asked) -> Outcome:
         async with AsyncExitStack() as stack:
@@ -98,7 +106,12 @@ class Answering:
     async def _deliver(self, asked: Asked, first: ReplyEvent | None, events: Stream) -> Outcome:
         with self._questions.answering(asked, first):
             replying, asker = beginning_with(first, events), asked.author.id
-            return await self._post.deliver(asked.destination, replying, asker=asker, reply_to=asked.message_id)
+            outcome = await self._post.deliver(asked.destination, replying, asker=asker, reply_to=asked.message_id)
+        try:
+            await self._questions.is_delivered(asked, first)
+        except StorageError as error:
+            log.warning("%s: what was edited there is not hidden from others: %s", asked.destination.chat, error)
+        return outcome
 
     def _incoming(self, event_id: str, asked: Asked) -> Incoming:
         """The message without its files."""

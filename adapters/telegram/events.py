@@ -17,7 +17,7 @@ from adapters.telegram.intake import event_id
 from adapters.telegram.moves import Moves, move_told_by
 from adapters.telegram.post import Post
 from adapters.telegram.presses import Presses
-from adapters.telegram.requests import Asked, Pressed, read_update
+from adapters.telegram.requests import Asked, Pressed, read_edit, read_update
 from bots import wording
 from bots.commands import asks
 from bots.ledger import answer_id
@@ -77,6 +77,8 @@ class Events:
                         return
                     answered, asked = whole
                 asked = asked.with_quote() if asked.meant else None
+            if (edit := read_edit(update, self._me)) is not None:
+                await self._answering.reworded(await self._moves.followed(edit))
             if asked is not None:
                 asked = await self._moves.followed(asked)
                 outcome = await self._do(event, asked)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import overload
 
 from telegram import Update
 
@@ -63,6 +64,10 @@ class Moves:
             self._remember(move.former, move)
             log.info("group %s is the supergroup %s now", move.former, move.now)
 
+    @overload
+    async def followed(self, request: Asked) -> Asked: ...
+    @overload
+    async def followed(self, request: Asked | Pressed) -> Asked | Pressed: ...
     async def followed(self, request: Asked | Pressed) -> Asked | Pressed:
         """The same request, answered where the chat is now, with the names that its messages have beyond Telegram."""
         asked_in = request.destination

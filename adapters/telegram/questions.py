@@ -7,6 +7,7 @@ in the conversation, or from what is being answered just now.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from bots.ports import Storage, Turn
 from bots.prompt import for_code
 
 Key = tuple[str, str]
+_REMEMBERED = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +39,8 @@ class Questions:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._underway: dict[Key, list[Underway]] = {}
+        self._reworded: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """What messages that were edited lately say now, some before they were known to be questions."""
 
     @contextmanager
     def answering(self, asked: Asked | Pressed, started: ReplyEvent | None) -> Iterator[None]:
@@ -58,8 +62,30 @@ class Questions:
     async def keep(self, asked: Asked, started: ReplyEvent | None) -> None:
         """From now on the message is known to be this question, or each of several that it came in."""
         if isinstance(started, Started) and started.question_id:
-            for position, message_id in enumerate((asked.message_id, *asked.also)):
-                await self._storage.record_delivery(asked.destination.chat, started.question_id, position, message_id)
+            chat, messages = asked.destination.chat, (asked.message_id, *asked.also)
+            for position, message_id in enumerate(messages):
+                await self._storage.record_delivery(chat, started.question_id, position, message_id)
+
+    async def is_delivered(self, asked: Asked, started: ReplyEvent | None) -> None:
+        """The turn of the question is kept now; what was edited before that is hidden from others."""
+        chat, messages = asked.destination.chat, (asked.message_id, *asked.also)
+        if not isinstance(started, Started) or not started.question_id:
+            return
+        if all(self._reworded.get((chat, each), asked.text) == asked.text for each in messages):
+            return
+        if await self._storage.answer_at(chat, asked.message_id) == started.question_id:  # and it is not asked anew
+            await self._storage.hide([chat], messages)
+
+    async def reworded(self, edit: Asked) -> None:
+        """Hide from others what was asked in the message until it was edited, if it says something else now."""
+        chat = edit.destination.chat
+        self._reworded[chat, edit.message_id] = edit.text if edit.meant else ""
+        if len(self._reworded) > _REMEMBERED:
+            self._reworded.popitem(last=False)
+        question_id = await self._storage.answer_at(chat, edit.message_id)
+        question = await self._storage.turn(question_id) if question_id is not None else None
+        if question is not None and question.role == "user" and not (edit.meant and _says(question, edit.text)):
+            await self._storage.hide([chat], [edit.message_id])
 
     async def answer_changed_by(self, edit: Asked) -> str | None:
         """The answer to the person's newest question, if this is an edit of it that says something else.

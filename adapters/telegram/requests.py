@@ -109,6 +109,14 @@ def read_update(update: Update, me: User) -> Asked | Pressed | None:
     return asked if asked.meant or asked.album or asked.units or asked.forwarded else None
 
 
+def read_edit(update: Update, me: User) -> Asked | None:
+    """What somebody's older message says now, whether it is for the bot or not; None for anything but an edit."""
+    message = update.edited_message or update.edited_channel_post
+    if message is None or not is_from_somebody(message, me):
+        return None
+    return _asked(message, me, edited=True).with_quote()
+
+
 def destination_of(message: Message, me: User) -> Destination:
     """Replies in an ordinary group carry a thread id too, but only a topic's can be answered in."""
     return Destination(me.id, message.chat.id, message.message_thread_id if message.is_topic_message else None)

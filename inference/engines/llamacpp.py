@@ -175,6 +175,8 @@ class LlamaCppEngine:
                 async for output in outputs:
                     if isinstance(output, Piece) and not is_read:
                         prefix.read()
+                        if slot is not None:
+                            self._free.read(slot)
                         is_read = True
                     yield output
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bots.ports import StorageError
-from bots.prompt import UNSEEN, UNSEEN_ANSWER
+from bots.prompt import UNSEEN, UNSEEN_ANSWER, UNSEEN_QUOTATION
 from inference.api import ChatRequest
 from inference.service import LocalInference
 from tests.integration.discord_parts import Party, party
@@ -109,3 +109,26 @@ async def test_a_storage_that_fails_to_hide_something_costs_nobody_an_answer(
         await failed.wait()
         await eve_asks(p, to=answer)
         assert prompts[-1][-1] == "what was it?"
+
+
+@pytest.mark.parametrize("is_forwarded", [False, True], ids=["quoted", "forwarded"])
+async def test_what_a_question_quotes_is_told_to_its_author_alone(
+    tmp_path: Path, prompts: list[list[str]], is_forwarded: bool
+) -> None:
+    """Whoever wrote it may have deleted it since, perhaps while nobody told the bot."""
+    async with party(tmp_path, SECRET) as p:
+        said = await p.discord.person("Bob").says(p.room, "It is 4711.\nKeep it.")
+        if is_forwarded:
+            said = await p.ann.forwards(p.room, said, p.room)
+        await p.ann.says(p.room, "@bot explain", to=said)
+        answer = await p.answer()
+        while await p.storage.answer_at(f"discord:{p.room.id}", answer["id"]) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert "4711" in prompts[-1][0]
+        await eve_asks(p, to=answer)
+        assert "4711" not in prompts[-1][0]
+        assert "explain" in prompts[-1][0]
+        assert UNSEEN_QUOTATION in prompts[-1][0]
+        await p.ann.says(p.room, "and for me?", to=answer)
+        await p.discord.until(lambda: len(prompts) == 3)
+        assert "4711" in prompts[-1][0]

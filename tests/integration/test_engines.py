@@ -264,6 +264,33 @@ async def test_every_step_in_which_a_prompt_is_read_is_told(checkpoint: Path) ->
             await engine.check()
 
 
+async def test_nobody_waits_for_the_long_prompts_of_others_to_be_read() -> None:
+    """llama.cpp fills each step with the prompts of its slots in order, so one step is all that a short one takes."""
+    engine = LlamaCppEngine(demo_model(), LlamaOptions(slots=3, context_tokens=2048, threads=1, batch_tokens=64))
+    await engine.start()
+    read: list[str] = []
+
+    async def first_words(name: str, text: str, reads: asyncio.Event) -> None:
+        request = replace(ask(text, max_new_tokens=1), owner=name)
+        async with aclosing(engine.generate(request)) as stream:
+            async for output in stream:
+                if isinstance(output, Progress):
+                    reads.set()
+                if isinstance(output, Piece):
+                    read.append(name)
+
+    await outputs(engine, replace(ask("hello", max_new_tokens=1), owner="short"))  # has been here before
+    async with asyncio.TaskGroup() as tasks:
+        begun = [asyncio.Event(), asyncio.Event()]
+        for number, reads in enumerate(begun):
+            tasks.create_task(first_words(f"long {number}", f"{number} sea " * 450, reads))
+        await begun[0].wait()
+        tasks.create_task(first_words("short", "hello there", asyncio.Event()))
+    await engine.close()
+    assert read[0] == "short"
+    assert len(read) == 3
+
+
 async def test_what_was_said_before_is_cached(model: Engine) -> None:
     first = await outputs(model, ask("sea " * 100))
     opened = first[0]

@@ -253,3 +253,26 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
+
+
+def test_long_prompts_of_one_owner_are_read_one_by_one_while_others_are_here() -> None:
+    fair = queue(slots=8, per_owner=2)
+    for number in range(4):
+        fair.push(f"key{number}", "api:key", 5000, is_long=True)
+    fair.push("chat", "telegram:1", 100)
+    assert set(fair.start()) == {"key0", "chat"}
+    fair.read("key0")
+    assert fair.start() == ["key1"], "one that is being answered holds a slot, and no turn to be read"
+    fair.remove("key1", 5000)
+    assert fair.start() == ["key2"], "one that was given up holds neither"
+    fair.push("other", "api:other", 5000, is_long=True)
+    assert fair.start() == ["other"], "everybody has their own turn"
+    fair.remove("key0", 5000)
+    assert fair.start() == []
+
+
+def test_long_prompts_of_one_owner_are_read_together_while_nobody_else_is_here() -> None:
+    fair = queue(slots=8, per_owner=2)
+    for number in range(4):
+        fair.push(f"key{number}", "api:key", 5000, is_long=True)
+    assert fair.start() == ["key0", "key1"]

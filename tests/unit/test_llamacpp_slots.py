@@ -18,6 +18,28 @@ def test_who_goes_on_has_the_slot_of_before_and_others_that_which_nobody_used_fo
     assert taken(slots, known.of("d", [1, 2, 3])) == 0, "what others have read counts for nothing"
 
 
+def test_others_are_read_before_a_long_prompt() -> None:
+    known, slots = KnownPrefixes(block=1), Slots(4)
+    assert taken(slots, known.of("a", range(500))) == 3
+    assert taken(slots, known.of("b", range(500, 1000))) == 2
+    own = known.of("c", range(1000, 1010))
+    assert taken(slots, own) == 0
+    slots.give(0, own)
+    slots.read(2)
+    slots.read(3)
+    assert taken(slots, known.of("c", range(1000, 1011))) == 0
+    assert taken(slots, known.of("d", range(2000, 2010))) == 1
+
+
+def test_who_has_most_of_a_prompt_read_behind_a_long_one_stays_there() -> None:
+    """To read all of it again before that would be a long prompt itself."""
+    known, slots = KnownPrefixes(block=1), Slots(4)
+    conversation = known.of("a", range(500))
+    slots.give(taken(slots, conversation), conversation)
+    assert taken(slots, known.of("b", range(1000, 2000))) == 2
+    assert taken(slots, known.of("a", range(510))) == 3
+
+
 def taken(slots: Slots, prefix: Prefix) -> int:
     slot = slots.take(prefix)
     assert slot is not None
