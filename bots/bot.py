@@ -212,6 +212,10 @@ class Bot:
         standing = self._standings.of(known.people, known.since, self._now())
         return Profile(settings, known.settings, self._bounds, known.people, standing)
 
+    async def is_known(self, person: str) -> bool:
+        """Whether the person has had an answer on an earlier day, or was named by the operator."""
+        return (await self.profile(person)).standing == "known"
+
     async def bound(self, place: str, name: str, value: str) -> str:
         """Sets the highest value of a setting in a place, none for "off"; returns the sentence that says so.
 

@@ -23,6 +23,10 @@ class Responder(Protocol):
 
     def respond(self, incoming: Incoming) -> AsyncGenerator[ReplyEvent, None]: ...
 
+    async def is_known(self, person: str) -> bool:
+        """Whether the person has had an answer on an earlier day, or was named by the operator."""
+        ...
+
     async def enter(self, call: Call) -> Permit:
         """Let somebody do something that is done before `respond`, or without it.
 

@@ -88,9 +88,10 @@ def words(message: discord.Message, me: discord.ClientUser) -> str:
 
 
 def files(message: discord.Message) -> tuple[File, ...]:
-    """Its own, and those of what it hands on."""
+    """Its own, and those of what it hands on. Stickers are none that it can read, which is said of each."""
+    stickers = [File(sticker.url, "a sticker", 0, "application/octet-stream") for sticker in message.stickers]
     handed_on = [attachment for snapshot in message.message_snapshots for attachment in snapshot.attachments]
-    return tuple(file_of(attachment) for attachment in (*message.attachments, *handed_on))
+    return (*(file_of(attachment) for attachment in (*message.attachments, *handed_on)), *stickers)
 
 
 def file_of(attachment: discord.Attachment) -> File:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ from bots.preferences import PRESETS, Profile, Setting
 
 log = logging.getLogger(__name__)
 
+_REMEMBERED = 10_000
 _STEPS = {"temperature": 0.05, "top_p": 0.05, "max_tokens": 50.0}
 """What one press of + or - is worth."""
 RESET, CLOSE, SHOW = "reset", "close", "show"
@@ -77,13 +79,16 @@ class PanelChannel(TelegramChannel):
         super().__init__(api, destination, limits, sightings, asked, is_recorded)
         self._buttons = buttons
         self._replaces = replaces
+        self.shown: str | None = None
+        """The message that shows the panel, once it is there."""
 
     def keyboard(self, frame: Frame) -> InlineKeyboardMarkup | None:
         return self._buttons
 
     async def send(self, frame: Frame, *, reply_to: str | None, nonce: str) -> str:
         if self._replaces is None:
-            return await super().send(frame, reply_to=reply_to, nonce=nonce)
+            self.shown = await super().send(frame, reply_to=reply_to, nonce=nonce)
+            return self.shown
         return await self.edit(self._replaces, frame) or self._replaces
 
 
@@ -94,6 +99,8 @@ class Panels:
         self._bot = bot
         self._post = post
         self._data = PanelData(token)
+        self._open: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Each person's newest panel in each chat."""
 
     def read(self, data: str) -> PanelPress | None:
         """What a panel's button says; None for anything else."""
@@ -101,6 +108,10 @@ class Panels:
 
     async def close(self, destination: Destination, message_id: str) -> None:
         """Delete the panel; one that is too old for that is left without its buttons."""
+        for key in [
+            key for key, open_now in self._open.items() if (key[0], open_now) == (destination.chat, message_id)
+        ]:
+            del self._open[key]
         channel = self._post.channel(destination)
         try:
             await channel.delete(message_id)
@@ -121,6 +132,8 @@ class Panels:
     ) -> Outcome:
         """A new panel under the message `reply_to`, or today's settings in the panel that is there.
 
+        Where the person has one open in that chat, the new one takes its place: two would show different values.
+
         Args:
             words: what the panel is shown in place of; a panel that an earlier process opened for them is not opened
                 again.
@@ -138,6 +151,18 @@ class Panels:
         )
         text = wording.settings_list(settings, {name: profile[name] for name in settings})
         panel = replace(words or Notice("", private=True), text=text)
-        return await self._post.say(
+        outcome = await self._post.say(
             destination, panel, asker=owner, reply_to=reply_to, channel=channel, state_of=replaces or ""
         )
+        if channel.shown is not None:
+            await self._close_earlier(destination, owner, channel.shown)
+        return outcome
+
+    async def _close_earlier(self, destination: Destination, owner: str, newest: str) -> None:
+        key = destination.chat, owner
+        earlier = self._open.pop(key, None)
+        self._open[key] = newest
+        if len(self._open) > _REMEMBERED:
+            self._open.popitem(last=False)
+        if earlier is not None and earlier != newest:
+            await self.close(destination, earlier)

@@ -56,6 +56,7 @@ def files_of(message: Message | ExternalReplyInfo) -> tuple[FileRef, ...]:
         ("an audio file", message.audio),
         ("a video", message.video),
         ("a video message", message.video_note),
+        ("a sticker that moves", sticker),
     ):
         if sent is not None:
             return (FileRef(sent.file_id, sent.file_size or 0, getattr(sent, "file_name", None) or name, "other"),)

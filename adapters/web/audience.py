@@ -53,7 +53,7 @@ class Listener:
         address: where the person's requests come from.
         deltas: the page can make a new state of a post of the one that it has.
         batches: it takes several messages in one.
-        is_regular: the person has been here before today.
+        is_regular: the person has been here before today, and had an answer then.
     """
 
     def __init__(

@@ -97,7 +97,7 @@ class Door:
         return visitor
 
     def is_regular(self, visitor: Visitor) -> bool:
-        """Whether the browser has been here before today. No crowd that comes at once has."""
+        """Whether the browser has been here before today; if it has asked anything then, is not known here."""
         return self._identities.age_s(visitor.identity) >= _REGULAR_S
 
     def may_enter(self, request: web.Request, visitor: Visitor) -> bool:

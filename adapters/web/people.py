@@ -110,6 +110,8 @@ class Guests:
         """
         if (known := await self._posts.name_of(person)) is not None:
             return known
+        if not _is_guests(name):  # one that the person chose, and has had erased
+            name = await self._free()
         while not await self._posts.put_name(person, name):
             name = await self._free()
         self._unstored.pop(person, None)

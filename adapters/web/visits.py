@@ -107,6 +107,8 @@ class Visits:
 
     async def _serve(self, socket: web.WebSocketResponse, listener: Listener) -> None:
         person = listener.person
+        # Cookies can be collected before a crowd comes with them; answers of an earlier day cannot.
+        listener.is_regular = listener.is_regular and await self.answers.bot.is_known(person)
         async with AsyncExitStack() as joining:
             await joining.enter_async_context(self._hands_for_regulars if listener.is_regular else self._hands)
             name = await self.guests.name_for(person)

@@ -210,7 +210,7 @@ class Gate:
         if wait_s <= 0:
             for key, _, size in windows:
                 self._rates.add(key, now, size)
-            if call.budget is not None:
+            if call.budget is not None and rule.rated:
                 self._presence.saw(call.budget.name, person, now)
                 self._rates.add(call.budget.name, now, rule.calls)
             return None

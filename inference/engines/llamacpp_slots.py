@@ -12,7 +12,7 @@ class Slots:
     """Slots by number. Chosen here and not by the library, which prefers whichever has most of a prompt, whoever asked.
 
     The library fills each step with the prompts that are to be read, in the order of the slots. So long ones are read
-    in the last slots, and others in slots before them: these wait for one step, and not for all of a long prompt.
+    in the second half of them, and others in slots before them: these wait for one step, and not for all of a long prompt.
     (llama.cpp, `server_context::update_slots`.)
 
     Args:
@@ -38,7 +38,7 @@ class Slots:
         shared = {slot: _shared(last, prefix) for slot, last in self._free.items()}
         most = max(shared.values())
         if len(prefix.blocks) - most > _LONG_BLOCKS:
-            slot = max(slot for slot in shared if shared[slot] == most)
+            slot = max(shared, key=lambda each: (shared[each], each >= self._count // 2))
             self._reading.add(slot)
         else:
             before = min(self._reading, default=self._count)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from importlib import import_module
@@ -96,6 +97,9 @@ class Server:
 
     def connect(self) -> None:
         """Makes the client, without a connection yet. Blocks: it imports the library and reads certificates."""
+        # The library takes httpx as it finds it, half imported by another thread, too. To import it waits for that.
+        with suppress(ModuleNotFoundError):
+            import_module("httpx")
         self._library = import_module("openai")
         timeout = self._library.Timeout(self._options.silence_s, connect=_CONNECT_S)
         own = is_loopback(urlsplit(self._base).hostname or "")

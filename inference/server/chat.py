@@ -20,6 +20,7 @@ from inference.api import (
     Finished,
     Inference,
     InferenceError,
+    ModelInfo,
     Queued,
     Reclassified,
     Text,
@@ -51,6 +52,12 @@ class UnknownModel(web.HTTPNotFound):
     """There is one model here, and the client wants another."""
 
 
+def check_model(wanted: str, info: ModelInfo) -> None:
+    """Raises UnknownModel."""
+    if wanted != info.name:
+        raise UnknownModel(text=f"there is no model {wanted[:_SHOWN]!r} here, only {info.name!r}")
+
+
 async def complete(
     request: web.Request,
     body: Any,
@@ -70,8 +77,8 @@ async def complete(
     wanted = body.get("model") or ""
     if not isinstance(wanted, str):
         raise WrongRequest("model", "model must be a name")
-    if wanted not in _ANY_MODEL | {inference.info.name}:
-        raise UnknownModel(text=f"there is no model {wanted[:_SHOWN]!r} here, only {inference.info.name!r}")
+    if wanted not in _ANY_MODEL:
+        check_model(wanted, inference.info)
     head = {"id": answer_id, "created": int(time.time()), "model": inference.info.name}
     if not isinstance(body.get("stream"), bool | None):  # "false" is true where nobody looks
         raise WrongRequest("stream", "stream must be true or false")

@@ -81,6 +81,7 @@ class InferenceServer:
                 web.get("/readyz", self._readiness),
                 web.get("/metrics", self._figures),
                 web.get("/v1/models", self._models),
+                web.get("/v1/models/{id:.+}", self._model),
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/captions", self._caption),
                 web.delete("/v1/captions", self._forget_captions),
@@ -173,6 +174,10 @@ class InferenceServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [write_info(self._inference.info)]})
+
+    async def _model(self, request: web.Request) -> web.Response:
+        chat.check_model(request.match_info["id"], self._inference.info)
+        return web.json_response(write_info(self._inference.info))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await self._json(request)

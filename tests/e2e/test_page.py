@@ -745,3 +745,15 @@ async def test_a_wide_formula_is_scrolled_to_within_its_post(address: str, visit
     await expect(answers(page)).to_have_attribute("aria-busy", "false")
     assert await page.get_by_role("log").evaluate("log => log.scrollWidth <= log.clientWidth")
     assert await answers(page).locator(".body").evaluate("body => body.scrollWidth > body.clientWidth + 400")
+
+
+async def test_only_its_author_sees_what_stands_behind_a_command(address: str, visit: Visit) -> None:
+    ada, bob = await visit(address), await visit(address)
+    await send(ada, "/secret of mine")
+    own = ada.locator("article.own, article.mine, article").filter(has_text="/secret")
+    await expect(own.first).to_contain_text("/secret of mine")
+    await expect(answers(ada)).to_contain_text("You said")
+    await expect(own.first).to_contain_text("/secret of mine")
+    await expect(bob.locator("article").filter(has_text="/secret").first).to_contain_text("/secret …")
+    await ada.reload()
+    await expect(own.first).to_contain_text("/secret of mine")

@@ -671,3 +671,10 @@ def test_the_command_prints_a_key_once_and_bots_use_it(tmp_path: Path) -> None:
         assert process.wait(30) == 0
     assert partyline("serve", PARTYLINE_MODEL="partyline+http://127.0.0.1:1").returncode == 2
     assert partyline("serve", "--port", "99999").returncode == 2
+
+
+async def test_the_model_is_described_by_its_name(served: Served) -> None:
+    (listed,) = (await served.client.models.list()).data
+    assert await served.client.models.retrieve(listed.id) == listed
+    with pytest.raises(openai.NotFoundError, match="there is no model"):
+        await served.client.models.retrieve("another/one")

@@ -605,3 +605,25 @@ async def test_the_token_is_in_no_log(server: TelegramServer, tmp_path: Path, ca
         root.removeHandler(handler)
     assert any("***" in line for line in lines)
     assert not any(secret in line for line in lines)
+
+
+async def test_a_second_panel_takes_the_place_of_the_first(server: TelegramServer, tmp_path: Path) -> None:
+    ann, bob, group = server.person("Ann", 1), server.person("Bob", 2), server.group()
+    async with party(server, tmp_path):
+        first = await answer_to(ann.says("/settings", group), group)
+        others = await answer_to(bob.says("/settings", group), group)
+        second = await answer_to(ann.says("/settings", group), group)
+        await until(lambda: first.deleted)
+        assert not second.deleted
+        assert not others.deleted
+
+
+async def test_a_sticker_that_moves_is_told_what_can_be_read(server: TelegramServer, tmp_path: Path) -> None:
+    ann = server.person()
+    sticker = {"file_id": "s", "file_unique_id": "s", "type": "regular", "width": 512, "height": 512}
+    async with party(server, tmp_path):
+        sent = ann.says(sticker=sticker | {"is_animated": True, "is_video": False})
+        answer = await answer_to(sent, ann.private)
+    assert "I can't read" in answer.text
+    assert "a sticker that moves" in answer.text
+    assert "pictures" in answer.text

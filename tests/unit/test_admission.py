@@ -354,3 +354,11 @@ async def test_stops_take_nothing_from_what_may_be_asked() -> None:
         assert isinstance(await doors.at_all(0.0, message("hello", budget=group)), Permit)
     with pytest.raises(Refused):
         await doors.at(0.0, message("hello", budget=group))
+
+
+async def test_stops_take_no_calls_from_the_others_of_a_chat() -> None:
+    doors, budget = Doors(requests_per_minute=60), ChatBudget("discord:1", 40.0, lambda _: True)
+    for second in range(10):
+        await doors.at_all(float(second), message("/stop", "discord:eve", "discord:1", budget=budget))
+    let_in = [await doors.at_all(10.0, message("hello", "discord:bob", "discord:1", budget=budget)) for _ in range(13)]
+    assert all(isinstance(each, Permit) for each in let_in)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
+from yarl import URL
 
+from adapters.web.identity import Identities, Identity
 from adapters.web.memory import MemoryPosts
 from adapters.web.panel import SettingView
 from tests.floods import REGULAR, REGULAR_SECRET, Seen, guest
@@ -138,13 +141,21 @@ class SlowForGuests(FakePanel):
         return await super().describe(person_id)
 
 
-async def test_whoever_has_been_here_before_joins_beside_a_crowd_that_has_not() -> None:
+@pytest.mark.parametrize("collected", [False, True], ids=["new", "with collected cookies"])
+async def test_whoever_has_been_here_before_joins_beside_a_crowd_that_has_not(collected: bool) -> None:
+    """Nor has a crowd whose cookies were collected a day before, with which nothing was ever asked."""
+    parts = Parts(panel=SlowForGuests())
+    parts.bot.known = [REGULAR]
+    days_ago = int(time.time() - 2 * 86_400)
     async with (
-        Parts(panel=SlowForGuests()).server(key=REGULAR_SECRET).serving() as address,
+        parts.server(key=REGULAR_SECRET).serving() as address,
         AsyncExitStack() as crowd,
     ):
-        for _ in range(10):
+        for number in range(10):
             session = await crowd.enter_async_context(browser_session())
+            if collected:
+                cookie = Identities(REGULAR_SECRET).cookie_of(Identity(f"{number:064x}", days_ago))
+                session.cookie_jar.update_cookies({"partyline": cookie}, URL(address))
             await crowd.enter_async_context(session.ws_connect(address + "ws"))
         async with guest(address, Seen(), is_regular=True) as (someone, _), asyncio.timeout(30):
             assert await someone.ask("a word") is not None

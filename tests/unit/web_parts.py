@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -62,6 +62,10 @@ class FakeBot:
         self.release = asyncio.Event()
         self.pause: Callable[[], float] = lambda: 0.0
         self.closed = 0
+        self.known: Collection[str] = ()
+
+    async def is_known(self, person: str) -> bool:
+        return person in self.known
 
     async def enter(self, call: Call) -> Permit:
         """A gate that is open."""

@@ -3,6 +3,7 @@
 import { byId, isComposing, newId } from "./dom.js";
 import { Completion } from "./completion.js";
 import * as pictures from "./pictures.js";
+import { noteWords } from "./own_words.js";
 import { Tray } from "./tray.js";
 
 const DRAFT = "draft";
@@ -97,6 +98,7 @@ export class Composer {
     const entry = { client_id: newId(), text, attached: taken.map(({ id }) => id) };
     this.outgoing.set(entry.client_id, entry);
     this.keepOutgoing();
+    noteWords(entry.client_id, text);
     this.fill("");
     this.log.addPending(entry.client_id, text, taken);
     // One after the other: a message does not overtake one whose pictures are still being uploaded.

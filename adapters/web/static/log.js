@@ -3,6 +3,7 @@
 import { announce, byId, newId } from "./dom.js";
 import { Article } from "./article.js";
 import { copyFormulas } from "./formulas.js";
+import { withWords } from "./own_words.js";
 
 const NEAR_PX = 48;
 const TYPING_MS = 6000;
@@ -74,7 +75,8 @@ export class Log {
     return Math.min(...[...this.articles.values()].map(({ post }) => post.position).filter((position) => position >= 0));
   }
 
-  put(post, whole = false) {
+  put(told, whole = false) {
+    const post = withWords(told, this.state.person);
     // What was asked for is how it is, though a server that was killed may count its states from an earlier one.
     whole ||= this.asked.delete(post.id);
     if (post.kind === "person") this.askers.set(post.author, post.name);
