@@ -12,7 +12,7 @@ class Slots:
     """Slots by number. Chosen here and not by the library, which prefers whichever has most of a prompt, whoever asked.
 
     The library fills each step with the prompts that are to be read, in the order of the slots. So long ones are read
-    in the second half of them, and others in slots before them: these wait for one step, and not for all of a long prompt.
+    in the second half of them, and others in slots before them: these wait for one step, not for all of a long prompt.
     (llama.cpp, `server_context::update_slots`.)
 
     Args:
