@@ -281,10 +281,10 @@ async def test_nobody_waits_for_the_long_prompts_of_others_to_be_read() -> None:
 
     await outputs(engine, replace(ask("hello", max_new_tokens=1), owner="short"))  # has been here before
     async with asyncio.TaskGroup() as tasks:
-        begun = [asyncio.Event(), asyncio.Event()]
-        for number, reads in enumerate(begun):
-            tasks.create_task(first_words(f"long {number}", f"{number} sea " * 450, reads))
-        await begun[0].wait()
+        begun = asyncio.Event()
+        for number in range(2):
+            tasks.create_task(first_words(f"long {number}", f"{number} sea " * 450, begun))
+        await begun.wait()
         tasks.create_task(first_words("short", "hello there", asyncio.Event()))
     await engine.close()
     assert read[0] == "short"
