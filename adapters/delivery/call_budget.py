@@ -96,6 +96,11 @@ class CallBudget:
         """Seconds until all calls are back after a burst."""
         return max(budget.rate.span_s for budget in self._budgets)
 
+    @property
+    def comes_back_one_by_one(self) -> bool:
+        """The calls of no window: whoever comes finds one soon, whatever others have used."""
+        return all(budget.rate.burst for budget in self._budgets)
+
     def free(self, at: float) -> int:
         return min(budget.free(at) for budget in self._budgets)
 
@@ -139,10 +144,6 @@ class CallBudget:
         if len(refusals) < most:
             return at
         return max(at, now, min(self._free_at(1 + self.capacity // 2), refusals[-most] + self.span_s))
-
-    def share(self, people: int) -> int:
-        """The calls of one person where so many want some."""
-        return max(1, self.capacity // max(2, people))
 
     def costs(self, now: float) -> Counter[str]:
         """The calls that each person has cost the chat lately, without previews."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from functools import cached_property
 from itertools import count
@@ -31,6 +31,7 @@ from adapters.delivery.channel import (
     UnknownOutcome,
     Unsent,
 )
+from adapters.delivery.fair_share import FairShare
 from adapters.delivery.frames import Assembler
 from adapters.delivery.outcome import Ending, Outcome
 from adapters.delivery.permitted import Permitted, PermittedChannel, at_once
@@ -57,10 +58,6 @@ slow may apply it after the next start has looked for it in vain. `adapters.stop
 _END_WITHIN_S = 0.5
 """How long the outboxes then have to notice that nothing is left."""
 _REMEMBERED_CHATS = 2_000
-_MANY_CALLS, _MANY_S = 5, 10.0
-"""Without previews: more than two answers."""
-_ELSEWHERE = 2
-"""Whoever is here has been sent more than so many times what this chat can be: they flood others, too."""
 
 
 Observer = Callable[[Job, float], None]
@@ -76,69 +73,47 @@ class _Pause(NamedTuple):
 
 
 class _Moment:
-    """What the replies under way need of one budget now, and who has used their share of it."""
+    """What one budget has to keep calls for now, and who has used their share of it."""
 
     def __init__(self, outbox: Outbox, now: float, *, is_edit: bool) -> None:
         self._outbox = outbox
         self._now = now
         self._is_edit = is_edit
+        self._budget = outbox.budget(is_edit=is_edit)
 
     @cached_property
-    def demand(self) -> Demand:
+    def share(self) -> FairShare:
+        outbox, had = self._outbox, self._budget.costs(self._now)
+        under_way = Counter(reply.party for reply in outbox.replies)
+        here = {each: had[each] for each in {*under_way, *had}}
+        answer, kind = 1 + outbox.is_shared, self._is_edit and not outbox.is_shared
+        elsewhere = {
+            each: max(0, outbox.spending.of((each, kind), self._now, self._budget.span_s) - had[each])
+            + answer * (outbox.spending.under_way(each) - under_way[each])
+            for each in here
+            if each
+        }
+        return FairShare(
+            self._budget.capacity, here, elsewhere, answer=answer, is_open=not self._budget.comes_back_one_by_one
+        )
+
+    @cached_property
+    def _demand(self) -> Demand:
         return self._outbox.demand(self._outbox.replies, is_edit=self._is_edit)
 
     @cached_property
-    def demand_of_light(self) -> Demand:
-        """Of those who cost little: they wait for no last frame of the others."""
-        replies = [reply for reply in self._outbox.replies if reply.party in self.light]
-        return self._outbox.demand(replies, is_edit=self._is_edit)
+    def _demand_within(self) -> Demand:
+        """Of those within their share: these wait for no last frame of the others."""
+        within = [reply for reply in self._outbox.replies if not self.share.is_over(reply.party)]
+        return self._outbox.demand(within, is_edit=self._is_edit)
 
-    @cached_property
-    def here(self) -> set[str]:
-        """Who is being answered, or was lately."""
-        budget = self._outbox.budget(is_edit=self._is_edit)
-        return {*(reply.party for reply in self._outbox.replies), *budget.costs(self._now)}
-
-    @cached_property
-    def costs(self) -> dict[str, int]:
-        """What each of them has cost all chats together lately."""
-        outbox, within_s = self._outbox, self._outbox.budget(is_edit=self._is_edit).span_s
-        kind = self._is_edit and not outbox.is_shared
-        return {each: outbox.spending.of((each, kind), self._now, within_s) for each in self.here}
-
-    @cached_property
-    def light(self) -> set[str]:
-        """Who has cost less than three quarters of what each of the others here has on average, or asks here alone.
-
-        And the others more than they could have cost here, all together.
-
-        So accounts that ask in ten groups at the same time leave each of them to those who ask there alone.
-        """
-        total, others = sum(self.costs.values()), max(1, len(self.here) - 1)
-        capacity = self._outbox.budget(is_edit=self._is_edit).capacity
-        modest = {each for each, cost in self.costs.items() if cost * 4 * others < 3 * (total - cost)}
-        found = {each for each in modest if total - self.costs[each] > capacity}
-        here = self._outbox.budget(is_edit=self._is_edit).costs(self._now)
-        elsewhere = {each: max(0, cost - here[each]) for each, cost in self.costs.items()}
-        if sum(elsewhere.values()) > capacity:
-            found |= {each for each in self.here if not elsewhere[each] and here[each] <= capacity // 2}
-        return found
-
-    @cached_property
-    def over(self) -> set[str]:
-        """Who has used their share."""
-        share = self._outbox.budget(is_edit=self._is_edit).share(len(self.here))
-        return {each for each, cost in self.costs.items() if cost >= share and each not in self.light}
-
-    def left_by(self, party: str) -> int:
-        """The calls that it leaves to others, those included who have not asked yet.
-
-        More of them where those who are here ask in other chats, too: this one could not have been sent so much.
-        """
-        if party not in self.over:
-            return 0
-        capacity = self._outbox.budget(is_edit=self._is_edit).capacity
-        return capacity // (2 if sum(self.costs.values()) > _ELSEWHERE * capacity else 5)
+    def ready_at(self, reply: Reply, priority: Priority) -> float:
+        """From when on a call of that reply may go."""
+        if priority is Priority.PREVIEW:
+            return self._budget.ready_at(priority, reply.party, self._demand, self._now, reply.served_at)
+        demand = self._demand if self.share.is_over(reply.party) else self._demand_within
+        leaves = self.share.leaves(reply.party)
+        return self._budget.ready_at(priority, reply.party, demand, self._now, reply.waits_since, leaves=leaves)
 
 
 class Outbox:
@@ -188,6 +163,7 @@ class Outbox:
             if reply.state_of and older.state_of == reply.state_of and older.asker == reply.asker:
                 older.overtake()
         self.replies.append(reply)
+        self.spending.begin(reply.party)
         reply.wake = self._look
         self._look()
 
@@ -215,8 +191,12 @@ class Outbox:
 
     def remove(self, reply: Reply) -> None:
         if reply in self.replies:
-            self.replies.remove(reply)
+            self._drop(reply)
         self._look()
+
+    def _drop(self, reply: Reply) -> None:
+        self.replies.remove(reply)
+        self.spending.end(reply.party)
 
     def _look(self) -> None:
         if self._sleep and not self._sleep.done():
@@ -233,7 +213,8 @@ class Outbox:
             while self.replies:
                 now = loop.time()
                 found = self._choose(now)
-                self.replies = [reply for reply in self.replies if not reply.is_finished]
+                for over in [reply for reply in self.replies if reply.is_finished]:
+                    self._drop(over)
                 if isinstance(found, Job):
                     await self._send(found)
                 elif self.replies:
@@ -265,13 +246,7 @@ class Outbox:
         pause = _Pause(float("inf"), is_held=False)
         sends = _Moment(self, now, is_edit=False)
         moments = sends, sends if self.is_shared else _Moment(self, now, is_edit=True)
-        is_alone = len(self.replies) == 1
-        costs: Counter[str] = Counter() if is_alone else self._costs(now)
-        light = set[str]() if is_alone else moments[0].light & moments[1].light
-        if light:  # what they cost all chats
-            costs = sum((Counter(each.costs) for each in {*moments}), Counter[str]())
-        in_turn = self.replies if is_alone else sorted(self.replies, key=lambda each: _rank(each, costs, light, now))
-        for reply in in_turn:
+        for reply in self._in_turn(now, {*moments}):
             if now < reply.not_before:
                 pause = _Pause(min(pause.until, reply.not_before), pause.is_held)
                 continue
@@ -281,12 +256,12 @@ class Outbox:
             if not reply.is_pending:
                 reply.ready_at, reply.is_pending = reply.due_at, True
             expected = reply.priority, reply.visible
-            at = self._ready_at(reply, expected[0], now, moments[expected[1]], is_edit=expected[1])
+            at = moments[expected[1]].ready_at(reply, expected[0])
             job = _next_job(reply, now) if at <= now else None
             if job is not None:
                 if (job.priority, job.is_edit) == expected:
                     return job
-                at = self._ready_at(reply, job.priority, now, moments[job.is_edit], is_edit=job.is_edit)
+                at = moments[job.is_edit].ready_at(reply, job.priority)
                 if at <= now:
                     return job
             elif at <= now:
@@ -297,21 +272,23 @@ class Outbox:
             pause = _Pause(min(pause.until, at), is_held=True)
         return pause
 
-    def _costs(self, now: float) -> Counter[str]:
-        """The calls that each party has cost the chat lately, without previews."""
-        costs = self._sends.costs(now)
-        return costs if self.is_shared else costs + self._edits.costs(now)
+    def _in_turn(self, now: float, moments: Collection[_Moment]) -> list[Reply]:
+        """The bot's own words come behind answers, until they have waited for long; previews come last."""
+        if len(self.replies) == 1:
+            return self.replies
+
+        def rank(reply: Reply) -> tuple[int, int, Priority, float]:
+            priority = reply.priority
+            if priority is Priority.PREVIEW:
+                return 2, 0, priority, reply.served_at
+            is_behind = priority in OWN_WORDS and now < reply.waits_since + PATIENCE_S
+            stands = sum(moment.share.standing(reply.party) for moment in moments)
+            return int(is_behind), stands, priority, reply.served_at
+
+        return sorted(self.replies, key=rank)
 
     def budget(self, *, is_edit: bool) -> CallBudget:
         return self._edits if is_edit else self._sends
-
-    def _ready_at(self, reply: Reply, priority: Priority, now: float, moment: _Moment, *, is_edit: bool) -> float:
-        leaves = moment.left_by(reply.party) if priority is not Priority.PREVIEW else 0
-        is_light = priority is not Priority.PREVIEW and reply.party in moment.light
-        demand = moment.demand_of_light if is_light else moment.demand
-        budget = self.budget(is_edit=is_edit)
-        since = reply.served_at if priority is Priority.PREVIEW else reply.waits_since
-        return budget.ready_at(priority, reply.party, demand, now, since, leaves=leaves)
 
     def demand(self, replies: Sequence[Reply], *, is_edit: bool) -> Demand:
         """What these need of the budget of new messages, or of that of edits."""
@@ -352,11 +329,9 @@ class Outbox:
                 limiter.end(loop.time())
 
     def _yields(self, job: Job, now: float) -> bool:
-        """Whether it is for somebody who has had very many calls in all chats lately."""
-        if not job.reply.party:
-            return False
-        kinds = (False,) if self.is_shared else (False, True)
-        return sum(self.spending.of((job.reply.party, kind), now, _MANY_S) for kind in kinds) >= _MANY_CALLS
+        """Whether it is for somebody who has used their share."""
+        is_edit = job.is_edit
+        return bool(job.reply.party) and _Moment(self, now, is_edit=is_edit).share.is_over(job.reply.party)
 
     async def _granted(self, turn: Turn | None) -> bool:
         """Whether the turn had to be waited for. Meanwhile the call may become worth more."""
@@ -653,18 +628,6 @@ class Outboxes:
 
 def _ignore(job: Job, late_s: float) -> None:
     pass
-
-
-def _rank(reply: Reply, costs: Counter[str], light: set[str], now: float) -> tuple[int, bool, int, Priority, float]:
-    """People take turns by what they have cost all chats, then this one; then what is worth more comes first.
-
-    The bot's own words come behind answers, until they have waited for long.
-    """
-    priority = reply.priority
-    if priority is Priority.PREVIEW:
-        return 2, False, 0, priority, reply.served_at
-    is_behind = priority in OWN_WORDS and now < reply.waits_since + PATIENCE_S
-    return int(is_behind), reply.party not in light, costs[reply.party], priority, reply.served_at
 
 
 def _next_job(reply: Reply, now: float) -> Job | None:

@@ -1,9 +1,9 @@
-"""How many calls each person has cost all chats together lately. Pure: the clock is an argument."""
+"""What each person costs all chats together: calls of lately, and answers on their way. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 
 LATELY_S = 60.0
@@ -16,6 +16,20 @@ class Spending:
 
     def __init__(self) -> None:
         self._calls: OrderedDict[Hashable, deque[float]] = OrderedDict()
+        self._under_way: Counter[str] = Counter()
+
+    def begin(self, asker: str) -> None:
+        """A reply is on its way; `end` it."""
+        self._under_way[asker] += 1
+
+    def end(self, asker: str) -> None:
+        self._under_way[asker] -= 1
+        if not self._under_way[asker]:
+            del self._under_way[asker]
+
+    def under_way(self, asker: str) -> int:
+        """Return the number of replies that have begun and not ended."""
+        return self._under_way[asker]
 
     def add(self, asker: Hashable, now: float) -> None:
         calls = self._calls.setdefault(asker, deque())

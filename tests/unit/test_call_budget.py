@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -108,7 +108,7 @@ def test_a_group_that_goes_on_asking_has_its_answers_whole_rather_than_begun() -
     shown = seen(rounds)
     assert shown.platform.chat("c").penalties == 0
     last = [shown.times(f"{name}2-49", final=True, since=30.0)[0] for name in "abcd"]
-    assert sorted(last)[2] < 6.5, "only what the window cannot hold has to wait for a call that comes back"
+    assert sorted(last)[1] < 6.5, "only what the window cannot hold beside an answer for whoever comes has to wait"
 
 
 def test_twenty_commands_of_one_person_do_not_delay_the_answer_to_another() -> None:
@@ -211,8 +211,8 @@ def test_in_a_group_that_asks_for_all_its_calls_nobody_waits_for_ever_for_a_comm
     words = Asked(asker="new", events=[Notice("HELP")], at=100.0)
     answer = Asked(asker="other", events=growing("LONG", 120), at=150.0)
     saw = seen([*crowd, words, answer])
-    assert saw.times("HELP", since=100)[0] <= 20
-    assert saw.times("LONG-0", since=150)[0] <= 25, "with its Stop, while it is written"
+    assert saw.times("HELP", since=100)[0] <= 25
+    assert saw.times("LONG-0", since=150)[0] <= 35, "with its Stop, while it is written"
     assert all(each.outcome == DELIVERED for each in saw.asked)
     assert saw.platform.chat("c").penalties == 0
 
@@ -470,17 +470,16 @@ def _waits(
 
 @pytest.mark.parametrize("first_s", [2.0, 120.0])
 def test_accounts_that_ask_in_ten_groups_leave_each_to_those_who_ask_there_alone(first_s: float) -> None:
-    first, *others = _waits(10, first_s)
-    assert first < 2.0, "it may come into the first burst, before anybody has had more than others"
-    assert max(others) < 1.0
+    assert max(_waits(10, first_s)) < 0.6, "in their first burst, too: what they are promised elsewhere counts"
 
 
 def test_calls_that_nobody_else_wanted_are_not_held_against_who_asks_in_one_group_alone() -> None:
     """Four answers within the minute before the accounts come."""
-    first, *others = _waits(10, 54.0, 3, earlier=(0.0, 5.0, 12.0, 32.0), flood_s=52.0)[4:]
-    assert first < 2.0, "it comes into the first burst"
-    assert max(others) < 1.0
+    assert max(_waits(10, 54.0, 3, earlier=(0.0, 5.0, 12.0, 32.0), flood_s=52.0)[4:]) < 0.6
 
 
 def test_accounts_that_raid_one_group_take_turns_there_with_everybody() -> None:
-    assert max(_waits(1)) < 60.0
+    """Nine people want more than 20 calls a minute: each has an answer in every minute, whatever they ask."""
+    answered = sorted(20.0 * number + wait for number, wait in enumerate(_waits(1)))
+    assert answered[0] < 1.0
+    assert max(after - before for before, after in pairwise(answered)) < 62.0
