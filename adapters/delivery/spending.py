@@ -1,4 +1,4 @@
-"""What each person costs all chats together: calls of lately, and answers on their way. Pure: the clock is an argument."""
+"""What each person costs all chats: calls of lately, answers on their way. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
