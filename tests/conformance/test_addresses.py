@@ -282,8 +282,8 @@ def test_an_address_is_shown_to_the_character(around: str, address: Address) -> 
 
 def test_marks_that_were_opened_in_the_message_before_belong_to_no_address() -> None:
     """GitHub leaves them out as well."""
-    for written in ("https://e.org/a***~~ b", "https://e.org/a~~** b", "https://e.org/a~~ b", "https://e.org/a~~**__ b"):
-        assert '<a href="https://e.org/a"' in render_html(written)
+    for marks in ("***~~", "~~**", "~~", "~~**__"):
+        assert '<a href="https://e.org/a"' in render_html(f"https://e.org/a{marks} b")
     assert '<a href="https://e.org/a~"' in render_html("https://e.org/a~ b")
     assert '<a href="https://e.org/__a__"' in render_html("https://e.org/__a__~~** b")
 
@@ -291,3 +291,7 @@ def test_marks_that_were_opened_in_the_message_before_belong_to_no_address() -> 
 @pytest.mark.parametrize("formula", [r"\boxed{\sum_{i=1}^{6} i}", r"\(a_{1}\)", "$a_{1}$", r"\boxed{a_{1}}"])
 def test_an_underscore_of_a_formula_ends_no_emphasis_before_an_address(formula: str) -> None:
     assert '<a href="https://e.org/b"' in render_html(f"~~a _{formula} https://e.org/b_~~ c")
+
+
+def test_a_line_break_by_a_backslash_ends_emphasis_around_an_address() -> None:
+    assert '<a href="https://e.org/__b__"' in render_html("_https://e.org/a/_\\\nhttps://e.org/__b__")

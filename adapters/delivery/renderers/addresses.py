@@ -43,7 +43,7 @@ _BEFORE = 300
 _UNDERSCORES = re.compile("_+")
 _OTHERS = re.compile(
     r"\\\(.+?\\\)|\\boxed\{(?:[^{}]|\{[^{}]*\})*\}|(?<![^\W_])(?<![$\\])\$[^\s$][^$]*\$"
-    r"|\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"']*(?:\s|$))",
+    r"|\\.|(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?:[a-z][a-z0-9+.-]{0,20}://|www\.)\S*?(?=[_*~)\]>|.,;:!?\"'\\]*(?:\s|$))",
     re.IGNORECASE | re.DOTALL,
 )
 """Formulas, escapes, code and other addresses, whose underscores are no emphasis."""
