@@ -110,6 +110,8 @@ class FairQueue:
         """When each side has asked last."""
         self._modest: OrderedDict[str, float] = OrderedDict()
         """When each owner who has no more requests than may run has asked last, those of lately alone, in order."""
+        self._busy: OrderedDict[str, float] = OrderedDict()
+        """When each of the others had more than that last, those of lately alone, in order."""
         self._places: dict[str, int] = {}
         self._arrivals = 0
 
@@ -166,7 +168,7 @@ class FairQueue:
         self._members.setdefault(party, Shares(self._weight)).arrive(owner)
         self._lines.setdefault(party, {}).setdefault(owner, deque()).append(request_id)
         self._places = {}
-        self._note_modest(job, now)
+        self._note_asked(job, now)
         return given_up
 
     def start(self, now: float = 0.0) -> list[str]:
@@ -189,7 +191,8 @@ class FairQueue:
             return None
         # Of the owners who ask little, one may be who waits; for that one the others count.
         modest = islice(reversed(self._modest.values()), 2)
-        ends = [*(at + SIDE_LATELY_S for at in self._asked.values()), *(at + LATELY_S for at in modest)]
+        busy = [self._busy[job.owner] for job in self._waiting.values() if job.owner in self._busy]
+        ends = [*(at + SIDE_LATELY_S for at in self._asked.values()), *(at + LATELY_S for at in (*modest, *busy))]
         return min((end - now for end in ends if end > now), default=None)
 
     def read(self, request_id: str) -> None:
@@ -305,7 +308,7 @@ class FairQueue:
                 if members[owner].active < self._per_owner
                 and self._waiting[line[0]].side in may_start
                 and not (self._must_wait_to_read(self._waiting[line[0]]) and self._are_others_modest(owner, now))
-                and not (is_last and self._is_busy(self._waiting[line[0]]) and self._are_others_modest(owner, now))
+                and not (is_last and self._is_busy(owner, now) and self._are_others_modest(owner, now))
             )
             if (first := min(ranks, default=None)) is not None:
                 rank = (self._parties[party].rank, *first[1:])
@@ -317,20 +320,28 @@ class FairQueue:
         """The last slots, which are not for everybody; of few slots none."""
         return self.slots // 8 or int(self.slots >= 4)
 
-    def _is_busy(self, job: _Job) -> bool:
-        """Whether its owner has more requests than may run at once: somebody who asks in many chats, or a program."""
-        return self._held.of(job.owner) + self._members[job.party][job.owner].active > self._per_owner
+    def _is_busy(self, owner: str, now: float) -> bool:
+        """Whether the owner had more requests than may run at once: somebody who asks in many chats, or a program.
+
+        Also for a while after it, or whoever asks again and again has such a slot whenever the rest is done.
+        """
+        return owner in self._busy and now - self._busy[owner] < LATELY_S
 
     def _must_wait_to_read(self, job: _Job) -> bool:
         """Whether another long prompt of its owner is being read."""
         return job.is_long and job.owner in self._reading.values()
 
-    def _note_modest(self, job: _Job, now: float) -> None:
-        if not self._is_busy(job):
-            self._modest[job.owner] = now
-            self._modest.move_to_end(job.owner)
-        while self._modest and (len(self._modest) > _REMEMBERED or now - next(iter(self._modest.values())) >= LATELY_S):
-            self._modest.popitem(last=False)
+    def _note_asked(self, job: _Job, now: float) -> None:
+        owner = job.owner
+        if self._held.of(owner) + self._members[job.party][owner].active > self._per_owner:
+            self._busy[owner] = now
+            self._busy.move_to_end(owner)
+        elif not self._is_busy(owner, now):
+            self._modest[owner] = now
+            self._modest.move_to_end(owner)
+        for lately in (self._modest, self._busy):
+            while lately and (len(lately) > _REMEMBERED or now - next(iter(lately.values())) >= LATELY_S):
+                lately.popitem(last=False)
 
     def _are_others_modest(self, owner: str, now: float) -> bool:
         """Whether somebody else has asked lately who has no more requests than may run."""

@@ -407,6 +407,26 @@ def test_whoever_asks_one_thing_finds_a_slot_beside_those_who_ask_many() -> None
         assert len(running) == 6
 
 
+def test_whoever_asked_many_things_a_moment_ago_leaves_the_slot_too() -> None:
+    """Accounts that ask again as soon as they are answered have less waiting now and then, and are no others for it."""
+    fair = queue(slots=8, waiting=64)
+    for number in range(32):
+        fair.push(f"{number}", f"telegram:{number % 8}", 100)
+    fair.push("mine", "telegram:4711", 100)
+    running = fair.start()
+    while running:
+        fair.remove(running.pop(0), 100)
+        running += fair.start()
+    for number in range(8):
+        fair.push(f"again{number}", f"telegram:{number}", 100, now=20.0)
+    fair.push("more", "telegram:4711", 100, now=20.0)
+    assert "more" in (started := fair.start(20.0))
+    fair.remove("more", 100)
+    assert len(started) - 1 == 6
+    fair.push("still more", "telegram:4711", 100, now=25.0)
+    assert fair.start(25.0) == ["still more"]
+
+
 def test_somebody_of_another_platform_who_has_asked_takes_no_slot_from_whoever_asks_one_thing() -> None:
     fair = queue(slots=8, waiting=64)
     fair.push("elsewhere", "discord:1", 100)
