@@ -1,0 +1,1 @@
+"""Everything that touches the outside: platforms, delivery, storage, the command line."""

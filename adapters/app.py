@@ -12,34 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.charts import draw
 from adapters.delivery.permitted import Permitted
 from adapters.delivery.phrases import Phrases
+from adapters.files.charts import draw
+from adapters.process.stopping import PART_WITHIN_S, PLATFORMS_WITHIN_S, Bounded, Budget, within
 from adapters.retention import sweeping
-from adapters.stopping import PART_WITHIN_S, PLATFORMS_WITHIN_S, Bounded, Budget, within
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from bots import wording
-from bots.account import Account
+from bots.access.allow_list import Access
+from bots.access.standing import Standings
 from bots.bot import Bot
-from bots.people.access import Access
-from bots.people.standing import Standings
-from bots.personal import Quotas, Retention
+from bots.people.account import Account
 from bots.ports import Storage
-from bots.preferences import Bounds as PersonBounds
+from bots.profile.personal import Quotas, Retention
+from bots.profile.preferences import SettingBounds as PersonBounds
 from config.settings import ConfigError, DiscordSettings, Settings, TelegramSettings, WebSettings
 from inference.api import Service, Unavailable
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.engines.openai_server import ServerOptions
+from inference.checkpoints.references import without_user
+from inference.engine_factory import PREFIX, captioner_for, engine_for, keeps_python_busy
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.engines.openai.server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.scripted import ScriptedEngine
-from inference.garbage import made_to_last
-from inference.hosts import is_loopback
-from inference.lanes import Bounds as ServiceBounds
-from inference.models import PREFIX, captioner_for, engine_for, keeps_python_busy
-from inference.references import without_user
-from inference.service import LocalInference
-from inference.supervisor import SupervisedEngine
-from inference.trimming import trimming
+from inference.processes.gc_freeze import frozen_allocations
+from inference.processes.malloc_trim import trimming
+from inference.queueing.admission import AdmissionBounds as ServiceBounds
+from inference.serving.service import LocalInference
+from inference.serving.supervisor import SupervisedEngine
+from inference.untrusted.hosts import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _LOOK_EVERY_S = 2.0
 
 if TYPE_CHECKING:
     from adapters.delivery.outbox import Outboxes
-    from adapters.storage.database import Database
+    from adapters.storage.database.database import Database
 
 
 _LIBRARIES_AFTER_S = 0.2
@@ -101,8 +101,8 @@ async def on_disk(settings: Settings, ready: Ready) -> AsyncIterator[App]:
         StorageError.
         Unavailable: in a group.
     """
-    from adapters.storage.database import open_database
-    from adapters.storage.sql import SqlStorage
+    from adapters.storage.database.database import open_database
+    from adapters.storage.sql.storage import SqlStorage
 
     async with open_database(settings.database) as database, _inference(settings, ready) as inference:
         storage = SqlStorage(database)
@@ -127,7 +127,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     """
     _check_platforms(settings)
     async with AsyncExitStack() as stack:
-        with made_to_last():
+        with frozen_allocations():
             running = await _started(settings, stack)
         yield running
 
@@ -135,8 +135,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
 async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
     """Starts the program's parts, each to be left with the stack."""
     from adapters.delivery.outbox import Outboxes
-    from adapters.storage.processes import living, new_process
-    from adapters.storage.sql import SqlStorage
+    from adapters.storage.leases import hold_lease, new_process
+    from adapters.storage.sql.storage import SqlStorage
 
     inference = _made_inference(settings, patient=True)
     stack.push_async_callback(within, PART_WITHIN_S, "the model", inference.close)
@@ -155,7 +155,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
     await stack.enter_async_context(trimming())
     database = await _patiently_opened(settings, stack)
     process = await asyncio.to_thread(new_process)
-    lease = await stack.enter_async_context(Bounded("the lease", living(database, process)))
+    lease = await stack.enter_async_context(Bounded("the lease", hold_lease(database, process)))
     storage = SqlStorage(database, process)
     await stack.enter_async_context(Bounded("the last writes", storage.behind.running()))
     bot = _bot(inference, storage, settings)
@@ -189,7 +189,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Running:
 
 async def _load_libraries() -> None:
     """What renders answers: not before the platforms have asked for what there is to answer."""
-    from adapters.delivery.renderers.libraries import load_libraries
+    from adapters.delivery.renderers.preload import load_libraries
 
     await asyncio.sleep(_LIBRARIES_AFTER_S)
     await asyncio.to_thread(load_libraries)
@@ -233,13 +233,13 @@ async def _loading(
 
 async def _patiently_opened(settings: Settings, stack: AsyncExitStack) -> Database:
     """The database, whose server is waited for while it is away. Raises StorageError."""
-    from adapters.storage.database import open_database
-    from adapters.storage.errors import Away
+    from adapters.storage.database.database import open_database
+    from adapters.storage.errors import DatabaseAway
 
     while True:
         try:
             return await stack.enter_async_context(Bounded("the database", open_database(settings.database)))
-        except Away as error:
+        except DatabaseAway as error:
             log.warning("waiting for the database: %s", error)
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -254,8 +254,8 @@ async def serving_inference(settings: Settings, key: str) -> AsyncIterator[tuple
         ConfigError: the model is itself such a service.
         Unavailable, OSError: the model or the port.
     """
-    from inference.server.clients import Client
-    from inference.server.http import InferenceServer, ServerBounds
+    from inference.http.server.clients import Client
+    from inference.http.server.routes import InferenceServer, ServerBounds
 
     if settings.model.startswith(PREFIX):
         raise ConfigError([f"model: {without_user(settings.model)} is a service already; serve the model behind it"])
@@ -286,11 +286,11 @@ def _web(
     app: App, settings: WebSettings, outboxes: Outboxes, database: Database, waiting: int
 ) -> AbstractAsyncContextManager[str]:
     """The page, serving while the context is open; its address. `waiting`: what the service takes on."""
-    from adapters.storage.posts import SqlPosts
-    from adapters.web.posts import StoredFile, decode, encode
-    from adapters.web.preferences import PreferencesPanel
+    from adapters.storage.sql.web_posts import SqlPosts
+    from adapters.web.posts.posts import StoredFile, decode, encode
     from adapters.web.server import WebServer
-    from bots.commands import COMMANDS, EXAMPLES
+    from adapters.web.sessions.settings_panel import PreferencesPanel
+    from bots.commands.registry import COMMANDS, EXAMPLES
 
     server = WebServer(
         bot=app.bot,
@@ -404,7 +404,7 @@ async def _inference(settings: Settings, ready: Ready) -> AsyncIterator[Service]
 def _made_inference(settings: Settings, *, patient: bool = False) -> Service:
     """The service, here or elsewhere, not started; a `patient` start waits for one elsewhere. Raises Unavailable."""
     if settings.model.startswith(PREFIX):
-        from inference.remote import RemoteInference
+        from inference.http.client import RemoteInference
 
         return RemoteInference(
             settings.model.removeprefix(PREFIX),

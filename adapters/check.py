@@ -6,9 +6,9 @@ import re
 
 from pydantic import BaseModel, SecretStr
 
-from adapters.storage.address import hidden_password
+from adapters.storage.database.address import hidden_password
 from config.settings import Settings
-from inference.models import missing
+from inference.engine_factory import missing
 
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 

@@ -16,12 +16,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from adapters.closed_pipe import is_closed_pipe, until_closed
 from adapters.data import commands as data
-from adapters.log_format import configure, escaped
-from adapters.stopping import stoppable, terminable
+from adapters.process.closed_pipe import is_closed_pipe, until_closed
+from adapters.process.log_format import configure, escaped
+from adapters.process.stopping import stoppable, terminable
 from config.settings import ConfigError, Settings, load
-from inference.references import without_user
+from inference.checkpoints.references import without_user
 
 _STARTED = time.monotonic()
 _DEMO = {"model": "demo", "captioner": "demo"}
@@ -222,12 +222,12 @@ def _seconds() -> str:
 def _until_done(work: Coroutine[Any, Any, int]) -> int:
     """Runs the program's one coroutine; what stops it becomes a sentence and an exit code."""
     with contextlib.closing(work):  # Ctrl+C may come while this imports
-        from adapters.storage.errors import StorageError
+        from adapters.storage.errors import DatabaseFailure
         from inference.api import Interrupted, Unavailable
 
         try:
             return asyncio.run(work)
-        except (Unavailable, Interrupted, StorageError) as error:
+        except (Unavailable, Interrupted, DatabaseFailure) as error:
             print(f"partyline: {escaped(str(error))}", file=sys.stderr)
         except BrokenPipeError:
             raise
@@ -240,12 +240,12 @@ def _until_done(work: Coroutine[Any, Any, int]) -> int:
 
 def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
     """Task groups wrap what stopped them; a defect keeps its traceback. Raises BrokenPipeError."""
-    from adapters.storage.errors import StorageError
+    from adapters.storage.errors import DatabaseFailure
     from inference.api import Unavailable
 
     if is_closed_pipe(group):
         raise BrokenPipeError from group
-    expected, rest = group.split((ConfigError, Unavailable, StorageError, OSError))
+    expected, rest = group.split((ConfigError, Unavailable, DatabaseFailure, OSError))
     if rest is not None or expected is None:
         raise group
     for error in _leaves(expected):

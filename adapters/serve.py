@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 
 from adapters.app import serving_inference
-from adapters.stopping import stoppable
+from adapters.process.stopping import stoppable
 from config.settings import Settings
-from inference.references import without_user
+from inference.checkpoints.references import without_user
 
 
 async def serve(settings: Settings, ready: Callable[..., None]) -> int:

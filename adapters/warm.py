@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_AT_START = ("adapters.cli", "adapters.app", "adapters.web.server", "adapters.storage.sql", "alembic.command")
+_AT_START = ("adapters.cli", "adapters.app", "adapters.web.server", "adapters.storage.sql.storage", "alembic.command")
 _AT_FIRST_STATS = ("matplotlib.backends.backend_agg", "matplotlib.font_manager")
 _AT_FIRST_PICTURE = ("torch", "transformers.models.blip.modeling_blip", "transformers.models.blip.processing_blip")
 

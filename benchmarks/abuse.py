@@ -24,7 +24,7 @@ from pathlib import Path
 
 from inference.api import Busy, ChatRequest, Finished, Message, Sampling, Standing
 from inference.engines.scripted import ScriptedEngine
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 
 SLOTS = 8
 GUESTS, ACCOUNTS, CHATS = 1_000, 8, 10

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp import LlamaCppEngine
-from inference.engines.llamacpp_process import LlamaOptions
+from inference.engine_factory import demo_model
+from inference.engines.llamacpp.engine import LlamaCppEngine
+from inference.engines.llamacpp.process import LlamaOptions
 from inference.engines.port import Engine
-from inference.models import demo_model
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 
 WORDS = 60
 """Of a prompt."""

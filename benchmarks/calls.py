@@ -22,15 +22,15 @@ from typing import Any
 import discord
 
 from adapters.delivery.channel import Channel, Frame
-from adapters.discord.addresses import api_address, bind
-from adapters.discord.calls import Calls
-from adapters.discord.channel import DiscordChannel, Echoes
-from adapters.discord.channel import limits as discord_limits
-from adapters.telegram.addresses import Destination
-from adapters.telegram.channel import Sightings, TelegramChannel
-from adapters.telegram.channel import limits as telegram_limits
+from adapters.discord.client.addresses import api_address, bind
+from adapters.discord.client.rest import RestClient
+from adapters.discord.outbound.channel import DiscordChannel, Echoes
+from adapters.discord.outbound.channel import limits as discord_limits
+from adapters.telegram.client.addresses import Destination
+from adapters.telegram.client.transport import BotApiRequest
+from adapters.telegram.outbound.channel import Sightings, TelegramChannel
+from adapters.telegram.outbound.channel import limits as telegram_limits
 from adapters.telegram.platform import bot_api
-from adapters.telegram.wire import BotApiRequest
 from benchmarks.answers import ANSWER
 from bots.messages import Action
 from config.settings import TelegramSettings
@@ -81,7 +81,7 @@ async def on_discord() -> AsyncIterator[Channel]:
     ):
         bind(api_address(address), gateway)
         await client.login(DISCORD_TOKEN)
-        yield DiscordChannel(Calls(client), room, discord_limits("discord:1"), Echoes())
+        yield DiscordChannel(RestClient(client), room, discord_limits("discord:1"), Echoes())
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ PEOPLE = (1_000, 100_000, 1_000_000)
 TELEGRAM_CALLS = 29
 """In a second, of an account: with so many, `benchmarks.against --only growth` met no 429 with 1,000 people."""
 DISCORD_CALLS = 45
-"""The pace of adapters/discord/channel.py, below the 50 requests a second of Discord's documentation."""
+"""The pace of adapters/discord/outbound/channel.py, below the 50 requests a second of Discord's documentation."""
 CLOSE = 0.15
 """By that share the simulation may differ from what was measured."""
 Measured = Mapping[str, Any]

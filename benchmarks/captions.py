@@ -24,8 +24,8 @@ import torch
 from PIL import Image
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessorPil, BlipProcessor
 
-from inference import blip
-from inference.captioner import BlipCaptioner
+from inference.tasks.image_to_text import blip
+from inference.tasks.image_to_text.captioner import BlipCaptioner
 
 PICTURES = 16
 TOKENS = 20

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from inference.models import demo_model
+from inference.engine_factory import demo_model
 
 
 def dequantised() -> Path:

@@ -14,14 +14,14 @@ from itertools import chain, cycle, islice
 from statistics import median, quantiles
 
 from adapters.delivery.channel import Frame, Limits
-from adapters.delivery.frames import Assembler
+from adapters.delivery.composing.frame_builder import FrameBuilder
+from adapters.delivery.message_state import DeliveryCall
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.rate_budget import Rate
-from adapters.delivery.reply import Job
+from adapters.delivery.pacing.rate_budget import Rate
 from benchmarks.answers import ANSWER
-from bots.messages import Ended, ReplyEvent, Said, Started
+from bots.messages import Ended, ReplyEvent, Started, TextDelta
 from inference.api import Timings, Usage
-from inference.garbage import made_to_last
+from inference.processes.gc_freeze import frozen_allocations
 from tests.servers.simulated import PHRASES, Platform, Records, Rules, SimulatedChannel, run_virtually
 from tests.unit.test_limit_estimator import Limit, bucket, from_1000_on, run, window
 
@@ -88,7 +88,7 @@ async def answer(
     yield Started(answer_id=f"a{seed}")
     for token in islice(cycle(TOKENS), first := int(begin * len(TOKENS)), first + tokens):
         await step()
-        yield Said(token)
+        yield TextDelta(token)
     yield END
 
 
@@ -109,7 +109,7 @@ async def many_at_once(replies: int, seconds: int, traced: bool = False) -> tupl
     """Lateness of every frame in s, share of one core, bytes for each active reply (when traced)."""
     late: list[float] = []
 
-    def observe(job: Job, late_s: float) -> None:
+    def observe(job: DeliveryCall, late_s: float) -> None:
         late.append(late_s)
 
     limits = Limits(message_units=4000, upload_bytes=0)
@@ -136,9 +136,9 @@ async def many_at_once(replies: int, seconds: int, traced: bool = False) -> tupl
 def cost_of_a_frame(length: int, limit: int = 4000) -> float:
     """Seconds for the next frame when the reply has that length already, averaged over a message's growth."""
     channel = Quick(Limits(message_units=limit))
-    assembler = Assembler(channel.limits, channel.measure, PHRASES)
+    assembler = FrameBuilder(channel.limits, channel.measure, PHRASES)
     assembler.apply(Started(answer_id="a"), 0.0)
-    assembler.apply(Said((ANSWER * (length // len(ANSWER) + 1))[:length]), 0.0)
+    assembler.apply(TextDelta((ANSWER * (length // len(ANSWER) + 1))[:length]), 0.0)
     tokens = cycle(TOKENS)
     [part] = assembler.parts
     first = max(0, len(part.messages(0.0, 0)) - 1)
@@ -146,7 +146,7 @@ def cost_of_a_frame(length: int, limit: int = 4000) -> float:
     for _ in range(400):
         began = time.perf_counter()
         for token in islice(tokens, TOKENS_A_SECOND // 4):
-            assembler.apply(Said(token), 0.0)
+            assembler.apply(TextDelta(token), 0.0)
         first = part.messages(0.0, first)[-1].position
         costs.append(time.perf_counter() - began)
     return sum(sorted(costs)[: -len(costs) // 20]) / len(costs)
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--replies", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=15)
     options = parser.parse_args()
-    with made_to_last():
+    with frozen_allocations():
         pass  # as the program does when it has started
     print("| what | goal | measured |\n|---|---|---|")
     for row in rows(options.replies, options.seconds):

@@ -22,9 +22,9 @@ from typing import Any
 
 from benchmarks.reference import alone
 from inference.api import ChatRequest, Message, Sampling, Text
-from inference.engines.llamacpp_process import LlamaOptions, available_cores
-from inference.models import demo_model, engine_for
-from inference.service import LocalInference
+from inference.engine_factory import demo_model, engine_for
+from inference.engines.llamacpp.process import LlamaOptions, available_cores
+from inference.serving.service import LocalInference
 
 TOKENS = 200
 CONTEXT = 1024

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from inference.api import ChatRequest, Finished, Inference, Message, Sampling
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.lanes import Bounds
-from inference.models import demo_model, engine_for
-from inference.service import LocalInference
+from inference.engine_factory import demo_model, engine_for
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.queueing.admission import AdmissionBounds
+from inference.serving.service import LocalInference
 
 WAITING = 20
 WANTED = 1.5
@@ -64,7 +64,7 @@ def p95(values: Sequence[float]) -> float:
 
 
 async def compare(runs: int, count: int, per_person: int) -> float:
-    bounds = Bounds(max_waiting_per_owner=64, max_active_per_owner=per_person)
+    bounds = AdmissionBounds(max_waiting_per_owner=64, max_active_per_owner=per_person)
     inference = LocalInference(engine_for("demo", LlamaOptions()), bounds=bounds, clock=time.monotonic)
     await inference.start()
     await waits(inference, 0, 2)

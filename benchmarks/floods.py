@@ -15,7 +15,7 @@ In the same chat, too, somebody asks: in the group somebody new, on the page som
 is judged within one run: alone first, then beside the flood. Goals: somebody on Discord is let in on every try, and the
 95th percentile of the time to their first words is at most twice what it is alone; in the same chat it is at most three
 times that. A Telegram group can be sent 20 calls a minute and an answer takes two or more, so there they ask
-every 20 s, and an answer's calls are kept for them (`adapters.delivery.fair_share`).
+every 20 s, and an answer's calls are kept for them (`adapters.delivery.pacing.fair_share`).
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from benchmarks.managers import await_answers
 from inference.api import ChatRequest, Message, Sampling
 from inference.engines.port import Opened, Piece
 from inference.engines.transformers import TransformersEngine, TransformersOptions, attention, loading
-from inference.engines.transformers.prompts import Prompt
-from inference.sampling import Row, Sampler
+from inference.engines.transformers.prompts import TokenizedPrompt
+from inference.engines.transformers.sampling import Row, Sampler
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16},
@@ -193,9 +193,9 @@ class _Prompts:
         self._prompts = prompts
         self._next = 0
 
-    def encode(self, messages: Sequence[Message], prefix: str) -> Prompt:
+    def encode(self, messages: Sequence[Message], prefix: str) -> TokenizedPrompt:
         self._next += 1
-        return Prompt(self._prompts[(self._next - 1) % len(self._prompts)], thinking=False, said=0)
+        return TokenizedPrompt(self._prompts[(self._next - 1) % len(self._prompts)], thinking=False, said=0)
 
 
 class _Words:

@@ -16,8 +16,8 @@ from itertools import pairwise
 
 from adapters.delivery.channel import Limits
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.rate_budget import Rate
-from bots.messages import Ended, ReplyEvent, Said, Started
+from adapters.delivery.pacing.rate_budget import Rate
+from bots.messages import Ended, ReplyEvent, Started, TextDelta
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Faults, Platform, Records, Rules, SimulatedChannel, run_virtually
 
@@ -49,7 +49,7 @@ def group(people: int, seconds: float, rounds: int = ROUNDS) -> tuple[list[Seen]
         yield Started(answer_id=answer_id)
         await asyncio.sleep(FIRST_TOKEN_S)
         for number in range(round(seconds * TOKENS_A_SECOND)):
-            yield Said(f"word{number} ")
+            yield TextDelta(f"word{number} ")
             await asyncio.sleep(1 / TOKENS_A_SECOND)
         ended.append(asyncio.get_running_loop().time())
         yield Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny")

@@ -31,8 +31,8 @@ _LIMITS = Rules(private_interval_s=1.0, private_burst=4, group_calls=20, account
 _PROGRAM = """
 import collections, json, os, selectors, threading, time
 from sqlalchemy import Engine, event
-import adapters.telegram.rendering as rendering
-import adapters.telegram.channel as channel
+import adapters.telegram.outbound.rendering as rendering
+import adapters.telegram.outbound.channel as channel
 counts = collections.Counter()
 def counted(name, function):
     def wrapper(*arguments, **named):

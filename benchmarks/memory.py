@@ -26,21 +26,21 @@ from threading import Thread
 from sqlalchemy import Connection
 
 from adapters.delivery.channel import Frame
-from adapters.storage.database import Database, open_database
-from adapters.storage.local import LocalDatabase
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.posts import SqlPosts
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import heads, turns
-from adapters.web.events import Event
-from adapters.web.posts import Post, StoredFile, decode, encode
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.database.sqlite_backend import LocalDatabase
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import heads, turns
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
+from adapters.web.sessions.events import PageEvent
 from benchmarks.lateness import idle_beside, in_words, lateness
-from bots.conversations import MAX_TURNS
-from bots.ledger import Asked
-from bots.ports import Received, Reply, Storage, Turn
+from bots.conversation.context_window import MAX_TURNS
+from bots.conversation.ledger import LedgerRequest
+from bots.ports import Received, ReplyRecord, Storage, Turn
 from inference.api import Message, Sampling
-from inference.garbage import made_to_last
-from inference.service import LocalInference
+from inference.processes.gc_freeze import frozen_allocations
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, script, scripted_inference
 from tests.integration.test_kill import free_port
 from tests.killing import Page, Program
@@ -121,13 +121,13 @@ async def start(address: str, folder: Path) -> None:
 async def _leave_unfinished(database: Database) -> None:
     storage = SqlStorage(database, "dead")
     posts: SqlPosts[Post, StoredFile] = SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
-    asked = Asked(messages=(Message("user", "story"),), sampling=Sampling(), opening="", model="").written()
+    asked = LedgerRequest(messages=(Message("user", "story"),), sampling=Sampling(), opening="", model="").written()
     for n in range(UNFINISHED):
-        event = Event(id=f"w{n}/1", person=f"w{n}", name="W", text="story", under=f"post{n}")
+        event = PageEvent(id=f"w{n}/1", person=f"w{n}", name="W", text="story", under=f"post{n}")
         await posts.put(_post(n, event))
         await storage.receive([event.received(0.0)])
         incoming = event.incoming([], new=True)
-        reply = Reply(chat=incoming.chat, event_id=event.id, answer_id=f"wa{n}", person=event.person)
+        reply = ReplyRecord(chat=incoming.chat, event_id=event.id, answer_id=f"wa{n}", person=event.person)
         await storage.claim(reply)
         question = Turn(id=f"wq{n}", chat=reply.chat, person=reply.person, role="user", text="story")
         answer = Turn(
@@ -137,7 +137,7 @@ async def _leave_unfinished(database: Database) -> None:
         await storage.begin(begun, [question, answer], answer.id)
 
 
-def _post(number: int, event: Event) -> Post:
+def _post(number: int, event: PageEvent) -> Post:
     frame = Frame(markdown=event.text)
     return Post(
         id=event.under,
@@ -280,7 +280,7 @@ async def main() -> int:
     async with place(options.postgresql) as (address, folder, path):
         async with open_database(address) as database:
             newest = await fill(database, options.messages)
-            with made_to_last():
+            with frozen_allocations():
                 pass  # as the program's start ends
             if options.only in (None, "branches"):
                 await branches(database, newest)

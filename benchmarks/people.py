@@ -13,9 +13,9 @@ import time
 from contextlib import aclosing
 
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.models import demo_model, engine_for
-from inference.service import LocalInference
+from inference.engine_factory import demo_model, engine_for
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.serving.service import LocalInference
 
 TOKENS = 150
 

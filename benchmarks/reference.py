@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 
 from benchmarks.checkpoint import dequantised
 from inference.api import ChatRequest, Finished, Message, Sampling
-from inference.engines.llamacpp_process import LlamaOptions, available_cores
-from inference.models import engine_for
-from inference.service import LocalInference
+from inference.engine_factory import engine_for
+from inference.engines.llamacpp.process import LlamaOptions, available_cores
+from inference.serving.service import LocalInference
 
 PEOPLE = 8
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inference.api import Sampling
-from inference.sampling import Row, Sampler
+from inference.engines.transformers.sampling import Row, Sampler
 
 VOCABULARIES = (49_152, 128_256)
 SPREADS = {"as a model's": 7.0, "flat": 2.0}

@@ -26,9 +26,9 @@ import aiohttp
 import psutil
 
 from adapters.delivery.channel import Frame
-from adapters.storage.database import open_database
-from adapters.storage.posts import SqlPosts
-from adapters.web.posts import Post, StoredFile, decode, encode
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
 
 VISITORS = 400
 GOAL_S = 5.0

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import make_url
 
-from adapters.storage.database import open_database
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
 from benchmarks.rivals.contenders import partyline
 from benchmarks.rivals.parts import questions, roomy, written_script
 from benchmarks.rivals.people import TelegramPeople, until, until_over

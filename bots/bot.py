@@ -9,20 +9,22 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from bots import account, admission, ledger, prompt, wording
-from bots.answers import AFTER, Answers, Task
-from bots.coming import Coming, Sent
-from bots.commands import ASKING, Called, asks, is_stop, read
-from bots.entry import Entry
+from bots import wording
+from bots.access.allow_list import Access
+from bots.access.gate import Call, Gate, Unheard, call_of
+from bots.access.standing import Standings
+from bots.commands.picture_words import beginning_of_caption, wants_caption, wants_description
+from bots.commands.registry import ASKING, Called, asks, is_stop, read
+from bots.conversation import ledger, person_queue, prompt
+from bots.conversation.answers import AFTER, Answers, Task
+from bots.conversation.coming import Coming, Sent
+from bots.conversation.reply_claim import ReplyClaim
 from bots.messages import Attached, Failed, Incoming, Notice, Permit, Person, Refusal, ReplyEvent, Started
-from bots.people.access import Access
-from bots.people.gate import Call, Gate, Unheard, call_of
-from bots.people.standing import Standings
-from bots.picture_words import beginning_of_caption, wants_caption, wants_description
-from bots.ports import Reply, Storage, StorageError, Turn
-from bots.preferences import BOUNDED, Bounds, Profile, Refused, Setting, change, settings_of, within
-from bots.remembered import RememberedCaptions
-from bots.usage import Asked
+from bots.people import account
+from bots.people.remembered import RememberedCaptions
+from bots.people.usage import QuotaClaim
+from bots.ports import ReplyRecord, Storage, StorageError, Turn
+from bots.profile.preferences import BOUNDED, Profile, Setting, SettingBounds, UserError, change, settings_of, within
 from inference.api import Inference, InferenceError, Interrupted
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Bot:
         inference: Inference,
         storage: Storage,
         *,
-        bounds: Bounds,
+        bounds: SettingBounds,
         now: Callable[[], float],
         new_id: Callable[[], str],
         own: account.Account | None = None,
@@ -62,7 +64,7 @@ class Bot:
         self._now = now
         self._new_id = new_id
         self._answers = Answers(inference, storage, now, new_id)
-        self._seen = admission.Seen()
+        self._seen = person_queue.SeenEvents()
         self._standings = standings or Standings()
         self.settings = settings_of(bounds)
         self.account = own or account.Account(storage, now=now)
@@ -116,7 +118,7 @@ class Bot:
         kept = await self._storage.reply(incoming.chat, incoming.event_id)
         if kept is None or kept.shown:
             return
-        entry = Entry(self._storage, kept, new=False)
+        entry = ReplyClaim(self._storage, kept, new=False)
         if not await entry.claim():
             return
         answer, shown = await self._kept(entry.reply)
@@ -129,7 +131,7 @@ class Bot:
         for event in ledger.repeated(entry.reply, answer, shown):
             yield event
 
-    def _closing(self, reply: Reply, answer: Turn | None) -> Failed:
+    def _closing(self, reply: ReplyRecord, answer: Turn | None) -> Failed:
         if answer is None or reply.question_id is None:
             return Failed(wording.too_late())
         if self._inference.info.continues and (answer.text or answer.thinking):
@@ -140,7 +142,7 @@ class Bot:
         """Takes the event on, unless it is another process's, or goes on with what an earlier one began."""
         if _is_over(incoming, sent):
             return
-        entry = Entry(self._storage, self._new_reply(incoming), new=incoming.new)
+        entry = ReplyClaim(self._storage, self._new_reply(incoming), new=incoming.new)
         try:
             incoming = await self._let_in(incoming)
             entry.reply = replace(entry.reply, person=incoming.author.id)
@@ -152,7 +154,7 @@ class Bot:
                     yield event
         except Unheard:
             return
-        except Refused as refusal:
+        except UserError as refusal:
             yield await entry.say(Notice(str(refusal), private=True, refused=True))
         except Interrupted as error:
             # Its platform has a line for it, and a stop may hit many.
@@ -168,8 +170,8 @@ class Bot:
             for event in await entry.fail(wording.broken()):
                 yield event
 
-    def _new_reply(self, incoming: Incoming) -> Reply:
-        return Reply(
+    def _new_reply(self, incoming: Incoming) -> ReplyRecord:
+        return ReplyRecord(
             chat=incoming.chat,
             event_id=incoming.event_id,
             answer_id=ledger.answer_id(incoming.chat, incoming.event_id),
@@ -185,10 +187,10 @@ class Bot:
         """
         decision = incoming.decision or await self._gate.decide(call_of(incoming))
         if isinstance(decision, Refusal):
-            raise Unheard if decision.silent else Refused(decision.sentence)
+            raise Unheard if decision.silent else UserError(decision.sentence)
         return replace(incoming, decision=decision, author=Person(decision.account, incoming.author.name))
 
-    async def _in_turn(self, incoming: Incoming, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
+    async def _in_turn(self, incoming: Incoming, entry: ReplyClaim, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         async with AsyncExitStack() as door:
             if not is_stop(incoming.text):  # which finds what comes to the line, too, and waits for nothing
                 await door.enter_async_context(self._answers.door(incoming))
@@ -224,7 +226,7 @@ class Bot:
         """
         setting = self._setting(name)
         if setting.name not in BOUNDED:
-            raise Refused(wording.unknown_setting("", BOUNDED, None))
+            raise UserError(wording.unknown_setting("", BOUNDED, None))
         bound = None if value == "off" else setting.parse(value)
         await self._storage.set_preferences(place, {setting.name: bound})
         return wording.place_bound(setting, bound)
@@ -286,7 +288,7 @@ class Bot:
         await self._storage.set_preferences(person, dict.fromkeys(self.settings))
         return wording.settings_were_reset()
 
-    async def _route(self, incoming: Incoming, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
+    async def _route(self, incoming: Incoming, entry: ReplyClaim, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
         if entry.reply.ending:
             answer, shown = await self._kept(entry.reply)
             for event in ledger.repeated(entry.reply, answer, shown):
@@ -299,8 +301,8 @@ class Bot:
             return
         if _is_over(incoming, sent):
             return
-        if (refusal := admission.refusal(incoming)) is not None:
-            raise Refused(refusal)
+        if (refusal := person_queue.refusal(incoming)) is not None:
+            raise UserError(refusal)
         called = read(incoming.text)
         if called is None:
             task = await self._plain(incoming, incoming.text)
@@ -308,7 +310,7 @@ class Bot:
             task = await self._task(incoming, called)
         elif called.name in account.COMMANDS:
             if called.name == "link" and incoming.shared:
-                raise Refused(wording.link_of_several())
+                raise UserError(wording.link_of_several())
             await entry.claimed()  # what is erased includes this reply
             own = await self.account.do(incoming.author.id, called, incoming.author.name)
             yield await self._with_news(incoming, own)
@@ -319,17 +321,19 @@ class Bot:
             yield await self._with_news(incoming, Notice(said, private=True))
         if task is None:
             return
-        if self._answers.waiting(incoming.chat, incoming.author.id) >= admission.MAX_LINE:
-            raise Refused(wording.too_many_waiting(admission.MAX_LINE))
+        if self._answers.waiting(incoming.chat, incoming.author.id) >= person_queue.MAX_LINE:
+            raise UserError(wording.too_many_waiting(person_queue.MAX_LINE))
         async with aclosing(self._give(incoming, task, entry, sent)) as events:
             async for event in events:
                 yield event
 
-    async def _give(self, incoming: Incoming, task: Task, entry: Entry, sent: Sent) -> AsyncGenerator[ReplyEvent, None]:
+    async def _give(
+        self, incoming: Incoming, task: Task, entry: ReplyClaim, sent: Sent
+    ) -> AsyncGenerator[ReplyEvent, None]:
         profile = await self.profile(incoming.author.id, incoming.places)
         # What was begun before a restart was admitted then.
         tokens = 0 if task.resumes and task.asked else profile.sampling().max_new_tokens
-        asked = Asked(tokens if task.asks else 0, len(task.pictures))
+        asked = QuotaClaim(tokens if task.asks else 0, len(task.pictures))
         answer = self._answers.give(incoming, profile, task, entry, sent)
         entry.tally = self.account.meter.tally(incoming.author.id, task.captions_begun)
         async with aclosing(self.account.meter.metered(entry.tally, profile.people, asked, answer)) as events:
@@ -346,12 +350,12 @@ class Bot:
             news = ""
         return replace(own, text=f"{own.text}\n\n{news}") if news else own
 
-    async def _kept(self, reply: Reply) -> tuple[Turn | None, tuple[str, ...]]:
+    async def _kept(self, reply: ReplyRecord) -> tuple[Turn | None, tuple[str, ...]]:
         """The answer as far as it is kept, and the messages that show it."""
         shown = await self._storage.delivered(reply.chat, reply.answer_id)
         return await self._storage.turn(reply.answer_id), shown.message_ids
 
-    async def _begun(self, reply: Reply) -> Task | None:
+    async def _begun(self, reply: ReplyRecord) -> Task | None:
         """What is left to do of an answer that an earlier process was writing; None where nothing of it is kept."""
         if reply.question_id is None:
             return None
@@ -368,13 +372,13 @@ class Bot:
             return await self._continue(incoming)
         if called.name == "caption":
             if not incoming.pictures:
-                raise Refused(wording.needs_picture())
+                raise UserError(wording.needs_picture())
             task = await self._plain(incoming, called.argument)
             begins = beginning_of_caption(called.argument)
             asks = not begins and not wants_caption(called.argument)
             return replace(task, asks=asks, caption_begins=begins)
         if not called.argument and not incoming.pictures:
-            raise Refused(wording.needs_argument(called.name))
+            raise UserError(wording.needs_argument(called.name))
         task = await self._plain(incoming, called.argument)
         if called.name == "code" and called.argument:
             question = replace(task.question, prompt=prompt.for_code(called.argument))
@@ -383,7 +387,7 @@ class Bot:
 
     async def _plain(self, incoming: Incoming, text: str) -> Task:
         if incoming.pictures and self._inference.info.captioner is None and self._inference.loading() is None:
-            raise Refused(wording.no_captioner())
+            raise UserError(wording.no_captioner())
         text = text.strip()
         earlier = await self._earlier_question(incoming)
         question = Turn(
@@ -416,20 +420,20 @@ class Bot:
         answer = await self._answer(incoming)
         question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
         if answer is None or question is None or not (question.prompt or question.text):
-            raise Refused(wording.nothing_to_regenerate())
+            raise UserError(wording.nothing_to_regenerate())
         if answer.reason is None and answer.state in ("done", "stopped"):
-            raise Refused(wording.caption_again())
+            raise UserError(wording.caption_again())
         return Task(question=question, anew=True)
 
     async def _continue(self, incoming: Incoming) -> Task:
         answer = await self._answer(incoming)
         question = await self._storage.turn(answer.parent_id) if answer and answer.parent_id else None
         if answer is None or question is None:
-            raise Refused(wording.nothing_to_continue())
+            raise UserError(wording.nothing_to_continue())
         if self._answers.is_underway(answer.id):
-            raise Refused(wording.underway_already())
+            raise UserError(wording.underway_already())
         if answer.reason == "stop":
-            raise Refused(wording.finished_already())
+            raise UserError(wording.finished_already())
         shown = await self._storage.delivered(incoming.chat, answer.id)
         return Task(question=question, resumes=answer, message_ids=shown.message_ids)
 
@@ -442,7 +446,7 @@ class Bot:
             answer_id = await self._storage.head(incoming.chat, person)
         turn = await self._storage.turn(answer_id) if answer_id else None
         if turn is not None and turn.person != person:
-            raise Refused(wording.not_yours())
+            raise UserError(wording.not_yours())
         return turn if turn is not None and turn.role == "assistant" else None
 
     async def _say(self, incoming: Incoming, called: Called, sent: Sent) -> str:
@@ -462,7 +466,7 @@ class Bot:
                 return wording.help_text(self._inference.info)
         if called.name in self.settings:
             return await self._one_setting(person, called.name, called.argument)
-        raise Refused(wording.unknown_command(called))
+        raise UserError(wording.unknown_command(called))
 
     async def _stop(self, incoming: Incoming, sent: Sent) -> str:
         answer_id = incoming.instead_of
@@ -474,7 +478,7 @@ class Bot:
             person = self._answers.person_of(answer_id) or person
         count = self._answers.stop(incoming.chat, person, answer_id)
         if count is None:
-            raise Refused(wording.not_yours())
+            raise UserError(wording.not_yours())
         if answer_id is None:
             count += await self._take_back(sent)
         return wording.stopped(count) if count else wording.nothing_to_stop()
@@ -511,7 +515,9 @@ class Bot:
         if name in self.settings:
             return self.settings[name]
         close = difflib.get_close_matches(name, self.settings, n=1) if len(name) <= _LONGEST_NAME else []
-        raise Refused(wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None))
+        raise UserError(
+            wording.unknown_setting(name if close else "", list(self.settings), close[0] if close else None)
+        )
 
 
 def _is_over(incoming: Incoming, sent: Sent) -> bool:

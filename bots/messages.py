@@ -154,7 +154,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueUpdate:
     """The answer waits for its turn: `position` 1 is next; `eta_s` in seconds, None while nothing is known.
 
     `position` 0: it waits for the model, which is away for a moment, or for what `loading` says.
@@ -166,14 +166,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class ThinkingDelta:
     """More reasoning text (a delta)."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TextDelta:
     """More answer text (a delta)."""
 
     text: str
@@ -185,7 +185,7 @@ class Relabelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Captioned:
+class CaptionReady:
     """The captioner's words for picture `index` (0-based) of `count`; a complete answer or the ground for one."""
 
     text: str
@@ -258,4 +258,6 @@ class Attached:
     again: bool = field(default=False, compare=False)
 
 
-ReplyEvent = Started | Waiting | Thought | Said | Relabelled | Captioned | Ended | Failed | Notice | Attached
+ReplyEvent = (
+    Started | QueueUpdate | ThinkingDelta | TextDelta | Relabelled | CaptionReady | Ended | Failed | Notice | Attached
+)

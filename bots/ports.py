@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bots.personal import Personal, Spent
+from bots.profile.personal import Personal, Spent
 from inference.api import Interrupted, Reason
 
-State = Literal["streaming", "done", "stopped", "failed"]
+TurnState = Literal["streaming", "done", "stopped", "failed"]
 ReplyState = Literal["accepted", "streaming", "done", "stopped", "failed"]
 
 
@@ -43,15 +43,15 @@ class Turn:
     prompt: str = ""
     thinking: str = ""
     captions: tuple[str, ...] = ()
-    state: State = "done"
+    state: TurnState = "done"
     reason: Reason | None = None
     created_at: float = 0.0
     hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What is done about one event. `bots.ledger` has the rules and reads the documents.
+class ReplyRecord:
+    """What is done about one event. `bots.conversation.ledger` has the rules and reads the documents.
 
     Args:
         answer_id: the turn that holds the text so far, and what the delivery names its messages after; for the bot's
@@ -130,7 +130,7 @@ class Known:
     since: str = ""
 
 
-def taken_over(reply: Reply) -> Interrupted:
+def taken_over(reply: ReplyRecord) -> Interrupted:
     """Another process has taken this one for terminated and owns the reply: this one says no more about it."""
     return Interrupted(f"event {reply.event_id} of {reply.chat} is another process's now")
 
@@ -169,18 +169,18 @@ class Inbox(Protocol):
 class Replies(Protocol):
     """One row for every event that was taken on. A reply belongs to one process, as long as that lives."""
 
-    async def claim(self, reply: Reply) -> Reply | None:
+    async def claim(self, reply: ReplyRecord) -> ReplyRecord | None:
         """Keeps the reply, if its event (`chat`, `event_id`) has none yet; returns the one that is kept.
 
         One that a dead process began is this process's from now on. None where it belongs to a living one.
         """
         ...
 
-    async def reply(self, chat: str, event_id: str) -> Reply | None:
+    async def reply(self, chat: str, event_id: str) -> ReplyRecord | None:
         """What is kept of the event's reply, whoever's it is."""
         ...
 
-    async def begin(self, reply: Reply, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
+    async def begin(self, reply: ReplyRecord, turns: Sequence[Turn], head: str, spent: Spent | None = None) -> None:
         """The answer is being written: all of it is kept at once, and `head` is where the person stands.
 
         Args:
@@ -192,7 +192,7 @@ class Replies(Protocol):
         """Keeps the text so far, in a moment and at most as often as frames are sent; the newest one counts."""
         ...
 
-    async def end(self, reply: Reply, answer: Turn | None, spent: Spent | None = None) -> None:
+    async def end(self, reply: ReplyRecord, answer: Turn | None, spent: Spent | None = None) -> None:
         """The reply has its ending. Returns soon, also while the database is away: then it is kept later.
 
         Args:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from bots.commands import COMMANDS, EXAMPLES, Called
-from bots.measures import Stats
+from bots.commands.registry import COMMANDS, EXAMPLES, Called
 from bots.messages import Ended
 from bots.names import one_line
-from bots.personal import News, Quotas, Retention
-from bots.preferences import PRESETS, Setting
+from bots.profile.histograms import Stats
+from bots.profile.personal import News, Quotas, Retention
+from bots.profile.preferences import PRESETS, Setting
 from inference.api import (
     BadImage,
     Busy,

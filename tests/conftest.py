@@ -22,9 +22,9 @@ def loop_is_never_blocked() -> Iterator[BlockBuster]:
     with blockbuster_ctx(["adapters", "bots", "inference", "config"]) as blockbuster:
         for function in blockbuster.functions.values():
             # Before anything is served: a migration reads its scripts, the start imports, a model is looked for.
-            function.can_block_in("adapters/storage/schema.py", {"_upgrade"})
+            function.can_block_in("adapters/storage/database/schema.py", {"_upgrade"})
             function.can_block_in("adapters/app.py", {"serving", "on_disk"})
-            function.can_block_in("inference/models.py", {"demo_model"})
+            function.can_block_in("inference/engine_factory.py", {"demo_model"})
         yield blockbuster
 
 

@@ -11,17 +11,17 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from bots.bot import Bot
-from bots.messages import Incoming, Person, Picture, ReplyEvent, Said
-from bots.ports import Reply, Storage, Turn
-from bots.preferences import Bounds
+from bots.messages import Incoming, Person, Picture, ReplyEvent, TextDelta
+from bots.ports import ReplyRecord, Storage, Turn
+from bots.profile.preferences import SettingBounds
 from inference.api import BadImage, Inference
 from inference.engines.scripted import ScriptedEngine
-from inference.lanes import Bounds as ServiceBounds
-from inference.remote import RemoteInference
-from inference.server.http import InferenceServer, ServerBounds
-from inference.service import LocalInference
+from inference.http.client import RemoteInference
+from inference.http.server.routes import InferenceServer, ServerBounds
+from inference.queueing.admission import AdmissionBounds as ServiceBounds
+from inference.serving.service import LocalInference
 
 _NUMBERS = itertools.count(1)
 """Also two processes over one storage never give the same id twice."""
@@ -89,7 +89,7 @@ async def served(local: LocalInference, **bounds: Any) -> AsyncIterator[RemoteIn
 
 async def keep_turn(storage: Storage, turn: Turn) -> None:
     """Keeps the turn, or what has become of it, as that of a reply which is nobody's and leaves no other trace."""
-    own = Reply(chat="nowhere", event_id=uuid.uuid4().hex, answer_id="nothing", person="nobody", created_at=1e12)
+    own = ReplyRecord(chat="nowhere", event_id=uuid.uuid4().hex, answer_id="nothing", person="nobody", created_at=1e12)
     assert await storage.claim(own)
     await storage.begin(own, [turn], turn.id)
     await storage.set_head(own.chat, own.person, None)
@@ -98,13 +98,15 @@ async def keep_turn(storage: Storage, turn: Turn) -> None:
 class Chat:
     """People who talk to a bot; each call is one message and returns the events of its answer."""
 
-    def __init__(self, inference: Inference, bounds: Bounds | None = None, storage: Storage | None = None) -> None:
+    def __init__(
+        self, inference: Inference, bounds: SettingBounds | None = None, storage: Storage | None = None
+    ) -> None:
         self.inference = inference
         self.storage: Storage = storage or MemoryStorage()
         self.bot = Bot(
             inference,
             self.storage,
-            bounds=bounds or Bounds(),
+            bounds=bounds or SettingBounds(),
             now=lambda: 0.0,
             new_id=lambda: f"id{next(_NUMBERS)}",
         )
@@ -139,4 +141,4 @@ class Chat:
 
 def said(events: Iterable[ReplyEvent]) -> str:
     """The answer's text."""
-    return "".join(event.text for event in events if isinstance(event, Said))
+    return "".join(event.text for event in events if isinstance(event, TextDelta))

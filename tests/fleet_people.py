@@ -16,12 +16,12 @@ from typing import Any
 import aiohttp
 from sqlalchemy import Connection, select
 
-from adapters.storage.database import Database, open_database
-from adapters.storage.posts import SqlPosts
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import inbox, replies, usage
-from adapters.web.channel import CHAT
-from adapters.web.posts import Post, StoredFile, decode, encode
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import inbox, replies, usage
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.channel.channel import CHAT
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
 from tests.fleet import Part
 from tests.killing import Visitor
 from tests.lifecycle import Discord, Telegram

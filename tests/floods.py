@@ -23,7 +23,7 @@ import aiohttp
 from PIL import Image
 from yarl import URL
 
-from adapters.web.identity import Identities, Identity
+from adapters.web.security.identity import Identities, Identity
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_world import Room
 from tests.servers.telegram import TelegramServer, telegram, until

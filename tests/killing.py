@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import aiohttp
 from sqlalchemy import func, select
 
-from adapters.storage.database import open_database
-from adapters.storage.posts import SqlPosts
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import inbox
-from adapters.web.channel import CHAT
-from adapters.web.posts import Post, StoredFile, decode, encode
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import inbox
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.channel.channel import CHAT
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
 
 READY_WITHIN_S = 60.0
 SETTLED_WITHIN_S = 120.0

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from inference.engines.llamacpp import LlamaCppEngine
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.engines.llamacpp_prompts import LlamaPrompts
-from inference.engines.openai import OpenAIEngine
-from inference.engines.openai_server import ServerOptions
+from inference.engines.llamacpp.engine import LlamaCppEngine
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.engines.llamacpp.prompts import LlamaPrompts
+from inference.engines.openai.engine import OpenAIEngine
+from inference.engines.openai.server import ServerOptions
 from inference.engines.port import Engine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.engines.transformers.batch import Member
+from inference.engines.transformers.detokenizer import Detokenizer
 from inference.engines.transformers.loading import Loaded
 from inference.engines.transformers.prompts import Prompts
-from inference.engines.transformers.text import Detokenizer
 from inference.reasoning.formats import THINK, Format
 from tests import checkpoints
 from tests.servers.openai import DONE, OpenAIServer, chunk
@@ -182,8 +182,8 @@ async def llama(model: Model, folder: Path, patch: pytest.MonkeyPatch) -> AsyncI
     writes = Continues(model)
     path = folder / "m.gguf"
     path.write_bytes(b"GGUF")
-    patch.setattr("inference.engines.llamacpp.LlamaServer", lambda: _Library(writes))
-    patch.setattr("inference.engines.llamacpp._client", lambda: _client(writes))
+    patch.setattr("inference.engines.llamacpp.engine.LlamaServer", lambda: _Library(writes))
+    patch.setattr("inference.engines.llamacpp.engine._client", lambda: _client(writes))
     engine = LlamaCppEngine(path, LlamaOptions(slots=1, context_tokens=CONTEXT))
     await engine.start()
     yield engine

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.storage.memory import MemoryStorage
-from bots.account import Account
+from adapters.storage.memory.storage import MemoryStorage
+from bots.access.allow_list import Access
+from bots.access.rights import Actor, Decision, Platform, Rule, Thing, Verb, cases
 from bots.bot import Bot
-from bots.people.access import Access
-from bots.people.rights import Actor, Outcome, Platform, Rule, Thing, Verb, cases
-from bots.personal import Quotas, Used
-from bots.preferences import Bounds
-from bots.tally import day_of
-from inference.service import LocalInference
+from bots.people.account import Account
+from bots.profile.personal import Quotas, Used
+from bots.profile.preferences import SettingBounds
+from bots.profile.tally import day_of
+from inference.serving.service import LocalInference
 from tests.fakes import script, scripted_inference
 
 RATE = 40
@@ -39,7 +39,7 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 _READING = {Verb.SEE, Verb.EXPORT, Verb.OPEN}
 
-Case = tuple[Platform, Rule, Actor, Outcome]
+Case = tuple[Platform, Rule, Actor, Decision]
 
 
 def on(platform: Platform) -> list[Case]:
@@ -68,12 +68,12 @@ class Seen:
     words: Sequence[str]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Decision:
         if any(REFUSALS.search(each) for each in self.words):
             assert not self.effect, f"it was refused, and done: {self.words}"
-            return Outcome.REFUSED
+            return Decision.REFUSED
         assert self.effect, f"neither done nor refused: {self.words}"
-        return Outcome.DONE if self.words else Outcome.SILENT
+        return Decision.DONE if self.words else Decision.SILENT
 
 
 class World(ABC):
@@ -160,8 +160,8 @@ class World(ABC):
         if rule.verb in _READING or rule.thing is Thing.LINK:
             return Seen(not refused, words)
         if rule.verb is Verb.STOP and not self.says_that_it_is_stopped and not refused:
-            words = [] if expected is Outcome.SILENT else ["…"]
-        elif not refused and expected is Outcome.DONE:
+            words = [] if expected is Decision.SILENT else ["…"]
+        elif not refused and expected is Decision.DONE:
             words = words or ["…"]  # the effect is what counts
         return Seen(effect(), words)
 
@@ -191,7 +191,7 @@ async def a_bot(folder: Path) -> AsyncIterator[tuple[Bot, MemoryStorage, set[str
         bot = Bot(
             inference,
             storage,
-            bounds=Bounds(max_tokens=500, default_max_tokens=40),
+            bounds=SettingBounds(max_tokens=500, default_max_tokens=40),
             now=time.time,
             new_id=lambda: f"id{next(numbers)}",
             own=Account(storage, now=time.time, quotas=Quotas(tokens=_QUOTA), owners=owners),

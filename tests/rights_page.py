@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bots.people.rights import TABLE, Actor, Platform, Rule, actors, outcome
+from bots.access.rights import TABLE, Actor, Platform, Rule, actors, outcome
 
 _COLUMNS = {
     Actor.OWNER: "the person whose it is",

@@ -14,7 +14,7 @@ from adapters.app import in_memory
 from adapters.bench.measuring import crowd
 from adapters.bench.verdict import Crowd, in_words, next_size, serves, table
 from adapters.data.progress import progress
-from adapters.log_format import escaped
+from adapters.process.log_format import escaped
 from config.settings import Settings
 
 _WARM_TOKENS = 8

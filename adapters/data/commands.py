@@ -39,7 +39,7 @@ def add_to(commands: Any) -> None:
 
 async def _backup(options: argparse.Namespace, settings: Settings) -> int:
     from adapters.data import files, server
-    from adapters.storage.address import parse_address
+    from adapters.storage.database.address import parse_address
 
     address = parse_address(settings.database)
     beside = address.path or Path("partyline.pgdump")
@@ -55,7 +55,7 @@ async def _backup(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _restore(options: argparse.Namespace, settings: Settings) -> int:
     from adapters.data import files, server
-    from adapters.storage.address import parse_address
+    from adapters.storage.database.address import parse_address
 
     address = parse_address(settings.database)
     newest = await asyncio.to_thread(files.newest_backup, address.path) if address.path else None
@@ -78,7 +78,7 @@ async def _restore(options: argparse.Namespace, settings: Settings) -> int:
 async def _export(options: argparse.Namespace, settings: Settings) -> int:
     from adapters.data.people import export
     from adapters.terminal.channel import save
-    from bots.privacy import FILE_NAME
+    from bots.people.privacy import FILE_NAME
 
     with progress("Exporting") as tick:
         data = await export(settings.database, options.person, tick)
@@ -101,7 +101,7 @@ async def _erase(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _vacuum(options: argparse.Namespace, settings: Settings) -> int:
     from adapters.data import files, server
-    from adapters.storage.address import parse_address
+    from adapters.storage.database.address import parse_address
 
     address = parse_address(settings.database)
     with progress("Tidying") as tick:

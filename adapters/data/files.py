@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from adapters.data.progress import Tick
-from adapters.storage.errors import StorageError, in_one_sentence
-from adapters.storage.schema import HEAD, VERSION_TABLE
+from adapters.storage.database.schema import HEAD, VERSION_TABLE
+from adapters.storage.errors import DatabaseFailure, in_one_sentence
 
 _TIMEOUT_S = 10.0
 _STEP_PAGES = 256
@@ -41,7 +41,7 @@ def newest_backup(database: Path) -> Path | None:
 def check_there(database: Path) -> None:
     """Raises StorageError: there is no such file."""
     if not database.is_file():
-        raise StorageError(f"There is no database at {database}; see PARTYLINE_DATABASE.")
+        raise DatabaseFailure(f"There is no database at {database}; see PARTYLINE_DATABASE.")
 
 
 def backup(database: Path, target: Path, tick: Tick) -> None:
@@ -74,7 +74,7 @@ def restore(source: Path, database: Path, tick: Tick) -> Path | None:
         StorageError: the backup cannot be used, or somebody has the database open.
     """
     if not source.is_file():
-        raise StorageError(f"There is no backup at {source}.")
+        raise DatabaseFailure(f"There is no backup at {source}.")
     with in_one_sentence(str(source)), closing(_connect(source)) as backup_copy:
         _check_ours(backup_copy, source)
         _check_whole(backup_copy, source)
@@ -104,7 +104,7 @@ def vacuum(database: Path, tick: Tick) -> tuple[int, int]:
     with in_one_sentence(str(database)), closing(_connect(database)) as connection:
         if before > _LARGE_BYTES and _in_use(connection):
             size = f"{before / 1024**2:,.0f} MB"
-            raise StorageError(f"{database} has {size} and a bot is running; stop it first, it would wait too long.")
+            raise DatabaseFailure(f"{database} has {size} and a bot is running; stop it first, it would wait too long.")
         connection.execute("PRAGMA journal_mode=WAL")
         with _watched(Path(f"{database}-wal"), before, tick):
             connection.execute("VACUUM")
@@ -140,9 +140,9 @@ def _new_file(path: Path) -> None:
     try:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise StorageError(f"{path} is there already; name another file.") from None
+        raise DatabaseFailure(f"{path} is there already; name another file.") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+        raise DatabaseFailure(f"{path} cannot be written ({error.strerror}); name another file.") from error
 
 
 def _pages(tick: Tick) -> Callable[[int, int, int], None]:
@@ -152,13 +152,13 @@ def _pages(tick: Tick) -> Callable[[int, int, int], None]:
 def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
     found = connection.execute("PRAGMA quick_check").fetchone()[0]
     if found != "ok":
-        raise StorageError(f"{path} is damaged ({found}); use an older backup.")
+        raise DatabaseFailure(f"{path} is damaged ({found}); use an older backup.")
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if VERSION_TABLE not in tables:
-        raise StorageError(f"{path} is no backup of Partyline.")
+        raise DatabaseFailure(f"{path} is no backup of Partyline.")
     (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()
     check_version(version, path)
 
@@ -166,7 +166,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
 def check_version(version: str, path: Path) -> None:
     """Raises StorageError: the backup is of a newer program."""
     if version > HEAD:
-        raise StorageError(f"{path} was made by a newer Partyline (version {version}); install that one first.")
+        raise DatabaseFailure(f"{path} was made by a newer Partyline (version {version}); install that one first.")
 
 
 def _in_use(connection: sqlite3.Connection) -> bool:
@@ -195,7 +195,7 @@ def _alone(database: Path) -> Iterator[tuple[sqlite3.Connection | None, Path | N
     with closing(_connect(database)) as connection:
         try:
             if _in_use(connection):
-                raise StorageError(f"{database} is open in a running bot; stop it, then restore.")
+                raise DatabaseFailure(f"{database} is open in a running bot; stop it, then restore.")
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("COMMIT")

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 
 from adapters.data.files import check_there
 from adapters.data.progress import Tick
-from adapters.storage.address import parse_address
-from adapters.storage.database import open_database
-from adapters.storage.errors import StorageError
-from adapters.storage.sql import SqlStorage
-from bots.account import Account
-from bots.tally import day_of
+from adapters.storage.database.address import parse_address
+from adapters.storage.database.database import open_database
+from adapters.storage.errors import DatabaseFailure
+from adapters.storage.sql.storage import SqlStorage
+from bots.people.account import Account
+from bots.profile.tally import day_of
 
 
 async def export(database: str, person: str, tick: Tick) -> bytes:
@@ -48,5 +48,5 @@ async def _kept_of(database: str, person: str) -> AsyncIterator[tuple[SqlStorage
         storage = SqlStorage(opened)
         people = await storage.sharing(person)
         if not any((await storage.export(people)).values()):
-            raise StorageError(f"{address.where} keeps nothing of {person}; an id is written as in telegram:4711.")
+            raise DatabaseFailure(f"{address.where} keeps nothing of {person}; an id is written as in telegram:4711.")
         yield storage, people

@@ -14,11 +14,11 @@ from sqlalchemy import URL, Connection, text
 
 from adapters.data.files import check_version, named_when_whole
 from adapters.data.progress import Tick
-from adapters.storage.address import Address
-from adapters.storage.errors import StorageError, in_one_sentence
-from adapters.storage.schema import VERSION_TABLE
-from adapters.storage.server import server_engine
-from adapters.storage.tables import metadata
+from adapters.storage.database.address import Address
+from adapters.storage.database.postgres_backend import server_engine
+from adapters.storage.database.schema import VERSION_TABLE
+from adapters.storage.errors import DatabaseFailure, in_one_sentence
+from adapters.storage.sql.tables import metadata
 
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
@@ -52,13 +52,13 @@ def restore(address: Address, source: Path, tick: Tick) -> None:
         StorageError: the backup cannot be used, or somebody uses the database.
     """
     if not source.is_file():
-        raise StorageError(f"There is no backup at {source}.")
+        raise DatabaseFailure(f"There is no backup at {source}.")
     tables = _tables_in(source)
     if VERSION_TABLE not in tables:
-        raise StorageError(f"{source} is no backup of Partyline.")
+        raise DatabaseFailure(f"{source} is no backup of Partyline.")
     check_version(_version_of(source), source)
     if _others(address):
-        raise StorageError(f"{address.where} is in use; stop the bot, then restore.")
+        raise DatabaseFailure(f"{address.where} is in use; stop the bot, then restore.")
     command = ["pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--verbose", str(source)]
     steps = 4 * len(metadata.tables)
     seen = 0
@@ -119,7 +119,7 @@ def _said(*arguments: str | Path) -> str:
     """What pg_restore prints of a file. Raises StorageError."""
     done = subprocess.run([_program("pg_restore"), *arguments], capture_output=True, text=True, errors="replace")
     if done.returncode:
-        raise StorageError(f"{arguments[-1]} cannot be used: {_last_line(done.stderr)}")
+        raise DatabaseFailure(f"{arguments[-1]} cannot be used: {_last_line(done.stderr)}")
     return done.stdout
 
 
@@ -137,13 +137,13 @@ def _run(command: list[str], address: Address, line: Callable[[str], None]) -> N
         for said in process.stderr or ():
             line(said)
     if process.returncode:
-        raise StorageError(f"{command[0]} failed: {_last_line(said)}")
+        raise DatabaseFailure(f"{command[0]} failed: {_last_line(said)}")
 
 
 def _program(name: str) -> str:
     program = shutil.which(name)
     if program is None:
-        raise StorageError(f"{name} is not installed here; install PostgreSQL's client programs and try again.")
+        raise DatabaseFailure(f"{name} is not installed here; install PostgreSQL's client programs and try again.")
     return program
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapters.delivery.rate_budget import Rate
+from adapters.delivery.pacing.rate_budget import Rate
 from bots.messages import Action
 
 

@@ -17,8 +17,6 @@ from itertools import count
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from adapters.delivery.account_limiter import AccountLimiter, Turn
-from adapters.delivery.call_budget import OWN_WORDS, PATIENCE_S, CallBudget, Demand, Priority
 from adapters.delivery.channel import (
     Channel,
     ChannelError,
@@ -31,14 +29,16 @@ from adapters.delivery.channel import (
     UnknownOutcome,
     Unsent,
 )
-from adapters.delivery.fair_share import FairShare
-from adapters.delivery.frames import Assembler
+from adapters.delivery.composing.frame_builder import FrameBuilder
+from adapters.delivery.message_state import Delivery, DeliveryCall
 from adapters.delivery.outcome import Ending, Outcome
+from adapters.delivery.pacing.account_limiter import AccountLimiter, CallTicket
+from adapters.delivery.pacing.call_budget import OWN_WORDS, PATIENCE_S, CallBudget, Demand, Priority
+from adapters.delivery.pacing.fair_share import FairShare
+from adapters.delivery.pacing.spending import Spending
 from adapters.delivery.permitted import Permitted, PermittedChannel, at_once
 from adapters.delivery.phrases import Phrases
-from adapters.delivery.reply import Job, Reply
-from adapters.delivery.spending import Spending
-from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Said, Started
+from bots.messages import Attached, Failed, Notice, Relabelled, ReplyEvent, Started, TextDelta
 from bots.ports import Deliveries, StorageError
 from inference.api import Interrupted
 
@@ -54,13 +54,13 @@ _TICK_S = 0.02
 """No clock is exact: something that is due may need a moment more."""
 _LEAVE_WITHIN_S = 2.0
 """How long a delivery that is given up waits for its call in flight, so that its message is known: a platform that is
-slow may apply it after the next start has looked for it in vain. `adapters.stopping` bounds the whole."""
+slow may apply it after the next start has looked for it in vain. `adapters.process.stopping` bounds the whole."""
 _END_WITHIN_S = 0.5
 """How long the outboxes then have to notice that nothing is left."""
 _REMEMBERED_CHATS = 2_000
 
 
-Observer = Callable[[Job, float], None]
+Observer = Callable[[DeliveryCall, float], None]
 
 
 class _Pause(NamedTuple):
@@ -107,7 +107,7 @@ class _Moment:
         within = [reply for reply in self._outbox.replies if not self.share.is_over(reply.party)]
         return self._outbox.demand(within, is_edit=self._is_edit)
 
-    def ready_at(self, reply: Reply, priority: Priority) -> float:
+    def ready_at(self, reply: Delivery, priority: Priority) -> float:
         """From when on a call of that reply may go."""
         if priority is Priority.PREVIEW:
             return self._budget.ready_at(priority, reply.party, self._demand, self._now, reply.served_at)
@@ -142,14 +142,14 @@ class Outbox:
         self._edits = CallBudget(limits.edit_rate) if limits.edit_rate else self._sends
         self.is_shared = self._edits is self._sends
         """One budget for new messages and edits."""
-        self.replies: list[Reply] = []
+        self.replies: list[Delivery] = []
         self._account, self._dice, self._observe = account, dice, observe
         self._permitted, self._spawn = permitted, spawn
         self._sleep: asyncio.Future[None] | None = None
         """While there is no call to make: done when it is time to look again."""
         self._is_held = False
         """Only what is worth more than a preview ends that sleep early."""
-        self._turn: Turn | None = None
+        self._turn: CallTicket | None = None
         """The call that waits for the account."""
         self._silent_until = float("-inf")
         self._typed_at = float("-inf")
@@ -157,7 +157,7 @@ class Outbox:
         """Where edits have a budget of their own, so has "typing", and a penalty for it silences nothing else."""
         self._succeeded_at = float("-inf")
 
-    def add(self, reply: Reply) -> None:
+    def add(self, reply: Delivery) -> None:
         """Of the states of one thing, only the newest is shown; those before it are delivered with it."""
         for older in self.replies:
             if reply.state_of and older.state_of == reply.state_of and older.asker == reply.asker:
@@ -167,7 +167,7 @@ class Outbox:
         reply.wake = self._look
         self._look()
 
-    def wake(self, reply: Reply, *, is_more: bool = False) -> None:
+    def wake(self, reply: Delivery, *, is_more: bool = False) -> None:
         """The reply was told something; `is_more`: one of thousands of words, which are worth a preview."""
         if not self._is_held:
             self._look()
@@ -182,19 +182,19 @@ class Outbox:
         if self._turn and self._account:
             self._account.raise_to(self._turn, priority)
 
-    def _merge(self, reply: Reply) -> None:
+    def _merge(self, reply: Delivery) -> None:
         """Somebody who is refused again before they have heard of it is told once, under what they asked last."""
         for older in self.replies:
             is_same = older is not reply and reply.asker and older.asker == reply.asker
             if is_same and older.priority is Priority.REFUSAL:
                 older.overtake()
 
-    def remove(self, reply: Reply) -> None:
+    def remove(self, reply: Delivery) -> None:
         if reply in self.replies:
             self._drop(reply)
         self._look()
 
-    def _drop(self, reply: Reply) -> None:
+    def _drop(self, reply: Delivery) -> None:
         self.replies.remove(reply)
         self.spending.end(reply.party)
 
@@ -215,7 +215,7 @@ class Outbox:
                 found = self._choose(now)
                 for over in [reply for reply in self.replies if reply.is_finished]:
                     self._drop(over)
-                if isinstance(found, Job):
+                if isinstance(found, DeliveryCall):
                     await self._send(found)
                 elif self.replies:
                     self._type(now)
@@ -239,7 +239,7 @@ class Outbox:
             if alarm:
                 alarm.cancel()
 
-    def _choose(self, now: float) -> Job | _Pause:
+    def _choose(self, now: float) -> DeliveryCall | _Pause:
         """The call to make now, or until when there is none."""
         if now < self._silent_until:
             return _Pause(self._silent_until, is_held=True)
@@ -272,12 +272,12 @@ class Outbox:
             pause = _Pause(min(pause.until, at), is_held=True)
         return pause
 
-    def _in_turn(self, now: float, moments: Collection[_Moment]) -> list[Reply]:
+    def _in_turn(self, now: float, moments: Collection[_Moment]) -> list[Delivery]:
         """The bot's own words come behind answers, until they have waited for long; previews come last."""
         if len(self.replies) == 1:
             return self.replies
 
-        def rank(reply: Reply) -> tuple[int, int, Priority, float]:
+        def rank(reply: Delivery) -> tuple[int, int, Priority, float]:
             priority = reply.priority
             if priority is Priority.PREVIEW:
                 return 2, 0, priority, reply.served_at
@@ -290,7 +290,7 @@ class Outbox:
     def budget(self, *, is_edit: bool) -> CallBudget:
         return self._edits if is_edit else self._sends
 
-    def demand(self, replies: Sequence[Reply], *, is_edit: bool) -> Demand:
+    def demand(self, replies: Sequence[Delivery], *, is_edit: bool) -> Demand:
         """What these need of the budget of new messages, or of that of edits."""
         is_shared = self.is_shared
         firsts = finals = later = 0
@@ -303,7 +303,7 @@ class Outbox:
         askers = {reply.party for reply in replies}
         return Demand(firsts, finals, later, askers, for_an_answer=2 if is_shared else int(not is_edit))
 
-    async def _send(self, job: Job) -> None:
+    async def _send(self, job: DeliveryCall) -> None:
         """Makes the call when it is its turn in the account; what it shows is looked at again then."""
         loop, limiter = asyncio.get_running_loop(), self._account
         due = max(job.reply.ready_at, job.reply.changed_at or loop.time())
@@ -315,7 +315,7 @@ class Outbox:
             if await self._permitted() or has_waited:
                 due = loop.time()
                 found = self._choose(due)
-                if not isinstance(found, Job):
+                if not isinstance(found, DeliveryCall):
                     return
                 job = found
             turn_used, turn = turn, None
@@ -328,12 +328,12 @@ class Outbox:
             if limiter and turn_used:
                 limiter.end(loop.time())
 
-    def _yields(self, job: Job, now: float) -> bool:
+    def _yields(self, job: DeliveryCall, now: float) -> bool:
         """Whether it is for somebody who has used their share."""
         is_edit = job.is_edit
         return bool(job.reply.party) and _Moment(self, now, is_edit=is_edit).share.is_over(job.reply.party)
 
-    async def _granted(self, turn: Turn | None) -> bool:
+    async def _granted(self, turn: CallTicket | None) -> bool:
         """Whether the turn had to be waited for. Meanwhile the call may become worth more."""
         if turn is None or turn.granted.done():
             return False
@@ -344,7 +344,7 @@ class Outbox:
             self._turn = None
         return True
 
-    async def _make(self, job: Job, due: float) -> None:
+    async def _make(self, job: DeliveryCall, due: float) -> None:
         loop, reply = asyncio.get_running_loop(), job.reply
         budget = self._edits if job.is_edit else self._sends
         began = reply.served_at = loop.time()
@@ -359,7 +359,7 @@ class Outbox:
             reply.in_flight = None
         reply.look(loop.time())
 
-    async def _call(self, job: Job, budget: CallBudget) -> None:
+    async def _call(self, job: DeliveryCall, budget: CallBudget) -> None:
         loop, reply, is_admitted = asyncio.get_running_loop(), job.reply, True
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
@@ -397,7 +397,7 @@ class Outbox:
                 if job.priority is not Priority.PREVIEW:
                     self.spending.add((reply.party, job.is_edit and not self.is_shared), loop.time())
 
-    def _failed(self, reply: Reply, error: Exception) -> None:
+    def _failed(self, reply: Delivery, error: Exception) -> None:
         """That reply waits, and nobody else: others may be shown all the same."""
         now = asyncio.get_running_loop().time()
         reply.failures += 1
@@ -416,7 +416,7 @@ class Outbox:
         reply.not_before = now + pause * self._dice.uniform(0.5, 1.5)
 
     def _typing_due(self) -> float:
-        reply = min(self.replies, key=Reply.typing_due)
+        reply = min(self.replies, key=Delivery.typing_due)
         again_at = self._typed_at + reply.channel.limits.typing_s / 2
         return max(reply.typing_due(), again_at, self._silent_until, self._typing_after)
 
@@ -424,12 +424,12 @@ class Outbox:
         """Shows "typing" beside all calls, where the account has calls to spare."""
         if now < self._typing_due():
             return
-        reply = min(self.replies, key=Reply.typing_due)
+        reply = min(self.replies, key=Delivery.typing_due)
         reply.typed_at = self._typed_at = now
         if self._account is None or self._account.begin_spare(now):
             self._spawn(self._show_typing(reply))
 
-    async def _show_typing(self, reply: Reply) -> None:
+    async def _show_typing(self, reply: Delivery) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_TYPING_TIMEOUT_S):
@@ -536,10 +536,12 @@ class Outboxes:
                 and delivered with this one.
         """
         loop = asyncio.get_running_loop()
-        assembler = Assembler(channel.limits, channel.measure, self._phrases)
+        assembler = FrameBuilder(channel.limits, channel.measure, self._phrases)
         nonce = f"{self._run_id}:{next(self._numbers)}"
         guarded = PermittedChannel(channel, self._permitted)
-        reply = Reply(guarded, chat, assembler, reply_to, record, nonce, loop.time(), asker, party or asker, state_of)
+        reply = Delivery(
+            guarded, chat, assembler, reply_to, record, nonce, loop.time(), asker, party or asker, state_of
+        )
         outbox = self._outbox(channel, chat)
         outbox.add(reply)
         self._run(outbox)
@@ -577,12 +579,12 @@ class Outboxes:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _read(self, events: AsyncGenerator[ReplyEvent, None], reply: Reply, outbox: Outbox) -> None:
+    async def _read(self, events: AsyncGenerator[ReplyEvent, None], reply: Delivery, outbox: Outbox) -> None:
         loop, answer_id = asyncio.get_running_loop(), ""
         try:
             async with aclosing(events):
                 async for event in events:
-                    if isinstance(event, Said):  # most are
+                    if isinstance(event, TextDelta):  # most are
                         reply.take(event, loop.time())
                         outbox.wake(reply, is_more=reply.has_spoken)
                         continue
@@ -626,11 +628,11 @@ class Outboxes:
             del self._outboxes[key]
 
 
-def _ignore(job: Job, late_s: float) -> None:
+def _ignore(job: DeliveryCall, late_s: float) -> None:
     pass
 
 
-def _next_job(reply: Reply, now: float) -> Job | None:
+def _next_job(reply: Delivery, now: float) -> DeliveryCall | None:
     """The edge of one reply: what cannot be put together there holds nobody else up."""
     try:
         return reply.next_job(now)
@@ -639,12 +641,12 @@ def _next_job(reply: Reply, now: float) -> Job | None:
         return None
 
 
-async def _known_ids(own: Notice | Attached, reply: Reply) -> Sequence[str]:
+async def _known_ids(own: Notice | Attached, reply: Delivery) -> Sequence[str]:
     """The messages that show these words already, from before a restart."""
     return await reply.recall(own.id) if own.again and own.id else ()
 
 
-async def _at_rest(reply: Reply) -> None:
+async def _at_rest(reply: Delivery) -> None:
     """Waits a little for its call in flight."""
     if reply.in_flight:
         await asyncio.wait([reply.in_flight], timeout=_LEAVE_WITHIN_S)

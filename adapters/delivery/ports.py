@@ -7,9 +7,9 @@ from typing import Protocol
 
 from adapters.delivery.channel import Channel
 from adapters.delivery.outcome import Outcome
-from bots.coming import Coming
+from bots.access.gate import Call
+from bots.conversation.coming import Coming
 from bots.messages import Incoming, Permit, ReplyEvent
-from bots.people.gate import Call
 from bots.ports import Deliveries
 
 
@@ -36,7 +36,7 @@ class Responder(Protocol):
         ...
 
 
-class Outboxes(Protocol):
+class DeliveryPort(Protocol):
     """The delivery: paces, splits and renders the events into messages of the channel."""
 
     async def deliver(

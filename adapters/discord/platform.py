@@ -14,23 +14,23 @@ import discord
 from yarl import URL
 
 from adapters.delivery.permitted import Permitted, at_once
-from adapters.delivery.ports import Outboxes
-from adapters.discord.acknowledging import Desk
-from adapters.discord.addresses import api_address, bind, invitation, serves_files, user_installation
-from adapters.discord.answers import Answers
-from adapters.discord.attachments import PICTURE_BYTES
-from adapters.discord.attendance import Attendance
-from adapters.discord.calls import Calls
-from adapters.discord.commands import Tree, add_commands, sync
-from adapters.discord.connection import Connection, new_client, no_token, quiet_library
-from adapters.discord.content import RenderedFrames
-from adapters.discord.listening import Listener
-from adapters.discord.missed import Missed
-from adapters.discord.patience import in_the_end
-from adapters.discord.places import Places, Seen
-from adapters.discord.presence import show_load
-from adapters.discord.presses import answer_button
-from adapters.downloads import download
+from adapters.delivery.ports import DeliveryPort
+from adapters.discord.client.addresses import api_address, bind, invitation, serves_files, user_installation
+from adapters.discord.client.connection import Connection, new_client, no_token, quiet_library
+from adapters.discord.client.rest import RestClient
+from adapters.discord.client.retry import in_the_end
+from adapters.discord.commands.command_tree import Tree, add_commands, sync
+from adapters.discord.commands.component_handler import answer_button
+from adapters.discord.inbound.attachments import PICTURE_BYTES
+from adapters.discord.inbound.attendance import Attendance
+from adapters.discord.inbound.catch_up import CatchUp
+from adapters.discord.inbound.event_handler import DiscordEventHandler
+from adapters.discord.inbound.guild_state import GuildState, ReadMarker
+from adapters.discord.inbound.interaction_intake import InteractionIntake
+from adapters.discord.inbound.message_events import MessageListener
+from adapters.discord.outbound.content import RenderedFrames
+from adapters.discord.status_line import show_load
+from adapters.files.downloads import download
 from bots.bot import Bot
 from bots.ports import Storage
 from config.settings import DiscordSettings
@@ -56,7 +56,7 @@ class Platform:
     def __init__(
         self,
         bot: Bot,
-        outboxes: Outboxes,
+        outboxes: DeliveryPort,
         storage: Storage,
         settings: DiscordSettings,
         tasks: asyncio.TaskGroup,
@@ -66,23 +66,23 @@ class Platform:
         self.client: discord.Client | None = None
         self.ready = asyncio.Event()
         self._settings = settings
-        self._seen = Seen()
+        self._seen = ReadMarker()
         self._waiting: set[int] = set()
         """Shards with a new session that is not ready yet: their servers are still being told of."""
-        self.answers = Answers(
+        self.answers = DiscordEventHandler(
             bot=bot,
             outboxes=outboxes,
             storage=storage,
-            calls=Calls(permitted=permitted),
+            calls=RestClient(permitted=permitted),
             api=api_address(settings.api_base),
             fetch=self._fetch,
             begin=self._begin,
             now=time.time,
             ping_after_s=settings.ping_after_s,
         )
-        places = Places(storage)
-        self.listener = Listener(answers=self.answers, places=places, settings=settings)
-        self.desk = Desk(answers=self.answers, places=places, settings=settings)
+        places = GuildState(storage)
+        self.listener = MessageListener(answers=self.answers, places=places, settings=settings)
+        self.desk = InteractionIntake(answers=self.answers, places=places, settings=settings)
         self.attendance = Attendance(places, self.listener.unheard)
 
     def equip(self, client: discord.Client) -> Tree:
@@ -160,18 +160,18 @@ class Platform:
             if await in_the_end(lambda: missed.read(shard)):
                 await self.attendance.caught_up(shard or 0)
 
-    async def _missed(self, client: discord.Client) -> Missed:
+    async def _missed(self, client: discord.Client) -> CatchUp:
         places = self.desk.places
         async with places.looking:
             seen = self._seen
-        return Missed(client, places, self._settings, self.answers.account, seen, self.listener.on_missed)
+        return CatchUp(client, places, self._settings, self.answers.account, seen, self.listener.on_missed)
 
-    async def take_up(self) -> None:
+    async def recover(self) -> None:
         """Answers what processes that died have left, until it is cancelled, also after the database was away."""
         await self.ready.wait()
         while True:
             try:
-                await in_the_end(self.answers.take_up)
+                await in_the_end(self.answers.recover)
             except Exception:
                 log.exception("what was left is looked for again")
             await asyncio.sleep(_AGAIN_S)
@@ -192,7 +192,7 @@ class Platform:
 @asynccontextmanager
 async def serving(
     bot: Bot,
-    outboxes: Outboxes,
+    outboxes: DeliveryPort,
     storage: Storage,
     settings: DiscordSettings,
     stopping: asyncio.Event | None = None,
@@ -215,7 +215,7 @@ async def serving(
             platform.answers.stopping = stopping or asyncio.Event()
             connection = _connection(platform, settings)
             tasks.create_task(connection.run())
-            tasks.create_task(_alone(platform.take_up()))
+            tasks.create_task(_alone(platform.recover()))
             tasks.create_task(_alone(platform.attendance.keep()))
             tasks.create_task(_alone(platform.answers.tokens.keep_forgetting()))
             tasks.create_task(_alone(show_load(lambda: platform.client, lambda: platform.answers.busy)))
@@ -262,7 +262,7 @@ async def _first_line(platform: Platform, connection: Connection) -> str:
 
 
 async def sync_commands(
-    bot: Bot, outboxes: Outboxes, storage: Storage, settings: DiscordSettings, guild: int
+    bot: Bot, outboxes: DeliveryPort, storage: Storage, settings: DiscordSettings, guild: int
 ) -> list[str]:
     """Tells Discord the commands, on one server if `guild` is not 0; returns lines for the operator.
 

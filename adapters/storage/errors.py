@@ -45,54 +45,55 @@ _SOON_OVER = ("starting up", "shutting down", "recovery", "accepting connections
 _DOWN = ("Connection refused", "No such file or directory", *_SOON_OVER[:4])
 
 
-class StorageError(ports.StorageError):
+class DatabaseFailure(ports.StorageError):
     """The database cannot be used, or refused a call; its text is one sentence for people, without any secret."""
 
 
-class Away(StorageError):
+class DatabaseAway(DatabaseFailure):
     """The server cannot be reached, or has hung up: it may be back soon."""
 
 
-class Down(Away):
+class Down(DatabaseAway):
     """The server takes nobody's connection, as far as can be told."""
 
 
-class Locked(StorageError):
+class Locked(DatabaseFailure):
     """Another program kept the file locked for as long as a call may wait."""
 
 
-class Refused(StorageError):
+class WriteRefused(DatabaseFailure):
     """The database never takes this, however often it is tried: its value, or the call itself; nothing was changed."""
 
 
-class Taken(Refused):
+class Taken(WriteRefused):
     """A value that must be unique is somebody else's already."""
 
 
 @contextmanager
 def in_one_sentence(where: str) -> Iterator[None]:
-    """Turns the errors of the driver and of the network into `StorageError`; `where` names the database for people."""
+    """Turns the errors of the driver and of the network into `DatabaseFailure`; `where` names the database for
+    people."""
     try:
         yield
     except IntegrityError as error:
         raise Taken(f"{where} holds that already; nothing was changed.") from error
     except DBAPIError as error:
         kind = _kind(error)
-        raise kind(_refusal(error.orig, where) if kind is Refused else _sentence(error.orig, where)) from error
+        raise kind(_refusal(error.orig, where) if kind is WriteRefused else _sentence(error.orig, where)) from error
     except sqlite3.Error as error:
-        raise StorageError(_sentence(error, where)) from error
+        raise DatabaseFailure(_sentence(error, where)) from error
     except (OSError, PoolTimeout) as error:
-        raise Away(_unreachable(error, where)) from error
+        raise DatabaseAway(_unreachable(error, where)) from error
 
 
-def _kind(error: DBAPIError) -> type[StorageError]:
+def _kind(error: DBAPIError) -> type[DatabaseFailure]:
     if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
         return Locked
     if isinstance(error, DataError | NotSupportedError) or _is_no_call(error):
-        return Refused
+        return WriteRefused
     if not _hung_up(error):
-        return StorageError
-    return Down if _is_down(error) else Away
+        return DatabaseFailure
+    return Down if _is_down(error) else DatabaseAway
 
 
 def _is_down(error: DBAPIError) -> bool:

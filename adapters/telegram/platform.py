@@ -16,21 +16,21 @@ from telegram.error import InvalidToken, TelegramError
 
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.permitted import Permitted, at_once
-from adapters.telegram.addresses import api_url, file_url
-from adapters.telegram.answering import Answering
-from adapters.telegram.events import Events
-from adapters.telegram.gathering import Gathering
-from adapters.telegram.intake import KINDS, Intake
-from adapters.telegram.menu import offer
-from adapters.telegram.moves import Moves
-from adapters.telegram.panel import Panels
-from adapters.telegram.patience import patiently
-from adapters.telegram.polling import poll
-from adapters.telegram.post import Post
-from adapters.telegram.presses import Presses
-from adapters.telegram.questions import Questions
-from adapters.telegram.secrecy import hidden
-from adapters.telegram.wire import BotApiRequest
+from adapters.telegram.client.addresses import api_url, file_url
+from adapters.telegram.client.redaction import redacted
+from adapters.telegram.client.retry import patiently
+from adapters.telegram.client.transport import BotApiRequest
+from adapters.telegram.command_menu import offer
+from adapters.telegram.handlers.callback_handler import CallbackHandler
+from adapters.telegram.handlers.dispatcher import Dispatcher
+from adapters.telegram.handlers.edits import EditableQuestions
+from adapters.telegram.handlers.message_handler import MessageHandler
+from adapters.telegram.handlers.settings_panel import Panels
+from adapters.telegram.inbound.aggregation import UpdateAggregator
+from adapters.telegram.inbound.intake import KINDS, Intake
+from adapters.telegram.inbound.polling import poll
+from adapters.telegram.outbound.reply_sender import ReplySender
+from adapters.telegram.updates.chat_migration import ChatMigrations
 from bots.bot import Bot
 from bots.ports import Storage
 from config.settings import ConfigError, TelegramSettings
@@ -64,7 +64,7 @@ async def serving(
         ConfigError: the server does not know the token.
     """
     token = settings.token.get_secret_value()
-    with hidden(token):
+    with redacted(token):
         # Updates are asked for without `permitted`: what is recorded of them is anybody's.
         calls, updates = BotApiRequest(_CONNECTIONS, permitted), BotApiRequest(1)
         api = bot_api(settings, calls, updates)
@@ -139,16 +139,19 @@ async def _run(
         except ConfigError as error:
             log.error("Telegram is off: %s", error)
             return
-    moves = Moves(storage, me.id)
-    post = Post(api, outboxes, storage, moves, settings)
+    moves = ChatMigrations(storage, me.id)
+    post = ReplySender(api, outboxes, storage, moves, settings)
     panels = Panels(bot, post, settings.token.get_secret_value())
-    questions = Questions(storage)
-    answering, presses = Answering(bot, post, questions, panels), Presses(bot, storage, post, questions, panels)
-    events = Events(me, storage, post, answering, presses, Gathering(), moves)
+    questions = EditableQuestions(storage)
+    answering, presses = (
+        MessageHandler(bot, post, questions, panels),
+        CallbackHandler(bot, storage, post, questions, panels),
+    )
+    events = Dispatcher(me, storage, post, answering, presses, UpdateAggregator(), moves)
     async with asyncio.TaskGroup() as tasks:
         intake = Intake(storage, me.id, events.handle, tasks, time.time, bot.owners, bot.coming, events.asks)
         sources = [
-            tasks.create_task(each) for each in (intake.take_up(), offer(api), _take_updates(api, intake, settings))
+            tasks.create_task(each) for each in (intake.recover(), offer(api), _take_updates(api, intake, settings))
         ]
         await stopping.wait()
         for source in sources:
@@ -162,7 +165,7 @@ async def _take_updates(api: Api, intake: Intake, settings: TelegramSettings) ->
         except TelegramError as error:
             log.info("no webhook was taken back: %s", error)
         await poll(api, intake)
-    from adapters.telegram.webhook import listening  # an HTTP server, which no poll waits for
+    from adapters.telegram.inbound.webhook import listening  # an HTTP server, which no poll waits for
 
     secret = settings.webhook_secret.get_secret_value() or secrets.token_urlsafe(32)
     async with listening(intake, settings.webhook_url, settings.webhook_host, settings.webhook_port, secret) as port:

@@ -13,25 +13,25 @@ from typing import Any
 
 from adapters.app import Ready, in_memory
 from adapters.delivery.renderers.terminal import safe
-from adapters.log_format import escaped
+from adapters.process.log_format import escaped
 from adapters.terminal.channel import save
 from bots import wording
 from bots.messages import (
     Attached,
-    Captioned,
+    CaptionReady,
     Ended,
     Failed,
     Incoming,
     Notice,
     Person,
     Picture,
+    QueueUpdate,
     Relabelled,
     ReplyEvent,
-    Said,
-    Thought,
-    Waiting,
+    TextDelta,
+    ThinkingDelta,
 )
-from bots.preferences import Refused
+from bots.profile.preferences import UserError
 from config.settings import Settings
 from inference.api import Interrupted, Loading
 
@@ -58,7 +58,7 @@ async def ask(question: Question, settings: Settings, ready: Ready) -> int:
         try:
             for name, value in question.settings.items():
                 await app.bot.change_setting(person.id, name, value)
-        except Refused as refusal:
+        except UserError as refusal:
             print(f"partyline: {safe(str(refusal))}", file=sys.stderr)
             return 2
         text = question.text if question.text.strip() else "/caption"
@@ -88,14 +88,14 @@ class _Prose:
 
     def __call__(self, event: ReplyEvent) -> None:
         match event:
-            case Waiting(0, _, Loading() as awaited):
+            case QueueUpdate(0, _, Loading() as awaited):
                 print(wording.loading(awaited), file=sys.stderr, flush=True)
-            case Said(text):
+            case TextDelta(text):
                 print(safe(text), end="", flush=True)
             case Relabelled():
                 print("\n", flush=True)
                 print(wording.was_thinking(), file=sys.stderr, flush=True)
-            case Captioned(text):
+            case CaptionReady(text):
                 print(safe(text), flush=True)
             case Notice(text, refused=refused):
                 said = safe(text)
@@ -119,19 +119,19 @@ class _Lines:
 
     def __call__(self, event: ReplyEvent) -> None:
         match event:
-            case Waiting(0, _, Loading() as awaited):
+            case QueueUpdate(0, _, Loading() as awaited):
                 self._print("loading", wording.loading(awaited), what=awaited.what, share=awaited.share)
-            case Waiting(position, eta_s):
+            case QueueUpdate(position, eta_s):
                 self._print("queued", wording.waiting(position, eta_s), position=position, eta_s=eta_s)
-            case Thought(text):
+            case ThinkingDelta(text):
                 self._print("thinking", text)
-            case Said(text):
+            case TextDelta(text):
                 self._text += text
                 self._print("text", text)
             case Relabelled():
                 self._text = ""
                 self._print("relabelled", wording.was_thinking())
-            case Captioned(text):
+            case CaptionReady(text):
                 self._text += text
                 self._print("caption", text)
             case Ended():

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from adapters.delivery.channel import Frame, Limits, MessageGone, Rejected
-from adapters.delivery.rate_budget import Rate
+from adapters.delivery.pacing.rate_budget import Rate
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 
 LIMITS = Limits(message_units=4_000_000, upload_bytes=1 << 30, private_files=True, rate=Rate(1, 0.05, burst=4))

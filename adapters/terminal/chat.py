@@ -20,7 +20,7 @@ from adapters.terminal.channel import TerminalChannel
 from adapters.terminal.keyboard import Keyboard
 from bots import wording
 from bots.messages import Incoming, Person, Picture
-from bots.preferences import Refused
+from bots.profile.preferences import UserError
 from config.settings import Settings
 
 CHAT = "terminal:here"
@@ -87,7 +87,7 @@ class _Conversation:
     async def _answer(self, line: str) -> None:
         try:
             text, pictures = await asyncio.to_thread(_with_pictures, line)
-        except Refused as refusal:
+        except UserError as refusal:
             _write(f"{refusal}\n")
             return
         events = self._app.bot.respond(self._incoming(text, pictures))
@@ -111,13 +111,13 @@ def _with_pictures(line: str) -> tuple[str, tuple[Picture, ...]]:
         path = _file_at(word)
         if path is None:
             if word.startswith("@") and word.lower().endswith(_PICTURES):
-                raise Refused(wording.no_file(word[1:]))
+                raise UserError(wording.no_file(word[1:]))
             words.append(word)
             continue
         try:
             pictures.append(picture(path))
         except OSError:
-            raise Refused(wording.closed_file(path.name)) from None
+            raise UserError(wording.closed_file(path.name)) from None
     return " ".join(words), tuple(pictures)
 
 

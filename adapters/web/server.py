@@ -14,40 +14,42 @@ from aiohttp import BodyPartReader, WSCloseCode, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters.delivery.phrases import Phrases
-from adapters.delivery.ports import Outboxes, Responder
+from adapters.delivery.ports import DeliveryPort, Responder
 from adapters.delivery.renderers.highlighting import Colourist
 from adapters.delivery.renderers.html import pygments_css, render_html
-from adapters.web import math_font, protection, protocol
-from adapters.web.answers import Answers
-from adapters.web.audience import Audience, Listener
-from adapters.web.board import Board
-from adapters.web.channel import PICTURE
-from adapters.web.colouring import render_coloured
-from adapters.web.door import Door, TooManyNew, Visitor
-from adapters.web.handouts import Handouts
-from adapters.web.history import History
-from adapters.web.identity import Identities, new_key
-from adapters.web.inbound import MOST_IN_HAND, Inbound
-from adapters.web.math_font import MathFont
-from adapters.web.panel import SettingsPanel
-from adapters.web.people import Guests
-from adapters.web.personal import PageData
-from adapters.web.posts import Posts
-from adapters.web.previews import MEDIA_TYPE, Thumbnails
-from adapters.web.protocol import MAX_FRAME_BYTES
-from adapters.web.seats import Seats
-from adapters.web.tasks import Tasks
-from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Refused, Upload, Uploads
-from adapters.web.visits import Example, Visits
+from adapters.web.background_tasks import BackgroundTasks
+from adapters.web.channel import protocol
+from adapters.web.channel.channel import PICTURE
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.history import History
+from adapters.web.channel.protocol import MAX_FRAME_BYTES
+from adapters.web.channel.setting_views import SettingsPanel
+from adapters.web.channel.subscribers import Subscriber, Subscribers
+from adapters.web.files import math_font
+from adapters.web.files.colouring import render_coloured
+from adapters.web.files.math_font import MathFont
+from adapters.web.files.previews import MEDIA_TYPE, Thumbnails
+from adapters.web.files.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, TOO_MANY, Upload, UploadRefused, Uploads
+from adapters.web.posts.guests import Guests
+from adapters.web.posts.posts import Posts
+from adapters.web.posts.private_files import PrivateFiles
+from adapters.web.security import origins
+from adapters.web.security.connection_limits import ConnectionLimits
+from adapters.web.security.door import Door, TooManyNew, Visitor
+from adapters.web.security.identity import Identities, new_key
+from adapters.web.sessions.event_handler import PageEventHandler
+from adapters.web.sessions.guest_data import GuestData
+from adapters.web.sessions.inbound import MOST_IN_HAND, Inbound
+from adapters.web.sessions.sessions import Example, Sessions
+from bots.access.gate import Unheard
 from bots.names import skeleton
-from bots.people.gate import Unheard
-from bots.personal import PersonalData
 from bots.ports import Deliveries, Inbox, StorageError
-from bots.preferences import Refused as NotLetIn
+from bots.profile.personal import PersonalData
+from bots.profile.preferences import UserError as NotLetIn
 from inference.api import Interrupted, ModelInfo
-from inference.bounded_json import loads
-from inference.connections import ConnectionBounds, check_body, listening
-from inference.forms import next_part
+from inference.untrusted.bounded_json import loads
+from inference.untrusted.connections import ConnectionBounds, check_body, listening
+from inference.untrusted.forms import next_part
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {file.name: file for file in _STATIC.iterdir() if file.suffix in {".css", ".js", ".svg"}}
@@ -101,7 +103,7 @@ class WebServer:
         self,
         *,
         bot: Responder,
-        outboxes: Outboxes,
+        outboxes: DeliveryPort,
         record: Deliveries,
         inbox: Inbox,
         phrases: Phrases,
@@ -146,8 +148,8 @@ class WebServer:
         self._thumbnails = Thumbnails()
         self._uploads = Uploads(self._thumbnails)
         self._sockets: set[web.WebSocketResponse] = set()
-        self._seats = Seats()
-        self._forms = Seats(address=_FORMS_OF_ADDRESS)
+        self._seats = ConnectionLimits()
+        self._forms = ConnectionLimits(address=_FORMS_OF_ADDRESS)
         self._code_css = ""
         self._math_font = MathFont()
 
@@ -158,21 +160,21 @@ class WebServer:
         Raises:
             OSError: the port is taken.
         """
-        audience = Audience()
+        audience = Subscribers()
         colourist = Colourist()
-        board = Board(self._posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
+        board = ChannelLog(self._posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
         await board.open()
-        self._keeps(PageData(board, audience, self._uploads, self._posts))
+        self._keeps(GuestData(board, audience, self._uploads, self._posts))
         self._code_css = await asyncio.to_thread(_code_css)
         await asyncio.to_thread(skeleton, "")  # reads its table
         async with AsyncExitStack() as stack:
             stack.push_async_callback(colourist.close)
             stack.push_async_callback(self._thumbnails.close)
             stack.push_async_callback(board.leave)
-            tasks = await stack.enter_async_context(Tasks())
+            tasks = await stack.enter_async_context(BackgroundTasks())
             in_hand: set[str] = set()
             inbound = Inbound(tasks, lambda: len(in_hand), self._at_once, lambda: audience.pace_s)
-            answers = Answers(
+            answers = PageEventHandler(
                 bot=self._bot,
                 outboxes=self._outboxes,
                 record=self._record,
@@ -186,7 +188,7 @@ class WebServer:
                 in_hand=in_hand,
                 freed=inbound.look,
             )
-            await answers.take_up()
+            await answers.recover()
             identities = Identities(self._key or await self._posts.key(new_key()), self._password)
             door = Door(identities, self._proxies, self._new_guests)
             for work in (board.write_behind, board.follow, board.add_colours):
@@ -196,22 +198,22 @@ class WebServer:
             tasks.keep(partial(self._forget_old, audience.handouts))
             yield await self._listen(stack, self._visits(answers, inbound), door)
 
-    async def _forget_old(self, handouts: Handouts) -> None:
+    async def _forget_old(self, handouts: PrivateFiles) -> None:
         """Files that nobody takes are held for their time, and not until the next one comes."""
         while True:
             await asyncio.sleep(FORGET_EVERY_S)
             self._uploads.forget_old()
             handouts.forget_old()
 
-    async def _tell_model(self, audience: Audience) -> None:
+    async def _tell_model(self, audience: Subscribers) -> None:
         """Pages that were opened while the model was loaded hear which one it is."""
         if self._loaded is not None:
             with suppress(Interrupted):  # it will not be loaded
                 await self._loaded()
                 audience.broadcast("model", protocol.model(self._info()))
 
-    def _visits(self, answers: Answers, inbound: Inbound) -> Visits:
-        return Visits(
+    def _visits(self, answers: PageEventHandler, inbound: Inbound) -> Sessions:
+        return Sessions(
             answers=answers,
             audience=answers.audience,
             board=answers.board,
@@ -226,7 +228,7 @@ class WebServer:
             inbound=inbound,
         )
 
-    async def _listen(self, stack: AsyncExitStack, visits: Visits, door: Door) -> str:
+    async def _listen(self, stack: AsyncExitStack, visits: Sessions, door: Door) -> str:
         app = self._application(visits, door)
         bounds = replace(_CONNECTIONS, shared=self._proxies)
         port = await stack.enter_async_context(
@@ -235,9 +237,9 @@ class WebServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}/"
 
-    def _application(self, visits: Visits, door: Door) -> web.Application:
-        app = web.Application(middlewares=[protection.guard(self._host, self._hostnames, door.is_secure)])
-        app.on_response_prepare.append(protection.add_headers)
+    def _application(self, visits: Sessions, door: Door) -> web.Application:
+        app = web.Application(middlewares=[origins.guard(self._host, self._hostnames, door.is_secure)])
+        app.on_response_prepare.append(origins.add_headers)
         app.on_shutdown.append(self._close_sockets)
         app[_VISITS], app[_DOOR] = visits, door
         app.router.add_get("/", self._page)
@@ -326,7 +328,7 @@ class WebServer:
                 return socket
             self._sockets.add(socket)
             try:
-                listener = Listener(
+                listener = Subscriber(
                     visitor.person,
                     visitor.address,
                     deltas="deltas" in request.query,
@@ -365,7 +367,7 @@ class WebServer:
                     pictures = await self._received(request, visitor)
         except TimeoutError:
             return web.json_response({"sentence": "The pictures took too long to arrive."}, status=408)
-        except Refused as error:
+        except UploadRefused as error:
             return web.json_response({"sentence": str(error)}, status=413)
         except _NO_FORM:  # or the page was left meanwhile, and nobody reads this
             return web.json_response({"sentence": "The picture did not arrive whole; please try again."}, status=400)
@@ -387,11 +389,11 @@ class WebServer:
             while (part := await next_part(form)) is not None:
                 parts += 1
                 if parts > _MAX_PARTS:
-                    raise Refused(TOO_MANY)
+                    raise UploadRefused(TOO_MANY)
                 if not isinstance(part, BodyPartReader) or not part.filename:
                     continue
                 if len(pictures) == MAX_PICTURES:
-                    raise Refused(TOO_MANY)
+                    raise UploadRefused(TOO_MANY)
                 read = partial(part.read_chunk, _CHUNK_BYTES)
                 pictures.append(await self._uploads.add(visitor.person, part.filename, read, visitor.address))
                 undoing.callback(self._uploads.drop, visitor.person, pictures[-1].id)
@@ -414,7 +416,7 @@ class WebServer:
         return await _sent(request, response, stored.data)
 
 
-_VISITS = web.AppKey("visits", Visits)
+_VISITS = web.AppKey("visits", Sessions)
 _DOOR = web.AppKey("door", Door)
 # A post's pictures; not for long, because a person may erase them.
 _CACHED = "private, max-age=3600"

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from inference.models import demo_model
+from inference.engine_factory import demo_model
 
 SAMPLING: dict[str, Any] = {
     "samplers": ["penalties", "temperature", "top_k", "top_p"],

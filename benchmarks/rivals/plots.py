@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adapters.charts import DARK, LIGHT, Palette
+from adapters.files.charts import DARK, LIGHT, Palette
 from benchmarks.rivals.report import Known
 from benchmarks.rivals.results import NAMES, Figures
 

@@ -1,1 +1,1 @@
-"""Who may do what: the operator's lists, the rates, the quota and the rights, in one gate."""
+"""What people see and do about their own data: statistics, export, erasing, links between platforms."""

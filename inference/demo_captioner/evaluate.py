@@ -23,7 +23,7 @@ _BATCH = 128
 Example = tuple[Image.Image, str]
 
 
-class Captioner:
+class EvaluatedCaptioner:
     """A checkpoint as any caller would load it, in float32 on the CPU."""
 
     def __init__(self, folder: Path = CHECKPOINT) -> None:
@@ -49,7 +49,9 @@ def pillow_set(rng: np.random.Generator, n: int, two: bool) -> list[Example]:
     return [(two_shapes if two else one_shape)(rng) for _ in range(n)]
 
 
-def wrong(captioner: Captioner, examples: list[Example], prompt: str | None = None) -> Iterator[tuple[Example, str]]:
+def wrong(
+    captioner: EvaluatedCaptioner, examples: list[Example], prompt: str | None = None
+) -> Iterator[tuple[Example, str]]:
     """The examples whose caption is not exactly right, each with what the model said."""
     before = "" if prompt is None else f"{prompt} "
     for start in range(0, len(examples), _BATCH):
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000, help="pictures in each set")
     parser.add_argument("--show", type=int, default=0, help="mistakes to print for each set")
     options = parser.parse_args()
-    captioner = Captioner(options.checkpoint)
+    captioner = EvaluatedCaptioner(options.checkpoint)
     print(f"exact captions of {options.n} pictures each, seed {options.seed}")
     for name, drawn in (("own drawing", own_set), ("Pillow", pillow_set)):
         for two in (False, True):

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from inference.demo_captioner.palette import CSS
-from inference.demo_captioner.scenes import SHAPES, Thing, caption
+from inference.demo_captioner.scenes import SHAPES, SceneObject, caption
 
 Points = list[tuple[float, float]]
 
@@ -67,7 +67,7 @@ _OUTLINES: dict[str, Callable[[], Points]] = {
 
 
 def paint(
-    things: list[Thing], radii: list[float], size: tuple[int, int], ground: str, inks: list[str] | None = None
+    things: list[SceneObject], radii: list[float], size: tuple[int, int], ground: str, inks: list[str] | None = None
 ) -> Image.Image:
     """An RGB picture of `size` pixels; a thing's centre is in fractions of it, its radius in pixels."""
     picture = Image.new("RGB", (size[0] * _DETAIL, size[1] * _DETAIL), CSS[ground])
@@ -83,7 +83,7 @@ def one_shape(rng: np.random.Generator) -> tuple[Image.Image, str]:
     """A picture of one shape, 15 to 70 % of the shorter side, and its caption."""
     size, ground = _format(rng), str(rng.choice(GROUNDS))
     radius = rng.uniform(0.15, 0.7) * min(size) / 2
-    thing = Thing(_ink(rng, ground), str(rng.choice(SHAPES)), _inside(rng, size, radius))
+    thing = SceneObject(_ink(rng, ground), str(rng.choice(SHAPES)), _inside(rng, size, radius))
     picture = paint([thing], [radius], size, ground, [_value(rng, thing.colour)])
     return _as_file(rng, picture), caption([thing], ground)
 
@@ -93,7 +93,7 @@ def two_shapes(rng: np.random.Generator) -> tuple[Image.Image, str]:
     while True:
         size, ground = _format(rng), str(rng.choice(GROUNDS))
         radii = [rng.uniform(0.2, 0.45) * min(size) / 2 for _ in range(2)]
-        things = [Thing(_ink(rng, ground), str(rng.choice(SHAPES)), _inside(rng, size, r)) for r in radii]
+        things = [SceneObject(_ink(rng, ground), str(rng.choice(SHAPES)), _inside(rng, size, r)) for r in radii]
         if _is_clear(things, radii, size):
             break
     picture = paint(things, radii, size, ground, [_value(rng, thing.colour) for thing in things])
@@ -119,7 +119,7 @@ def _inside(rng: np.random.Generator, size: tuple[int, int], radius: float) -> t
     return x, y
 
 
-def _is_clear(things: list[Thing], radii: list[float], size: tuple[int, int]) -> bool:
+def _is_clear(things: list[SceneObject], radii: list[float], size: tuple[int, int]) -> bool:
     """No overlap, and one axis of the picture, in fractions of its sides, with clearly the larger distance."""
     gaps = [abs(a - b) for a, b in zip(things[0].centre, things[1].centre, strict=True)]
     apart = any(gap * side > 1.1 * sum(radii) for gap, side in zip(gaps, size, strict=True))

@@ -21,7 +21,7 @@ _STRONG_GRADIENT = 120.0  # smallest RGB distance of the ends of a gradient that
 _CLEAR = 1.25  # the larger distance of two centres over the smaller; closer to 1, the relation is a matter of taste
 
 
-class Thing(NamedTuple):
+class SceneObject(NamedTuple):
     """One shape of a caption: its colour, its shape and its centre (x, y)."""
 
     colour: str
@@ -64,9 +64,11 @@ class Scenes:
         roles = np.where(swapped[:, None], [[2, 1]], [[1, 2]]) + 2 * (kind == 2)[:, None]
         return np.where((kind == 0)[:, None], 0, roles)
 
-    def _things(self, i: int) -> list[Thing]:
+    def _things(self, i: int) -> list[SceneObject]:
         return [
-            Thing(COLOURS[self.colour[i, j]], SHAPES[self.shape[i, j]], (self.centre[i, j, 0], self.centre[i, j, 1]))
+            SceneObject(
+                COLOURS[self.colour[i, j]], SHAPES[self.shape[i, j]], (self.centre[i, j, 0], self.centre[i, j, 1])
+            )
             for j in range(self.count[i])
         ]
 
@@ -81,7 +83,7 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def relation(first: Thing, second: Thing) -> tuple[Thing, str, Thing]:
+def relation(first: SceneObject, second: SceneObject) -> tuple[SceneObject, str, SceneObject]:
     """The two things in the order of the caption, and the words between them.
 
     The axis of the larger distance decides; the upper or the left one comes first. A tie counts as vertical. Equal
@@ -94,7 +96,7 @@ def relation(first: Thing, second: Thing) -> tuple[Thing, str, Thing]:
     return first, "above" if vertical else "to the left of", second
 
 
-def caption(things: list[Thing], background: str) -> str:
+def caption(things: list[SceneObject], background: str) -> str:
     """The caption of one or two things on a background, in lower case."""
     where = f"on {with_article(background)} background"
     if len(things) == 1:
@@ -103,7 +105,7 @@ def caption(things: list[Thing], background: str) -> str:
     return f"{_phrase(first)} {words} {_phrase(second)} {where}"
 
 
-def _phrase(thing: Thing) -> str:
+def _phrase(thing: SceneObject) -> str:
     return with_article(f"{thing.colour} {thing.shape}")
 
 

@@ -58,7 +58,7 @@ def rate_at(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / _WARM_UP, (steps - step) / (_FADE * steps))
 
 
-class Captioner(nn.Module):
+class TrainedCaptioner(nn.Module):
     """BLIP and, for training only, linear heads that say the shape, the colour and the role of patches.
 
     Which shape is above or to the left is a matter of two differences at once, which the captions alone teach slowly.
@@ -85,7 +85,7 @@ class Captioner(nn.Module):
         pixels = torch.from_numpy(pictures.pixels).permute(0, 3, 1, 2).float() / 255
         return (pixels - self.mean) / self.std
 
-    def losses(self, pictures: Pictures, text: "Text | None") -> dict[str, Tensor]:
+    def losses(self, pictures: Pictures, text: "TextBatch | None") -> dict[str, Tensor]:
         """The vision losses and, with text, the caption loss."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             seen = self.blip.vision_model(pixel_values=self.pixel_values(pictures)).last_hidden_state
@@ -106,7 +106,7 @@ class Captioner(nn.Module):
         losses["picture"] = functional.cross_entropy(self.picture_head(seen[single, 0]), shape[single])
         return losses
 
-    def _caption_loss(self, seen: Tensor, text: "Text") -> Tensor:
+    def _caption_loss(self, seen: Tensor, text: "TextBatch") -> Tensor:
         """Cross-entropy in nats a token, with the one word in a caption that says the relation weighted _RELATION."""
         out = self.blip.text_decoder(input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=seen)
         logits, labels = out.logits[:, :-1].float().flatten(0, 1), text.labels[:, 1:].flatten()
@@ -164,7 +164,7 @@ def _soft_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextBatch:
     """A batch of prompts and captions: int64 tensors of shape (n, length)."""
 
     ids: Tensor
@@ -183,7 +183,7 @@ def prompt_for(rng: np.random.Generator, longest: int) -> str:
     return " ".join("[UNK]" if rng.random() < 0.4 else _WORDS[word] for word in words)
 
 
-def text_batch(rng: np.random.Generator, processor: BlipProcessor, captions: list[str]) -> Text:
+def text_batch(rng: np.random.Generator, processor: BlipProcessor, captions: list[str]) -> TextBatch:
     """Token ids as generation sees them: [DEC], the prompt, the caption, [SEP]."""
     tokenizer, ids = processor.tokenizer, vocabulary()
     # Long prompts make every row of a batch long: they come all together, in one batch of eight.
@@ -194,14 +194,14 @@ def text_batch(rng: np.random.Generator, processor: BlipProcessor, captions: lis
     length = max(len(head) + len(tail) for head, tail in rows)
     gaps = [length - len(head) - len(tail) for head, tail in rows]
     padded = list(zip(rows, gaps, strict=True))
-    return Text(
+    return TextBatch(
         ids=torch.tensor([head + tail + [ids["[PAD]"]] * gap for (head, tail), gap in padded]),
         mask=torch.tensor([[1] * (length - gap) + [0] * gap for gap in gaps]),
         labels=torch.tensor([[-100] * len(head) + tail + [-100] * gap for (head, tail), gap in padded]),
     )
 
 
-def whiten_patches(captioner: Captioner, rng: np.random.Generator) -> None:
+def whiten_patches(captioner: TrainedCaptioner, rng: np.random.Generator) -> None:
     """Starts the patch embedding as the principal components of drawn patches, each with the same variance.
 
     From a random start it sees little but the mean colour of a patch; the edges, which tell shapes, carry a hundredth
@@ -219,7 +219,7 @@ def whiten_patches(captioner: Captioner, rng: np.random.Generator) -> None:
         embedding.bias.copy_(-weight @ patches.mean(0))  # type: ignore[union-attr]  # it has one
 
 
-def optimizers(captioner: Captioner) -> list[torch.optim.Optimizer]:
+def optimizers(captioner: TrainedCaptioner) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, heads, norms and biases."""
     named = {name: p for name, p in captioner.named_parameters() if p.requires_grad}
     matrices = [name for name, p in named.items() if p.ndim == 2 and ".layer" in name]
@@ -243,18 +243,18 @@ class Run:
     first: int = 0  # the steps that this checkpoint has behind it
 
 
-def begin(run: Run, processor: BlipProcessor, rng: np.random.Generator) -> Captioner:
+def begin(run: Run, processor: BlipProcessor, rng: np.random.Generator) -> TrainedCaptioner:
     """The captioner before its first step: new, or from a checkpoint."""
     if run.start is None:
-        captioner = Captioner(build_model(run.seed), processor)
+        captioner = TrainedCaptioner(build_model(run.seed), processor)
         whiten_patches(captioner, rng)
     else:
         blip = BlipForConditionalGeneration.from_pretrained(run.start, dtype=torch.float32)
-        captioner = Captioner(blip, processor)
+        captioner = TrainedCaptioner(blip, processor)
     return captioner.train()
 
 
-def train(run: Run) -> Iterator[tuple[int, dict[str, float], Captioner, BlipProcessor]]:
+def train(run: Run) -> Iterator[tuple[int, dict[str, float], TrainedCaptioner, BlipProcessor]]:
     """Yields the losses and the captioner after every step."""
     rng = np.random.default_rng([run.seed, run.first])
     processor = build_processor()

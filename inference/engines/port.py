@@ -19,7 +19,7 @@ class TooLarge(OutOfMemory):
     """There was no memory for this request alone: no other one has to do with it."""
 
 
-class Rejected(Unavailable):
+class RequestRejected(Unavailable):
     """The engine is sound and cannot answer this request: its template refuses it, its logits are no numbers, …"""
 
 

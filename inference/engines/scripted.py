@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
+from inference.checkpoints.revisions import of_file
 from inference.engines.lengths import count_within
 from inference.engines.port import Closed, Opened, Output, Piece
-from inference.engines.revisions import of_file
 from inference.reasoning.formats import FORMATS, Format
 from inference.reasoning.splitter import Splitter, reclassified
 
@@ -34,7 +34,7 @@ _LOADING_TICK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScriptLine:
     match: re.Pattern[str]
     answer: str
     tokens_per_s: float = DEFAULT_TOKENS_PER_S
@@ -49,7 +49,7 @@ class Start:
     fails: str = ""
 
 
-def parse_line(number: int, text: str) -> Line | Start:
+def parse_line(number: int, text: str) -> ScriptLine | Start:
     """Raises Unavailable with the line's number and what is wrong with it."""
     try:
         values = json.loads(text)
@@ -57,7 +57,7 @@ def parse_line(number: int, text: str) -> Line | Start:
             return Start(float(values.get("loading_s", 0.0)), str(values.get("fails", "")))
         if unknown := set(values) - _FIELDS:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-        line = Line(
+        line = ScriptLine(
             re.compile(values["match"], re.IGNORECASE),
             str(values["answer"]),
             float(values.get("tokens_per_s", DEFAULT_TOKENS_PER_S)),
@@ -110,7 +110,7 @@ def _apart(text: str) -> tuple[str, str, bool]:
     return thought, said, splitter.thinking
 
 
-async def _clock(line: Line, count: int) -> AsyncGenerator[int, None]:
+async def _clock(line: ScriptLine, count: int) -> AsyncGenerator[int, None]:
     """Yields how many of `count` tokens are out, whenever there are more."""
     await asyncio.sleep(line.first_token_s)
     now = asyncio.get_running_loop().time
@@ -128,7 +128,7 @@ class ScriptedEngine:
     def __init__(self, path: Path, *, slots: int = 8, context_tokens: int = 8192) -> None:
         self._path = path
         self._slots = slots
-        self._lines: list[Line] = []
+        self._lines: list[ScriptLine] = []
         self.steps = 0
         self.progress = ""
         self.share: float | None = None
@@ -150,7 +150,7 @@ class ScriptedEngine:
             raise Unavailable(f"the script {self._path} cannot be read: {error}") from error
         rows = enumerate(text.split("\n"), 1)
         parsed = [parse_line(number, row) for number, row in rows if row.strip()]
-        self._lines = [line for line in parsed if isinstance(line, Line)]
+        self._lines = [line for line in parsed if isinstance(line, ScriptLine)]
         revision = await asyncio.to_thread(of_file, self._path)
         self._info = replace(self._info, reference=self._info.name, revision=revision)
         for start in parsed:
@@ -193,7 +193,7 @@ class ScriptedEngine:
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return await count_within(messages, self._info.context_tokens, _count)
 
-    def _line_for(self, messages: Sequence[Message]) -> Line:
+    def _line_for(self, messages: Sequence[Message]) -> ScriptLine:
         newest = next((message.content for message in reversed(messages) if message.role == "user"), "")
         found = next((line for line in self._lines if line.match.search(newest)), None)
-        return found or Line(re.compile(""), newest)
+        return found or ScriptLine(re.compile(""), newest)

@@ -17,8 +17,8 @@ import regex
 from inference.reasoning.formats import FORMATS, THINK, Format
 from inference.reasoning.position import Position, following
 
-Kind = Literal["thinking", "answer", "mark", "orphan"]
-Part = tuple[Kind, str]
+PartKind = Literal["thinking", "answer", "mark", "orphan"]
+Part = tuple[PartKind, str]
 """A "mark" is shown nowhere: tags, and the blank lines between reasoning and answer.
 
 An "orphan" is a mark, too: the closing one of reasoning that nothing had opened. Every answer before it was reasoning.
@@ -161,7 +161,7 @@ class Splitter:
 
     def _go_on(self) -> bool:
         """Inside reasoning or answer: text up to the next mark."""
-        kind: Kind = "thinking" if self._state == "thinking" else "answer"
+        kind: PartKind = "thinking" if self._state == "thinking" else "answer"
         marks = self._marks_here()
         found = marks.search(self._held, self._at, partial=True) if marks is not None else None
         self._put(kind, (len(self._held) if found is None else found.start()) - self._at)
@@ -296,17 +296,17 @@ class Splitter:
         self._leading.append(self._held[self._at : self._at + length])
         self._at += length
 
-    def _put_leading(self, kind: Kind) -> None:
+    def _put_leading(self, kind: PartKind) -> None:
         blanks, self._leading = "".join(self._leading), []
         self._add(kind, blanks)
 
-    def _put(self, kind: Kind, length: int) -> None:
+    def _put(self, kind: PartKind, length: int) -> None:
         """The next `length` characters are of this kind."""
         text = self._held[self._at : self._at + length]
         self._at += length
         self._add(kind, text)
 
-    def _add(self, kind: Kind, text: str) -> None:
+    def _add(self, kind: PartKind, text: str) -> None:
         if not text:
             return
         (self._parts if self._pending is None else self._pending).append((kind, text))
@@ -375,7 +375,7 @@ def reclassified(parts: Sequence[Part]) -> list[Part]:
 
 def merged(parts: Iterable[Part]) -> list[Part]:
     """Neighbours of one kind as one part."""
-    runs: list[tuple[Kind, list[str]]] = []
+    runs: list[tuple[PartKind, list[str]]] = []
     for kind, text in parts:
         if runs and runs[-1][0] == kind:
             runs[-1][1].append(text)

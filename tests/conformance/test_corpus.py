@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.delivery.chunking import Chunk, Chunker
+from adapters.delivery.composing.chunker import Chunk, Chunker
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
 from adapters.delivery.renderers.telegram import render_telegram, utf16_units

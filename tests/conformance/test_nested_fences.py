@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.delivery.blocks import Blocks
-from adapters.delivery.chunking import Chunker
-from adapters.delivery.renderers.commonmark import parse
+from adapters.delivery.composing.chunker import Chunker
+from adapters.delivery.markdown.block_parser import BlockParser
+from adapters.delivery.markdown.commonmark import parse
 from tests.conformance.test_random_documents import MEASURES, READERS
 
 README = "# T\n\n{inner}py\nx = 1 * 2 * 3\n{inner}\n\nSome text.\n\n{inner}sh\nls\n{inner}\n\nEnd.\n"
@@ -21,7 +21,7 @@ def _answer(outer: str, inner: str) -> str:
 
 def _fence_lines(markdown: str) -> list[bool]:
     """Of each line, whether a fence is open behind it, as the chunker reads it."""
-    blocks, opened = Blocks(), []
+    blocks, opened = BlockParser(), []
     for line in markdown.removesuffix("\n").split("\n"):
         blocks.read_line(line)
         opened.append(blocks.fence is not None)

@@ -13,7 +13,7 @@ from html import unescape
 
 import pytest
 
-from adapters.delivery.chunking import Chunker
+from adapters.delivery.composing.chunker import Chunker
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
 from adapters.delivery.renderers.telegram import render_telegram, utf16_units

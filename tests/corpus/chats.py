@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from html import escape
 
-from adapters.delivery.chunking import Chunker
+from adapters.delivery.composing.chunker import Chunker
 from adapters.delivery.renderers.telegram import Entity, TelegramText, render_telegram
 from adapters.delivery.renderers.terminal import TerminalStream
 

@@ -23,9 +23,9 @@ from playwright.async_api import Browser, Locator, Page
 
 from adapters.delivery.channel import Frame
 from adapters.delivery.renderers.discord import render_discord
-from adapters.discord.connection import new_client
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
+from adapters.discord.client.connection import new_client
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post
 from tests.corpus.chats import messages, telegram_page, terminal_page
 from tests.e2e.chromium import chromium, find_chromium, scroll_to_the_beginning, until
 from tests.unit.web_parts import Parts

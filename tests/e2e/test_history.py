@@ -10,8 +10,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from adapters.delivery.channel import Frame
-from adapters.web.history import PAGE_POSTS
-from adapters.web.posts import Post
+from adapters.web.channel.history import PAGE_POSTS
+from adapters.web.posts.posts import Post
 from tests.e2e.chromium import until
 from tests.e2e.conftest import Visit
 from tests.unit.web_parts import Parts

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Locator, Page, Route, expect
 
-from adapters.web.posts import Post
+from adapters.web.posts.posts import Post
 from bots.ports import StorageError
 from tests.e2e.conftest import Visit
 from tests.servers.dying_line import dying_line

@@ -11,13 +11,13 @@ import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from adapters.storage.database import open_database
-from adapters.storage.processes import living, new_process
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.leases import hold_lease, new_process
+from adapters.storage.sql.storage import SqlStorage
 from bots.bot import Bot
 from bots.messages import Incoming, Person, Started
 from bots.ports import Received
-from bots.preferences import Bounds
+from bots.profile.preferences import SettingBounds
 from inference.api import Interrupted
 from tests.fakes import said, scripted_inference
 
@@ -31,11 +31,11 @@ async def main(address: str, events: int) -> None:
         process = new_process()
         async with (
             open_database(address) as database,
-            living(database, process),
+            hold_lease(database, process),
             scripted_inference(empty) as inference,
         ):
             storage = SqlStorage(database, process)
-            bot = Bot(inference, storage, bounds=Bounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
+            bot = Bot(inference, storage, bounds=SettingBounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
             numbers = itertools.count()
             async with storage.behind.running(), asyncio.TaskGroup() as group:
                 for _ in range(WORKERS):

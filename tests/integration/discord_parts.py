@@ -14,11 +14,11 @@ from typing import Any
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.discord.platform import serving
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
+from bots.access.allow_list import Access
 from bots.bot import Bot
-from bots.people.access import Access
 from bots.ports import Received, Storage, StorageError
-from bots.preferences import Bounds
+from bots.profile.preferences import SettingBounds
 from config.settings import DiscordSettings
 from tests.fakes import script, scripted_inference
 from tests.servers.discord import TOKEN, DiscordServer
@@ -130,7 +130,7 @@ async def party(
         room = next((room for room in server.rooms.values() if room.guild and room.kind == 0), None) or server.room()
         values = {"token": TOKEN, "api_base": server.address, "gateway_url": server.gateway, "together_s": 0.0}
         configured = DiscordSettings.model_validate(values | settings)
-        bounds = Bounds(max_tokens=max_tokens, default_max_tokens=max_tokens)
+        bounds = SettingBounds(max_tokens=max_tokens, default_max_tokens=max_tokens)
         bot = Bot(inference, storage, bounds=bounds, now=time.time, new_id=lambda: uuid.uuid4().hex, access=access)
         async with (
             Outboxes(phrases=phrases()) as outboxes,

@@ -11,11 +11,11 @@ from typing import Any
 
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
-from adapters.web.posts import Posts
+from adapters.web.posts.posts import Posts
 from adapters.web.server import WebServer
 from bots.bot import Bot
 from bots.ports import Storage
-from bots.preferences import Bounds
+from bots.profile.preferences import SettingBounds
 from inference.api import ModelInfo
 from tests.fakes import script, scripted_inference
 from tests.unit.web_parts import FakePanel
@@ -28,7 +28,7 @@ async def page_served(folder: Path, storage: Storage, posts: Posts, *lines: dict
         scripted_inference(script(folder, *lines), slots=64, max_waiting=200) as inference,
         Outboxes(phrases=phrases()) as outboxes,
     ):
-        bot = Bot(inference, storage, bounds=Bounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
+        bot = Bot(inference, storage, bounds=SettingBounds(), now=time.time, new_id=lambda: uuid.uuid4().hex)
         server = WebServer(
             bot=bot,
             outboxes=outboxes,

@@ -11,12 +11,12 @@ from typing import Any
 
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from adapters.telegram.platform import serving
+from bots.access.allow_list import Access
 from bots.bot import Bot
-from bots.people.access import Access
 from bots.ports import Storage
-from bots.preferences import Bounds
+from bots.profile.preferences import SettingBounds
 from config.settings import TelegramSettings
 from tests.fakes import script, scripted_inference
 from tests.servers.telegram import TOKEN, TelegramServer, until
@@ -50,7 +50,7 @@ async def party(
         bot = Bot(
             inference,
             storage,
-            bounds=Bounds(max_tokens=20_000, default_max_tokens=20_000),
+            bounds=SettingBounds(max_tokens=20_000, default_max_tokens=20_000),
             now=time.time,
             new_id=lambda: f"id{next(numbers)}",
             access=access,

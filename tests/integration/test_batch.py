@@ -19,7 +19,7 @@ from inference.api import ChatRequest, Message, Sampling, Unavailable
 from inference.engines.port import Closed, Died, Opened, Output, Piece, TooLarge
 from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.engines.transformers.batch import SharedBatch
-from inference.sampling import Row, Sampler
+from inference.engines.transformers.sampling import Row, Sampler
 from tests import checkpoints
 
 GREEDY = Sampling(temperature=0)
@@ -409,14 +409,14 @@ async def test_a_folder_without_a_model_gets_a_sentence(tmp_path: Path) -> None:
 
 
 async def test_missing_memory_and_disk_are_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inference import checkpoint
+    from inference.checkpoints import location
 
-    monkeypatch.setattr(checkpoint, "free_memory", lambda: 1000)
+    monkeypatch.setattr(location, "free_memory", lambda: 1000)
     with pytest.raises(Unavailable, match=r"0\.0 GB of memory.*are missing"):
         await TransformersEngine(str(folder)).start()
     # Enough for the weights, and no more.
-    monkeypatch.setattr(checkpoint, "free_memory", lambda: checkpoint.weights_size(folder))
+    monkeypatch.setattr(location, "free_memory", lambda: location.weights_size(folder))
     with pytest.raises(Unavailable, match=r"cache for 64 conversations of 2048 tokens.*GB are missing"):
         await TransformersEngine(str(folder), TransformersOptions(slots=64)).start()
     with pytest.raises(Unavailable, match=r"1000000000\.0 GB of disk.*are missing"):
-        await asyncio.to_thread(checkpoint._check_disk, "some/model", 10**18)
+        await asyncio.to_thread(location._check_disk, "some/model", 10**18)

@@ -10,24 +10,24 @@ import pytest
 
 from bots import wording
 from bots.bot import Bot
+from bots.conversation.prompt import UNSEEN
 from bots.messages import (
     Action,
-    Captioned,
+    CaptionReady,
     Ended,
     Failed,
     Notice,
+    QueueUpdate,
     Relabelled,
     ReplyEvent,
-    Said,
     Started,
-    Thought,
-    Waiting,
+    TextDelta,
+    ThinkingDelta,
 )
-from bots.prompt import UNSEEN
 from inference.api import ChatRequest, Interrupted, Message, Unavailable
 from inference.engines.port import Output, Piece
 from inference.engines.scripted import ScriptedEngine
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, FakeCaptioner, said, script, scripted_inference
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 500}
@@ -108,7 +108,7 @@ async def test_a_code_request_asks_for_a_fenced_block(chat: Chat, monkeypatch: p
 async def test_the_conversation_is_remembered_without_thinking(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(chat.bot, monkeypatch)
     events = await chat.say("think")
-    assert "".join(event.text for event in events if isinstance(event, Thought)) == "let me see"
+    assert "".join(event.text for event in events if isinstance(event, ThinkingDelta)) == "let me see"
     await chat.say("and then?")
     assert spy.contents == ["think", "forty two", "and then?"]
 
@@ -291,7 +291,7 @@ async def test_an_answer_that_is_being_written_cannot_be_continued(chat: Chat) -
     more: list[ReplyEvent] = []
     async for event in chat.events(chat.incoming("/continue")):
         more.append(event)
-        if isinstance(event, Said) and len(more) < 4:
+        if isinstance(event, TextDelta) and len(more) < 4:
             assert "still being written" in notice(await chat.say("/continue"))
     turn = await chat.storage.turn(started.answer_id)
     assert turn is not None
@@ -337,7 +337,7 @@ async def test_an_answer_stopped_before_its_first_word_can_be_asked_for_again(ch
 async def test_somebody_elses_stop_stops_nothing(chat: Chat) -> None:
     seen = 0
     async for event in chat.events(chat.incoming("slow")):
-        seen += isinstance(event, Said)
+        seen += isinstance(event, TextDelta)
         if seen == 3:
             assert "Nothing" in notice(await chat.say("/stop", "bob"))
         if seen == 20:
@@ -351,7 +351,7 @@ async def test_two_messages_at_once_are_answered_in_order(chat: Chat, monkeypatc
         first = tasks.create_task(chat.say("long"))
         await asyncio.sleep(0)
         second = tasks.create_task(chat.say("and more"))
-    assert Waiting(1, None) in second.result()
+    assert QueueUpdate(1, None) in second.result()
     assert said(second.result()) == "and more"
     assert spy.contents == ["long", said(first.result()), "and more"]
 
@@ -447,7 +447,7 @@ async def test_help_and_examples(chat: Chat) -> None:
 
 async def test_a_picture_is_captioned(chat: Chat) -> None:
     events = await chat.say("", pictures=[b"1234"])
-    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert [event for event in events if isinstance(event, CaptionReady)] == [CaptionReady("a picture of 4 bytes")]
     assert ended(events).model == "fake captioner"
 
 
@@ -464,7 +464,7 @@ async def test_a_picture_is_captioned(chat: Chat) -> None:
 @pytest.mark.parametrize("command", ["", "/caption ", "/ask "])
 async def test_a_request_to_describe_a_picture_is_no_part_of_its_caption(chat: Chat, command: str, words: str) -> None:
     events = await chat.say(command + words, pictures=[b"1234"])
-    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert [event for event in events if isinstance(event, CaptionReady)] == [CaptionReady("a picture of 4 bytes")]
     assert ended(events).model == "fake captioner"
 
 
@@ -473,7 +473,7 @@ async def test_other_words_beside_a_picture_are_answered_from_its_caption(
 ) -> None:
     spy = Spy(chat.bot, monkeypatch)
     events = await chat.say("Write a poem about this", pictures=[b"1234"])
-    assert Captioned("a picture of 4 bytes") in events
+    assert CaptionReady("a picture of 4 bytes") in events
     assert spy.contents == ["A picture shows this: a picture of 4 bytes.\n\nWrite a poem about this"]
 
 
@@ -483,14 +483,14 @@ async def test_a_request_after_the_command_is_no_beginning(
 ) -> None:
     spy = Spy(chat.bot, monkeypatch)
     events = await chat.say(f"/caption {words}", pictures=[b"1234"])
-    assert Captioned("a picture of 4 bytes") in events
+    assert CaptionReady("a picture of 4 bytes") in events
     assert spy.contents == [f"A picture shows this: a picture of 4 bytes.\n\n{words}"]
 
 
 @pytest.mark.parametrize("words", ["please", "this", "the picture"])
 async def test_the_command_says_enough(chat: Chat, words: str) -> None:
     events = await chat.say(f"/caption {words}", pictures=[b"1234"])
-    assert [event for event in events if isinstance(event, Captioned)] == [Captioned("a picture of 4 bytes")]
+    assert [event for event in events if isinstance(event, CaptionReady)] == [CaptionReady("a picture of 4 bytes")]
     assert not said(events)
 
 
@@ -498,24 +498,24 @@ async def test_a_captioner_for_questions_gets_the_question(chat: Chat, monkeypat
     monkeypatch.setattr(FakeCaptioner, "answers", True)
     spy = Spy(chat.bot, monkeypatch)
     for words in ("what colour is it?", "/caption what colour is it?"):
-        assert Captioned("what colour is it? 4 bytes") in await chat.say(words, pictures=[b"1234"])
+        assert CaptionReady("what colour is it? 4 bytes") in await chat.say(words, pictures=[b"1234"])
         asked = "Asked this, somebody who sees my picture says: what colour is it? 4 bytes.\n\nwhat colour is it?"
         assert spy.contents[-1] == asked
     for words in ("describe it", "/caption a photo of"):
-        assert Captioned("a picture of 4 bytes") in await chat.say(words, pictures=[b"1234"])
+        assert CaptionReady("a picture of 4 bytes") in await chat.say(words, pictures=[b"1234"])
 
 
 async def test_words_after_the_command_begin_the_caption(chat: Chat) -> None:
     events = await chat.say("/caption a drawing of", pictures=[b"1234", b"12"])
-    captions = [event for event in events if isinstance(event, Captioned)]
-    assert captions == [Captioned("a drawing of 4 bytes", 0, 2), Captioned("a drawing of 2 bytes", 1, 2)]
+    captions = [event for event in events if isinstance(event, CaptionReady)]
+    assert captions == [CaptionReady("a drawing of 4 bytes", 0, 2), CaptionReady("a drawing of 2 bytes", 1, 2)]
     assert not said(events)
 
 
 async def test_a_question_about_a_picture_goes_to_the_model(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy(chat.bot, monkeypatch)
     events = await chat.say("What colour is it?", pictures=[b"1234"])
-    assert Captioned("a picture of 4 bytes") in events
+    assert CaptionReady("a picture of 4 bytes") in events
     assert spy.contents == ["A picture shows this: a picture of 4 bytes.\n\nWhat colour is it?"]
     assert ended(events).model.startswith("scripted")
 
@@ -550,7 +550,7 @@ async def test_a_defect_becomes_a_sentence_without_details(chat: Chat, monkeypat
 async def test_a_closed_answer_is_kept_as_far_as_it_was_said(chat: Chat) -> None:
     events = chat.bot.respond(chat.incoming("slow"))
     async for event in events:
-        if isinstance(event, Said):
+        if isinstance(event, TextDelta):
             break
     await events.aclose()
     head = await chat.storage.head("test:room", "test:ann")

@@ -13,21 +13,21 @@ from PIL import Image
 from transformers import BlipForQuestionAnswering
 
 from inference.api import BadImage, CaptionRequest, OutOfMemory, Unavailable
-from inference.batches import Batches
-from inference.blip import Blip
-from inference.captioner import BlipCaptioner
 from inference.demo_captioner.model import build_config, build_processor
 from inference.demo_captioner.pillow_set import paint
-from inference.demo_captioner.scenes import SHAPES, Thing
+from inference.demo_captioner.scenes import SHAPES, SceneObject
+from inference.engine_factory import captioner_for
 from inference.engines.scripted import ScriptedEngine
-from inference.models import captioner_for
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
+from inference.tasks.image_to_text.blip import Blip
+from inference.tasks.image_to_text.captioner import BlipCaptioner
+from inference.tasks.micro_batcher import MicroBatcher
 from tests.fakes import script
 
 
 def picture(colour: str = "red", shape: str = "circle") -> bytes:
     stream = io.BytesIO()
-    paint([Thing(colour, shape, (0.5, 0.5))], [64], (256, 256), "white").save(stream, "PNG")
+    paint([SceneObject(colour, shape, (0.5, 0.5))], [64], (256, 256), "white").save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -211,7 +211,7 @@ async def test_whoever_is_cancelled_takes_nobody_along() -> None:
         return [item.upper() for item in items]
 
     with ThreadPoolExecutor(1) as thread:
-        batches: Batches[str, str] = Batches(shout, thread, size=2, window_s=0.01)
+        batches: MicroBatcher[str, str] = MicroBatcher(shout, thread, size=2, window_s=0.01)
         waiting = [asyncio.ensure_future(batches.put(letter)) for letter in "abcde"]
         await asyncio.sleep(0)
         waiting[1].cancel()
@@ -227,7 +227,7 @@ async def test_what_fails_in_a_batch_fails_alone_and_the_next_one_runs() -> None
         return list(items)
 
     with ThreadPoolExecutor(1) as thread:
-        batches: Batches[str, str] = Batches(fail, thread, size=4, window_s=0.01)
+        batches: MicroBatcher[str, str] = MicroBatcher(fail, thread, size=4, window_s=0.01)
         letters = ["a", "bad", "c"]
         results = await asyncio.gather(*map(batches.put, letters), return_exceptions=True)
         assert [str(result) for result in results] == ["a", "no", "c"]
@@ -258,7 +258,7 @@ async def test_a_stop_does_not_wait_for_a_checkpoint_that_is_being_read(monkeypa
         goes_on.wait()
         raise Unavailable("nobody waits for it any more")
 
-    monkeypatch.setattr("inference.blip.load", load)
+    monkeypatch.setattr("inference.tasks.image_to_text.blip.load", load)
     captioner = BlipCaptioner("nowhere")
     asked = [asyncio.ensure_future(captioner.caption(picture(), str(number), "ann")) for number in range(3)]
     assert await asyncio.to_thread(reads.wait, 60)
@@ -275,7 +275,7 @@ async def test_a_stop_does_not_wait_for_a_checkpoint_that_is_being_read(monkeypa
 async def test_a_checkpoint_that_a_library_cannot_load_is_unavailable_and_tried_again(
     defect: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from inference.blip import load
+    from inference.tasks.image_to_text.blip import load
 
     defects = [defect]
 
@@ -284,7 +284,7 @@ async def test_a_checkpoint_that_a_library_cannot_load_is_unavailable_and_tried_
             raise defects.pop()
         return load(*arguments)
 
-    monkeypatch.setattr("inference.blip.load", loading)
+    monkeypatch.setattr("inference.tasks.image_to_text.blip.load", loading)
     captioner = demo()
     with pytest.raises(Unavailable, match="cannot be loaded") as raised:
         await captioner.caption(picture(), "", "ann")

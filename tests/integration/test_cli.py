@@ -286,7 +286,7 @@ def test_starting_needs_no_torch(partyline: Partyline) -> None:
 
 def test_the_models_and_the_face_load_no_library() -> None:
     code = (
-        "import sys, inference.api, inference.models;"
+        "import sys, inference.api, inference.engine_factory;"
         "print({'torch', 'transformers', 'openai', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,18 +21,19 @@ import psutil
 import pytest
 
 from adapters.delivery.outbox import Outboxes
-from adapters.storage.database import open_database
-from adapters.storage.posts import SqlPosts
-from adapters.storage.sql import SqlStorage
-from adapters.web import server, uploads
-from adapters.web.posts import StoredFile, decode, encode
-from bots.messages import Incoming, ReplyEvent, Said, Started
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web import server
+from adapters.web.files import uploads
+from adapters.web.posts.posts import StoredFile, decode, encode
+from bots.messages import Incoming, ReplyEvent, Started, TextDelta
 from inference.engines.scripted import ScriptedEngine
-from inference.garbage import made_to_last
-from inference.picture_decoder import PictureDecoder
-from inference.server.http import InferenceServer, ServerBounds
-from inference.service import LocalInference
-from inference.trimming import trimming
+from inference.http.server.routes import InferenceServer, ServerBounds
+from inference.processes.gc_freeze import frozen_allocations
+from inference.processes.malloc_trim import trimming
+from inference.serving.service import LocalInference
+from inference.tasks.media.picture_decoder import PictureDecoder
 from tests import costly
 from tests.attacks import KEY, Attacker, Target, attacks
 from tests.fakes import script
@@ -72,9 +73,9 @@ class Coding(FakeBot):
         language, code = self.blocks[int(text.split()[1])]
         yield Started(answer_id=getattr(incoming, "event_id", ""))
         for start in range(0, len(code), 1000):
-            yield Said((f"```{language}\n" if start == 0 else "") + code[start : start + 1000])
+            yield TextDelta((f"```{language}\n" if start == 0 else "") + code[start : start + 1000])
             await asyncio.sleep(0)
-        yield Said("\n```")
+        yield TextDelta("\n```")
         yield ENDED
 
 
@@ -200,7 +201,7 @@ async def test_nobody_waits_for_what_somebody_else_sends(tmp_path: Path, monkeyp
         await attacker.ready()
         async with trimming(every_s=5.0), town(tmp_path) as here, asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(here.watch())
-            with made_to_last():  # as the program does while it starts
+            with frozen_allocations():  # as the program does while it starts
                 alone = statistics.median([await here.first_text() for _ in range(9)])
             slowest_s = max(FLOOR_S, 2 * alone)
             for number, name in chosen:

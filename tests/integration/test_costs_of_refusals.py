@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.people.access import Access
+from bots.access.allow_list import Access
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import telegram, until
 

@@ -17,8 +17,8 @@ import pytest
 
 from adapters.cli import run
 from adapters.data.progress import Bar, progress
-from adapters.storage.database import open_database
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
 from bots.ports import Turn
 from tests.fakes import keep_turn
 from tests.integration.test_storage_database import start

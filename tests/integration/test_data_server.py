@@ -11,9 +11,9 @@ import pytest
 from alembic import command
 
 from adapters.cli import run
-from adapters.storage.database import open_database
-from adapters.storage.schema import HEAD
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.database.schema import HEAD
+from adapters.storage.sql.storage import SqlStorage
 from tests.servers.postgresql import Server
 
 

@@ -12,24 +12,24 @@ import pytest
 
 from adapters.delivery.channel import Channel, Frame, Limits, MessageGone, ThinkingView
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.rate_budget import Rate
+from adapters.delivery.pacing.rate_budget import Rate
 from adapters.delivery.renderers.html import render_html
-from adapters.discord.addresses import api_address, bind
-from adapters.discord.calls import Calls
-from adapters.discord.channel import DiscordChannel, Echoes
-from adapters.discord.channel import limits as discord_limits
-from adapters.discord.connection import new_client
-from adapters.telegram.addresses import Destination
-from adapters.telegram.channel import Sightings, TelegramChannel
-from adapters.telegram.channel import limits as telegram_limits
+from adapters.discord.client.addresses import api_address, bind
+from adapters.discord.client.connection import new_client
+from adapters.discord.client.rest import RestClient
+from adapters.discord.outbound.channel import DiscordChannel, Echoes
+from adapters.discord.outbound.channel import limits as discord_limits
+from adapters.telegram.client.addresses import Destination
+from adapters.telegram.client.transport import BotApiRequest
+from adapters.telegram.outbound.channel import Sightings, TelegramChannel
+from adapters.telegram.outbound.channel import limits as telegram_limits
 from adapters.telegram.platform import bot_api
-from adapters.telegram.wire import BotApiRequest
 from adapters.terminal.channel import TerminalChannel
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.channel import CHAT, WebChannel
-from adapters.web.memory import MemoryPosts
-from bots.messages import Action, Ended, ReplyEvent, Said, Started, Thought
+from adapters.web.channel.channel import CHAT, WebChannel
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from bots.messages import Action, Ended, ReplyEvent, Started, TextDelta, ThinkingDelta
 from config.settings import TelegramSettings
 from inference.api import Timings, Usage
 from tests.servers.discord import TOKEN as DISCORD_TOKEN
@@ -59,8 +59,8 @@ async def simulated() -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def web() -> AsyncIterator[Subject]:
-    posts, audience = MemoryPosts(), Audience()
-    board = Board(posts, audience, render_html)
+    posts, audience = MemoryPosts(), Subscribers()
+    board = ChannelLog(posts, audience, render_html)
     await board.open()
     channel = WebChannel(board, posts, audience)
     yield Subject(channel, CHAT, lambda: [plain(post.frame) for post in board._recent.values()])
@@ -82,7 +82,7 @@ async def discord() -> AsyncIterator[Subject]:
         await client.login(DISCORD_TOKEN)
         room = server.room()
         quick = replace(discord_limits("discord:1"), rate=Rate(1, 0.01), edit_rate=None, account_rate=None)
-        channel = DiscordChannel(Calls(client), room.id, quick, Echoes())
+        channel = DiscordChannel(RestClient(client), room.id, quick, Echoes())
         yield Subject(channel, "c", lambda: [message["content"].replace("\\", "") for message in room.messages])
 
 
@@ -194,7 +194,7 @@ async def test_files_arrive_where_the_platform_takes_them(subject: Subject) -> N
 async def test_a_whole_reply_arrives(subject: Subject) -> None:
     words = [f"word{n} " for n in range(300)]
     end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny")
-    events: list[ReplyEvent] = [Started(answer_id="a"), Thought("hm"), *map(Said, words), end]
+    events: list[ReplyEvent] = [Started(answer_id="a"), ThinkingDelta("hm"), *map(TextDelta, words), end]
     records = Records()
     async with Outboxes(phrases=PHRASES) as outboxes:
         await outboxes.deliver(subject.channel, subject.chat, told(events), reply_to=None, record=records)

@@ -11,9 +11,19 @@ from itertools import pairwise
 import pytest
 
 from adapters.delivery.channel import Limits
-from adapters.delivery.frames import Assembler
+from adapters.delivery.composing.frame_builder import FrameBuilder
 from adapters.delivery.outbox import Outboxes
-from bots.messages import Captioned, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from bots.messages import (
+    CaptionReady,
+    Ended,
+    Failed,
+    Notice,
+    QueueUpdate,
+    ReplyEvent,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+)
 from bots.ports import FILES_FROM
 from inference.api import Timings, Usage
 from tests.commonmark import examples
@@ -100,17 +110,17 @@ def story(text: str, dice: random.Random, answer_id: str) -> Iterator[ReplyEvent
         yield Notice("A notice before.", private=dice.random() < 0.5)
     yield Started(answer_id=answer_id)
     if dice.random() < 0.3:
-        yield Waiting(2, 8.0)
+        yield QueueUpdate(2, 8.0)
         yield dice.uniform(0, 5)
     if dice.random() < 0.3:
-        yield Thought("hm " * dice.randint(1, 200))
+        yield ThinkingDelta("hm " * dice.randint(1, 200))
         yield dice.uniform(0, 15)
     if dice.random() < 0.1:
-        yield Captioned("a dog on a beach")
+        yield CaptionReady("a dog on a beach")
     position, pause = 0, dice.choice([0.0, 0.03, 0.2])
     while position < len(text):
         size = dice.randint(1, max(8, len(text) // 60))
-        yield Said(text[position : position + size])
+        yield TextDelta(text[position : position + size])
         yield pause
         position += size
     yield Failed("It broke.") if dice.random() < 0.1 else END
@@ -118,7 +128,7 @@ def story(text: str, dice: random.Random, answer_id: str) -> Iterator[ReplyEvent
 
 def expected(events: list[ReplyEvent | float], channel: SimulatedChannel) -> tuple[list[str], str]:
     """The chunks of the reply when everything is there at once, and the whole text."""
-    assembler = Assembler(channel.limits, channel.measure, PHRASES)
+    assembler = FrameBuilder(channel.limits, channel.measure, PHRASES)
     for event in events:
         if not isinstance(event, int | float):
             assembler.apply(event, 0.0)
@@ -168,7 +178,7 @@ def test_a_long_answer_without_a_line_break() -> None:
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES, dice=random.Random(0)) as outboxes:
-            events = told([Started(answer_id="a"), Said(text), END])
+            events = told([Started(answer_id="a"), TextDelta(text), END])
             await outboxes.deliver(channel, "c", events, reply_to=None, record=records)
 
     run_virtually(main())

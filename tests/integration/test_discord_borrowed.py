@@ -94,14 +94,14 @@ async def test_continue_goes_on_with_new_messages(tmp_path: Path, by: str) -> No
 async def test_before_its_token_is_over_an_answer_is_stopped_and_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.answers._CLOSING_S", 896.0)
+    monkeypatch.setattr("adapters.discord.inbound.event_handler._CLOSING_S", 896.0)
     async with party(tmp_path) as p:
         room = server(p.discord)
         used = await p.ann.calls(room, "ask", prompt="slow")
         closed = await p.discord.until(lambda: used.original if "Continue" in labels(used.original or {}) else None)
         assert "15 minutes at a time. Press Continue" in closed["content"]
         assert closed["content"].count("word") > 5
-        monkeypatch.setattr("adapters.discord.answers._CLOSING_S", 60.0)
+        monkeypatch.setattr("adapters.discord.inbound.event_handler._CLOSING_S", 60.0)
         before = closed["content"].count("word")
         await p.ann.presses(room, closed, "Continue")
         await p.discord.until(lambda: closed["content"].count("word") > before and labels(closed) == ["Stop"])
@@ -111,7 +111,7 @@ async def test_before_its_token_is_over_an_answer_is_stopped_and_says_how_to_go_
 async def test_where_the_bot_itself_may_write_no_answer_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.answers._CLOSING_S", 899.0)
+    monkeypatch.setattr("adapters.discord.inbound.event_handler._CLOSING_S", 899.0)
     async with party(tmp_path, {"match": "brief", "answer": "word " * 60, "tokens_per_s": 30}) as p:
         used = await p.ann.calls(p.room, "ask", prompt="brief")
         await p.discord.until(lambda: used.original and labels(used.original) == ["Regenerate"])

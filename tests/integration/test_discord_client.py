@@ -15,19 +15,19 @@ from yarl import URL
 
 from adapters.app import phrases
 from adapters.delivery.channel import Channel, ChannelError
-from adapters.delivery.frames import Assembler
+from adapters.delivery.composing.frame_builder import FrameBuilder
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
-from adapters.discord.commands import sync
-from adapters.discord.connection import new_client
+from adapters.discord.client.connection import new_client
+from adapters.discord.commands.command_tree import sync
+from adapters.discord.commands.translations import WORDS, translated
 from adapters.discord.platform import Platform
-from adapters.discord.translations import WORDS, translated
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from bots.bot import Bot
-from bots.commands import COMMANDS
+from bots.commands.registry import COMMANDS
+from bots.commands.summaries import LANGUAGES
 from bots.messages import ReplyEvent
 from bots.ports import Deliveries
-from bots.preferences import Bounds
-from bots.summaries import LANGUAGES
+from bots.profile.preferences import SettingBounds
 from config.settings import DiscordSettings
 from inference.api import (
     Caption,
@@ -87,7 +87,7 @@ class AtOnce:
         party: str = "",
         state_of: str = "",
     ) -> Outcome:
-        assembler = Assembler(channel.limits, channel.measure, phrases())
+        assembler = FrameBuilder(channel.limits, channel.measure, phrases())
         async for event in events:
             assembler.apply(event, 0.0)
         assembler.close(0.0)
@@ -121,7 +121,7 @@ class Scene:
 async def scene(**settings: Any) -> AsyncIterator[Scene]:
     storage, client = MemoryStorage(), new_client()
     numbers = iter(range(10_000))
-    bot = Bot(Echo(), storage, bounds=Bounds(), now=lambda: 0.0, new_id=lambda: f"id{next(numbers)}")
+    bot = Bot(Echo(), storage, bounds=SettingBounds(), now=lambda: 0.0, new_id=lambda: f"id{next(numbers)}")
     configured = DiscordSettings.model_validate({"together_s": 0.0} | settings)
 
     async def from_cdn(address: URL, limit: int, serves: Callable[[URL], bool]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from adapters.discord.connection import Connection
+from adapters.discord.client.connection import Connection
 from tests.servers.discord import TOKEN, DiscordServer
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.discord import listening
-from adapters.discord.events import Event
-from adapters.storage.memory import MemoryStorage
-from bots.people.access import Access
+from adapters.discord.inbound import message_events
+from adapters.discord.inbound.events import DiscordEvent
+from adapters.storage.memory.storage import MemoryStorage
+from bots.access.allow_list import Access
 from tests.integration.discord_parts import is_complete, labels, party
 from tests.servers.discord import DiscordServer
 
@@ -439,7 +439,7 @@ async def test_an_answer_that_was_left_for_too_long_gets_an_end_and_can_be_conti
             await discord.until(lambda: "word" in "".join(answer["content"] for answer in up.answers()))
         [left] = up.answers()
         assert labels(left) == ["Stop"]
-        monkeypatch.setattr("adapters.discord.answers._STALE_S", 0.0)
+        monkeypatch.setattr("adapters.discord.inbound.event_handler._STALE_S", 0.0)
         async with party(tmp_path, discord=discord, storage=up.storage) as p:
             await discord.until(lambda: labels(left) == ["Continue", "Regenerate"])
             assert "restarted" in left["content"]
@@ -454,11 +454,13 @@ async def test_an_answer_that_was_left_for_too_long_gets_an_end_and_can_be_conti
 async def test_what_was_left_for_too_long_before_a_word_was_shown_is_not_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.answers._STALE_S", 0.0)
+    monkeypatch.setattr("adapters.discord.inbound.event_handler._STALE_S", 0.0)
     storage = MemoryStorage()
     async with DiscordServer().serving() as discord:
         ann, room = discord.person("Ann"), discord.room()
-        event = Event(id=discord.new_id(), channel=room.id, guild=room.guild, author=ann.id, name="Ann", text="hello")
+        event = DiscordEvent(
+            id=discord.new_id(), channel=room.id, guild=room.guild, author=ann.id, name="Ann", text="hello"
+        )
         account = f"discord:{discord.bot['id']}"
         await storage.receive([event.received(account, 0.0)])
         async with party(tmp_path, discord=discord, storage=storage) as p:
@@ -490,7 +492,7 @@ async def test_a_message_right_after_the_start_does_not_hide_what_was_missed(tmp
 async def test_what_was_missed_is_found_behind_what_others_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.missed._MESSAGES", 10)
+    monkeypatch.setattr("adapters.discord.inbound.catch_up._MESSAGES", 10)
     async with DiscordServer().serving() as discord:
         async with party(tmp_path, discord=discord) as up:
             await up.ann.says(up.room, "@bot before")
@@ -583,7 +585,7 @@ async def test_a_chain_of_replies_is_read_from_discord_where_the_bot_has_not_see
 
 
 async def test_what_messages_reply_to_is_read_within_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_READS", 1)
+    monkeypatch.setattr(message_events, "_READS", 1)
     async with party(tmp_path) as p:
         bob, cem = p.discord.person("Bob"), p.discord.person("Cem")
         first = await bob.says(p.room, "The earth is flat.")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.local import LocalDatabase
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.database.sqlite_backend import LocalDatabase
+from adapters.storage.sql.storage import SqlStorage
 from tests.integration.discord_parts import party
 
 pytestmark = pytest.mark.timeout(60)

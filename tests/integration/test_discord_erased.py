@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from adapters.storage.database import Database, open_database
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import metadata
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import metadata
 from tests.integration.discord_parts import party
 
 pytestmark = pytest.mark.timeout(60)

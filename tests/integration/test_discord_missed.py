@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.places import Places
+from adapters.discord.inbound.guild_state import GuildState
 from tests.integration.discord_parts import Party, is_complete, party
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_world import FORUM, PRIVATE_THREAD, PUBLIC_THREAD, VOICE, Room
@@ -53,7 +53,7 @@ def private_thread_that_was_archived_meanwhile(discord: DiscordServer) -> Room:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.discord.missed._PAUSE_S", 0.0)
+    monkeypatch.setattr("adapters.discord.inbound.catch_up._PAUSE_S", 0.0)
 
 
 async def was_up(folder: Path, discord: DiscordServer, **settings: Any) -> Party:
@@ -65,7 +65,7 @@ async def was_up(folder: Path, discord: DiscordServer, **settings: Any) -> Party
 
 async def until_it_knows(p: Party) -> None:
     """Waits until the bot has stored that it has heard everything."""
-    while not (await Places(p.storage).last_seen(f"discord:{p.discord.bot['id']}")).until:  # noqa: ASYNC110
+    while not (await GuildState(p.storage).last_seen(f"discord:{p.discord.bot['id']}")).until:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
@@ -204,7 +204,7 @@ async def test_a_role_that_lets_somebody_in_counts_for_what_was_missed(tmp_path:
 async def test_a_fault_while_the_roles_are_looked_up_is_no_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.missed._RETRIES_S", (0.01, 0.01))
+    monkeypatch.setattr("adapters.discord.inbound.catch_up._RETRIES_S", (0.01, 0.01))
     async with DiscordServer().serving() as discord:
         role = discord.role("friends")
         up = await was_up(tmp_path, discord, roles=[role])
@@ -252,7 +252,7 @@ async def test_a_lost_session_is_no_loss_in_a_new_place(tmp_path: Path) -> None:
 
 
 async def test_a_fault_while_it_is_read_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.discord.missed._RETRIES_S", (0.01, 0.01))
+    monkeypatch.setattr("adapters.discord.inbound.catch_up._RETRIES_S", (0.01, 0.01))
     async with DiscordServer().serving() as discord:
         up = await was_up(tmp_path, discord)
         room = discord.room("new")

@@ -127,14 +127,14 @@ async def test_an_acknowledgement_that_nobody_heard_of_holds_nothing_up(tmp_path
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the database refuses is not tried again."""
-    monkeypatch.setattr("adapters.discord.patience.PATIENCE_S", 0.0)
+    monkeypatch.setattr("adapters.discord.client.retry.PATIENCE_S", 0.0)
 
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again at once."""
     for pause in ("_FIRST_PAUSE_S", "_LAST_PAUSE_S"):
-        monkeypatch.setattr(f"adapters.discord.patience.{pause}", 0.05)
+        monkeypatch.setattr(f"adapters.discord.client.retry.{pause}", 0.05)
 
 
 SORRY = "Sorry, something went wrong"
@@ -180,7 +180,7 @@ async def test_after_a_sentence_about_a_failure_the_answer_comes_in_the_same_mes
 
     async with DiscordServer().serving() as discord:
         with monkeypatch.context() as patch:
-            patch.setattr("adapters.discord.answers._where_it_was_asked", odd)
+            patch.setattr("adapters.discord.inbound.event_handler._where_it_was_asked", odd)
             async with party(tmp_path, discord=discord, storage=storage) as up:
                 storage.fails = lambda call: call.startswith("answered")
                 await up.ann.says(up.room, "@bot hello")
@@ -290,7 +290,7 @@ async def test_what_takes_the_database_long_is_acknowledged_first(tmp_path: Path
 async def test_what_must_be_known_before_an_acknowledgement_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("acknowledging", "settings_group"):
+    for part in ("inbound.interaction_intake", "commands.settings_group"):
         monkeypatch.setattr(f"adapters.discord.{part}.IN_TIME_S", 0.05)
     storage = Troubled()
     async with party(tmp_path, storage=storage) as p:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.events import Event
-from adapters.storage.memory import MemoryStorage
+from adapters.discord.inbound.events import DiscordEvent
+from adapters.storage.memory.storage import MemoryStorage
 from tests.integration.discord_parts import Party, party
 from tests.servers.discord import DiscordServer
 from tests.servers.discord_people import Interaction
@@ -94,7 +94,9 @@ async def test_what_was_left_is_taken_up_whatever_fails_meanwhile(
     storage = Broken()
     async with DiscordServer().serving() as discord:
         room, ann, account = discord.room(), discord.person("Ann"), f"discord:{discord.bot['id']}"
-        asked = Event(id=discord.new_id(), text="sum", channel=room.id, guild=room.guild, author=ann.id, name="Ann")
+        asked = DiscordEvent(
+            id=discord.new_id(), text="sum", channel=room.id, guild=room.guild, author=ann.id, name="Ann"
+        )
         event = asked.received(account, time.time())
         await storage.receive([event, replace(event, id=f"{discord.new_id()}/token", payload="secret")])
         async with party(tmp_path, discord=discord, storage=storage) as p:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from bots.conversation.prompt import UNSEEN, UNSEEN_ANSWER, UNSEEN_QUOTATION
 from bots.ports import StorageError
-from bots.prompt import UNSEEN, UNSEEN_ANSWER, UNSEEN_QUOTATION
 from inference.api import ChatRequest
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests.integration.discord_parts import Party, party
 from tests.servers.discord_people import Person
 from tests.servers.discord_world import now

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from inference import checkpoint
 from inference.api import Unavailable
+from inference.checkpoints import location
 from inference.engines.transformers import TransformersEngine, TransformersOptions
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests import checkpoints
 from tests.servers.hub import Hub
 
@@ -53,7 +53,7 @@ async def test_a_download_says_how_far_it_is(hub: dict[str, bytes], caplog: pyte
         shares.append(share)
 
     caplog.set_level(logging.INFO)
-    folder = await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", say)
+    folder = await asyncio.to_thread(location.folder_of, "tiny/chat", say)
     assert (folder / "model.safetensors").read_bytes() == hub[WEIGHTS]
     assert not (folder / "pytorch_model.bin").exists(), "the same weights twice"
     assert "downloading tiny/chat" in caplog.text
@@ -63,17 +63,17 @@ async def test_a_download_says_how_far_it_is(hub: dict[str, bytes], caplog: pyte
     assert said[-1] == f"downloading tiny/chat: {total} of {total} GB"
     assert shares[-1] == 1.0
     said.clear()
-    assert await asyncio.to_thread(checkpoint.folder_of, "tiny/chat", say) == folder
+    assert await asyncio.to_thread(location.folder_of, "tiny/chat", say) == folder
     assert not said, "it is there already"
 
 
 async def test_what_was_downloaded_needs_no_hub(hub: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = await asyncio.to_thread(checkpoint.folder_of, "tiny/chat")
+    folder = await asyncio.to_thread(location.folder_of, "tiny/chat")
     use("http://127.0.0.1:9", tmp_path / "hub", monkeypatch)
-    assert await asyncio.to_thread(checkpoint.folder_of, "tiny/chat") == folder
+    assert await asyncio.to_thread(location.folder_of, "tiny/chat") == folder
     (folder / "model.safetensors").unlink()
     with pytest.raises(Unavailable, match="not on this machine and the hub cannot be reached"):
-        await asyncio.to_thread(checkpoint.folder_of, "tiny/chat")
+        await asyncio.to_thread(location.folder_of, "tiny/chat")
 
 
 async def test_readiness_shows_the_download(hub: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ async def test_what_cannot_be_downloaded_gets_a_sentence(hub: object, reference:
 
 async def test_a_disk_that_is_too_small(hub: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(checkpoint, "_GB", 1000)
+    monkeypatch.setattr(location, "_GB", 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 1000))
     needed = sum(len(data) for path, data in hub.items() if path.startswith("tiny/chat/") and not path.endswith(".bin"))
     with pytest.raises(Unavailable, match=rf"{(needed - 1000) / 1000:.1f} GB are missing"):

@@ -15,16 +15,16 @@ import psutil
 import pytest
 
 from inference.api import ChatRequest, Message, Sampling, TooLong, Unavailable
-from inference.engines.llamacpp import LlamaCppEngine
-from inference.engines.llamacpp_process import LlamaOptions, load
-from inference.engines.llamacpp_server import LlamaServer
-from inference.engines.openai import OpenAIEngine
-from inference.engines.openai_server import ServerOptions
+from inference.engine_factory import captioner_for, demo_model, engine_for
+from inference.engines.llamacpp.engine import LlamaCppEngine
+from inference.engines.llamacpp.process import LlamaOptions, load
+from inference.engines.llamacpp.server import LlamaServer
+from inference.engines.openai.engine import OpenAIEngine
+from inference.engines.openai.server import ServerOptions
 from inference.engines.port import Closed, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
-from inference.models import captioner_for, demo_model, engine_for
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests import checkpoints
 from tests.fakes import Chat, said, script
 
@@ -452,9 +452,9 @@ async def test_a_load_that_is_given_up_leaves_no_process() -> None:
 def test_the_model_ends_with_the_process_that_has_loaded_it() -> None:
     code = """
 import os, signal
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.engines.llamacpp_server import LlamaServer
-from inference.models import demo_model
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.engines.llamacpp.server import LlamaServer
+from inference.engine_factory import demo_model
 server = LlamaServer()
 server.load(demo_model(), LlamaOptions(slots=1, context_tokens=256, threads=1), "k")
 print(server._child.pid, flush=True)
@@ -493,7 +493,7 @@ child.main()
 
 
 def test_memory_that_is_missing_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.engines.llamacpp_process._free_memory", lambda library: 0)
+    monkeypatch.setattr("inference.engines.llamacpp.process._free_memory", lambda library: 0)
     with pytest.raises(Unavailable, match=r"needs 0\.1 GB of memory and 0\.0 GB are free: 0\.1 GB are missing"):
         load(demo_model(), LlamaOptions(), "k")
 

@@ -22,7 +22,6 @@ from telegram import Bot as Api
 from telegram.error import TimedOut
 
 from adapters.app import phrases
-from adapters.charts import draw
 from adapters.delivery.channel import (
     Channel,
     Forbidden,
@@ -35,20 +34,21 @@ from adapters.delivery.channel import (
     Unsent,
 )
 from adapters.delivery.outbox import Outboxes
+from adapters.files.charts import draw
 from adapters.retention import sweeping
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.sql import SqlStorage
-from adapters.telegram.channel import TelegramChannel, limits
+from adapters.storage.database.database import open_database
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
+from adapters.telegram.outbound.channel import TelegramChannel, limits
 from adapters.telegram.platform import serving
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
-from bots.account import Account
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post
 from bots.bot import Bot
 from bots.messages import Action
-from bots.personal import Quotas
+from bots.people.account import Account
 from bots.ports import Storage, StorageError
-from bots.preferences import Bounds
+from bots.profile.personal import Quotas
+from bots.profile.preferences import SettingBounds
 from config.settings import TelegramSettings
 from inference.api import BadImage, Busy, Inference, Interrupted, TooLong, Unavailable
 from tests.fakes import script, scripted_inference
@@ -324,7 +324,7 @@ async def program(server: TelegramServer, folder: Path, faults: Faults) -> Async
         bot = Bot(
             FaultyInference(faults, whole),
             storage,
-            bounds=Bounds(),
+            bounds=SettingBounds(),
             now=time.time,
             new_id=lambda: uuid.uuid4().hex,
             own=Account(storage, now=time.time, draw=draw, quotas=Quotas(tokens=10**9)),
@@ -438,7 +438,9 @@ async def test_one_fault_costs_one_person(
 ) -> None:
     todo = cases(port, kind)
     wrong: list[str] = []
-    monkeypatch.setattr("adapters.telegram.post.limits", lambda *args: replace(limits(*args), message_units=UNITS))
+    monkeypatch.setattr(
+        "adapters.telegram.outbound.reply_sender.limits", lambda *args: replace(limits(*args), message_units=UNITS)
+    )
     async with telegram() as server:
         victims = [
             Somebody(server.person(f"Victim {n}", 700_001 + n), Fault(case.method, case.error))
@@ -545,8 +547,8 @@ async def test_calls_for_everybody_are_made_again(
     method: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is asked for many, or for a place, fails for a while, and then goes on as if nothing had been."""
-    monkeypatch.setattr("bots.ledger.LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr("adapters.web.answers.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("bots.conversation.ledger.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("adapters.web.sessions.event_handler.LOOK_EVERY_S", 0.1)
     (documented,) = DOCUMENTED[Storage]
     faults = Faults({}, everybody={method: 2}, error=documented if kind == "documented" else unexpected)
     await CALLED_IN[FOR_EVERYBODY[method]](faults, tmp_path)

@@ -19,12 +19,12 @@ import aiohttp
 import pytest
 
 from adapters.delivery.channel import Channel, Forbidden, Frame, Limits, MessageGone, Rejected, UnknownOutcome
-from adapters.discord.channel import DiscordChannel, limits
-from adapters.storage.memory import MemoryStorage
-from adapters.web.channel import WebChannel
-from adapters.web.events import ACCOUNT
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
+from adapters.discord.outbound.channel import DiscordChannel, limits
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.web.channel.channel import WebChannel
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post
+from adapters.web.sessions.events import ACCOUNT
 from tests.faults import Fault, Faults, methods
 from tests.integration.discord_parts import is_complete, labels, party
 from tests.integration.page_parts import page_served
@@ -288,7 +288,9 @@ def numbers(count: int) -> tuple[list[str], list[str]]:
 async def test_on_discord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, todo = MemoryStorage(), cases("discord")
     own, others = numbers(len(todo))
-    monkeypatch.setattr("adapters.discord.answers.limits", lambda *args, **kwargs: short(limits(*args, **kwargs)))
+    monkeypatch.setattr(
+        "adapters.discord.inbound.event_handler.limits", lambda *args, **kwargs: short(limits(*args, **kwargs))
+    )
     async with DiscordServer().serving() as discord:
         places = {
             number: InRoom(discord, number, discord.room(f"room-{number}"), discord.person(f"Person {number}"))

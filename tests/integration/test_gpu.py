@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM
 
-from inference import blip
 from inference.api import ChatRequest, Message, Sampling, Unavailable
+from inference.engine_factory import captioner_for
 from inference.engines.port import Closed, Piece
 from inference.engines.transformers import TransformersEngine, TransformersOptions, attention, loading
-from inference.engines.transformers.prompts import Prompt
-from inference.models import captioner_for
-from inference.sampling import Row
+from inference.engines.transformers.prompts import TokenizedPrompt
+from inference.engines.transformers.sampling import Row
+from inference.tasks.image_to_text import blip
 from tests import checkpoints
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -106,7 +106,7 @@ async def test_everybody_gets_the_same_alone_and_in_a_crowd(engine: Transformers
     assert same >= 0.8 * rounds  # sixteen bits round otherwise in another shape
 
 
-async def written(loaded: Any, prompts: Sequence[Prompt], most: int) -> list[list[int]]:
+async def written(loaded: Any, prompts: Sequence[TokenizedPrompt], most: int) -> list[list[int]]:
     """The tokens of the greedy answers, all written at once and past every end of a text."""
     heard: list[list[Any]] = [[] for _ in prompts]
     for at, (prompt, outputs) in enumerate(zip(prompts, heard, strict=True)):

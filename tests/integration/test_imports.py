@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adapters.storage.database import open_database
+from adapters.storage.database.database import open_database
 from tests.fakes import script
 from tests.integration.test_telegram_process import partyline
 from tests.servers.telegram import telegram, until

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from bots import wording
-from bots.messages import Ended, Failed, Notice, ReplyEvent, Waiting
+from bots.messages import Ended, Failed, Notice, QueueUpdate, ReplyEvent
 from inference.api import Busy, ChatRequest, Event, Interrupted, Loading, Unavailable
 from inference.engines.scripted import ScriptedEngine
-from inference.lanes import Bounds
-from inference.remote import RemoteInference
-from inference.server.http import InferenceServer, ServerBounds
-from inference.service import LocalInference
+from inference.http.client import RemoteInference
+from inference.http.server.routes import InferenceServer, ServerBounds
+from inference.queueing.admission import AdmissionBounds
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, FakeCaptioner, said, script
 from tests.integration.telegram_parts import answer_to
 from tests.integration.test_kill import free_port
@@ -49,7 +49,7 @@ class Slow(ScriptedEngine):
 
 @asynccontextmanager
 async def loading(engine: Slow, eyes: FakeCaptioner | None = None, **bounds: Any) -> AsyncIterator[LocalInference]:
-    inference = LocalInference(engine, eyes or FakeCaptioner(), bounds=Bounds(**bounds), clock=time.monotonic)
+    inference = LocalInference(engine, eyes or FakeCaptioner(), bounds=AdmissionBounds(**bounds), clock=time.monotonic)
     start = asyncio.ensure_future(inference.start())
     try:
         yield inference
@@ -70,13 +70,13 @@ async def test_a_question_waits_with_the_share_that_is_loaded_and_is_answered(tm
     async with loading(engine) as inference, asyncio.TaskGroup() as tasks:
         chat = Chat(inference)
         tasks.create_task(collected(chat.events(chat.incoming("6 * 9")), events))
-        await until(lambda: Waiting(0, None, Loading()) in events)
+        await until(lambda: QueueUpdate(0, None, Loading()) in events)
         engine.share = 0.42
-        await until(lambda: Waiting(0, None, Loading(share=0.4)) in events)
+        await until(lambda: QueueUpdate(0, None, Loading(share=0.4)) in events)
         engine.come.set()
         await until(lambda: events and isinstance(events[-1], Ended))
     assert said(events) == "forty two"
-    assert [event.loading for event in events if isinstance(event, Waiting)] == [Loading(), Loading(share=0.4)]
+    assert [event.loading for event in events if isinstance(event, QueueUpdate)] == [Loading(), Loading(share=0.4)]
 
 
 def test_what_people_read_has_a_number_only_where_there_is_one() -> None:
@@ -91,7 +91,7 @@ async def test_a_question_can_be_stopped_while_the_model_is_loaded(tmp_path: Pat
     async with loading(Slow(tmp_path)) as inference, asyncio.TaskGroup() as tasks:
         chat = Chat(inference)
         tasks.create_task(collected(chat.events(chat.incoming("6 * 9")), events))
-        await until(lambda: any(isinstance(event, Waiting) for event in events))
+        await until(lambda: any(isinstance(event, QueueUpdate) for event in events))
         (stopped,) = await chat.say("/stop")
         await until(lambda: isinstance(events[-1], Ended))
     assert stopped == Notice("Stopped.", private=True)
@@ -106,7 +106,7 @@ async def test_everybody_who_waited_for_the_model_finds_a_place(tmp_path: Path) 
         chat = Chat(inference)
         for number, own in enumerate(events):
             tasks.create_task(collected(chat.events(chat.incoming("9", f"person {number}")), own))
-        await until(lambda: all(any(isinstance(event, Waiting) for event in own) for own in events))
+        await until(lambda: all(any(isinstance(event, QueueUpdate) for event in own) for own in events))
         engine.come.set()
         await until(lambda: all(own and isinstance(own[-1], Ended | Failed) for own in events))
     assert [said(own) for own in events] == ["forty two"] * 9
@@ -126,7 +126,7 @@ async def test_pictures_that_waited_for_the_model_find_a_place(tmp_path: Path, w
         for number, own in enumerate(events):
             asked = chat.incoming(words, f"person {number}", pictures=[b"1234"])
             tasks.create_task(collected(chat.events(asked), own))
-        await until(lambda: all(any(isinstance(event, Waiting) for event in own) for own in events))
+        await until(lambda: all(any(isinstance(event, QueueUpdate) for event in own) for own in events))
         engine.come.set()
         await until(lambda: all(own and isinstance(own[-1], Ended | Failed) for own in events))
     assert [type(own[-1]) for own in events] == [Ended] * 9
@@ -137,7 +137,7 @@ async def test_what_was_taken_on_before_a_restart_finds_a_place(tmp_path: Path, 
     """Of a bot alone, whose service went on."""
     slow = {"match": "9", "answer": "forty two", "first_token_s": 0.05}
     engine = ScriptedEngine(script(tmp_path, slow), slots=1)
-    inference = LocalInference(engine, Thorough(), bounds=Bounds(max_waiting=2), clock=time.monotonic)
+    inference = LocalInference(engine, Thorough(), bounds=AdmissionBounds(max_waiting=2), clock=time.monotonic)
     await inference.start()
     chat = Chat(inference)
     left = [chat.incoming("9", f"person {number}", pictures, new=False) for number in range(9)]
@@ -186,10 +186,10 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_marks_nothing(tmp_path:
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_ended(collected(chat.events(incoming), events)))
         start = tasks.create_task(_ended(inference.start()))
-        await until(lambda: Waiting(0, None, Loading()) in events)
+        await until(lambda: QueueUpdate(0, None, Loading()) in events)
         engine.come.set()
         assert isinstance(await start, Unavailable)
-        await until(lambda: Waiting(0, None, Loading(state="failed")) in events)
+        await until(lambda: QueueUpdate(0, None, Loading(state="failed")) in events)
         await inference.drain(0.0)
         assert isinstance(await asked, Interrupted)
     await inference.close()
@@ -217,7 +217,7 @@ async def test_a_service_that_loads_is_waited_for_with_its_share(tmp_path: Path)
             # What looks at pictures is not known yet either: nobody is sent away for that.
             tasks.create_task(collected(chat.events(chat.incoming("how many? 9", pictures=[b"1234"])), events))
             engine.share = 0.42
-            await until(lambda: Waiting(0, None, Loading(share=0.4)) in events)
+            await until(lambda: QueueUpdate(0, None, Loading(share=0.4)) in events)
             engine.come.set()
             await until(lambda: events and isinstance(events[-1], Ended | Failed))
             await remote.close()
@@ -230,7 +230,7 @@ async def test_a_service_that_is_not_there_is_away(tmp_path: Path) -> None:
     chat = Chat(remote)
     start = asyncio.ensure_future(remote.start())
     asked = asyncio.ensure_future(_ended(collected(chat.events(chat.incoming("hello")), events)))
-    await until(lambda: Waiting(0, None) in events)
+    await until(lambda: QueueUpdate(0, None) in events)
     start.cancel()
     await remote.drain(0.0)
     assert isinstance(await asked, Interrupted)
@@ -245,12 +245,12 @@ async def test_a_service_that_cannot_be_used_is_told_of(
     remote = RemoteInference(f"http://127.0.0.1:{free_port()}", "key", clock=time.monotonic)
     events = list[ReplyEvent]()
     if defect is not None:
-        monkeypatch.setattr("inference.remote._state", Failing(defect))
-        monkeypatch.setattr("inference.remote._spoken", Failing(defect))
+        monkeypatch.setattr("inference.http.client._state", Failing(defect))
+        monkeypatch.setattr("inference.http.client._spoken", Failing(defect))
     chat = Chat(remote)
     asked = asyncio.ensure_future(_ended(collected(chat.events(chat.incoming("hello")), events)))
     assert isinstance(await _ended(remote.start()), Unavailable)
-    await until(lambda: Waiting(0, None, Loading(state="failed")) in events)
+    await until(lambda: QueueUpdate(0, None, Loading(state="failed")) in events)
     await remote.drain(0.0)
     assert isinstance(await asked, Interrupted)
     await remote.close()
@@ -290,7 +290,7 @@ async def test_a_first_picture_says_what_it_waits_for(tmp_path: Path, over_http:
         chat = Chat(remote if over_http else local)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(collected(chat.events(chat.incoming("", pictures=[b"1234"])), events))
-            await until(lambda: Waiting(0, None, Loading("pictures")) in events)
+            await until(lambda: QueueUpdate(0, None, Loading("pictures")) in events)
             eyes.see.set()
             await until(lambda: isinstance(events[-1], Ended))
         await remote.close()

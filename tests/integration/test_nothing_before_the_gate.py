@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.people.access import Access
+from bots.access.allow_list import Access
 from tests.integration.discord_parts import labels
 from tests.integration.discord_parts import party as discord_party
 from tests.integration.telegram_parts import answer_to

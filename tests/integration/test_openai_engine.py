@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import encode_basic_auth, web
 
-from bots.messages import Action, Ended, Failed, Waiting
+from bots.messages import Action, Ended, Failed, QueueUpdate
 from inference.api import (
     Busy,
     ChatRequest,
@@ -23,16 +23,16 @@ from inference.api import (
     TooLong,
     Unavailable,
 )
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.engines.openai import OpenAIEngine
-from inference.engines.openai_server import ServerOptions
-from inference.engines.openai_wire import guarded
-from inference.engines.port import Closed, Opened, Output, Piece, Rejected, Replacing
-from inference.lanes import Bounds
-from inference.models import engine_for
+from inference.engine_factory import engine_for
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.engines.openai.engine import OpenAIEngine
+from inference.engines.openai.server import ServerOptions
+from inference.engines.openai.wire import guarded
+from inference.engines.port import Closed, Opened, Output, Piece, Replacing, RequestRejected
+from inference.queueing.admission import AdmissionBounds
 from inference.reasoning.formats import THINK
-from inference.service import LocalInference
-from inference.supervisor import SupervisedEngine
+from inference.serving.service import LocalInference
+from inference.serving.supervisor import SupervisedEngine
 from tests.fakes import Chat, said
 from tests.integration.test_engines import openai_engine
 from tests.integration.test_kill import free_port
@@ -201,7 +201,7 @@ async def test_a_server_that_comes_back_with_another_model_is_asked_for_that() -
         assert text_of(await answer(engine)) == "Hello"
         assert (engine.info.name, engine.info.context_tokens) == ("another-model", 1024)
     async with engine_over(server, model="some-model") as engine:
-        with pytest.raises(Rejected):
+        with pytest.raises(RequestRejected):
             await answer(engine)
 
 
@@ -492,7 +492,7 @@ async def test_fields_in_the_details_of_a_422_are_found() -> None:
 async def test_a_request_that_is_refused_in_every_form_fails_alone() -> None:
     server = OpenAIServer(refusing(400, {"message": "no"}))
     async with engine_over(server) as engine:
-        with pytest.raises(Rejected, match="refuses the request"):
+        with pytest.raises(RequestRejected, match="refuses the request"):
             await answer(engine)
         server.answer = HELLO
         await answer(engine)
@@ -689,7 +689,7 @@ def loading(times: int, then: Handler) -> Handler:
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.engines.openai._LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr("inference.engines.openai.engine._LOOK_AGAIN_S", 0.01)
 
 
 @pytest.mark.usefixtures("quick_looks")
@@ -919,20 +919,20 @@ async def test_nobody_notices_more_than_a_wait_where_a_server_dies() -> None:
         finally:
             await inference.close()
     assert (said(told), type(told[-1])) == ("Hello", Ended)
-    assert Waiting(0, None) in told
+    assert QueueUpdate(0, None) in told
 
 
 @pytest.mark.usefixtures("quick_looks")
 async def test_somebody_reads_that_the_model_is_away_until_the_deadline() -> None:
     async with OpenAIServer(LOADS).serving() as address:
         engine = SupervisedEngine(lambda: OpenAIEngine([address], ServerOptions(silence_s=0.5)), silence_s=60.0)
-        inference = LocalInference(engine, bounds=Bounds(deadline_s=1.0), clock=time.monotonic)
+        inference = LocalInference(engine, bounds=AdmissionBounds(deadline_s=1.0), clock=time.monotonic)
         await inference.start()
         try:
             told = await Chat(inference).say("say hello")
         finally:
             await inference.close()
-    assert Waiting(0, None) in told
+    assert QueueUpdate(0, None) in told
     assert isinstance(told[-1], Failed)
 
 

@@ -10,16 +10,16 @@ from typing import cast
 
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.sql import SqlStorage
-from bots.personal import Mark, Retention, Used
-from bots.ports import Known, Received, Reply, Storage, Turn
+from adapters.storage.database.database import open_database
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
+from bots.ports import Known, Received, ReplyRecord, Storage, Turn
+from bots.profile.personal import Retention, Sample, Used
 from tests.fakes import keep_turn
 
 ANN, BOB, CAT = "telegram:1", "discord:2", "web:3"
 DAY_S = 86_400.0
-QUICK = Mark("first_token", 3)
+QUICK = Sample("first_token", 3)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -46,7 +46,7 @@ async def test_what_is_used_at_once_is_all_counted(storage: Storage) -> None:
     one = Used(answers=1, tokens=10, captions=2, seconds=0.5)
     async with asyncio.TaskGroup() as group:
         for _ in range(20):
-            group.create_task(storage.count(ANN, "2026-11-25", one, [QUICK, Mark("hour", 7)]))
+            group.create_task(storage.count(ANN, "2026-11-25", one, [QUICK, Sample("hour", 7)]))
     assert await storage.usage([ANN], "2026-11-25") == {
         "2026-11-25": Used(answers=20, tokens=200, captions=40, seconds=10.0)
     }
@@ -269,7 +269,7 @@ async def test_what_is_erased_is_gone_and_others_stay(storage: Storage) -> None:
 
 async def test_what_was_refused_is_erased_too(storage: Storage) -> None:
     for person in (ANN, BOB):
-        reply = Reply(chat="c", event_id=f"e{person}", answer_id=f"a{person}", person=person, created_at=0.0)
+        reply = ReplyRecord(chat="c", event_id=f"e{person}", answer_id=f"a{person}", person=person, created_at=0.0)
         assert await storage.claim(reply)
         await storage.record_delivery("c", f"a{person}", 0, f"m{person}")
     await storage.erase([ANN], "2026-11-25")

@@ -18,23 +18,23 @@ from sqlalchemy import event, select
 
 from adapters.data.people import erase as erase_from_outside
 from adapters.delivery.channel import Frame
-from adapters.discord.places import Places
-from adapters.storage.database import Database, open_database
-from adapters.storage.local import LocalDatabase
-from adapters.storage.personal import BATCH
-from adapters.storage.posts import SqlPosts
-from adapters.storage.processes import living
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import metadata
-from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
-from bots.account import Account
+from adapters.discord.inbound.guild_state import GuildState
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.database.sqlite_backend import LocalDatabase
+from adapters.storage.leases import hold_lease
+from adapters.storage.sql.person_data import BATCH
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import metadata
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.posts.posts import Post, PostFile, StoredFile, decode, encode
+from bots.access.allow_list import Access
 from bots.bot import Bot
 from bots.messages import Attached, Incoming, Notice, Person, Picture, ReplyEvent
-from bots.people.access import Access
-from bots.personal import Quotas, Retention, Used
+from bots.people.account import Account
+from bots.people.stats import Panel
 from bots.ports import Received, Turn
-from bots.preferences import Bounds
-from bots.stats import Panel
+from bots.profile.personal import Quotas, Retention, Used
+from bots.profile.preferences import SettingBounds
 from inference.api import Inference
 from tests.fakes import keep_turn, said, script, scripted_inference
 from tests.servers.postgresql import Server
@@ -64,7 +64,7 @@ class World:
         return Bot(
             self._inference,
             storage,
-            bounds=Bounds(),
+            bounds=SettingBounds(),
             now=lambda: NOON,
             new_id=lambda: f"id{next(self._numbers)}",
             own=own,
@@ -141,7 +141,7 @@ async def test_erasing_leaves_nothing_of_the_person_in_any_table(
     await here.say("/temperature 0.3")
     assert "An answer" in said(await here.say("A question with a marker"))
     assert "An answer" in said(await here.say("Between us", chat=DIRECT))
-    await Places(here.storage).saw("discord:9", "777001", "1")
+    await GuildState(here.storage).saw("discord:9", "777001", "1")
     await here.storage.record_delivery(DIRECT, "refused and never kept", 0, "4b1d2")
     await here.say("/caption marker", ANN, b"1234")
     answer = await here.storage.head("web:lobby", ANN.id)
@@ -240,7 +240,7 @@ _LARGE = {"turns", "replies", "heads", "deliveries", "inbox", "usage", "histogra
 async def test_data_erase_closes_also_what_a_running_process_has_in_hand(stack: AsyncExitStack, tmp_path: Path) -> None:
     here = await world(stack, tmp_path)
     storage = SqlStorage(here.database, "running")
-    async with living(here.database, "running"):
+    async with hold_lease(here.database, "running"):
         await storage.receive([Received(account="a", id="e", chat="c", payload="the marker", person=ANN.id)])
         await erase_from_outside(str(tmp_path / "partyline.sqlite3"), ANN.id, lambda share: None)
         assert "marker" not in (await here.tables())["inbox"]
@@ -282,7 +282,7 @@ async def _posted(here: World) -> None:
     picture = StoredFile(id="4b1d", name="marker.png", media_type="image/webp", data=b"x")
     await here.posts.put_file(picture)
     await here.posts.put_name(ANN.id, ANN.name)
-    shown = Attachment(id="4b1d", name="marker.png", media_type="image/webp")
+    shown = PostFile(id="4b1d", name="marker.png", media_type="image/webp")
     frame = Frame(markdown='They say "author":"telegram:1"')
     asked = Post(id="p1", position=1, kind="person", author=ANN.id, name=ANN.name, frame=frame, attachments=(shown,))
     await here.posts.put(asked)
@@ -451,6 +451,6 @@ async def test_the_operators_bounds_win_with_a_sentence(stack: AsyncExitStack, t
     here = await world(stack, tmp_path)
     assert "a number from 10 to 500" in await here.words("/max_tokens 501")
     await here.words("/max_tokens 400")
-    tighter = Bot(here.bot._inference, here.storage, bounds=Bounds(max_tokens=100), now=lambda: 0.0, new_id=str)
+    tighter = Bot(here.bot._inference, here.storage, bounds=SettingBounds(max_tokens=100), now=lambda: 0.0, new_id=str)
     assert (await tighter.profile(ANN.id)).sampling().max_new_tokens == 100
     assert (await here.bot.profile(ANN.id)).sampling().max_new_tokens == 400

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bots.remembered import RememberedCaptions
+from bots.people.remembered import RememberedCaptions
 from inference.api import Inference
-from inference.captioner import BlipCaptioner
 from inference.engines.scripted import ScriptedEngine
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
+from inference.tasks.image_to_text.captioner import BlipCaptioner
 from tests.fakes import Chat, script, served
 
 ANSWER = {"match": "hello", "answer": "hello back"}

@@ -18,21 +18,21 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, delete, select
 
-from adapters.storage import processes
-from adapters.storage.database import Database, open_database
-from adapters.storage.errors import Away, Down, Locked, StorageError
-from adapters.storage.local import LocalDatabase
-from adapters.storage.processes import LEASE_S, LeaseLost, Watch, living, new_process
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import inbox
-from adapters.storage.tables import processes as table
-from bots.entry import Entry
-from bots.ledger import left_behind
-from bots.ports import Received, Reply, Turn
+from adapters.storage import leases
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.database.sqlite_backend import LocalDatabase
+from adapters.storage.errors import DatabaseAway, DatabaseFailure, Down, Locked
+from adapters.storage.leases import LEASE_S, LeaseLost, Watch, hold_lease, new_process
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import inbox
+from adapters.storage.sql.tables import processes as table
+from bots.conversation.ledger import left_behind
+from bots.conversation.reply_claim import ReplyClaim
+from bots.ports import Received, ReplyRecord, Turn
 from inference.api import Interrupted
 from tests.servers.postgresql import Server
 
-REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p")
+REPLY = ReplyRecord(chat="c", event_id="e", answer_id="a", person="p")
 TURN = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
 T = TypeVar("T")
 EVENTS = 1000 if os.environ.get("SOAK") else 200
@@ -62,7 +62,7 @@ async def lease_lives(database: Database) -> set[str]:
 
 async def test_what_a_living_process_has_is_not_for_others(database: Database) -> None:
     one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
-    async with living(database, "one"), living(database, "two"):
+    async with hold_lease(database, "one"), hold_lease(database, "two"):
         assert await one.claim(REPLY) == REPLY
         assert await two.claim(replace(REPLY, answer_id="b")) is None
         await one.receive([received(1)])
@@ -73,11 +73,11 @@ async def test_what_a_living_process_has_is_not_for_others(database: Database) -
 
 async def test_what_a_dead_process_had_is_taken_over_by_one(database: Database) -> None:
     one = SqlStorage(database, "one")
-    async with living(database, "one"):
+    async with hold_lease(database, "one"):
         await one.claim(REPLY)
         await one.receive([received(2), received(1)])
     heirs = [SqlStorage(database, name) for name in ("two", "three")]
-    async with living(database, "two"), living(database, "three"):
+    async with hold_lease(database, "two"), hold_lease(database, "three"):
         batches = await asyncio.gather(*(heir.orphaned("bot") for heir in heirs))
         assert sorted(map(len, batches)) == [0, 2]
         claims = await asyncio.gather(*(heir.claim(replace(REPLY, answer_id="x")) for heir in heirs))
@@ -88,7 +88,7 @@ async def test_a_process_that_was_thought_dead_writes_no_more(database: Database
     one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
     await one.claim(REPLY)
     await one.begin(replace(REPLY, state="streaming"), [TURN], "a")
-    async with living(database, "two"):
+    async with hold_lease(database, "two"):
         assert await two.claim(REPLY)
         await one.end(replace(REPLY, state="done", ending="{}"), replace(TURN, text="old"))
         await database.write(lambda connection: one._grow_texts(connection, [replace(TURN, text="old")]))
@@ -96,11 +96,11 @@ async def test_a_process_that_was_thought_dead_writes_no_more(database: Database
 
 
 async def test_what_others_die_over_is_brought(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bots.ledger.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("bots.conversation.ledger.LOOK_EVERY_S", 0.01)
     one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(living(database, "two"))
-        async with living(database, "one"):
+        await stack.enter_async_context(hold_lease(database, "two"))
+        async with hold_lease(database, "one"):
             await one.receive([received(1)])
             batches = left_behind(two, "bot")
             assert await anext(batches) == []
@@ -111,15 +111,15 @@ async def test_what_others_die_over_is_brought(database: Database, monkeypatch: 
 async def test_a_process_that_stood_still_for_too_long_ends(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
     with pytest.RaisesGroup(LeaseLost):
-        async with living(database, "one"):
+        async with hold_lease(database, "one"):
             await database.write(lambda connection: connection.execute(delete(table)))
             await asyncio.Event().wait()
 
 
 async def test_a_process_that_died_on_this_machine_is_noticed_at_once(database: Database) -> None:
-    name = "from adapters.storage.processes import new_process; print(new_process())"
+    name = "from adapters.storage.leases import new_process; print(new_process())"
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", name, stdout=asyncio.subprocess.PIPE)
     out, _ = await gone.communicate()
     storage = SqlStorage(database, out.decode().strip())
@@ -127,16 +127,16 @@ async def test_a_process_that_died_on_this_machine_is_noticed_at_once(database: 
     await database.write(lambda connection: connection.execute(born))
     await storage.receive([received(1)])
     me = await asyncio.to_thread(new_process)
-    async with living(database, me):
+    async with hold_lease(database, me):
         assert await lease_lives(database) == {me}
         assert await SqlStorage(database, me).unanswered("bot") == [received(1)]
     assert await lease_lives(database) == set()
 
 
 async def test_the_clock_of_the_wall_plays_no_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
     monkeypatch.setattr("time.time", lambda: -1e9)
-    async with living(database, "one"), living(database, "two"):
+    async with hold_lease(database, "one"), hold_lease(database, "two"):
         async with asyncio.timeout(10):
             while True:
                 beats = await database.read(lambda connection: connection.scalars(select(table.c.beat)).all())
@@ -197,7 +197,7 @@ async def beating(database: Database, times: int = 3) -> None:
 @pytest.mark.parametrize("busy", ["reading", "writing"])
 async def test_heartbeats_wait_for_nothing_else(address: str, busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not for a write that a lock on a table holds up, and on PostgreSQL for reads that take long."""
-    monkeypatch.setattr(processes, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
     over = threading.Event()
 
     def long(_: Connection) -> None:
@@ -208,7 +208,7 @@ async def test_heartbeats_wait_for_nothing_else(address: str, busy: str, monkeyp
             calls = [database.write(long)]
         else:
             calls = [database.read(long) for _ in range(8)]
-        async with living(database, "one"), living(database, "two"):
+        async with hold_lease(database, "one"), hold_lease(database, "two"):
             for call in calls:
                 group.create_task(call)
                 await asyncio.sleep(0.05)  # each in a thread of its own
@@ -219,10 +219,10 @@ async def test_heartbeats_wait_for_nothing_else(address: str, busy: str, monkeyp
 async def test_a_heart_that_hangs_beats_by_another_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "BEAT_S", 0.01)
-    monkeypatch.setattr(processes, "BEAT_WITHIN_S", 0.2)
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    monkeypatch.setattr(leases, "BEAT_WITHIN_S", 0.2)
     over = threading.Event()
-    async with living(database, "one"), asyncio.TaskGroup() as group:
+    async with hold_lease(database, "one"), asyncio.TaskGroup() as group:
         group.create_task(database.beat(lambda _: over.wait(30)))
         await asyncio.sleep(0.05)
         await beating(database)
@@ -231,13 +231,13 @@ async def test_a_heart_that_hangs_beats_by_another_connection(
 
 async def test_who_was_locked_out_for_more_than_a_lease_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"BEAT_S": 0.05, "LEASE_S": 0.5, "BEAT_WITHIN_S": 0.1}.items():
-        monkeypatch.setattr(processes, name, value)
+        monkeypatch.setattr(leases, name, value)
     path = tmp_path / "p.sqlite3"
-    async with open_database(str(path)) as database, living(database, "one"), living(database, "two"):
+    async with open_database(str(path)) as database, hold_lease(database, "one"), hold_lease(database, "two"):
         await beating(database)
         lock = await asyncio.to_thread(sqlite3.connect, path, isolation_level=None, check_same_thread=False)
         await asyncio.to_thread(lock.execute, "BEGIN IMMEDIATE")
-        await asyncio.sleep(2 * processes.LEASE_S)
+        await asyncio.sleep(2 * leases.LEASE_S)
         await asyncio.to_thread(lock.execute, "ROLLBACK")
         await asyncio.to_thread(lock.close)
         await beating(database)
@@ -278,12 +278,12 @@ class Deaf(Database):
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"BEAT_S": 0.05, "LEASE_S": 0.6, "BEAT_WITHIN_S": 0.1}.items():
-        monkeypatch.setattr(processes, name, value)
+        monkeypatch.setattr(leases, name, value)
 
 
 def a_lease_passes() -> None:
     """And nothing of this process has a turn meanwhile."""
-    time.sleep(processes.LEASE_S)
+    time.sleep(leases.LEASE_S)
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -291,7 +291,7 @@ def a_lease_passes() -> None:
 async def test_who_stood_still_says_nothing_until_a_heartbeat_is_made(database: Database, trouble: Exception) -> None:
     """The others had time to take over before there was any trouble."""
     deaf = Deaf(database)
-    async with living(deaf, "one") as lease:
+    async with hold_lease(deaf, "one") as lease:
         await beating(database)
         deaf.trouble = trouble
         a_lease_passes()
@@ -304,14 +304,14 @@ async def test_who_stood_still_says_nothing_until_a_heartbeat_is_made(database: 
 
 
 @pytest.mark.usefixtures("short_lease")
-@pytest.mark.parametrize("trouble", [Away("It is away."), Locked("It is locked."), TimeoutError()], ids=repr)
+@pytest.mark.parametrize("trouble", [DatabaseAway("It is away."), Locked("It is locked."), TimeoutError()], ids=repr)
 async def test_whose_heartbeats_do_not_get_through_says_nothing(database: Database, trouble: Exception) -> None:
     """Those of others may, and then they take over."""
     deaf = Deaf(database)
-    async with living(deaf, "one") as lease:
+    async with hold_lease(deaf, "one") as lease:
         await beating(database)
         deaf.trouble = trouble
-        await asyncio.sleep(processes.LEASE_S)
+        await asyncio.sleep(leases.LEASE_S)
         telling = asyncio.ensure_future(lease.held())
         await deaf.asked_again()
         assert not telling.done()
@@ -323,10 +323,10 @@ async def test_whose_heartbeats_do_not_get_through_says_nothing(database: Databa
 @pytest.mark.usefixtures("short_lease")
 async def test_while_the_server_is_down_answers_go_on(database: Database) -> None:
     deaf = Deaf(database)
-    async with living(deaf, "one") as lease:
+    async with hold_lease(deaf, "one") as lease:
         await beating(database)
         deaf.trouble = Down("It is down.")
-        await asyncio.sleep(2 * processes.LEASE_S)
+        await asyncio.sleep(2 * leases.LEASE_S)
         async with asyncio.timeout(30):
             await lease.held()
 
@@ -334,14 +334,14 @@ async def test_while_the_server_is_down_answers_go_on(database: Database) -> Non
 @pytest.mark.parametrize(
     ("address", "kind"),
     [
-        ("postgresql://u@nowhere.invalid/x", Away),
+        ("postgresql://u@nowhere.invalid/x", DatabaseAway),
         ("postgresql://u@127.0.0.1:9/x", Down),
         ("postgresql://u@/x?host=/nowhere", Down),
     ],
 )
-async def test_no_way_to_a_server_is_no_server_that_is_down(address: str, kind: type[StorageError]) -> None:
+async def test_no_way_to_a_server_is_no_server_that_is_down(address: str, kind: type[DatabaseFailure]) -> None:
     """Others may have a way, and take over."""
-    with pytest.raises(Away) as caught:
+    with pytest.raises(DatabaseAway) as caught:
         async with open_database(address):
             pass
     assert type(caught.value) is kind
@@ -349,15 +349,15 @@ async def test_no_way_to_a_server_is_no_server_that_is_down(address: str, kind: 
 
 async def test_who_has_lost_its_lease_says_nothing_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while it closes, however short ago it was sure."""
-    monkeypatch.setattr(processes, "BEAT_S", 0.01)
-    leases = []
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    all_leases = []
     with pytest.RaisesGroup(LeaseLost):
-        async with living(database, "one") as lease:
-            leases.append(lease)
+        async with hold_lease(database, "one") as lease:
+            all_leases.append(lease)
             await beating(database)
             await database.write(lambda connection: connection.execute(delete(table)))
             await asyncio.Event().wait()
-    telling = asyncio.ensure_future(leases[0].held())
+    telling = asyncio.ensure_future(all_leases[0].held())
     for _ in range(10):
         await asyncio.sleep(0)
     assert not telling.done()
@@ -369,17 +369,17 @@ async def test_a_neighbour_that_cannot_be_looked_at_is_not_taken_for_dead(
 ) -> None:
     me = await asyncio.to_thread(new_process)
     neighbour = me.rpartition("/")[0] + "/another"
-    monkeypatch.setattr(processes, "_fields", lambda number: [])
-    async with living(database, neighbour), living(database, me):
+    monkeypatch.setattr(leases, "_fields", lambda number: [])
+    async with hold_lease(database, neighbour), hold_lease(database, me):
         assert await lease_lives(database) == {me, neighbour}
 
 
 async def test_what_was_taken_over_is_neither_marked_nor_ended_by_the_one_that_lost_it(database: Database) -> None:
     one, two = SqlStorage(database, "one"), SqlStorage(database, "two")
     await one.receive([received(1)])
-    entry = Entry(one, REPLY, new=True)
+    entry = ReplyClaim(one, REPLY, new=True)
     entry.claim_soon()
-    async with living(database, "two"):
+    async with hold_lease(database, "two"):
         assert await two.orphaned("bot") == [received(1)]
         assert await two.claim(REPLY) == REPLY
         with pytest.raises(Interrupted):

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from inference.api import ChatRequest, Event, Finished, Message, Reclassified, Sampling, Text, Thinking
-from inference.engines.llamacpp import LlamaCppEngine
-from inference.engines.llamacpp_process import LlamaOptions
-from inference.engines.llamacpp_prompts import LlamaPrompts
-from inference.engines.openai import OpenAIEngine
-from inference.engines.openai_server import ServerOptions
-from inference.engines.openai_wire import Asking, dialect_of
+from inference.engine_factory import demo_model
+from inference.engines.llamacpp.engine import LlamaCppEngine
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.engines.llamacpp.prompts import LlamaPrompts
+from inference.engines.openai.engine import OpenAIEngine
+from inference.engines.openai.server import ServerOptions
+from inference.engines.openai.wire import Asking, dialect_of
 from inference.engines.port import Engine, Piece
 from inference.engines.scripted import ScriptedEngine
 from inference.engines.transformers import TransformersEngine, TransformersOptions
 from inference.engines.transformers.prompts import Prompts
-from inference.models import demo_model
 from inference.reasoning.formats import FORMATS, Format
 from inference.reasoning.prefix import handed_on
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests import checkpoints
 from tests.servers.openai import DONE, OpenAIServer, chunk, streaming
 from tests.unit.test_reasoning import FAMILIES, WRITTEN
@@ -201,7 +201,7 @@ async def test_llama_opens_closes_and_shows_the_marks_of_the_family(monkeypatch:
         for marks, shown in (([], False), (["<|im_start|>"], True)):
             engine._marks = marks
             monkeypatch.setattr(
-                "inference.engines.llamacpp._sampling", lambda sampling: {"logit_bias": [[start, 1000.0]]}
+                "inference.engines.llamacpp.engine._sampling", lambda sampling: {"logit_bias": [[start, 1000.0]]}
             )
             async with aclosing(engine.generate(ask(max_new_tokens=2))) as outputs:
                 text = "".join([output.text async for output in outputs if isinstance(output, Piece)])

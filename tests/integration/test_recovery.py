@@ -17,17 +17,17 @@ import pytest
 
 from adapters.delivery.channel import Channel, Limits
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.rate_budget import Rate
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.processes import living
-from adapters.storage.sql import SqlStorage
+from adapters.delivery.pacing.rate_budget import Rate
+from adapters.storage.database.database import open_database
+from adapters.storage.leases import hold_lease
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
 from bots import wording
-from bots.ledger import read_asked
-from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Said, Started, Thought
-from bots.ports import Received, Reply, Storage
+from bots.conversation.ledger import read_asked
+from bots.messages import Action, Ended, Failed, Incoming, Notice, ReplyEvent, Started, TextDelta, ThinkingDelta
+from bots.ports import Received, ReplyRecord, Storage
 from inference.api import Busy, ChatRequest, Interrupted, ModelInfo
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 from tests.mortal import Life
 from tests.servers.simulated import PHRASES, Platform, SimulatedChannel
@@ -90,7 +90,7 @@ def started(events: list[ReplyEvent]) -> Started:
 async def test_an_answer_goes_on_where_it_was_kept(inference: LocalInference, storage: Storage) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("long")
-    before = await until(first, incoming, Said, 5)
+    before = await until(first, incoming, TextDelta, 5)
     await storage.record_delivery(incoming.chat, started(before).answer_id, 0, "m1")
     after = await whole(Chat(inference, storage=storage), left(incoming))
     again = started(after)
@@ -116,7 +116,7 @@ async def test_what_was_shown_before_anything_was_kept_is_found_by_its_name(
 async def test_an_event_that_another_process_took_over_is_not_answered_by_this_one(tmp_path: Path) -> None:
     async with (
         open_database(str(tmp_path / "partyline.sqlite3")) as database,
-        living(database, "heir"),
+        hold_lease(database, "heir"),
         scripted_inference(script(tmp_path, LONG)) as inference,
     ):
         slow, heir = SqlStorage(database, "slow"), SqlStorage(database, "heir")
@@ -135,9 +135,9 @@ async def test_an_event_that_another_process_took_over_is_not_answered_by_this_o
 async def test_reasoning_that_was_cut_off_goes_on(inference: LocalInference, storage: Storage) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("think")
-    await until(first, incoming, Thought, 3)
+    await until(first, incoming, ThinkingDelta, 3)
     after = await whole(Chat(inference, storage=storage), left(incoming))
-    thoughts = "".join(event.text for event in after if isinstance(event, Thought))
+    thoughts = "".join(event.text for event in after if isinstance(event, ThinkingDelta))
     assert 0 < len(thoughts) < len(THOUGHT)
     assert started(after).thinking + thoughts == THOUGHT
     assert said(after) == "forty two"
@@ -191,7 +191,7 @@ async def test_a_failure_is_said_again_and_not_tried_again(
 async def test_captions_stand_above_what_goes_on(inference: LocalInference, storage: Storage) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("how long is this?", pictures=[b"12345"])
-    await until(first, incoming, Said, 5)
+    await until(first, incoming, TextDelta, 5)
     after = await whole(Chat(inference, storage=storage), replace(left(incoming), pictures=()))
     assert started(after).captions == ("a picture of 5 bytes",)
     assert started(after).text + said(after) == LONG["answer"]
@@ -219,7 +219,7 @@ async def test_the_request_is_kept_with_the_seed_that_was_used(
     monkeypatch.setattr(inference, "stream", spying)
     first = Chat(inference, storage=storage)
     incoming = first.incoming("long")
-    await until(first, incoming, Said, 5)
+    await until(first, incoming, TextDelta, 5)
     await first.say("/seed 7")
     await whole(Chat(inference, storage=storage), left(incoming))
     before, after = requests
@@ -233,8 +233,8 @@ async def test_the_request_names_the_model_and_its_revision(
 ) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("long")
-    await until(first, incoming, Said, 2)
-    kept = await storage.claim(Reply(chat=incoming.chat, event_id=incoming.event_id, answer_id="x", person="p"))
+    await until(first, incoming, TextDelta, 2)
+    kept = await storage.claim(ReplyRecord(chat=incoming.chat, event_id=incoming.event_id, answer_id="x", person="p"))
     assert kept is not None
     asked = read_asked(kept.request)
     assert (asked.model, asked.revision) == ("scripted:script.jsonl", inference.info.revision)
@@ -251,7 +251,7 @@ async def test_the_figures_are_those_of_the_whole_answer(
     first = Chat(inference, storage=storage)
     await first.say("/max_tokens 100")
     incoming = first.incoming(text)
-    await until(first, incoming, Said if text == "long" else Thought, 9)
+    await until(first, incoming, TextDelta if text == "long" else ThinkingDelta, 9)
     after = await whole(Chat(inference, storage=storage), left(incoming))
     end = after[-1]
     assert isinstance(end, Ended)
@@ -279,7 +279,7 @@ async def test_usage_is_what_the_footers_say_though_a_stop_came_between(
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(respond())
-            while not any(isinstance(event, Said) for event in events):  # noqa: ASYNC110
+            while not any(isinstance(event, TextDelta) for event in events):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await inference.drain(0.0)
     assert await storage.usage(["test:ann"], "") == {}
@@ -299,7 +299,7 @@ async def test_a_continued_answer_that_was_cut_off_has_its_own_budget(
     await first.say("/max_tokens 100")
     begun = await first.say("long")
     incoming = first.incoming("/continue")
-    await until(first, incoming, Said, 2)
+    await until(first, incoming, TextDelta, 2)
     after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text.startswith(said(begun))
     assert started(after).text + said(after) == LONG["answer"]
@@ -310,7 +310,7 @@ async def test_an_engine_that_cannot_go_on_closes_with_a_sentence(
 ) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("long")
-    await until(first, incoming, Said, 5)
+    await until(first, incoming, TextDelta, 5)
     monkeypatch.setattr(inference._engine, "_info", replace(inference.info, captioner=None, continues=False))
     after = await whole(Chat(inference, storage=storage), left(incoming))
     assert started(after).text
@@ -342,7 +342,7 @@ async def test_a_stop_of_the_program_leaves_what_a_crash_leaves(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(respond(running, events))
-        while not any(isinstance(event, Said | Thought) for event in events):  # noqa: ASYNC110
+        while not any(isinstance(event, TextDelta | ThinkingDelta) for event in events):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         tasks.create_task(respond(waiting, others))
         while not others:  # noqa: ASYNC110
@@ -363,7 +363,7 @@ async def test_a_full_queue_makes_what_goes_on_wait(
 ) -> None:
     first = Chat(inference, storage=storage)
     incoming = first.incoming("long")
-    await until(first, incoming, Said, 5)
+    await until(first, incoming, TextDelta, 5)
     stream, refusals = inference.stream, [Busy(0.01), Busy(0.01)]
 
     async def busy(request: ChatRequest) -> AsyncIterator[object]:

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from adapters.downloads import DownloadFailed, download
+from adapters.files.downloads import DownloadFailed, download
 from bots import wording
-from inference.connections import listening
+from inference.untrusted.connections import listening
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import telegram
 
@@ -68,7 +68,7 @@ async def test_trouble_that_passes_costs_nobody_a_file(
     elsewhere: tuple[URL, list[str]], path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On every platform."""
-    monkeypatch.setattr("adapters.downloads._PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("adapters.files.downloads._PAUSES_S", (0.0, 0.0, 0.0))
     address, asked = elsewhere
     assert await download(address / path, 100, lambda _: True) == b"inside"
     assert len(asked) == 3

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.channel import limits as discord_limits
-from adapters.telegram.channel import limits
+from adapters.discord.outbound.channel import limits as discord_limits
+from adapters.telegram.outbound.channel import limits
 from bots import wording
 from tests.integration.discord_parts import Party, labels
 from tests.integration.discord_parts import party as discord_party
@@ -63,7 +63,9 @@ async def reasoned(server: TelegramServer) -> list[Message]:
 async def test_on_telegram_it_says_where_the_answer_is(
     server: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.telegram.post.limits", lambda *args: replace(limits(*args), message_units=UNITS))
+    monkeypatch.setattr(
+        "adapters.telegram.outbound.reply_sender.limits", lambda *args: replace(limits(*args), message_units=UNITS)
+    )
     refuse(server, monkeypatch)
     async with party(server, tmp_path, *LINES):
         rest = await reasoned(server)
@@ -75,7 +77,9 @@ async def test_on_telegram_it_says_where_the_answer_is(
 async def test_where_it_cannot_be_edited_either_the_log_says_so(
     server: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("adapters.telegram.post.limits", lambda *args: replace(limits(*args), message_units=UNITS))
+    monkeypatch.setattr(
+        "adapters.telegram.outbound.reply_sender.limits", lambda *args: replace(limits(*args), message_units=UNITS)
+    )
     refuse(server, monkeypatch, edits_too=True)
     async with party(server, tmp_path, *LINES):
         rest = await reasoned(server)
@@ -103,7 +107,7 @@ def written(p: Party) -> list[dict[str, Any]]:
 
 async def test_on_discord_it_says_where_the_answer_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "adapters.discord.answers.limits",
+        "adapters.discord.inbound.event_handler.limits",
         lambda *args, **how: replace(discord_limits(*args, **how), message_units=UNITS),
     )
     async with discord_party(tmp_path, *SLOW) as p:

@@ -11,14 +11,14 @@ import pytest
 
 from adapters.delivery.channel import Channel, Frame
 from adapters.delivery.outbox import Outboxes
-from adapters.delivery.rate_budget import Rate
-from adapters.discord.addresses import api_address, bind
-from adapters.discord.calls import Calls
-from adapters.discord.channel import Echoes
-from adapters.discord.channel import limits as discord_limits
-from adapters.discord.connection import new_client
-from adapters.discord.interactions import MOST_MESSAGES, Deferred, InteractionChannel, Token
-from bots.messages import Ended, Relabelled, ReplyEvent, Said, Started, ThinkingMode
+from adapters.delivery.pacing.rate_budget import Rate
+from adapters.discord.client.addresses import api_address, bind
+from adapters.discord.client.connection import new_client
+from adapters.discord.client.rest import RestClient
+from adapters.discord.outbound.channel import Echoes
+from adapters.discord.outbound.channel import limits as discord_limits
+from adapters.discord.outbound.interaction_channel import MOST_MESSAGES, Deferred, InteractionChannel, InteractionToken
+from bots.messages import Ended, Relabelled, ReplyEvent, Started, TextDelta, ThinkingMode
 from inference.api import Timings, Usage
 from tests.integration.test_delivery_contract import CHANNELS, Subject
 from tests.servers.discord import TOKEN, DiscordServer
@@ -42,8 +42,8 @@ def interaction(deferred: Deferred, *, borrowed: bool = False) -> Callable[[], A
             most = MOST_MESSAGES if borrowed else 0
             bound = discord_limits("discord:1", most_messages=most)
             bound = replace(bound, rate=Rate(1, 0.01), edit_rate=None, account_rate=None)
-            token = Token(server.bot["id"], asked.token, deferred, borrowed)
-            channel = InteractionChannel(Calls(client), room.id, bound, Echoes(), lambda id: None, token=token)
+            token = InteractionToken(server.bot["id"], asked.token, deferred, borrowed)
+            channel = InteractionChannel(RestClient(client), room.id, bound, Echoes(), lambda id: None, token=token)
             yield Subject(
                 channel, "c", lambda: [each["content"].replace("\\", "") for each in (*room.messages, *asked.private)]
             )
@@ -88,10 +88,10 @@ async def test_what_was_shown_goes_to_thinking(subject: Subject, secrets: int, m
     start = Started(answer_id="a", thinking_mode=mode)
     events: list[ReplyEvent | float] = [
         start,
-        *map(Said, SECRET[:secrets]),
+        *map(TextDelta, SECRET[:secrets]),
         0.4,
         Relabelled(),
-        *map(Said, ANSWER),
+        *map(TextDelta, ANSWER),
         end(mode),
     ]
     records = Records()
@@ -143,12 +143,12 @@ async def test_after_a_crash_it_is_the_same(subject: Subject, calls: int) -> Non
     start = Started(answer_id="a", thinking_mode="hide")
 
     async def events() -> AsyncGenerator[ReplyEvent, None]:
-        async with aclosing(told([start, *map(Said, secrets), 0.5])) as first:
+        async with aclosing(told([start, *map(TextDelta, secrets), 0.5])) as first:
             async for event in first:
                 yield event
         dying.relabelled = True
         yield Relabelled()
-        async with aclosing(told([*map(Said, ANSWER[:20]), 30.0])) as second:
+        async with aclosing(told([*map(TextDelta, ANSWER[:20]), 30.0])) as second:
             async for event in second:
                 yield event
 
@@ -168,7 +168,7 @@ async def test_after_a_crash_it_is_the_same(subject: Subject, calls: int) -> Non
         subject.channel.goes_on(known)
     again = replace(start, thinking="".join(secrets), text="".join(ANSWER[:20]), message_ids=known, again=True)
     async with Outboxes(phrases=PHRASES) as outboxes:
-        rest = told([again, *map(Said, ANSWER[20:]), end("hide")])
+        rest = told([again, *map(TextDelta, ANSWER[20:]), end("hide")])
         await outboxes.deliver(subject.channel, subject.chat, rest, reply_to=None, record=records)
     if subject.appends:
         seen = " ".join(subject.seen())

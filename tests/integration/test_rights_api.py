@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bots.people.rights import Actor, Outcome, Platform, Thing
-from inference.server.http import InferenceServer, ServerBounds
+from bots.access.rights import Actor, Decision, Platform, Thing
+from inference.http.server.routes import InferenceServer, ServerBounds
 from tests.fakes import script, scripted_inference
 from tests.rights import Case, name_of, on
 
@@ -47,5 +47,5 @@ async def test_the_table_holds(tmp_path: Path, case: Case) -> None:
             for headers in _KEYS[actor]:
                 async with session.request(method, address + path, json=body, headers=headers) as response:
                     text = await response.text()
-                assert response.status == (200 if expected is Outcome.DONE else 401), (path, text, began)
-                assert expected is Outcome.DONE or "hello" not in text
+                assert response.status == (200 if expected is Decision.DONE else 401), (path, text, began)
+                assert expected is Decision.DONE or "hello" not in text

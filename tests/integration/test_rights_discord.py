@@ -14,7 +14,7 @@ import pytest_asyncio
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.discord.platform import serving
-from bots.people.rights import Actor, Platform, Rule, Thing, Verb
+from bots.access.rights import Actor, Platform, Rule, Thing, Verb
 from config.settings import DiscordSettings
 from tests.integration.discord_parts import labels
 from tests.rights import Attempt, Case, Results, World, a_bot, name_of, on, tried_out

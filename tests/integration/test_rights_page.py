@@ -16,11 +16,11 @@ import pytest_asyncio
 
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
-from adapters.web.channel import CHAT
-from adapters.web.memory import MemoryPosts
-from adapters.web.preferences import PreferencesPanel
+from adapters.web.channel.channel import CHAT
+from adapters.web.posts.memory import MemoryPosts
 from adapters.web.server import WebServer
-from bots.people.rights import Actor, Platform, Rule, Thing, Verb
+from adapters.web.sessions.settings_panel import PreferencesPanel
+from bots.access.rights import Actor, Platform, Rule, Thing, Verb
 from tests.rights import Attempt, Case, Results, World, a_bot, name_of, on, tried_out
 from tests.unit.web_parts import browser_session
 

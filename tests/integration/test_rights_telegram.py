@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from adapters.app import phrases
 from adapters.delivery.outbox import Outboxes
-from adapters.telegram.addresses import Destination
+from adapters.telegram.client.addresses import Destination
 from adapters.telegram.platform import serving
-from bots.people.rights import Actor, Platform, Rule, Thing, Verb
+from bots.access.rights import Actor, Platform, Rule, Thing, Verb
 from config.settings import TelegramSettings
 from tests.integration.telegram_parts import QUICK, answer_to
 from tests.rights import Attempt, Case, Results, World, a_bot, name_of, on, tried_out

@@ -15,8 +15,8 @@ from adapters.app import App, phrases
 from adapters.delivery.outbox import Outboxes
 from adapters.terminal import chat, keyboard
 from adapters.terminal.channel import TerminalChannel
+from bots.access.rights import Actor, Platform, Rule, Thing, Verb
 from bots.messages import Person
-from bots.people.rights import Actor, Platform, Rule, Thing, Verb
 from tests.rights import Attempt, Case, Results, World, a_bot, name_of, on, tried_out
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]

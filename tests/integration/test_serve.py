@@ -33,15 +33,15 @@ from inference.api import (
     Text,
     Unavailable,
 )
-from inference.engines.openai import OpenAIEngine
-from inference.engines.openai_server import ServerOptions
+from inference.engines.openai.engine import OpenAIEngine
+from inference.engines.openai.server import ServerOptions
 from inference.engines.port import Piece
 from inference.engines.scripted import ScriptedEngine
-from inference.remote import RemoteInference
-from inference.server.clients import Client
-from inference.server.http import InferenceServer, ServerBounds
-from inference.service import LocalInference
-from inference.wire import read_error, write_error
+from inference.http.client import RemoteInference
+from inference.http.server.clients import Client
+from inference.http.server.routes import InferenceServer, ServerBounds
+from inference.http.wire import read_error, write_error
+from inference.serving.service import LocalInference
 from tests.fakes import FakeCaptioner, script, scripted_inference
 from tests.fakes import served as serving
 from tests.integration.test_cli import Partyline
@@ -397,7 +397,7 @@ async def test_a_client_that_does_not_read_loses_its_slot(tmp_path: Path) -> Non
 
 
 async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.server.chat._BEAT_S", 0.05)
+    monkeypatch.setattr("inference.http.server.chat._BEAT_S", 0.05)
     running = [await served.client.chat.completions.create(**chat("slow", stream=True, user=f"u{n}")) for n in range(2)]
     body = chat("hello", stream=True, user="other")
     async with served.http.post(f"{served.address}/v1/chat/completions", json=body) as response:
@@ -413,8 +413,8 @@ async def test_a_stream_that_waits_has_a_heartbeat(served: Served, monkeypatch: 
 
 async def test_a_long_prompt_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The heartbeat begins before the first event: nobody takes the service for lost while it reads."""
-    monkeypatch.setattr("inference.server.chat._BEAT_S", 0.1)
-    monkeypatch.setattr("inference.remote._SILENCE_S", 1.0)
+    monkeypatch.setattr("inference.http.server.chat._BEAT_S", 0.1)
+    monkeypatch.setattr("inference.http.client._SILENCE_S", 1.0)
     line = {"match": "long", "answer": "well", "first_token_s": 2.0}
     async with scripted_inference(script(tmp_path, line)) as local, serve(local) as served:
         remote = RemoteInference(served.address, KEY, clock=time.monotonic)
@@ -431,8 +431,8 @@ async def test_a_caption_that_waits_for_its_model_is_no_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: bytes
 ) -> None:
     """Neither a caption nor its failure is lost behind heartbeats, and neither is a count of tokens."""
-    monkeypatch.setattr("inference.server.late.BEAT_S", 0.1)
-    monkeypatch.setattr("inference.remote._SILENCE_S", 1.0)
+    monkeypatch.setattr("inference.http.server.slow_replies.BEAT_S", 0.1)
+    monkeypatch.setattr("inference.http.client._SILENCE_S", 1.0)
     caption, asked = FakeCaptioner.caption, 0
 
     async def late(*args: Any) -> str:
@@ -464,7 +464,7 @@ async def test_a_caption_that_waits_for_its_model_is_no_silence(
 async def test_a_late_failure_has_its_status_for_other_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.server.late.BEAT_S", 0.01)
+    monkeypatch.setattr("inference.http.server.slow_replies.BEAT_S", 0.01)
 
     async def late(*_: Any) -> str:
         await asyncio.sleep(0.2)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from inference import service as service_module
 from inference.api import (
     BadImage,
     Busy,
@@ -32,7 +31,8 @@ from inference.api import (
 )
 from inference.engines.port import Closed, Opened, Output, Piece
 from inference.engines.scripted import ScriptedEngine, tokens
-from inference.service import LocalInference
+from inference.serving import service as service_module
+from inference.serving.service import LocalInference
 from tests.fakes import script, scripted_inference, served
 
 SLOW = {"match": "slow", "answer": "word " * 1000, "tokens_per_s": 200}

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bots import wording
-from bots.messages import Ended, Waiting
+from bots.messages import Ended, QueueUpdate
 from inference.api import (
     Busy,
     CaptionRequest,
@@ -32,14 +32,14 @@ from inference.api import (
     Unavailable,
 )
 from inference.engines.scripted import ScriptedEngine
-from inference.lanes import Bounds
+from inference.http.client import RemoteInference
+from inference.http.server import chat as chat_server
+from inference.http.server.routes import InferenceServer, ServerBounds
+from inference.http.wire import write_info
+from inference.queueing.admission import AdmissionBounds
 from inference.reasoning.splitter import Splitter
-from inference.remote import RemoteInference
-from inference.resuming import Resumption
-from inference.server import chat as chat_server
-from inference.server.http import InferenceServer, ServerBounds
-from inference.service import LocalInference
-from inference.wire import write_info
+from inference.serving.resumption import Resumption
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, FakeCaptioner, said, script
 
 KEY = "the key"
@@ -54,7 +54,7 @@ class Service:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.port = 0
-        self.bounds = Bounds()
+        self.bounds = AdmissionBounds()
         self.slots = 8
         self._stack = AsyncExitStack()
 
@@ -195,7 +195,7 @@ async def test_who_waited_for_the_service_waits_for_a_place_in_its_queue(
     service: Service, remote: RemoteInference
 ) -> None:
     await service.stop()
-    service.bounds, service.slots = Bounds(max_waiting=1), 1
+    service.bounds, service.slots = AdmissionBounds(max_waiting=1), 1
     asked = [replace(ask("think", id=f"r{n}"), owner=f"o{n}") for n in range(5)]
     async with asyncio.TaskGroup() as tasks:
         answers = [tasks.create_task(collect(remote, request)) for request in asked]
@@ -262,7 +262,7 @@ async def test_a_request_under_which_services_die_does_not_kill_them_for_ever(
         for transport in _transports(asyncio.get_running_loop(), service.port):
             transport.abort()
 
-    monkeypatch.setattr("inference.server.chat.complete", die)
+    monkeypatch.setattr("inference.http.server.chat.complete", die)
     with pytest.raises(Unavailable, match="under the request"):
         await collect(remote, ask("story"))
     assert deaths == 5
@@ -321,7 +321,7 @@ async def test_a_patient_start_waits_and_a_wrong_key_ends_it(
 ) -> None:
     address = f"http://127.0.0.1:{service.port}"
     await service.stop()
-    caplog.set_level("INFO", "inference.remote")
+    caplog.set_level("INFO", "inference.http.client")
     patient = RemoteInference(address, KEY, clock=time.monotonic, patient=True)
     wrong = RemoteInference(address, "wrong", clock=time.monotonic, patient=True)
     hasty = RemoteInference(address, KEY, clock=time.monotonic)
@@ -357,7 +357,7 @@ async def test_the_bot_says_that_the_model_is_away_and_answers_when_it_is_back(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(talk(chat, "story", events))
-        await until(lambda: Waiting(0, None) in events)
+        await until(lambda: QueueUpdate(0, None) in events)
         await service.come()
     assert said(events) == STORY["answer"]
     assert isinstance(events[-1], Ended)
@@ -372,7 +372,7 @@ async def test_a_stop_ends_the_bots_wait_whatever_it_waits_for(service: Service,
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(talk(chat, "story", events, pictures=pictures))
-            await until(lambda events=events: Waiting(0, None) in events)
+            await until(lambda events=events: QueueUpdate(0, None) in events)
             await chat.say("/stop")
         assert isinstance(events[-1], Ended)
         assert events[-1].reason == "cancelled"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from adapters.storage.database import open_database
-from adapters.storage.tables import processes, replies, usage
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.tables import processes, replies, usage
 from tests.fakes import script
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 from tests.servers.telegram_world import Chat
@@ -28,7 +28,7 @@ import os, signal
 from pathlib import Path
 from adapters.storage import processes
 processes.BEAT_S, processes.LEASE_S, processes.BEAT_WITHIN_S = 0.4, 5.0, 1.5
-from adapters.telegram.wire import BotApiRequest
+from adapters.telegram.client.transport import BotApiRequest
 whole, under_way = BotApiRequest.do_request, 0
 
 def stand_still(moment):

@@ -13,15 +13,15 @@ import aiohttp
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.discord.attachments import Contents
-from adapters.storage.memory import MemoryStorage
-from adapters.telegram.intake import received
-from adapters.web.channel import CHAT
-from adapters.web.events import ACCOUNT as PAGE
-from adapters.web.events import Event
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Attachment, Post, StoredFile
+from adapters.discord.inbound.attachments import Contents
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.telegram.inbound.intake import received
+from adapters.web.channel.channel import CHAT
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post, PostFile, StoredFile
 from adapters.web.server import WebServer
+from adapters.web.sessions.events import ACCOUNT as PAGE
+from adapters.web.sessions.events import PageEvent
 from bots.messages import Picture
 from bots.ports import Inbox, Received
 from bots.wording import nothing_to_stop
@@ -62,7 +62,7 @@ async def nothing_is_left(storage: Inbox, account: str) -> None:
 async def test_on_telegram_in_a_chat_that_is_flooded(
     server: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.telegram.intake._AT_ONCE", 2)  # so each chat has one place
+    monkeypatch.setattr("adapters.telegram.inbound.intake._AT_ONCE", 2)  # so each chat has one place
     storage, group = MemoryStorage(), server.group()
     ann, bob = server.person("Ann", 700_001), server.person("Bob", 700_002)
     async with party(server, tmp_path, *LINES, storage=storage):
@@ -97,7 +97,7 @@ async def test_on_telegram_while_an_album_or_a_picture_arrives(
         await arrives.wait()
         return Picture(b"a picture")
 
-    monkeypatch.setattr("adapters.telegram.post.fetch", fetch)
+    monkeypatch.setattr("adapters.telegram.outbound.reply_sender.fetch", fetch)
     ann = server.person("Ann", 700_001)
     async with party(server, tmp_path, *LINES, storage=storage):
         slow = ann.says("slow")
@@ -146,7 +146,7 @@ async def test_on_discord_while_a_file_is_fetched(tmp_path: Path, monkeypatch: p
         await arrives.wait()
         return Contents(text="print(1)")
 
-    monkeypatch.setattr("adapters.discord.answers.read", read)
+    monkeypatch.setattr("adapters.discord.inbound.event_handler.read", read)
     async with discord_party(tmp_path, *LINES) as p:
         await p.ann.says(p.room, "@bot what is this?", attachments=[p.discord.attach("a.py", b"print(1)", "text/x")])
         await begun.wait()
@@ -183,7 +183,7 @@ async def test_on_the_page_after_a_restart(tmp_path: Path) -> None:
     await posts.put_file(StoredFile(id="f", name="a.png", media_type="image/png", data=b"a picture"))
     left: list[Received] = []
     for number, text in enumerate(("Who painted that, and why?", "/stop")):
-        files = (Attachment(id="f", name="a.png", media_type="image/png"),) if not number else ()
+        files = (PostFile(id="f", name="a.png", media_type="image/png"),) if not number else ()
         post = Post(
             id=f"p{number}",
             position=number,
@@ -196,7 +196,7 @@ async def test_on_the_page_after_a_restart(tmp_path: Path) -> None:
             created_at=time.time(),
         )
         await posts.append(post)
-        left.append(Event.of_post(post).received(time.time()))
+        left.append(PageEvent.of_post(post).received(time.time()))
     await storage.receive(left)
     async with page_served(tmp_path, storage, posts, *PAGE_LINES):
         stop = await until(lambda: storage._replies.get((CHAT, "web:ann/1")))

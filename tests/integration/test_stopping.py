@@ -17,9 +17,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.sql import SqlStorage
-from adapters.web.events import ACCOUNT, Event
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
+from adapters.web.sessions.events import ACCOUNT, PageEvent
 from tests.fakes import script
 from tests.integration.test_kill import free_port
 from tests.servers.postgresql import Server
@@ -39,7 +39,7 @@ def can_be_alone() -> bool:
 
 WAITS_AFTER_A_SIGNAL = """
 import asyncio
-from adapters.stopping import stoppable
+from adapters.process.stopping import stoppable
 
 async def wait():
     async with stoppable(60.0):
@@ -160,7 +160,7 @@ async def test_an_answer_that_a_stop_interrupts_is_as_after_a_crash(tmp_path: Pa
     async with open_database(database) as opened:
         storage = SqlStorage(opened)
         left = await storage.unanswered(ACCOUNT)
-        replies = [await storage.reply(each.chat, Event.read(each).id) for each in left]
+        replies = [await storage.reply(each.chat, PageEvent.read(each).id) for each in left]
     assert len(left) == 2
     assert {(reply.state, reply.ending) for reply in replies if reply} <= {("streaming", ""), ("accepted", "")}
     assert any(reply and reply.state == "streaming" for reply in replies), (left, replies)

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
 from bots.ports import Storage, Turn
 from tests.fakes import keep_turn
 

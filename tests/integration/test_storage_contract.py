@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ClauseElement, Connection
 
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.sql import SqlStorage
-from bots.personal import Mark, Spent, Used
-from bots.ports import Delivered, Received, Reply, Storage, Turn
+from adapters.storage.database.database import open_database
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
+from bots.ports import Delivered, Received, ReplyRecord, Storage, Turn
+from bots.profile.personal import Sample, Spent, Used
 from tests.fakes import keep_turn
 from tests.servers.postgresql import Server
 
@@ -78,7 +78,7 @@ async def test_what_is_not_answered_is_found_in_order(storage: Storage) -> None:
     assert await storage.receive([received(1)]) == []
 
 
-REPLY = Reply(chat="c", event_id="e", answer_id="a1", person="web:ann", created_at=1.5)
+REPLY = ReplyRecord(chat="c", event_id="e", answer_id="a1", person="web:ann", created_at=1.5)
 ENDED = replace(REPLY, state="done", question_id="q1", request="{}", ending="{...}")
 
 
@@ -114,7 +114,7 @@ async def test_a_reply_ends_with_its_answer_and_is_shown_after_that(storage: Sto
 
 async def test_a_reply_is_counted_once_with_its_ending(storage: Storage) -> None:
     """Also where it is written again, because nobody heard that the first time went well."""
-    spent = Spent(person="web:ann", day="2026-11-25", used=Used(answers=1, tokens=7), marks=(Mark("hour", 7),))
+    spent = Spent(person="web:ann", day="2026-11-25", used=Used(answers=1, tokens=7), marks=(Sample("hour", 7),))
     await storage.claim(REPLY)
     await storage.begin(replace(REPLY, state="streaming", question_id="q1"), [QUESTION], "q1")
     for _ in range(2):
@@ -211,7 +211,7 @@ async def test_postgresql_finds_what_to_hide_without_reading_all_turns(postgresq
     """It is looked for whenever anybody deletes or edits anything in a server, and all other writes wait for it."""
     async with open_database(postgresql.emptied()) as database:
         storage, statements = SqlStorage(database), list[ClauseElement]()
-        with patch.object(storage.behind, "soon", AsyncMock()) as soon:
+        with patch.object(storage.behind, "enqueue", AsyncMock()) as soon:
             await storage.hide(["c", "d"], ["m1", "m2"])
         soon.await_args.args[0](Mock(execute=statements.append))  # type: ignore[union-attr]
 

@@ -17,15 +17,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from adapters.storage.database import open_database
-from adapters.storage.schema import HEAD, VERSION_TABLE, migration_config
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import metadata
+from adapters.storage.database.database import open_database
+from adapters.storage.database.schema import HEAD, VERSION_TABLE, migration_config
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import metadata
 
 PROCESS = """
 import asyncio, sys
-from adapters.storage.database import open_database
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
 
 async def main(path, person, count):
     async with open_database(path) as database:
@@ -108,9 +108,9 @@ async def test_a_migration_that_breaks_leaves_nothing_behind(path: Path, monkeyp
 
 LIGHT = """
 import asyncio, sys
-import adapters.storage.memory
+import adapters.storage.memory.storage
 assert "sqlalchemy" not in sys.modules
-from adapters.storage.database import open_database
+from adapters.storage.database.database import open_database
 
 async def main(path):
     async with open_database(path):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.sql import SqlStorage
-from bots.personal import Retention
-from bots.ports import Received, Reply, Turn
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.storage import SqlStorage
+from bots.ports import Received, ReplyRecord, Turn
+from bots.profile.personal import Retention
 
 ANN = "telegram:1"
 SECRETS = [
@@ -41,7 +41,7 @@ async def live(storage: SqlStorage) -> None:
             account="telegram:9", id=f"{number}", chat="telegram:5", payload=f"payload-of-{whose}{LONG}", person=person
         )
         await storage.receive([event])
-        reply = Reply(chat="telegram:5", event_id=f"{number}", answer_id=f"a{number}", person=person)
+        reply = ReplyRecord(chat="telegram:5", event_id=f"{number}", answer_id=f"a{number}", person=person)
         await storage.claim(reply)
         question = Turn(
             id=f"q{number}", chat="telegram:5", person=person, role="user", text=f"question-of-{whose}{LONG}"
@@ -99,7 +99,7 @@ async def test_an_erasure_waits_for_a_reader_and_lets_others_write(tmp_path: Pat
 async def test_a_log_that_somebody_reads_for_long_is_emptied_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.storage.personal._WIPED_WITHIN_S", 0.01)
+    monkeypatch.setattr("adapters.storage.sql.person_data._WIPED_WITHIN_S", 0.01)
     path = tmp_path / "partyline.sqlite3"
     async with open_database(str(path)) as database:
         storage = SqlStorage(database)

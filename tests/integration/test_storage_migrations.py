@@ -11,13 +11,13 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, text
 
-from adapters.storage.database import Database, open_database
-from adapters.storage.posts import SqlPosts
-from adapters.storage.schema import HEAD, VERSION_TABLE
-from adapters.storage.sql import SqlStorage
-from adapters.web.posts import Post, StoredFile, decode, encode
-from bots.personal import Used
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.database.schema import HEAD, VERSION_TABLE
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
 from bots.ports import Delivered, Received, Turn
+from bots.profile.personal import Used
 from tests.servers.postgresql import Server
 
 VERSIONS = [f"{number:04}" for number in range(1, int(HEAD))]

@@ -11,12 +11,12 @@ from typing import cast
 import pytest
 
 from adapters.delivery.channel import Frame, ThinkingView
-from adapters.storage.database import open_database
-from adapters.storage.posts import SqlPosts
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Attachment, Post, Posts, StoredFile, decode, encode
+from adapters.storage.database.database import open_database
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post, PostFile, Posts, StoredFile, decode, encode
 from bots.messages import Action
 
 PICTURE = StoredFile(id="f1", name="cat.png", media_type="image/png", data=bytes(range(256)))
@@ -31,7 +31,7 @@ POST = Post(
     ),
     asker="web:ann",
     reply_to="p0",
-    attachments=(Attachment(id="f1", name="cat.png", media_type="image/png"),),
+    attachments=(PostFile(id="f1", name="cat.png", media_type="image/png"),),
     nonce="n1",
     created_at=1_700_000_000.25,
 )
@@ -163,7 +163,7 @@ async def test_of_two_who_want_a_name_at_once_one_gets_it(posts: Posts) -> None:
 async def test_the_pages_of_two_processes_put_their_posts_one_after_the_other(tmp_path: Path) -> None:
     async with open_database(str(tmp_path / "partyline.sqlite3")) as database:
         kept: SqlPosts[Post, StoredFile] = SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
-        boards = [Board(kept, Audience(), str) for _ in range(2)]
+        boards = [ChannelLog(kept, Subscribers(), str) for _ in range(2)]
         for number in range(6):
             await boards[number % 2].add(kind="person", author="a", name="A", frame=Frame(markdown=str(number)))
         assert [post.frame.markdown for post in await kept.load(10)] == list("012345")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.errors import StorageError
-from adapters.storage.schema import VERSION_TABLE
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.database.schema import VERSION_TABLE
+from adapters.storage.errors import DatabaseFailure
+from adapters.storage.sql.storage import SqlStorage
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def create(path: Path) -> None:
 
 
 async def refusal(path: Path) -> str:
-    with pytest.raises(StorageError) as error:
+    with pytest.raises(DatabaseFailure) as error:
         async with open_database(str(path)):
             pass
     sentence = str(error.value)
@@ -113,14 +113,14 @@ async def test_a_broken_file_is_refused_and_left_alone(path: Path, damage: Calla
 async def test_a_call_that_fails_later_is_a_sentence_without_the_text(path: Path) -> None:
     async with open_database(str(path)) as database:
         execute(path, "DROP TABLE preferences")
-        with pytest.raises(StorageError) as error:
+        with pytest.raises(DatabaseFailure) as error:
             await SqlStorage(database).set_preferences("web:ann", {"seed": "my secret"})
     assert str(path) in str(error.value)
     assert "secret" not in str(error.value) + str(error.value.__cause__)
 
 
 async def test_a_locked_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.storage.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("adapters.storage.database.database.BUSY_TIMEOUT_S", 0.05)
     await create(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -12,12 +12,12 @@ from threading import Event
 import pytest
 from sqlalchemy import Connection, event, insert, select
 
-from adapters.storage.database import open_database
+from adapters.storage.database.database import open_database
+from adapters.storage.database.sqlite_backend import LocalDatabase
 from adapters.storage.errors import Locked, Taken
-from adapters.storage.local import LocalDatabase
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import heads
-from bots.ports import Received, Reply, Turn
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import heads
+from bots.ports import Received, ReplyRecord, Turn
 from tests.servers.postgresql import Server
 
 
@@ -96,7 +96,7 @@ async def test_who_fails_fails_alone(database: LocalDatabase) -> None:
 
 
 async def test_a_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.storage.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("adapters.storage.database.database.BUSY_TIMEOUT_S", 0.05)
     path = tmp_path / "partyline.sqlite3"
     async with open_database(str(path)) as database:
         assert isinstance(database, LocalDatabase)
@@ -135,7 +135,7 @@ async def test_two_processes_that_keep_the_same_events_in_another_order_do_not_w
 
 async def test_what_is_written_behind_shares_a_transaction_too(database: LocalDatabase) -> None:
     storage = SqlStorage(database)
-    replies = [Reply(chat="c", event_id=f"e{n}", answer_id=f"a{n}", person="p") for n in range(8)]
+    replies = [ReplyRecord(chat="c", event_id=f"e{n}", answer_id=f"a{n}", person="p") for n in range(8)]
     for reply in replies:
         await storage.claim(reply)
     crowd = Crowd(database)

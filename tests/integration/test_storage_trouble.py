@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
-from adapters.storage.database import Database, open_database
-from adapters.storage.errors import Refused, StorageError
-from adapters.storage.local import READERS, LocalDatabase
-from adapters.storage.sql import SqlStorage
-from adapters.storage.tables import replies
-from bots.messages import Ended, Said
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.database.sqlite_backend import READERS, LocalDatabase
+from adapters.storage.errors import DatabaseFailure, WriteRefused
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.tables import replies
+from bots.messages import Ended, TextDelta
 from bots.ports import Received, Turn
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests.fakes import Chat, said, script, scripted_inference
 from tests.servers.postgresql import Server
 
@@ -69,7 +69,7 @@ async def test_a_full_or_protected_disk_in_the_middle(
                 events.append(each)
                 if len(events) == 20:
                     await asyncio.to_thread(on_every_connection, database, trouble)
-                    with pytest.raises(StorageError, match=word):
+                    with pytest.raises(DatabaseFailure, match=word):
                         await storage.receive([replace(event(1), payload="x" * 100_000)])
             assert said(events) == SLOW["answer"]
             assert isinstance(events[-1], Ended)
@@ -127,7 +127,7 @@ async def test_a_broken_page_is_found_at_the_start_with_the_way_out(tmp_path: Pa
         for number in range(300):
             await storage.set_preferences(f"p{number}", {"seed": "x" * 500})
     await asyncio.to_thread(_break_a_page, path)
-    with pytest.raises(StorageError, match="partyline data restore"):
+    with pytest.raises(DatabaseFailure, match="partyline data restore"):
         async with open_database(str(path)):
             pass
 
@@ -156,7 +156,7 @@ async def test_a_text_is_written_at_most_as_often_as_frames_are_sent(
         monkeypatch.setattr(storage.behind, "_grow_texts", counting)
         async with storage.behind.running():
             events = await Chat(inference, storage=storage).say("slow")
-        assert len([each for each in events if isinstance(each, Said)]) > 20
+        assert len([each for each in events if isinstance(each, TextDelta)]) > 20
         assert 1 <= len(written) <= 3
 
 
@@ -180,6 +180,6 @@ async def test_a_write_that_is_refused_for_good_keeps_no_other_back(
 async def test_a_call_that_a_server_cannot_understand_is_refused_for_good(postgresql: Server) -> None:
     address = await asyncio.to_thread(postgresql.new_database)
     async with open_database(address) as database:
-        with pytest.raises(Refused, match="also if it is made again"):
+        with pytest.raises(WriteRefused, match="also if it is made again"):
             await database.write(lambda connection: connection.exec_driver_sql("SELECT * FROM nowhere"))
         assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.database import open_database
-from adapters.storage.errors import Away
-from adapters.storage.sql import SqlStorage
-from bots.personal import Quotas, Spent, Used
-from bots.ports import Delivered, Reply, Turn
-from bots.usage import Meter
+from adapters.storage.database.database import open_database
+from adapters.storage.errors import DatabaseAway
+from adapters.storage.sql.storage import SqlStorage
+from bots.people.usage import QuotaMeter
+from bots.ports import Delivered, ReplyRecord, Turn
+from bots.profile.personal import Quotas, Spent, Used
 
 ANSWER = Turn(id="a", chat="c", person="p", role="assistant", text="begun", state="streaming")
-REPLY = Reply(chat="c", event_id="e", answer_id="a", person="p", state="streaming")
+REPLY = ReplyRecord(chat="c", event_id="e", answer_id="a", person="p", state="streaming")
 WHOLE = replace(ANSWER, text="whole", state="done")
 READS: dict[str, tuple[Callable[[SqlStorage], Awaitable[object]], object]] = {
     "turn": (lambda storage: storage.turn("a"), WHOLE),
@@ -58,7 +58,7 @@ PEOPLE: dict[str, Callable[[SqlStorage], Awaitable[object]]] = {
     "put_code": lambda storage: storage.put_code("code", "p", 1.0),
     "share_data": lambda storage: storage.share_data("p", True),
     "export": lambda storage: storage.export(["p"]),
-    "a quota": lambda storage: Meter(storage, lambda: 0.0, Quotas(tokens=1)).spent("p"),
+    "a quota": lambda storage: QuotaMeter(storage, lambda: 0.0, Quotas(tokens=1)).spent("p"),
 }
 
 
@@ -81,5 +81,5 @@ class AwayAtFirst:
     async def __call__(self, *arguments: object, **more: object) -> object:
         if self._left:
             self._left -= 1
-            raise Away("It is away.")
+            raise DatabaseAway("It is away.")
         return await self._call(*arguments, **more)

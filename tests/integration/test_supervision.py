@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from bots.messages import Ended, Said, Waiting
-from inference import supervisor
+from bots.messages import Ended, QueueUpdate, TextDelta
 from inference.api import ChatRequest, Finished, Interrupted, Message, OutOfMemory, Sampling, Text, Unavailable
-from inference.engines.llamacpp_process import LlamaOptions
+from inference.engine_factory import engine_for
+from inference.engines.llamacpp.process import LlamaOptions
 from inference.engines.port import Closed, Died, Engine, Opened, Output, Piece, Progress
 from inference.engines.scripted import ScriptedEngine
-from inference.lanes import Bounds
-from inference.models import engine_for
-from inference.service import LocalInference
-from inference.supervisor import SupervisedEngine
+from inference.queueing.admission import AdmissionBounds
+from inference.serving import supervisor
+from inference.serving.service import LocalInference
+from inference.serving.supervisor import SupervisedEngine
 from tests import checkpoints
 from tests.fakes import Chat, said, script, served
 from tests.servers.telegram import until
@@ -379,9 +379,9 @@ async def test_a_person_is_told_that_the_answer_waits_for_a_new_engine(tmp_path:
     await service.start()
     chat = Chat(service)
     events = [event async for event in chat.events(chat.incoming("story"))]
-    assert events.count(Waiting(0, None)) == 1
-    texts = [index for index, event in enumerate(events) if isinstance(event, Said)]
-    assert sum(index < events.index(Waiting(0, None)) for index in texts) == max(0, after - 1)
+    assert events.count(QueueUpdate(0, None)) == 1
+    texts = [index for index, event in enumerate(events) if isinstance(event, TextDelta)]
+    assert sum(index < events.index(QueueUpdate(0, None)) for index in texts) == max(0, after - 1)
     assert said(events) == STORY["answer"]
     assert isinstance(events[-1], Ended)
     await service.close()
@@ -411,7 +411,7 @@ async def test_an_engine_that_does_not_come_back_is_not_ready_until_it_does(
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     engine = await supervised(Makers(script(tmp_path, STORY), "dies", after=0))
-    service = LocalInference(engine, bounds=Bounds(deadline_s=0.3), clock=time.monotonic)
+    service = LocalInference(engine, bounds=AdmissionBounds(deadline_s=0.3), clock=time.monotonic)
     await service.start()
 
     def state() -> str:

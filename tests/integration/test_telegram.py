@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapters.storage.memory import MemoryStorage
-from bots.people.access import Access
+from adapters.storage.memory.storage import MemoryStorage
+from bots.access.allow_list import Access
 from bots.ports import StorageError
 from inference.api import ChatRequest
 from inference.engines.scripted import ScriptedEngine

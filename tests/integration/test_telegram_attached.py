@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.text_files import TEXT_BYTES
+from adapters.files.text_files import TEXT_BYTES
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram
 from tests.servers.telegram_people import Person

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from adapters.delivery.channel import Unsent
-from adapters.storage.memory import MemoryStorage
-from adapters.telegram.channel import TelegramChannel
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.telegram.outbound.channel import TelegramChannel
 from tests.integration.telegram_parts import SCRIPT, answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 

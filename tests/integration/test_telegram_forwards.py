@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 from tests.servers.telegram_world import Chat, Message

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from bots import wording
-from bots.people.access import Access
+from bots.access.allow_list import Access
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 from tests.servers.telegram_world import Chat, Message

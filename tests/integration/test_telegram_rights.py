@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.storage.memory import MemoryStorage
+from adapters.storage.memory.storage import MemoryStorage
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 

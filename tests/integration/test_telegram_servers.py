@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.telegram.wire import told_code
+from adapters.telegram.client.transport import told_code
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 

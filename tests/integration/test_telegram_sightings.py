@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from adapters.delivery.channel import Frame, RetryAfter
-from adapters.telegram.addresses import Destination
-from adapters.telegram.channel import Sightings, TelegramChannel, limits
+from adapters.telegram.client.addresses import Destination
+from adapters.telegram.client.transport import BotApiRequest
+from adapters.telegram.outbound.channel import Sightings, TelegramChannel, limits
 from adapters.telegram.platform import bot_api
-from adapters.telegram.wire import BotApiRequest
 from config.settings import TelegramSettings
 from tests.servers.telegram import TOKEN, TelegramServer, telegram
 from tests.servers.telegram_world import Chat, Rules

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from adapters.delivery.channel import SENDING
-from adapters.storage.database import open_database
-from adapters.storage.memory import MemoryStorage
-from adapters.storage.sql import SqlStorage
+from adapters.storage.database.database import open_database
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.storage.sql.storage import SqlStorage
 from bots import wording
 from bots.ports import FILES_FROM, Storage
 from tests.integration.telegram_parts import answer_to, party

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.people.access import Access
+from bots.access.allow_list import Access
 from tests.fakes import script
 from tests.integration.telegram_parts import answer_to, party
 from tests.integration.test_telegram_process import partyline

@@ -13,12 +13,12 @@ from telegram import LinkPreviewOptions
 from telegram.error import RetryAfter, TelegramError, TimedOut
 
 from adapters.delivery.channel import ChannelError, UnknownOutcome, Unsent
-from adapters.telegram.failures import channel_error
+from adapters.telegram.client.errors import channel_error
+from adapters.telegram.client.redaction import redacted
+from adapters.telegram.client.transport import BotApiRequest
 from adapters.telegram.platform import bot_api
-from adapters.telegram.secrecy import hidden
-from adapters.telegram.wire import BotApiRequest
 from config.settings import TelegramSettings
-from inference.connections import listening
+from inference.untrusted.connections import listening
 from tests.servers.telegram import TOKEN, TelegramServer, telegram, until
 
 pytestmark = pytest.mark.timeout(30)
@@ -143,7 +143,7 @@ async def test_what_is_no_answer_has_no_outcome(calls: BotApiRequest) -> None:
 
 async def test_no_log_holds_the_token(calls: BotApiRequest, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with hidden(TOKEN):
+    with redacted(TOKEN):
         async with telegram() as server:
             chat = server.person().private
             await api_at(server.address, calls).send_message(chat.id, "hello", link_preview_options=OFF)

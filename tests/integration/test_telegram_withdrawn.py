@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.storage.memory import MemoryStorage
-from bots.prompt import UNSEEN, UNSEEN_QUOTATION
+from adapters.storage.memory.storage import MemoryStorage
+from bots.conversation.prompt import UNSEEN, UNSEEN_QUOTATION
 from inference.api import ChatRequest
-from inference.service import LocalInference
+from inference.serving.service import LocalInference
 from tests.integration.telegram_parts import answer_to, party
 from tests.servers.telegram import TelegramServer, telegram, until
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.storage.database import Database, open_database
-from adapters.storage.posts import SqlPosts
-from adapters.storage.processes import living
-from adapters.storage.sql import SqlStorage
-from adapters.web import board
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.posts import Post, StoredFile, decode, encode
+from adapters.storage.database.database import Database, open_database
+from adapters.storage.leases import hold_lease
+from adapters.storage.sql.storage import SqlStorage
+from adapters.storage.sql.web_posts import SqlPosts
+from adapters.web.channel import channel_log
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.posts.posts import Post, StoredFile, decode, encode
 from bots.ports import Received
 from tests.servers.postgresql import Server
 from tests.servers.telegram import until
@@ -40,12 +40,12 @@ def kept_in(database: Database) -> SqlPosts[Post, StoredFile]:
     return SqlPosts(database, encode=encode, decode=decode, make_file=StoredFile)
 
 
-def shown(each: Board) -> list[str]:
+def shown(each: ChannelLog) -> list[str]:
     return [view.fields["html"] for post in each.posts() if (view := each.view(post.id))]
 
 
 async def test_posts_of_both_get_places_of_their_own(databases: list[Database]) -> None:
-    boards = [Board(kept_in(database), Audience(), str) for database in databases]
+    boards = [ChannelLog(kept_in(database), Subscribers(), str) for database in databases]
     async with asyncio.TaskGroup() as group:
         for number in range(MANY):
             frame = Frame(markdown=str(number))
@@ -58,7 +58,7 @@ async def test_posts_of_both_get_places_of_their_own(databases: list[Database]) 
 
 
 async def test_what_one_writes_the_other_shows(databases: list[Database]) -> None:
-    one, two = (Board(kept_in(database), Audience(), str) for database in databases)
+    one, two = (ChannelLog(kept_in(database), Subscribers(), str) for database in databases)
     post = await one.add(kind="bot", author="", name="P", frame=Frame(markdown="begun", growing=True))
     await two.open()
     for words, growing in (("more", True), ("whole", False)):
@@ -75,8 +75,8 @@ async def test_a_change_is_shown_whatever_colours_have_done_to_the_count(databas
     async def coloured(markdown: str) -> str:
         return f"<b>{markdown}</b>"
 
-    one = Board(kept_in(databases[0]), Audience(), str)
-    two = Board(kept_in(databases[1]), Audience(), str, colour=coloured)
+    one = ChannelLog(kept_in(databases[0]), Subscribers(), str)
+    two = ChannelLog(kept_in(databases[1]), Subscribers(), str, colour=coloured)
     post = await one.add(kind="bot", author="", name="P", frame=Frame(markdown="first"))
     await two.open()
     async with asyncio.TaskGroup() as group:
@@ -89,7 +89,7 @@ async def test_a_change_is_shown_whatever_colours_have_done_to_the_count(databas
 
 
 async def test_what_could_not_be_looked_at_is_looked_at_again(databases: list[Database]) -> None:
-    one, two = (Board(kept_in(database), Audience(), str) for database in databases)
+    one, two = (ChannelLog(kept_in(database), Subscribers(), str) for database in databases)
     post = await one.add(kind="bot", author="", name="P", frame=Frame(markdown="begun", growing=True))
     await two.open()
     await one.change(post.id, Frame(markdown="whole"))
@@ -105,15 +105,15 @@ async def test_what_could_not_be_looked_at_is_looked_at_again(databases: list[Da
 async def test_the_start_of_one_leaves_alone_what_the_other_is_writing(
     databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(channel_log, "LOOK_EVERY_S", 0.02)
     names = "one", "two"
     storages = [SqlStorage(database, name) for database, name in zip(databases, names, strict=True)]
     first, second = (
         Parts(posts=kept_in(database), inbox=storage) for database, storage in zip(databases, storages, strict=True)
     )
     async with (
-        living(databases[0], "one"),
-        living(databases[1], "two"),
+        hold_lease(databases[0], "one"),
+        hold_lease(databases[1], "two"),
         first.server().serving() as address,
         visit(address) as page,
     ):
@@ -131,9 +131,9 @@ async def test_the_start_of_one_leaves_alone_what_the_other_is_writing(
 
 async def test_another_account_never_goes_on_with_what_one_left(databases: list[Database]) -> None:
     left = Received(account="telegram:1", id="e", chat="c", payload="")
-    async with living(databases[0], "one"):
+    async with hold_lease(databases[0], "one"):
         await SqlStorage(databases[0], "one").receive([left])
     heir = SqlStorage(databases[1], "two")
-    async with living(databases[1], "two"):
+    async with hold_lease(databases[1], "two"):
         assert await heir.unanswered("telegram:2") == []
         assert await heir.orphaned("telegram:1") == [left]

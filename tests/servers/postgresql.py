@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import make_url
 
-from adapters.storage.schema import VERSION_TABLE
+from adapters.storage.database.schema import VERSION_TABLE
 
 
 class Server:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.adaptive_limit import AdaptiveLimit
+from inference.queueing.adaptive_limit import AdaptiveLimit
 
 
 def goods_until_full(limit: AdaptiveLimit) -> int:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bots.access.allow_list import Access
+from bots.access.chat_share import ChatShare
+from bots.access.gate import Call, Gate, Unheard, call_of
+from bots.access.rates import MINUTE_S, Rates
+from bots.access.rights import Thing, Verb
 from bots.messages import ChatBudget, Incoming, Permit, Person, Refusal
-from bots.people.access import Access
-from bots.people.gate import Call, Gate, Unheard, call_of
-from bots.people.presence import Presence
-from bots.people.rates import MINUTE_S, Rates
-from bots.people.rights import Thing, Verb
-from bots.preferences import Refused
+from bots.profile.preferences import UserError
 
 
 def message(text: str = "hello", person: str = "telegram:1", chat: str = "telegram:9:1", **more: Any) -> Call:
@@ -81,13 +81,13 @@ async def test_lists_name_people_and_chats(person: str, chat: str, is_in: bool) 
     if is_in:
         await doors.at(0.0, message(person=person, chat=chat))
     else:
-        with pytest.raises(Refused, match=person):
+        with pytest.raises(UserError, match=person):
             await doors.at(0.0, message(person=person, chat=chat))
 
 
 async def test_a_chat_is_let_in_under_any_of_its_names() -> None:
     doors = Doors(allowed_chats=["telegram:-1001"], strangers="refuse")
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         await doors.at(0.0, message(chat="telegram:9:-5"))
     await doors.at(0.0, message(chat="telegram:9:-5", places=("telegram:-1001",)))
 
@@ -95,10 +95,10 @@ async def test_a_chat_is_let_in_under_any_of_its_names() -> None:
 async def test_a_stranger_is_told_once_in_a_minute_in_each_chat() -> None:
     doors = Doors(allowed_users=["telegram:7"], strangers="refuse")
     for now, chat, error in (
-        (0.0, "c:1", Refused),
+        (0.0, "c:1", UserError),
         (1.0, "c:1", Unheard),
-        (1.0, "c:2", Refused),
-        (61.0, "c:1", Refused),
+        (1.0, "c:2", UserError),
+        (61.0, "c:1", UserError),
     ):
         with pytest.raises(error):
             await doors.at(now, message(chat=chat))
@@ -122,7 +122,7 @@ async def test_a_stranger_who_writes_in_private_is_told() -> None:
     doors = Doors(allowed_users=["telegram:7"], strangers="refuse")
     for number in range(20):
         private = message(person=f"telegram:{number + 10}", direct=True, budget=ChatBudget(f"telegram:{number}", 60.0))
-        with pytest.raises(Refused):
+        with pytest.raises(UserError):
             await doors.at(0.0, private)
 
 
@@ -152,7 +152,7 @@ async def test_a_rate_is_told_once_and_then_kept_in_silence() -> None:
     doors = Doors(requests_per_minute=3, owners=["telegram:7"])
     for now in (0.0, 1.0, 2.0):
         await doors.at(now, message())
-    with pytest.raises(Refused, match="50 s"):
+    with pytest.raises(UserError, match="50 s"):
         await doors.at(10.0, message())
     with pytest.raises(Unheard):
         await doors.at(11.0, message())
@@ -165,7 +165,7 @@ async def test_a_rate_is_told_once_and_then_kept_in_silence() -> None:
         await doors.at(60.5, message())
     for now in (61.0, 62.0):
         await doors.at(now, message())
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         await doors.at(70.5, message())
 
 
@@ -183,7 +183,7 @@ async def test_a_person_may_not_ask_for_more_than_the_chat_can_be_sent() -> None
     asked = message("hello", budget=group)
     for _ in range(7):
         await doors.at(0.0, asked)
-    with pytest.raises(Refused, match="7 messages"):
+    with pytest.raises(UserError, match="7 messages"):
         await doors.at(0.0, asked)
     with pytest.raises(Unheard):
         await doors.at(0.0, message("/help", budget=group, chat="telegram:9:-5:44"))
@@ -223,7 +223,7 @@ async def test_whoever_asks_and_has_nothing_waiting_is_let_in_whatever_others_ha
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=60), st.integers(1, 60))
 def test_a_share_is_fair_and_never_more_than_the_chat_has(steps: list[tuple[int, int]], calls: int) -> None:
-    presence, now, seen = Presence(), 0.0, dict[int, float]()
+    presence, now, seen = ChatShare(), 0.0, dict[int, float]()
     for person, later_s in steps:
         now += later_s
         share = presence.share("chat", str(person), calls, now)
@@ -243,7 +243,7 @@ async def test_a_press_is_counted_like_a_message() -> None:
     press = Call(actor="telegram:1", thing=Thing.PANEL, verb=Verb.PRESS, chat="telegram:9:1", owner="telegram:1")
     for _ in range(20):
         await doors.at(0.0, press)
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         await doors.at(0.0, press)
 
 
@@ -258,7 +258,7 @@ async def test_nobody_is_locked_out_by_a_clock_that_is_set_back() -> None:
     doors = Doors(requests_per_minute=2)
     for now in (7_200.0, 7_201.0, 3_600.0, 3_601.0):
         await doors.at(now, message())
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         await doors.at(3_602.0, message())
 
 
@@ -298,9 +298,9 @@ async def test_who_acts_for_a_chat_is_let_in_and_counted_as_themselves() -> None
 
     panel = Call(actor="telegram:2", thing=Thing.PANEL, verb=Verb.PRESS, chat="c", owner="t:-5", holds=holds)
     assert (await doors.at(0.0, panel)).account == "t:-5"
-    with pytest.raises(Refused, match="minute"):
+    with pytest.raises(UserError, match="minute"):
         await doors.at(0.0, panel)
-    with pytest.raises(Refused, match="telegram:3"):
+    with pytest.raises(UserError, match="telegram:3"):
         await doors.at(0.0, replace(panel, actor="telegram:3"))
     assert asked == ["t:-5"]  # the platform is asked for nobody who is refused anyway
 
@@ -352,7 +352,7 @@ async def test_stops_take_nothing_from_what_may_be_asked() -> None:
         await doors.at(0.0, message("/stop", budget=group))
     for _ in range(7):
         assert isinstance(await doors.at_all(0.0, message("hello", budget=group)), Permit)
-    with pytest.raises(Refused):
+    with pytest.raises(UserError):
         await doors.at(0.0, message("hello", budget=group))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from adapters.delivery.chunking import Chunker
+from adapters.delivery.composing.chunker import Chunker
 from adapters.delivery.renderers.discord import render_discord
+from adapters.delivery.renderers.formulas.mathml import mathml
 from adapters.delivery.renderers.html import render_html
-from adapters.delivery.renderers.mathml import mathml
 from adapters.delivery.renderers.telegram import render_telegram
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 from tests.conformance.reading import letters, read_html

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.bounded_json import loads
+from inference.untrusted.bounded_json import loads
 from tests.costly import socket_frames
 
 documents = st.recursive(

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.discord.content import RenderedFrames, content, rendered
-from adapters.web import audience, handouts
-from adapters.web.audience import Listener
-from adapters.web.handouts import Handouts
-from adapters.web.posts import StoredFile
+from adapters.discord.outbound.content import RenderedFrames, content, rendered
+from adapters.web.channel import subscribers
+from adapters.web.channel.subscribers import Subscriber
+from adapters.web.posts import private_files
+from adapters.web.posts.posts import StoredFile
+from adapters.web.posts.private_files import PrivateFiles
 from inference.api import Message
-from inference.captioner import _REMEMBERED, BlipCaptioner, _key
-from inference.engines.openai import OpenAIEngine, _digest
+from inference.engines.openai.engine import OpenAIEngine, _digest
+from inference.tasks.image_to_text.captioner import _REMEMBERED, BlipCaptioner, _key
 
 
 async def test_counts_of_conversations_hold_no_conversation() -> None:
@@ -30,7 +31,7 @@ async def test_counts_of_conversations_hold_no_conversation() -> None:
 
 async def test_captions_are_forgotten_after_a_while_and_hold_no_words_of_people(monkeypatch: Any) -> None:
     captioner, now = BlipCaptioner("nowhere"), 0.0
-    monkeypatch.setattr("inference.captioner.time.monotonic", lambda: now)
+    monkeypatch.setattr("inference.tasks.image_to_text.captioner.time.monotonic", lambda: now)
     for number in range(_REMEMBERED + 10):
         captioner._remember(_key(b"%d" % number, "my secret", "ann"), "a caption")
     assert len(captioner._seen) == _REMEMBERED
@@ -42,8 +43,8 @@ async def test_captions_are_forgotten_after_a_while_and_hold_no_words_of_people(
 
 
 def test_files_for_one_person_are_bounded_in_bytes() -> None:
-    kept = Handouts()
-    size = handouts.MAX_BYTES // 4
+    kept = PrivateFiles()
+    size = private_files.MAX_BYTES // 4
     files = [StoredFile(id=f"f{n}", name="a", media_type="b", data=bytes(size)) for n in range(9)]
     for file in files:
         kept.add("web:ada", file)
@@ -52,18 +53,18 @@ def test_files_for_one_person_are_bounded_in_bytes() -> None:
 
 
 def test_one_persons_files_push_out_nobody_elses() -> None:
-    kept = Handouts()
+    kept = PrivateFiles()
     own = StoredFile(id="own", name="a", media_type="b", data=b"x")
     kept.add("web:bob", own)
     for number in range(200):
         kept.add("web:ada", StoredFile(id=str(number), name="a", media_type="b", data=bytes(2**21)))
     assert kept.get("web:bob", "own") is own
-    assert sum(kept.get("web:ada", str(number)) is not None for number in range(200)) == handouts.MAX_FILES
+    assert sum(kept.get("web:ada", str(number)) is not None for number in range(200)) == private_files.MAX_FILES
 
 
 def test_of_many_people_whoever_has_most_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handouts, "TOTAL_BYTES", 10)
-    kept = Handouts()
+    monkeypatch.setattr(private_files, "TOTAL_BYTES", 10)
+    kept = PrivateFiles()
     for person, size in (("web:ada", 4), ("web:ada", 4), ("web:bob", 2), ("web:cy", 1)):
         file = StoredFile(id=f"{person}{kept._sizes()[person]}", name="a", media_type="b", data=bytes(size))
         kept.add(person, file)
@@ -72,15 +73,15 @@ def test_of_many_people_whoever_has_most_gives_way(monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_waits_for_a_slow_socket_is_bounded_in_characters() -> None:
-    listener = Listener("web:ada")
-    long = "x" * (audience._MAX_BACKLOG_CHARACTERS // 10)
+    listener = Subscriber("web:ada")
+    long = "x" * (subscribers._MAX_BACKLOG_CHARACTERS // 10)
     for _ in range(100):  # one post that grows: only its newest state waits
         listener.tell("post", long)
     assert [listener.overrun] == [False]
     for number in range(10):
         listener.tell(f"post {number}", long)
     assert listener.overrun
-    alone = Listener("web:bob")
+    alone = Subscriber("web:bob")
     alone.tell("hello", long * 20)
     assert not alone.overrun
 

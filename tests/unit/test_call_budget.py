@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from adapters.delivery.channel import Frame, Later, Limits, RetryAfter
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
-from adapters.delivery.rate_budget import Rate
-from bots.messages import ChatBudget, Ended, Failed, Notice, Refusal, ReplyEvent, Said, Started
-from bots.people.access import Access
-from bots.people.gate import Call, Gate
-from bots.people.rights import Thing, Verb
+from adapters.delivery.pacing.rate_budget import Rate
+from bots.access.allow_list import Access
+from bots.access.gate import Call, Gate
+from bots.access.rights import Thing, Verb
+from bots.messages import ChatBudget, Ended, Failed, Notice, Refusal, ReplyEvent, Started, TextDelta
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Faults, Platform, Records, Rules, SimulatedChannel, run_virtually, told
 
@@ -56,7 +56,7 @@ class Seen:
 
 def growing(word: str, seconds: float, prefill_s: float = 0.2) -> list[ReplyEvent | float]:
     """Ten words a second, each with that word in it."""
-    words = [step for n in range(int(10 * seconds)) for step in (Said(f"{word}-{n} "), 0.1)]
+    words = [step for n in range(int(10 * seconds)) for step in (TextDelta(f"{word}-{n} "), 0.1)]
     return [Started(answer_id=word), prefill_s, *words, END]
 
 
@@ -314,7 +314,7 @@ def test_somebody_elses_panel_is_not_overtaken() -> None:
 
 
 def test_long_answers_of_one_person_leave_calls_for_another() -> None:
-    long = [Said("word " * 400)] * 30
+    long = [TextDelta("word " * 400)] * 30
     shown = seen([
         Asked(asker="bob", events=[Started(answer_id="b"), *long, END]),
         Asked(asker="ann", events=growing("a", 4.0), at=20.0),

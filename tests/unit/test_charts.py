@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
-from adapters.charts import DARK, LIGHT, Palette, draw
-from bots.stats import Panel
+from adapters.files.charts import DARK, LIGHT, Palette, draw
+from bots.people.stats import Panel
 
 
 def panel(values: Sequence[float | None], kind: str = "bars", unit: str = "") -> Panel:
@@ -46,7 +46,7 @@ async def test_a_picture_is_light_or_dark(dark: bool, palette: Palette) -> None:
 LAZY = """
 import sys
 import adapters.app
-import adapters.charts
+import adapters.files.charts
 import adapters.cli
 assert "matplotlib" not in sys.modules
 """

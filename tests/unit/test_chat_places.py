@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.telegram.chat_places import ChatPlaces
+from adapters.telegram.inbound.chat_places import ChatPlaces
 from tests.unit.hostile import MOST_GROWTH, growth_of_work
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.blocks import Blocks
-from adapters.delivery.boundaries import grapheme_boundary, word_boundary
-from adapters.delivery.chunking import Chunk, Chunker
-from adapters.delivery.renderers.commonmark import parse
+from adapters.delivery.composing.chunker import Chunk, Chunker
+from adapters.delivery.composing.line_breaks import grapheme_boundary, word_boundary
+from adapters.delivery.markdown.block_parser import BlockParser
+from adapters.delivery.markdown.commonmark import parse
 from tests.commonmark import examples
 
 PIECES = [
@@ -206,7 +206,7 @@ READINGS = [
 @settings(derandomize=True, max_examples=1_000)
 @given(st.lists(st.sampled_from(READINGS), max_size=10))
 def test_the_chunker_and_the_parser_read_every_document_alike(lines: list[str]) -> None:
-    blocks, read = Blocks(), []
+    blocks, read = BlockParser(), []
     for line in lines:
         blocks.read(line)
         read.append("fence" if blocks.fence else "formula" if blocks.formula else "table" if blocks.table else "")
@@ -462,7 +462,7 @@ def test_long_random_documents(seed: int) -> None:
 def test_what_is_nearly_a_row_of_delimiters_is_looked_at_in_linear_time(row: str) -> None:
     took = []
     for size in (4_000, 16_000):
-        blocks = Blocks()
+        blocks = BlockParser()
         blocks.read("| a | b |\n")
         began = time.process_time()
         blocks.read(row.format(*[" " * size] * 2) + "\n")

@@ -7,8 +7,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.coming import Coming, Sent
-from bots.commands import asks, is_stop
+from bots.commands.registry import asks, is_stop
+from bots.conversation.coming import Coming, Sent
 
 ANN, BOB, HERE, THERE = "telegram:1", "telegram:2", "telegram:9:-1", "telegram:9:-2"
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots import prompt
-from bots.commands import COMMANDS, Called, read, shown
-from bots.prompt import for_code, is_mathematics, language, opening
+from bots.commands.registry import COMMANDS, Called, read, shown
+from bots.conversation import prompt
+from bots.conversation.prompt import for_code, is_mathematics, language, opening
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from inference import connections
-from inference.connections import ConnectionBounds, check_body, listening
+from inference.untrusted import connections
+from inference.untrusted.connections import ConnectionBounds, check_body, listening
 
 PATIENT = ConnectionBounds(head_s=600.0)
 

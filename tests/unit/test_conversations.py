@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.conversations import fitting, prompt_limit
+from bots.conversation.context_window import fitting, prompt_limit
+from bots.conversation.prompt import messages
 from bots.ports import Turn
-from bots.prompt import messages
 from inference.api import Message, Sampling, TooLong
 
 TURNS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=0, max_size=12)

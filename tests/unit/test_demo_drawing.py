@@ -6,10 +6,10 @@ import pytest
 from inference.demo_captioner.drawing import draw
 from inference.demo_captioner.palette import COLOURS, CSS
 from inference.demo_captioner.pillow_set import one_shape, two_shapes
-from inference.demo_captioner.scenes import SHAPES, Thing, caption, relation, sample_scenes, with_article
+from inference.demo_captioner.scenes import SHAPES, SceneObject, caption, relation, sample_scenes, with_article
 
-RED = Thing("red", "circle", (0.5, 0.2))
-BLUE = Thing("blue", "square", (0.4, 0.8))
+RED = SceneObject("red", "circle", (0.5, 0.2))
+BLUE = SceneObject("blue", "square", (0.4, 0.8))
 
 
 def test_caption_of_one_shape() -> None:
@@ -17,7 +17,7 @@ def test_caption_of_one_shape() -> None:
 
 
 def test_article_before_a_vowel() -> None:
-    assert caption([Thing("orange", "star", (0.5, 0.5))], "orange") == "an orange star on an orange background"
+    assert caption([SceneObject("orange", "star", (0.5, 0.5))], "orange") == "an orange star on an orange background"
     assert with_article("light blue") == "a light blue"
 
 
@@ -36,15 +36,15 @@ def test_upper_shape_comes_first_in_either_order() -> None:
     ],
 )
 def test_larger_distance_decides(first: tuple[float, float], second: tuple[float, float], words: str) -> None:
-    a, b = Thing("red", "circle", first), Thing("blue", "square", second)
+    a, b = SceneObject("red", "circle", first), SceneObject("blue", "square", second)
     assert relation(a, b) == relation(b, a) == (a, words, b)
 
 
 def test_mirrored_picture_swaps_left_and_right_but_not_above() -> None:
-    left, right = Thing("red", "circle", (0.2, 0.5)), Thing("blue", "star", (0.8, 0.5))
-    mirrored = [Thing(each.colour, each.shape, (1 - each.centre[0], each.centre[1])) for each in (left, right)]
+    left, right = SceneObject("red", "circle", (0.2, 0.5)), SceneObject("blue", "star", (0.8, 0.5))
+    mirrored = [SceneObject(each.colour, each.shape, (1 - each.centre[0], each.centre[1])) for each in (left, right)]
     assert relation(*mirrored)[0].colour == "blue"
-    upright = [Thing(each.colour, each.shape, (1 - each.centre[0], each.centre[1])) for each in (RED, BLUE)]
+    upright = [SceneObject(each.colour, each.shape, (1 - each.centre[0], each.centre[1])) for each in (RED, BLUE)]
     assert relation(*upright)[0].colour == relation(RED, BLUE)[0].colour
 
 

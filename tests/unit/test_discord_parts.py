@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.discord.access import Where, is_allowed, is_answered_in, listens
-from adapters.discord.addresses import API, api_address, invitation, serves_files, user_installation
-from adapters.discord.attachments import PICTURE_BYTES, read
-from adapters.discord.buttons import button_rows
-from adapters.discord.calls import Calls
-from adapters.discord.channel import DiscordChannel, Echoes, limits
-from adapters.discord.commands import as_written
-from adapters.discord.content import content, units
-from adapters.discord.events import Event, File, bursts, event_of, together
-from adapters.discord.interactions import LIFETIME_S, Token
-from adapters.discord.reading import quoted
-from adapters.discord.tokens import Tokens
-from adapters.storage.memory import MemoryStorage
-from adapters.text_files import TEXT_BYTES
-from bots.commands import NAMES
-from bots.commands import read as command_in
+from adapters.discord.client.addresses import API, api_address, invitation, serves_files, user_installation
+from adapters.discord.client.rest import RestClient
+from adapters.discord.commands.command_tree import as_written
+from adapters.discord.inbound.attachments import PICTURE_BYTES, read
+from adapters.discord.inbound.events import DiscordEvent, File, bursts, event_of, together
+from adapters.discord.inbound.interaction_tokens import InteractionTokens
+from adapters.discord.inbound.parsing import quoted
+from adapters.discord.outbound.channel import DiscordChannel, Echoes, limits
+from adapters.discord.outbound.components import button_rows
+from adapters.discord.outbound.content import content, units
+from adapters.discord.outbound.interaction_channel import LIFETIME_S, InteractionToken
+from adapters.files.text_files import TEXT_BYTES
+from adapters.storage.memory.storage import MemoryStorage
+from bots.commands.registry import NAMES
+from bots.commands.registry import read as command_in
 from bots.messages import Action
-from bots.preferences import Bounds, Profile, settings_of, within
+from bots.profile.preferences import Profile, SettingBounds, settings_of, within
 from config.settings import DiscordSettings
 
 
@@ -107,9 +107,13 @@ def test_it_listens_where_it_is_told_to() -> None:
 TEXTS = st.text(max_size=30)
 
 
-@given(text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(Token, TEXTS, st.just("")))
-def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int, token: Token | None) -> None:
-    event = Event(
+@given(
+    text=TEXTS, name=TEXTS, size=st.integers(0, 10), token=st.none() | st.builds(InteractionToken, TEXTS, st.just(""))
+)
+def test_an_event_comes_back_as_it_was_recorded(
+    text: str, name: str, size: int, token: InteractionToken | None
+) -> None:
+    event = DiscordEvent(
         id="1",
         channel="2",
         author="3",
@@ -126,42 +130,42 @@ def test_an_event_comes_back_as_it_was_recorded(text: str, name: str, size: int,
 
 
 def test_a_token_is_not_shown() -> None:
-    assert "secret" not in repr(Token("1", "secret"))
+    assert "secret" not in repr(InteractionToken("1", "secret"))
 
 
 async def test_a_token_is_kept_apart_and_for_as_long_as_it_serves() -> None:
     inbox, clock = MemoryStorage(), [1000.0]
-    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
-    tokens = Tokens(inbox, lambda: clock[0])
+    event = DiscordEvent(id="1", channel="2", author="3", name="Ann", token=InteractionToken("4", "secret"))
+    tokens = InteractionTokens(inbox, lambda: clock[0])
     await inbox.receive(tokens.apart(event, event.received("discord:9", clock[0])))
     kept, secret = await inbox.unanswered("discord:9")
     assert "secret" not in kept.payload
-    after = Tokens(inbox, lambda: clock[0])
+    after = InteractionTokens(inbox, lambda: clock[0])
     found = {row.id: row for row in (kept, secret)}
-    await after.take_up(found, ())
+    await after.recover(found, ())
     assert after.joined(event_of(kept), found) == event
     clock[0] += LIFETIME_S
     await after.forget_old()
     assert list(await inbox.unanswered("discord:9")) == [kept]
-    late = Tokens(inbox, lambda: clock[0])
-    await late.take_up(found, ())
+    late = InteractionTokens(inbox, lambda: clock[0])
+    await late.recover(found, ())
     assert late.joined(event_of(kept), found) == event_of(kept)
 
 
 async def test_a_token_without_its_event_is_forgotten() -> None:
     inbox = MemoryStorage()
-    event = Event(id="1", channel="2", author="3", name="Ann", token=Token("4", "secret"))
-    tokens = Tokens(inbox, lambda: 0.0)
+    event = DiscordEvent(id="1", channel="2", author="3", name="Ann", token=InteractionToken("4", "secret"))
+    tokens = InteractionTokens(inbox, lambda: 0.0)
     await inbox.receive(tokens.apart(event, event.received("discord:9", 0.0)))
     await inbox.answered("discord:9", "1")
     [secret] = await inbox.unanswered("discord:9")
-    await Tokens(inbox, lambda: 0.0).take_up({secret.id: secret}, ())
+    await InteractionTokens(inbox, lambda: 0.0).recover({secret.id: secret}, ())
     assert list(await inbox.unanswered("discord:9")) == []
 
 
 def test_messages_taken_together_keep_their_order() -> None:
     events = [
-        Event(id=str(n), channel="2", author="3", name="Ann", text=text, files=(File(text, text, 1),))
+        DiscordEvent(id=str(n), channel="2", author="3", name="Ann", text=text, files=(File(text, text, 1),))
         for n, text in enumerate(("one", "", "three"))
     ]
     one = together(events)
@@ -170,8 +174,8 @@ def test_messages_taken_together_keep_their_order() -> None:
 
 
 def test_messages_belong_to_what_they_follow_though_others_wrote_in_between() -> None:
-    def written(number: str, follows: str = "") -> Event:
-        return Event(id=number, channel="2", author="3", name="Ann", follows=follows)
+    def written(number: str, follows: str = "") -> DiscordEvent:
+        return DiscordEvent(id=number, channel="2", author="3", name="Ann", follows=follows)
 
     events = [written("1"), written("2"), written("3", "1"), written("4", "gone"), written("5", "3")]
     assert [[event.id for event in burst] for burst in bursts(events)] == [["1", "3", "5"], ["2"], ["4"]]
@@ -202,7 +206,7 @@ def test_hidden_reasoning_has_a_button() -> None:
     assert button_rows(Frame(markdown="x")) == []
 
 
-class Before(Calls):
+class Before(RestClient):
     """Discord, which finds that a message of that nonce was sent before."""
 
     def __init__(self) -> None:
@@ -300,7 +304,7 @@ def test_commands_of_an_older_menu_are_read_as_written() -> None:
 
 
 def test_the_tighter_bound_of_a_place_wins() -> None:
-    bounds = Bounds(max_tokens=400, default_max_tokens=300)
+    bounds = SettingBounds(max_tokens=400, default_max_tokens=300)
     settings = settings_of(bounds)
     tight = within(settings, {"max_tokens": "100", "temperature": "5"})
     profile = Profile(tight, {"max_tokens": "350", "temperature": "0.9"}, bounds)
@@ -309,17 +313,19 @@ def test_the_tighter_bound_of_a_place_wins() -> None:
     assert within(tight, {"max_tokens": "300"})["max_tokens"].high == 100
 
 
-@pytest.mark.parametrize(("token", "hidden"), [(Token("4", "secret"), True), (None, False)])
-def test_what_is_typed_into_a_command_is_hidden_from_others(token: Token | None, hidden: bool) -> None:
-    event = Event(id="1", channel="2", author="3", name="Ann", guild="1", text="/ask a secret", token=token)
+@pytest.mark.parametrize(("token", "hidden"), [(InteractionToken("4", "secret"), True), (None, False)])
+def test_what_is_typed_into_a_command_is_hidden_from_others(token: InteractionToken | None, hidden: bool) -> None:
+    event = DiscordEvent(id="1", channel="2", author="3", name="Ann", guild="1", text="/ask a secret", token=token)
     assert event.incoming().hidden is hidden
     assert event_of(event.received("discord:9", 0.0)).incoming().hidden is hidden, "also after a restart"
 
 
 def test_all_channels_of_a_server_are_one_group_and_who_writes_in_private_is_in_none() -> None:
-    there = [Event(id="1", channel=each, guild="7", author="3", name="Ann").incoming().group for each in ("2", "5")]
+    there = [
+        DiscordEvent(id="1", channel=each, guild="7", author="3", name="Ann").incoming().group for each in ("2", "5")
+    ]
     assert there == ["place:discord:7"] * 2
-    assert Event(id="1", channel="2", author="3", name="Ann").incoming().group == ""
+    assert DiscordEvent(id="1", channel="2", author="3", name="Ann").incoming().group == ""
 
 
 async def test_whoever_knows_where_an_answer_is_written_hears_of_a_deletion_before_discord_tells_of_it() -> None:

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from adapters.delivery.renderers.code_marks import literal_marks
+from adapters.delivery.markdown.code_marks import literal_marks
+from adapters.delivery.markdown.emphasis import EastAsianInline
 from adapters.delivery.renderers.discord import render_discord
-from adapters.delivery.renderers.emphasis import EastAsianInline
 from adapters.delivery.renderers.html import render_html
 from adapters.delivery.renderers.telegram import render_telegram
 

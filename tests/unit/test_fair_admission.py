@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.api import Standing
-from inference.fairness import KEPT_S, LATELY_S, SERVED_S, SIDE_LATELY_S, FairQueue, Full
-from inference.places import Places, path_of, platform_of
+from inference.queueing.eviction import Places, path_of, platform_of
+from inference.queueing.fair_queue import KEPT_S, LATELY_S, SERVED_S, SIDE_LATELY_S, FairQueue, QueueFull
 
 STANDINGS = st.sampled_from(get_args(Standing))
 OWNERS = st.builds("{}:{}".format, st.sampled_from(["discord", "telegram", "web"]), st.integers(0, 6))
@@ -72,7 +72,7 @@ def test_a_raid_on_one_group_keeps_nobody_elsewhere_out(
     fair = queue(waiting=waiting)
     running: list[str] = []
     for number, (account, ends) in enumerate(raid):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"r{number}", f"telegram:{account}", 100, group="telegram:-9")
         running += fair.start()
         for _ in range(min(ends, len(running))):
@@ -84,7 +84,7 @@ def test_a_raid_on_one_group_keeps_nobody_elsewhere_out(
 def test_a_raid_does_not_take_the_places_of_who_is_known_in_that_group() -> None:
     fair = queue(waiting=16)
     for number in range(300):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"r{number}", f"telegram:{number}", 100, group="telegram:-9")
         fair.start()
     fair.push("mine", "telegram:4711", 100, standing="known", group="telegram:-9")
@@ -102,7 +102,7 @@ def attacked(attack: list[int], group: str, known: int = 0) -> FairQueue:
         fair.push(f"k{number}", f"telegram:k{number}", 100, standing="known")
         fair.start()
     for number, account in enumerate(attack):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"r{number}", f"telegram:{account}", 100, group=group)
     return fair
 
@@ -134,7 +134,7 @@ def test_on_the_first_day_a_server_and_private_chats_share_evenly(arrivals: list
     fair = attacked([], "")
     held: Counter[str] = Counter()
     for number, group in enumerate(arrivals):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"{group}/{number}", f"discord:{number}", 100, group=group)
     held.update(group for number, group in enumerate(arrivals) if fair.position(f"{group}/{number}"))
     assert held == {"": 32, "discord:1": 32}
@@ -144,7 +144,7 @@ def test_on_the_first_day_a_server_and_private_chats_share_evenly(arrivals: list
 def test_on_the_first_day_servers_share_evenly(arrivals: list[str]) -> None:
     fair = attacked([], "")
     for number, group in enumerate(arrivals):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"{group}/{number}", f"discord:{number}", 100, group=f"discord:{group}")
     held = Counter(group for number, group in enumerate(arrivals) if fair.position(f"{group}/{number}"))
     assert held["small"] == 12
@@ -155,7 +155,7 @@ def test_a_large_server_counts_more_than_one_of_many_small_ones() -> None:
     fair = attacked([], "")
     for number in range(60):
         for kind, group in (("s", f"discord:{number}"), ("l", "discord:large")):
-            with suppress(Full):
+            with suppress(QueueFull):
                 fair.push(f"{kind}{number}", f"discord:{kind}{number}", 100, group=group)
     assert sum(fair.position(f"l{number}") is not None for number in range(60)) >= 8
 
@@ -164,7 +164,7 @@ def test_a_large_server_counts_more_than_one_of_many_small_ones() -> None:
 def test_newcomers_never_throw_out_who_is_known(attack: list[int], group: str, known: int, standing: Standing) -> None:
     fair = attacked(attack, group, known)
     for number in range(80):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"g{number}", f"web:{number}", 100, standing=standing)
     assert all(fair.position(f"k{number}") for number in range(8, 8 + known))
 
@@ -183,7 +183,7 @@ def test_places_in_several_groups_are_one_owners() -> None:
     fair.slots = len(fair.start())
     for number in range(8):
         fair.push(str(number), "telegram:1", 100, group=f"telegram:-{number}")
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("one more", "telegram:1", 100, group="telegram:-99")
 
 
@@ -214,7 +214,7 @@ def test_a_known_person_is_let_in_whatever_others_have(crowd: list[tuple[str, St
     """However many accounts, on whatever platforms: none of them is known."""
     fair = queue(waiting=16)
     for number, (owner, standing) in enumerate(crowd):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(str(number), owner, 100, standing="new" if standing == "known" else standing)
         fair.start()
     fair.push("mine", person, 100, standing="known")
@@ -236,7 +236,7 @@ def test_of_guests_at_most_one_goes_before_a_known_person(slots: int, costs: lis
             try:
                 fair.push(f"g{guests}", f"web:{guests % 40}", cost, standing="guest")
                 costs_of[f"g{guests}"] = cost
-            except Full:
+            except QueueFull:
                 return
 
     def end() -> None:
@@ -296,7 +296,7 @@ def test_guests_share_among_themselves_by_the_same_rule() -> None:
 def test_two_requests_of_eighty_guests_keep_nobody_out(person: tuple[str, Standing]) -> None:
     fair = queue(waiting=64)
     for number in range(160):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"g{number}", f"web:{number // 2}", 100, standing="guest")
         fair.start()
     assert fair.waiting == 64
@@ -308,7 +308,7 @@ def test_two_requests_of_eighty_guests_keep_nobody_out(person: tuple[str, Standi
 def test_eight_accounts_in_ten_chats_keep_nobody_out() -> None:
     fair = queue(waiting=64)
     for number in range(80):
-        with suppress(Full):
+        with suppress(QueueFull):
             fair.push(f"t{number}", f"telegram:{number % 8}", 100)
         fair.start()
     gave_way = fair.push("mine", "telegram:4711", 100)
@@ -322,15 +322,15 @@ def test_a_part_of_the_places_is_for_each_platform_and_for_known_people() -> Non
     for number in range(13):
         fair.push(f"d{number}", f"discord:{number}", 100)
         fair.start()
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("one more", "discord:99", 100)
     for number in range(6):
         assert fair.push(f"t{number}", f"telegram:{number}", 100) is not None
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("t6", "telegram:6", 100)
     for number in range(6):
         assert fair.push(f"k{number}", f"discord:k{number}", 100, standing="known") is not None
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("k6", "discord:k6", 100, standing="known")
     for number in range(2):
         assert fair.push(f"g{number}", f"web:{number}", 100, standing="guest") is not None
@@ -471,7 +471,7 @@ def test_nobody_who_is_being_answered_gives_way(steps: list[tuple[str, Standing,
     fair = queue(slots=2, waiting=4, each=3)
     running: set[str] = set()
     for number, (owner, standing, ends) in enumerate(steps):
-        with suppress(Full):
+        with suppress(QueueFull):
             assert fair.push(str(number), owner, 10, standing=standing, now=float(number)) not in running
         running |= set(fair.start(float(number)))
         for done in sorted(running)[:ends]:
@@ -537,7 +537,7 @@ def test_accounts_that_ask_again_and_again_keep_no_newcomer_out(standing: Standi
 def test_an_eighth_of_the_places_is_for_newcomers_and_whoever_gave_way_comes_back() -> None:
     fair = asked_again(72, "known")
     gave_way = [fair.push(f"m{number}", f"telegram:m{number}", 100) for number in range(8)]
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("m8", "telegram:m8", 100)
     owner = str(gave_way[0]).partition("/")[0]
     fair.push("again", owner, 100, standing="known")
@@ -551,11 +551,11 @@ def test_whoever_was_served_takes_no_place_of_somebody_who_was_served() -> None:
         fair.remove(next(iter(fair._running)), 100)
     for number in range(64 - fair.waiting):
         fair.push(f"more{number}", f"telegram:more{number}", 100)
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("second", "telegram:me", 100)
 
 
 def test_an_answer_of_long_ago_is_none() -> None:
     fair = asked_again(72, "new")
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("late", "telegram:me", 100, now=SERVED_S)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.delivery.fair_share import FairShare
+from adapters.delivery.pacing.fair_share import FairShare
 
 CALLS, WINDOW_S, ANSWER = 20, 60.0, 2
 PEOPLE = st.dictionaries(st.sampled_from("abcdefghij"), st.tuples(st.integers(0, 20), st.integers(0, 60)), max_size=10)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.fairness import FairQueue, Full
+from inference.queueing.fair_queue import FairQueue, QueueFull
 
 
 def queue(slots: int = 1, per_owner: int = 8, waiting: int = 100, each: int = 100) -> FairQueue:
@@ -96,7 +96,7 @@ def test_full_names_the_place_and_leaves_nothing_behind() -> None:
     fair.push("a", "a", 1)
     fair.start()
     fair.push("b", "b", 1)
-    with pytest.raises(Full) as full:
+    with pytest.raises(QueueFull) as full:
         fair.push("c", "c", 1)
     assert full.value.position == 2
     assert fair.waiting == 1
@@ -107,7 +107,7 @@ def test_one_owner_cannot_fill_the_queue() -> None:
     for number in range(3):
         fair.push(f"a{number}", "a", 1)
         fair.start()
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         fair.push("a3", "a", 1)
     fair.push("b", "b", 1)
 
@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
         self.number += 1
         try:
             gave_way = self.fair.push(str(self.number), owner, cost)
-        except Full:
+        except QueueFull:
             assert len(self.running) == 3 or self.waiting
         else:
             self.waiting.add(str(self.number))

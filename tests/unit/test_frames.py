@@ -8,10 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.attachments import text_file, whole_answer
 from adapters.delivery.channel import Frame, Limits
-from adapters.delivery.frames import Assembler
-from bots.messages import Action, Captioned, Ended, Failed, ReplyEvent, Said, Started, ThinkingMode, Thought, Waiting
+from adapters.delivery.composing.attachments import text_file, whole_answer
+from adapters.delivery.composing.frame_builder import FrameBuilder
+from bots.messages import (
+    Action,
+    CaptionReady,
+    Ended,
+    Failed,
+    QueueUpdate,
+    ReplyEvent,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingMode,
+)
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, plain
 
@@ -22,9 +33,9 @@ def measure(frame: Frame) -> int:
     return len(plain(frame))
 
 
-def assembled(*events: ReplyEvent | float, units: int = 400) -> Assembler:
+def assembled(*events: ReplyEvent | float, units: int = 400) -> FrameBuilder:
     """After these events; a number lets so many seconds pass."""
-    assembler, now = Assembler(Limits(message_units=units, upload_bytes=10**6), measure, PHRASES), 0.0
+    assembler, now = FrameBuilder(Limits(message_units=units, upload_bytes=10**6), measure, PHRASES), 0.0
     for event in events:
         if isinstance(event, int | float):
             now += event
@@ -33,18 +44,18 @@ def assembled(*events: ReplyEvent | float, units: int = 400) -> Assembler:
     return assembler
 
 
-def frames(assembler: Assembler, now: float = 100.0) -> list[Frame]:
+def frames(assembler: FrameBuilder, now: float = 100.0) -> list[Frame]:
     return [placed.frame for part in assembler.parts for placed in part.messages(now, 0)]
 
 
 def test_a_placeholder_can_be_stopped() -> None:
     assert frames(assembled(Started(answer_id="a"))) == [Frame(status="Starting", growing=True, actions=(Action.STOP,))]
-    [frame] = frames(assembled(Started(answer_id="a"), Waiting(3, None)))
+    [frame] = frames(assembled(Started(answer_id="a"), QueueUpdate(3, None)))
     assert frame.status == "In the queue, 3, None s"
 
 
 def test_the_seconds_of_thinking_are_counted_singly_then_in_fives() -> None:
-    assembler = assembled(Started(answer_id="a"), 1.0, Thought("hm"))
+    assembler = assembled(Started(answer_id="a"), 1.0, ThinkingDelta("hm"))
     shown = [
         frame.thinking.seconds for now in (1.5, 4.2, 10.9, 12, 17) for frame in frames(assembler, now) if frame.thinking
     ]
@@ -55,17 +66,17 @@ def test_the_seconds_of_thinking_are_counted_singly_then_in_fives() -> None:
 
 
 def test_live_thinking_shows_its_end_when_the_person_wants_to_see_it() -> None:
-    [frame] = frames(assembled(Thought("start " + "hm " * 500 + "end")))
+    [frame] = frames(assembled(ThinkingDelta("start " + "hm " * 500 + "end")))
     assert frame.thinking is not None
     assert frame.thinking.text.startswith("…")
     assert frame.thinking.text.endswith("end")
-    [hidden] = frames(assembled(Started(answer_id="a", thinking_mode="hide"), Thought("hm")))
+    [hidden] = frames(assembled(Started(answer_id="a", thinking_mode="hide"), ThinkingDelta("hm")))
     assert hidden.thinking is not None
     assert hidden.thinking.text == ""
 
 
 def test_the_end_has_its_footer_and_buttons_on_the_last_message_only() -> None:
-    *others, last = frames(assembled(Started(answer_id="a"), Said("word " * 200), END))
+    *others, last = frames(assembled(Started(answer_id="a"), TextDelta("word " * 200), END))
     assert len(others) >= 2
     assert all(frame == Frame(markdown=frame.markdown) for frame in others)
     assert last.footer == "tiny, stop"
@@ -75,7 +86,7 @@ def test_the_end_has_its_footer_and_buttons_on_the_last_message_only() -> None:
 def test_a_footer_without_room_gets_a_message_of_its_own() -> None:
     sentence = "It broke, and this is a long story. " * 6
     text = "x" * 340
-    shown = frames(assembled(Said(text), Failed(sentence)))
+    shown = frames(assembled(TextDelta(text), Failed(sentence)))
     assert [frame.markdown for frame in shown] == [text, ""]
     assert [frame.failure for frame in shown] == ["", sentence]
 
@@ -84,10 +95,10 @@ def test_a_footer_without_room_gets_a_message_of_its_own() -> None:
 @given(
     st.lists(
         st.one_of(
-            st.builds(Said, st.text(max_size=400)),
-            st.builds(Thought, st.text(max_size=400)),
-            st.builds(Captioned, st.text("abc ", min_size=1, max_size=100)),
-            st.builds(Waiting, st.integers(1, 9), st.none()),
+            st.builds(TextDelta, st.text(max_size=400)),
+            st.builds(ThinkingDelta, st.text(max_size=400)),
+            st.builds(CaptionReady, st.text("abc ", min_size=1, max_size=100)),
+            st.builds(QueueUpdate, st.integers(1, 9), st.none()),
             st.floats(0, 20),
         ),
         max_size=20,
@@ -103,7 +114,7 @@ def test_every_frame_is_within_its_limit(
     for story in ([started, *events], [started, *events, end]):
         for frame in frames(assembled(*story)):
             assert measure(frame) <= 400
-    said = "".join(event.text for event in events if isinstance(event, Said))
+    said = "".join(event.text for event in events if isinstance(event, TextDelta))
     ended = assembled(started, *events, end)
     assert getattr(ended.parts[0], "text", str)().endswith(said)
 
@@ -139,10 +150,10 @@ def test_measures_each_frame_about_once() -> None:
         return len(frame.markdown)
 
     check: Callable[[Frame], int] = counting
-    assembler = Assembler(Limits(message_units=4000), check, PHRASES)
+    assembler = FrameBuilder(Limits(message_units=4000), check, PHRASES)
     assembler.apply(Started(answer_id="a"), 0.0)
     [part] = assembler.parts
     for _ in range(300):
-        assembler.apply(Said("word "), 0.0)
+        assembler.apply(TextDelta("word "), 0.0)
         part.messages(0.0, 0)
     assert calls < 350

@@ -7,11 +7,11 @@ import weakref
 
 import pytest
 
-from inference.garbage import made_to_last
+from inference.processes.gc_freeze import frozen_allocations
 
 
 def test_what_is_made_inside_is_not_looked_through() -> None:
-    with made_to_last():
+    with frozen_allocations():
         assert not gc.isenabled()
         kept = [[number] for number in range(1_000)]
     assert gc.isenabled()
@@ -24,15 +24,15 @@ def test_what_was_made_to_last_and_is_over_goes_when_the_next_begins() -> None:
         def __init__(self) -> None:
             self.itself = self
 
-    with made_to_last():
+    with frozen_allocations():
         model = Model()
     gone = weakref.ref(model)
     del model
-    with made_to_last():
+    with frozen_allocations():
         assert gone() is None
 
 
 def test_the_collector_runs_again_after_a_failure() -> None:
-    with pytest.raises(RuntimeError), made_to_last():
+    with pytest.raises(RuntimeError), frozen_allocations():
         raise RuntimeError
     assert gc.isenabled()

@@ -13,11 +13,11 @@ from adapters.delivery.channel import Frame
 from adapters.delivery.renderers import highlighting
 from adapters.delivery.renderers.highlighting import HIGHLIGHT_LIMIT, Block, Colourist, coloured, plain
 from adapters.delivery.renderers.html import render_html
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.channel import WebChannel
-from adapters.web.colouring import render_coloured
-from adapters.web.memory import MemoryPosts
+from adapters.web.channel.channel import WebChannel
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.files.colouring import render_coloured
+from adapters.web.posts.memory import MemoryPosts
 from tests.unit.test_web_channel import Recorder
 
 SLOW = "a\n" * 7_000
@@ -51,9 +51,9 @@ async def test_what_takes_too_long_stays_plain_and_costs_nobody_else_their_colou
 
 
 @contextmanager
-def board_with(colourist: Colourist) -> Iterator[tuple[Board, WebChannel, Recorder]]:
-    posts, audience = MemoryPosts(), Audience()
-    board = Board(posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
+def board_with(colourist: Colourist) -> Iterator[tuple[ChannelLog, WebChannel, Recorder]]:
+    posts, audience = MemoryPosts(), Subscribers()
+    board = ChannelLog(posts, audience, render_html, colour=partial(render_coloured, colourist=colourist))
     watching = Recorder("web:ada")
     audience.join(watching, "Ada")
     yield board, WebChannel(board, posts, audience, asker="web:ada"), watching

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from inference import fairness
-from inference.lanes import Bounds, Lane
+from inference.queueing import fair_queue
+from inference.queueing.admission import AdmissionBounds, ResourceQueue
 
 
 async def test_a_slot_that_was_kept_free_is_given_out_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the others take: nobody else comes and nobody goes."""
-    monkeypatch.setattr(fairness, "SIDE_LATELY_S", 0.05)
-    lane = Lane(4, Bounds(), time.monotonic)
+    monkeypatch.setattr(fair_queue, "SIDE_LATELY_S", 0.05)
+    lane = ResourceQueue(4, AdmissionBounds(), time.monotonic)
     lane.enter("elsewhere", "discord:1", 100)
     lane.leave("elsewhere", 100)
     for number in range(3):
@@ -26,8 +26,8 @@ async def test_a_slot_that_was_kept_free_is_given_out_when_its_time_is_over(monk
 
 
 async def test_a_slot_kept_for_whoever_asks_little_is_given_to_others_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fairness, "LATELY_S", 0.2)
-    lane = Lane(4, Bounds(), time.monotonic)
+    monkeypatch.setattr(fair_queue, "LATELY_S", 0.2)
+    lane = ResourceQueue(4, AdmissionBounds(), time.monotonic)
     for number in range(4):
         lane.enter(f"little {number}", f"api:{number}", 100)
     many = [lane.enter(f"{number}", "api:4711", 100) for number in range(8)]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.call_budget import CallBudget, Demand, Priority
-from adapters.delivery.limit_estimator import LimitEstimator
-from adapters.delivery.rate_budget import Rate, RateBudget
+from adapters.delivery.pacing.call_budget import CallBudget, Demand, Priority
+from adapters.delivery.pacing.limit_estimator import LimitEstimator
+from adapters.delivery.pacing.rate_budget import Rate, RateBudget
 
 Limit = Callable[[float], float]
 """What the platform says to a call at a time: 0 admits it, otherwise the penalty in seconds."""

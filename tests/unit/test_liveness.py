@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.liveness import Liveness
+from inference.failures.liveness import Liveness
 
 SILENCE_S = 300.0
 

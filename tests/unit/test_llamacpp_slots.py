@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engines.cache_salt import KnownPrefixes, Prefix
-from inference.engines.llamacpp_slots import Slots
+from inference.engines.llamacpp.slots import Slots
 
 
 def test_who_goes_on_has_the_slot_of_before_and_others_that_which_nobody_used_for_longest() -> None:

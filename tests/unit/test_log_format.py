@@ -11,7 +11,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.log_format import EscapingFormatter, escaped
+from adapters.process.log_format import EscapingFormatter, escaped
 
 FORGED = "503\n2026-11-30 12:00:00,000 ERROR adapters.app: the database is gone\x1b[2J\r\u2028\u202e"
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telegram import MessageEntity, Update, User
 
-from adapters.telegram.marked_text import marked_text
-from adapters.telegram.requests import Asked, read_update
+from adapters.telegram.updates.marked_text import marked_text
+from adapters.telegram.updates.parsing import IncomingMessage, read_update
 
 ME = User(4711, "Party", is_bot=True, username="party_bot")
 ANN, BOB = {"id": 1, "is_bot": False, "first_name": "Ann"}, {"id": 2, "is_bot": False, "first_name": "Bob"}
@@ -28,7 +28,7 @@ def read(text: str, *entities: dict[str, Any], **fields: Any) -> str:
     """What is asked in a private chat."""
     message = {"message_id": 7, "date": int(time.time()), "chat": HERE, "from": ANN, "text": text} | fields
     asked = read_update(Update.de_json({"update_id": 1, "message": message | {"entities": entities}}, None), ME)
-    assert isinstance(asked, Asked)
+    assert isinstance(asked, IncomingMessage)
     return asked.with_quote().text
 
 

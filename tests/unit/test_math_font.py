@@ -6,8 +6,8 @@ import io
 
 from fontTools.ttLib import TTFont
 
-from adapters.delivery.renderers.mathml import mathml
-from adapters.web.math_font import MathFont
+from adapters.delivery.renderers.formulas.mathml import mathml
+from adapters.web.files.math_font import MathFont
 
 
 async def test_the_font_is_small_and_its_brackets_grow() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.delivery.renderers.formulas.mathml import mathml
 from adapters.delivery.renderers.html import render_html
-from adapters.delivery.renderers.mathml import mathml
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from adapters.delivery.renderers.mathml import mathml
+from adapters.delivery.renderers.formulas.mathml import mathml
 
 _THIN = '<mspace width="0.167em"></mspace>'
 

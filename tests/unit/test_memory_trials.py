@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.memory_trials import MemoryTrials
+from inference.failures.memory_trials import MemoryTrials
 
 LONGEST_S = 30.0
 steps = st.lists(st.tuples(st.floats(0.0, 120.0), st.floats(0.0, LONGEST_S), st.integers(0, 40)), max_size=80)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.discord.events import File
+from adapters.discord.inbound.events import File
 from bots.messages import Person, Picture
 from bots.names import one_line
 

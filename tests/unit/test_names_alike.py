@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.web.memory import MemoryPosts
-from adapters.web.people import BOT_NAME, rename, tidy_name
+from adapters.web.posts.guests import BOT_NAME, rename, tidy_name
+from adapters.web.posts.memory import MemoryPosts
 from bots.names import keys, passes_for
 
 

@@ -14,20 +14,20 @@ import pytest
 from adapters.delivery.channel import SENDING, Frame, Limits, Rejected, RetryAfter, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import Ending
-from adapters.delivery.rate_budget import Rate
+from adapters.delivery.pacing.rate_budget import Rate
 from bots.messages import (
     Action,
     Attached,
-    Captioned,
+    CaptionReady,
     Ended,
     Failed,
     Notice,
+    QueueUpdate,
     ReplyEvent,
-    Said,
     Started,
+    TextDelta,
+    ThinkingDelta,
     ThinkingMode,
-    Thought,
-    Waiting,
 )
 from bots.ports import FILES_FROM, StorageError
 from inference.api import Interrupted, Timings, Usage
@@ -77,7 +77,7 @@ def texts(platform: Platform, chat: str = "c") -> list[str]:
 
 
 def test_a_reply_is_one_message_that_is_edited() -> None:
-    words = [Said(f"word{n} ") for n in range(40)]
+    words = [TextDelta(f"word{n} ") for n in range(40)]
     told_slowly = [step for word in words for step in (word, 0.1)]
     platform = deliver(Started(answer_id="a"), *told_slowly, END)
     assert texts(platform) == ["".join(word.text for word in words) + "\ntiny, stop"]
@@ -92,39 +92,39 @@ def test_a_reply_is_one_message_that_is_edited() -> None:
 
 
 def test_the_queue_is_shown_when_nothing_could_be_said_for_a_moment() -> None:
-    platform = deliver(Started(answer_id="a"), Waiting(2, 8.0), 5, Waiting(1, 3.0), 5, Said("x"), END)
+    platform = deliver(Started(answer_id="a"), QueueUpdate(2, 8.0), 5, QueueUpdate(1, 3.0), 5, TextDelta("x"), END)
     frames = platform.chat("c").frames
     assert frames[0][0] == pytest.approx(0.7)
     assert [plain(frame) for _, _, frame in frames][:2] == ["In the queue, 2, 8.0 s\n▌", "In the queue, 1, 3.0 s\n▌"]
 
 
-@pytest.mark.parametrize("waits", [Waiting(2, 8.0), Thought("hm ")])
+@pytest.mark.parametrize("waits", [QueueUpdate(2, 8.0), ThinkingDelta("hm ")])
 def test_words_that_come_soon_have_no_placeholder_before_them(waits: ReplyEvent) -> None:
-    platform = deliver(Started(answer_id="a"), waits, 0.6, Said("one two three"), 0.5, END)
+    platform = deliver(Started(answer_id="a"), waits, 0.6, TextDelta("one two three"), 0.5, END)
     first = platform.chat("c").frames[0]
     assert first[0] == pytest.approx(0.6)
     assert first[2].markdown == "one two three"
 
 
 def test_a_placeholder_does_not_cost_the_first_words_their_call() -> None:
-    platform = deliver(Started(answer_id="a"), Waiting(2, 8.0), 0.8, Said("one two three"), 3.0, END)
+    platform = deliver(Started(answer_id="a"), QueueUpdate(2, 8.0), 0.8, TextDelta("one two three"), 3.0, END)
     frames = platform.chat("c").frames
     assert [frame.markdown for _, _, frame in frames][:2] == ["", "one two three"]
     assert [time for time, _, _ in frames][:2] == pytest.approx([0.7, 0.8])
 
 
 def test_first_words_wait_a_moment_for_company_and_the_last_frame_for_nothing() -> None:
-    steps = [step for n in range(8) for step in (Said(f"w{n} "), 0.04)]
+    steps = [step for n in range(8) for step in (TextDelta(f"w{n} "), 0.04)]
     frames = deliver(Started(answer_id="a"), *steps, 0.5, END).chat("c").frames
     assert frames[0][2].markdown == "w0 w1 w2 "
     assert frames[0][0] == pytest.approx(0.08)
     assert frames[-1][0] == pytest.approx(0.82)
-    alone = deliver(Started(answer_id="a"), Said("w0 "), 5.0, END).chat("c").frames
+    alone = deliver(Started(answer_id="a"), TextDelta("w0 "), 5.0, END).chat("c").frames
     assert [time for time, _, _ in alone] == pytest.approx([0.1, 5.0])
 
 
 def test_thinking_counts_seconds_then_the_text_is_shown() -> None:
-    platform = deliver(Started(answer_id="a"), Thought("hm "), 4.5, Thought("ha"), Said("Yes."), END)
+    platform = deliver(Started(answer_id="a"), ThinkingDelta("hm "), 4.5, ThinkingDelta("ha"), TextDelta("Yes."), END)
     shown = [plain(frame) for _, _, frame in platform.chat("c").frames]
     assert "Thinking, 0 s\nhm \n▌" in shown
     assert "Thinking, 3 s\nhm \n▌" in shown
@@ -134,20 +134,20 @@ def test_thinking_counts_seconds_then_the_text_is_shown() -> None:
 @pytest.mark.parametrize(("mode", "files"), [("show", 0), ("hide", 0), ("file", 1)])
 def test_thinking_as_the_person_wants_it(mode: ThinkingMode, files: int) -> None:
     end = Ended(reason="stop", usage=Usage(), timings=Timings(), model="tiny", thinking=mode)
-    platform = deliver(Started(answer_id="a", thinking_mode=mode), Thought("hm"), 2, Said("Yes."), end)
+    platform = deliver(Started(answer_id="a", thinking_mode=mode), ThinkingDelta("hm"), 2, TextDelta("Yes."), end)
     assert ("hm" in texts(platform)[0]) == (mode == "show")
     assert list(platform.chat("c").files) == ["thinking.md"][:files]
 
 
 def test_long_thinking_comes_as_a_file_when_it_does_not_fit() -> None:
-    platform = deliver(Started(answer_id="a"), Thought("hm " * 500), 1, Said("Yes. " * 100), END)
+    platform = deliver(Started(answer_id="a"), ThinkingDelta("hm " * 500), 1, TextDelta("Yes. " * 100), END)
     assert platform.chat("c").files["thinking.md"] == b"hm " * 500
     assert "".join(plain(m.frames[-1]) for m in platform.chat("c").visible).count("Yes.") == 100
 
 
 def test_a_long_answer_is_many_messages_and_a_file() -> None:
     words = [f"word{n} " for n in range(600)]
-    platform = deliver(Started(answer_id="a"), *(step for word in words for step in (Said(word), 0.03)), END)
+    platform = deliver(Started(answer_id="a"), *(step for word in words for step in (TextDelta(word), 0.03)), END)
     chat = platform.chat("c")
     assert "".join(message.frames[-1].markdown for message in chat.visible) == "".join(words)
     assert len(chat.visible) > 5
@@ -158,23 +158,23 @@ def test_a_long_answer_is_many_messages_and_a_file() -> None:
 
 def test_code_of_a_long_answer_has_its_own_file() -> None:
     code = "".join(f"print({n})\n" for n in range(300))
-    platform = deliver(Started(answer_id="a"), Said(f"So:\n\n```python\n{code}```\n"), END)
+    platform = deliver(Started(answer_id="a"), TextDelta(f"So:\n\n```python\n{code}```\n"), END)
     assert platform.chat("c").files["code.py"] == code.encode()
 
 
 def test_a_stalled_stream_still_shows_its_last_text() -> None:
-    platform = deliver(Started(answer_id="a"), Said("one "), 0.1, Said("two "), 30, END)
+    platform = deliver(Started(answer_id="a"), TextDelta("one "), 0.1, TextDelta("two "), 30, END)
     at = next(time for time, _, frame in platform.chat("c").frames if frame.markdown == "one two ")
     assert at <= 1.0
 
 
 def test_unchanged_frames_are_not_sent() -> None:
-    platform = deliver(Started(answer_id="a"), Said("one "), 100, END)
+    platform = deliver(Started(answer_id="a"), TextDelta("one "), 100, END)
     assert platform.chat("c").calls == 2
 
 
 def test_a_failure_keeps_what_was_said() -> None:
-    platform = deliver(Started(answer_id="a"), Said("one "), Failed("It broke.", (Action.REGENERATE,)))
+    platform = deliver(Started(answer_id="a"), TextDelta("one "), Failed("It broke.", (Action.REGENERATE,)))
     assert texts(platform) == ["one \nIt broke."]
 
 
@@ -183,31 +183,31 @@ def test_a_failure_before_anything_is_one_sentence() -> None:
 
 
 def test_an_empty_answer_says_so() -> None:
-    assert texts(deliver(Started(answer_id="a"), Said("  \n"), END)) == ["Nothing came\ntiny, stop"]
+    assert texts(deliver(Started(answer_id="a"), TextDelta("  \n"), END)) == ["Nothing came\ntiny, stop"]
 
 
 def test_notices() -> None:
-    platform = deliver(Notice("Hello."), Started(answer_id="a"), Said("x"), Notice("By the way."), END)
+    platform = deliver(Notice("Hello."), Started(answer_id="a"), TextDelta("x"), Notice("By the way."), END)
     assert texts(platform) == ["Hello.", "x\ntiny, stop", "By the way."]
     assert texts(deliver(Notice("word " * 200)))[0].startswith("word")
 
 
 def test_captions() -> None:
-    assert texts(deliver(Started(answer_id="a"), Captioned("a dog"), END)) == ["a dog\ntiny, stop"]
-    two = deliver(Started(answer_id="a"), Captioned("a dog", 0, 2), 3, Captioned("a cat", 1, 2), END)
+    assert texts(deliver(Started(answer_id="a"), CaptionReady("a dog"), END)) == ["a dog\ntiny, stop"]
+    two = deliver(Started(answer_id="a"), CaptionReady("a dog", 0, 2), 3, CaptionReady("a cat", 1, 2), END)
     assert texts(two) == ["1. a dog\n2. a cat\ntiny, stop"]
-    asked = deliver(Started(answer_id="a"), Captioned("a dog"), 3, Said("It is brown."), END)
+    asked = deliver(Started(answer_id="a"), CaptionReady("a dog"), 3, TextDelta("It is brown."), END)
     assert texts(asked) == ["> a dog\n\nIt is brown.\ntiny, stop"]
 
 
 def test_a_continued_answer_goes_on_in_its_last_message() -> None:
     old, more = "old words " * 70, "new words " * 70
-    platform = deliver(Started(answer_id="a"), Said(old), END)
+    platform = deliver(Started(answer_id="a"), TextDelta(old), END)
     before = platform.chat("c").visible
     assert len(before) > 1
     frozen_edits = [len(message.frames) for message in before[:-1]]
     ids = tuple(message.id for message in before)
-    deliver(Started(answer_id="a", text=old, message_ids=ids), 2, Said(more), END, platform=platform)
+    deliver(Started(answer_id="a", text=old, message_ids=ids), 2, TextDelta(more), END, platform=platform)
     after = platform.chat("c").visible
     assert "".join(message.frames[-1].markdown for message in after) == old + more
     assert [len(message.frames) for message in after[: len(before) - 1]] == frozen_edits
@@ -215,8 +215,8 @@ def test_a_continued_answer_goes_on_in_its_last_message() -> None:
 
 
 def test_after_a_crash_an_unrecorded_message_is_found_again() -> None:
-    platform = deliver(Started(answer_id="a"), Said("one two "), END)
-    deliver(Started(answer_id="a", text="one two ", again=True), Said("three"), END, platform=platform)
+    platform = deliver(Started(answer_id="a"), TextDelta("one two "), END)
+    deliver(Started(answer_id="a", text="one two ", again=True), TextDelta("three"), END, platform=platform)
     assert texts(platform) == ["one two three\ntiny, stop"]
 
 
@@ -234,7 +234,7 @@ def test_a_reply_that_is_given_up_while_its_message_is_recorded_is_recorded_once
 
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
-        yield Said("words ")
+        yield TextDelta("words ")
         while not calls:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         raise Interrupted("it is being stopped")
@@ -261,7 +261,7 @@ class Stream:
         try:
             yield Started(answer_id="a")
             for n in range(1000):
-                yield Said(f"word{n} ")
+                yield TextDelta(f"word{n} ")
                 await asyncio.sleep(0.1)
         finally:
             self.closed_at = asyncio.get_running_loop().time()
@@ -322,7 +322,7 @@ def test_a_cancelled_delivery_leaves_its_message_as_a_kill_does() -> None:
 def test_a_broken_bot_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
-        yield Said("one ")
+        yield TextDelta("one ")
         raise ValueError("secret")
 
     platform = Platform()
@@ -343,7 +343,9 @@ def test_a_penalty_is_silence_in_that_chat_only() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
             for name in ("a", "b"):
                 channel = SimulatedChannel(platform, name)
-                events = told([Started(answer_id="a"), *[s for n in range(200) for s in (Said(f"{n} "), 0.1)], END])
+                events = told(
+                    [Started(answer_id="a"), *[s for n in range(200) for s in (TextDelta(f"{n} "), 0.1)], END]
+                )
                 tasks.create_task(outboxes.deliver(channel, name, events, reply_to=None, record=Records()))
             await asyncio.sleep(3.5)
             platform.chat("a").banned_until = 13.0
@@ -367,7 +369,7 @@ def test_every_fault_is_survived(faults: Faults) -> None:
     words = "".join(f"word{n} " for n in range(300))
     for seed in range(10):
         platform = Platform(ONE_A_SECOND, faults, seed)
-        deliver(Started(answer_id="a"), Said(words[:900]), 5, Said(words[900:]), END, platform=platform)
+        deliver(Started(answer_id="a"), TextDelta(words[:900]), 5, TextDelta(words[900:]), END, platform=platform)
         assert "".join(m.frames[-1].markdown for m in platform.chat("c").visible) == words
         assert len(platform.chat("c").files) == 1
 
@@ -392,7 +394,7 @@ def test_a_first_call_that_fails_loses_nothing(error: Exception) -> None:
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
             channel = Flaky(platform, error)
-            events = told([Started(answer_id="a"), 0.1, Said("one"), END])
+            events = told([Started(answer_id="a"), 0.1, TextDelta("one"), END])
             await outboxes.deliver(channel, "c", events, reply_to=None, record=Records())
 
     run_virtually(main())
@@ -409,10 +411,10 @@ def test_finals_go_before_first_frames_before_previews() -> None:
             def start(*events: ReplyEvent | float) -> None:
                 tasks.create_task(outboxes.deliver(channel, "c", told(events), reply_to=None, record=Records()))
 
-            start(Started(answer_id="preview"), *[s for n in range(90) for s in (Said(f"p{n} "), 0.1)], END)
-            start(Started(answer_id="final"), Said("f"), 2.55, END)
+            start(Started(answer_id="preview"), *[s for n in range(90) for s in (TextDelta(f"p{n} "), 0.1)], END)
+            start(Started(answer_id="final"), TextDelta("f"), 2.55, END)
             await asyncio.sleep(2.5)
-            start(Started(answer_id="first"), 0.05, Said("x y z"), 5, END)
+            start(Started(answer_id="first"), 0.05, TextDelta("x y z"), 5, END)
 
     run_virtually(main())
     order = [(time, plain(frame)) for time, _, frame in platform.chat("c").frames]
@@ -424,7 +426,7 @@ def test_finals_go_before_first_frames_before_previews() -> None:
 
 def test_typing_shows_while_there_is_nothing_else() -> None:
     limits = Limits(message_units=400, typing_s=5)
-    platform = deliver(12, Started(answer_id="a"), Said("x"), END, platform=Platform(), limits=limits)
+    platform = deliver(12, Started(answer_id="a"), TextDelta("x"), END, platform=Platform(), limits=limits)
     assert platform.chat("c").typings == 3
 
 
@@ -436,7 +438,7 @@ def test_an_account_shares_its_budget_and_finals_come_first() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as tasks:
             for n in range(30):
                 channel = SimulatedChannel(platform, f"c{n}", limits)
-                events = told([Started(answer_id="a"), *[s for m in range(50) for s in (Said(f"{m} "), 0.1)], END])
+                events = told([Started(answer_id="a"), *[s for m in range(50) for s in (TextDelta(f"{m} "), 0.1)], END])
                 tasks.create_task(outboxes.deliver(channel, f"c{n}", events, reply_to=None, record=Records()))
 
     run_virtually(main())
@@ -470,7 +472,7 @@ def test_a_refused_message_is_left_out_and_the_answer_comes_as_a_file(caplog: py
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            events = told([Started(answer_id="a"), Said("one "), 3, Said("forbidden word " + "x" * 600), END])
+            events = told([Started(answer_id="a"), TextDelta("one "), 3, TextDelta("forbidden word " + "x" * 600), END])
             await outboxes.deliver(Strict(platform, "c"), "c", events, reply_to=None, record=Records())
 
     run_virtually(main())
@@ -494,7 +496,7 @@ def test_a_call_that_never_ends_is_looked_into() -> None:
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            events = told([Started(answer_id="a"), Said("one "), 3, Said("two"), END])
+            events = told([Started(answer_id="a"), TextDelta("one "), 3, TextDelta("two"), END])
             await outboxes.deliver(Hanging(platform, "c"), "c", events, reply_to=None, record=Records())
 
     run_virtually(main())
@@ -544,7 +546,7 @@ def test_a_call_on_its_way_is_known_when_its_delivery_is_given_up(by: str) -> No
 
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
-        yield Said("Only some words ")
+        yield TextDelta("Only some words ")
         await asyncio.sleep(1.0)
         if by == "interrupted":
             raise Interrupted("it is being stopped")
@@ -584,7 +586,7 @@ def test_while_nothing_can_be_recorded_an_answer_goes_no_further_than_its_messag
         async def recorded(self) -> None:
             await asyncio.sleep(max(0.0, works_at - asyncio.get_running_loop().time()))
 
-    words = [step for n in range(150) for step in (Said(f"word{n} "), 0.05)]
+    words = [step for n in range(150) for step in (TextDelta(f"word{n} "), 0.05)]
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes, asyncio.TaskGroup() as people:
@@ -641,7 +643,9 @@ def test_a_file_comes_when_it_is_announced_for_certain() -> None:
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            events = told([Started(answer_id="a", thinking_mode="file"), Thought("hm"), Said("Yes."), IN_A_FILE])
+            events = told(
+                [Started(answer_id="a", thinking_mode="file"), ThinkingDelta("hm"), TextDelta("Yes."), IN_A_FILE]
+            )
             outcome = await outboxes.deliver(Filing(platform, "c"), "c", events, reply_to="q", record=Away())
             assert outcome.ending is Ending.DELIVERED
 
@@ -665,7 +669,7 @@ def test_an_answer_that_waits_for_the_store_costs_next_to_nothing() -> None:
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            words = [step for n in range(300) for step in (Said(f"word{n} "), 0.2)]
+            words = [step for n in range(300) for step in (TextDelta(f"word{n} "), 0.2)]
             events = told([Started(answer_id="a"), *words, 30.0, END])
             await outboxes.deliver(Looking(platform, "c"), "c", events, reply_to="q", record=Away())
 
@@ -704,7 +708,9 @@ def test_what_is_sent_is_announced_behind_what_came_while_it_waited() -> None:
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            events = told([Started(answer_id="a", thinking_mode="file"), Thought("hm"), Said("word " * 200), IN_A_FILE])
+            events = told(
+                [Started(answer_id="a", thinking_mode="file"), ThinkingDelta("hm"), TextDelta("word " * 200), IN_A_FILE]
+            )
             await outboxes.deliver(Sending(platform, "c"), "c", events, reply_to="q", record=records)
 
     run_virtually(main())
@@ -720,12 +726,12 @@ def test_only_what_an_earlier_process_may_have_sent_is_looked_for(again: bool) -
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
-            first = told([Started(answer_id="a"), Said(begun), END])
+            first = told([Started(answer_id="a"), TextDelta(begun), END])
             await outboxes.deliver(channel, "c", first, reply_to="q", record=records)
             assert not channel.looked
             shown = (await records.delivered("c", "a")).message_ids
             started = Started(answer_id="a", message_ids=shown, text=begun, again=again)
-            more = told([started, Said("more " * 100), END])
+            more = told([started, TextDelta("more " * 100), END])
             await outboxes.deliver(channel, "c", more, reply_to="q", record=records)
 
     run_virtually(main())
@@ -778,12 +784,12 @@ def test_an_answer_that_is_continued_gets_a_file_of_all_its_words() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
             channel = SimulatedChannel(platform, "c", limits)
             await outboxes.deliver(
-                channel, "c", told([Started(answer_id="a"), Said(begun), END]), reply_to="q", record=records
+                channel, "c", told([Started(answer_id="a"), TextDelta(begun), END]), reply_to="q", record=records
             )
             shown = (await records.delivered("c", "a")).message_ids
             longer: list[ReplyEvent | float] = [
                 Started(answer_id="a", message_ids=shown, text=begun),
-                Said("more " * 100),
+                TextDelta("more " * 100),
                 END,
             ]
             await outboxes.deliver(channel, "c", told(longer), reply_to="q", record=records)
@@ -844,7 +850,7 @@ def test_a_message_that_gets_another_id_is_known_under_that_one_from_then_on() -
             return await self.send(frame, reply_to=None, nonce="anew")
 
     platform, records = Platform(ONE_A_SECOND), Records()
-    steps = [step for n in range(40) for step in (Said(f"word{n} "), 0.1)]
+    steps = [step for n in range(40) for step in (TextDelta(f"word{n} "), 0.1)]
 
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
@@ -860,7 +866,7 @@ def test_a_message_that_gets_another_id_is_known_under_that_one_from_then_on() -
 
 def test_a_growing_message_that_fades_is_shown_again_until_it_has_ended() -> None:
     fading = Limits(message_units=400, growing_s=20.0)
-    steps = Started(answer_id="a"), Waiting(3, None), 70.0, Said("word"), 1.0, END, 60.0
+    steps = Started(answer_id="a"), QueueUpdate(3, None), 70.0, TextDelta("word"), 1.0, END, 60.0
     times = [time for time, _, _ in deliver(*steps, limits=fading).chat("c").frames]
     assert [later - earlier for earlier, later in pairwise(times)][:3] == pytest.approx([20.0, 20.0, 20.0], abs=0.1)
     lasting = deliver(*steps, limits=Limits(message_units=400)).chat("c").frames

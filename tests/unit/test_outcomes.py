@@ -11,8 +11,8 @@ import pytest
 from adapters.delivery.channel import Channel, Forbidden, Frame, Limits, MessageGone, Rejected, UnknownOutcome, Unsent
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Ending, Outcome
-from adapters.delivery.rate_budget import Rate
-from bots.messages import Action, Attached, Ended, Notice, ReplyEvent, Said, Started
+from adapters.delivery.pacing.rate_budget import Rate
+from bots.messages import Action, Attached, Ended, Notice, ReplyEvent, Started, TextDelta
 from bots.ports import FILES_FROM, Deliveries, StorageError
 from inference.api import Interrupted, Timings, Usage
 from tests.servers.simulated import (
@@ -33,7 +33,7 @@ NO_FILES = Limits(message_units=400)
 
 
 def answer(name: str, pause: float = 0.1) -> AsyncGenerator[ReplyEvent, None]:
-    return told([Started(answer_id=name), *[step for word in WORDS for step in (Said(word), pause)], END])
+    return told([Started(answer_id=name), *[step for word in WORDS for step in (TextDelta(word), pause)], END])
 
 
 async def one(outboxes: Outboxes, channel: Channel, events: AsyncGenerator[ReplyEvent, None]) -> Outcome:
@@ -72,7 +72,7 @@ def broken() -> None:
 
 
 def test_a_reply_that_is_whole_is_delivered() -> None:
-    assert delivered(SimulatedChannel(Platform(), "c"), Started(answer_id="a"), Said("x"), END) == DELIVERED
+    assert delivered(SimulatedChannel(Platform(), "c"), Started(answer_id="a"), TextDelta("x"), END) == DELIVERED
 
 
 @pytest.mark.parametrize("error", [MessageGone("1"), Forbidden("kicked"), Rejected("no")])
@@ -90,7 +90,7 @@ def test_a_reply_that_can_never_be_shown_is_lost_with_its_reason(error: Exceptio
 def test_what_the_service_gave_up_is_left_as_a_kill_leaves_it() -> None:
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
-        yield Said("one ")
+        yield TextDelta("one ")
         await asyncio.sleep(5)
         raise Interrupted("it is stopped")
 
@@ -110,7 +110,7 @@ def test_the_message_of_what_is_left_is_known_to_the_next_start() -> None:
 
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
-        yield Said("one two three")
+        yield TextDelta("one two three")
         await asyncio.sleep(0.1)
         raise Interrupted("it is stopped")
 
@@ -176,7 +176,7 @@ def test_a_reply_of_which_nothing_can_be_made_is_left() -> None:
         ) -> str:
             raise ValueError("a defect")
 
-    outcome = delivered(Broken(platform, "c"), Started(answer_id="a"), Said("x"), END)
+    outcome = delivered(Broken(platform, "c"), Started(answer_id="a"), TextDelta("x"), END)
     assert outcome.ending is Ending.LEFT
     assert not outcome.is_settled
 
@@ -214,7 +214,7 @@ def test_an_answer_outlasts_a_platform_that_is_away_for_hours(error: Exception) 
                 raise error
             return await super().send(frame, reply_to=reply_to, nonce=nonce)
 
-    assert delivered(Away(platform, "c"), Started(answer_id="a"), Said("Here."), END) == DELIVERED
+    assert delivered(Away(platform, "c"), Started(answer_id="a"), TextDelta("Here."), END) == DELIVERED
     assert shown(platform) == ["Here.\ntiny, stop"]
 
 
@@ -238,7 +238,9 @@ class Forgetful(Records):
 def test_a_database_that_is_away_is_no_fault_of_the_platform() -> None:
     platform, records = Platform(), Forgetful(1)
     words = "".join(f"{n} " for n in range(200))
-    outcome = delivered(SimulatedChannel(platform, "c"), Started(answer_id="a"), Said(words), 5.0, END, record=records)
+    outcome = delivered(
+        SimulatedChannel(platform, "c"), Started(answer_id="a"), TextDelta(words), 5.0, END, record=records
+    )
     assert outcome == DELIVERED
     chat = platform.chat("c")
     assert chat.calls == len(chat.frames), "nothing was sent again"
@@ -290,7 +292,7 @@ def test_files_of_an_answer_that_were_sent_before_a_restart_are_not_sent_again()
     platform, records = Platform(), Records()
     limits = Limits(message_units=100, upload_bytes=10**6)
     text = " ".join(WORDS) + f"\n\n```python\n{'x = 1  # one' * 30}\n```\n"
-    delivered(Nameless(platform, "c", limits), Started(answer_id="a"), Said(text), END, record=records)
+    delivered(Nameless(platform, "c", limits), Started(answer_id="a"), TextDelta(text), END, record=records)
     first = [(message.id, message.file) for message in platform.chat("c").messages]
     assert len(platform.chat("c").all_files) == 2
     known = run_virtually(records.delivered("c", "a"))

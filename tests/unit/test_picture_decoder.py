@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from inference.api import BadImage
-from inference.jpeg import Structure, structure
-from inference.picture_decoder import PictureDecoder
-from inference.pictures import MAX_SCANS, decode
+from inference.tasks.media.jpeg import Structure, structure
+from inference.tasks.media.picture_decoder import PictureDecoder
+from inference.tasks.media.pictures import MAX_SCANS, decode
 from tests import costly
 
 MB = 2**20

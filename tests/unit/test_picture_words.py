@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bots.picture_vocabulary import VOCABULARY
-from bots.picture_words import beginning_of_caption, wants_caption, wants_description
+from bots.commands.picture_vocabulary import VOCABULARY
+from bots.commands.picture_words import beginning_of_caption, wants_caption, wants_description
 
 DESCRIPTIONS = [
     "",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inference.api import BadImage
-from inference.pictures import MAX_BYTES, decode
+from inference.tasks.media.pictures import MAX_BYTES, decode
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

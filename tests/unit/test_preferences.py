@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.preferences import PRESETS, Bounds, Profile, Refused, change, settings_of
+from bots.profile.preferences import PRESETS, Profile, SettingBounds, UserError, change, settings_of
 
-BOUNDS = Bounds()
+BOUNDS = SettingBounds()
 SETTINGS = settings_of(BOUNDS)
 
 
@@ -52,7 +52,7 @@ def test_what_people_write(name: str, written: str, stored: str) -> None:
     ],
 )
 def test_what_cannot_be_says_the_range_in_one_sentence(name: str, written: str, words: list[str]) -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(UserError) as refusal:
         SETTINGS[name].parse(written)
     sentence = str(refusal.value)
     assert all(word in sentence for word in words), sentence
@@ -63,7 +63,7 @@ def test_what_cannot_be_says_the_range_in_one_sentence(name: str, written: str, 
 @pytest.mark.parametrize("written", ["1" * 1_000_000, "0." + "1" * 1_000_000, "a," * 500_000, " " * 1_000_000])
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_what_is_far_too_long_is_not_even_read(name: str, written: str) -> None:
-    with pytest.raises(Refused, match="too long for that"):
+    with pytest.raises(UserError, match="too long for that"):
         SETTINGS[name].parse(written)
 
 
@@ -72,7 +72,7 @@ def test_any_text_is_a_value_or_a_sentence(name: str, text: str) -> None:
     said = ""
     try:
         stored = SETTINGS[name].parse(text)
-    except Refused as refusal:
+    except UserError as refusal:
         said = str(refusal)
     assert len(said) < 250
     assert said or SETTINGS[name].parse(stored) == stored, "what is stored is read back as itself"
@@ -113,7 +113,7 @@ def test_the_default_is_forgotten_not_stored() -> None:
 
 
 def test_lower_bounds_of_the_operator_hold_for_old_choices() -> None:
-    strict = Bounds(max_tokens=100, default_max_tokens=100)
+    strict = SettingBounds(max_tokens=100, default_max_tokens=100)
     profile = Profile(settings_of(strict), {"max_tokens": "400"}, strict)
     assert profile.sampling().max_new_tokens == 100
 

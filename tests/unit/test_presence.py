@@ -3,8 +3,8 @@
 from typing import Any
 
 from inference.api import Sampling
+from inference.engines.llamacpp.presence_penalty import PresencePenalty
 from inference.engines.port import Closed
-from inference.engines.presence import Presence
 
 PENALISED = Sampling(presence_penalty=1.5, seed=7)
 
@@ -18,13 +18,13 @@ def bonuses(call: dict[str, Any]) -> dict[int, float]:
 
 
 def test_what_the_prompt_alone_holds_gets_back_what_it_loses() -> None:
-    call = Presence(PENALISED, [1, 2, 2, 3], [3, 4], most=9).call()
+    call = PresencePenalty(PENALISED, [1, 2, 2, 3], [3, 4], most=9).call()
     assert call["prompt"] == [1, 2, 2, 3, 3, 4]
     assert bonuses(call) == {1: 1.5, 2: 1.5}
 
 
 def test_a_call_is_cut_where_a_token_of_the_prompt_is_said_first() -> None:
-    presence = Presence(PENALISED, [1, 2], [], most=9)
+    presence = PresencePenalty(PENALISED, [1, 2], [], most=9)
     presence.call()
     assert not presence.hear(chunk("a", 5, 1))
     assert presence.hear(chunk("b", 2, 2))
@@ -36,7 +36,7 @@ def test_a_call_is_cut_where_a_token_of_the_prompt_is_said_first() -> None:
 
 
 def test_text_that_is_held_back_is_waited_for() -> None:
-    presence = Presence(PENALISED, [1, 2], [], most=9)
+    presence = PresencePenalty(PENALISED, [1, 2], [], most=9)
     presence.call()
     assert not presence.hear(chunk("", 2, 1))
     assert presence.hear(chunk("ab", 5, 2))
@@ -44,20 +44,20 @@ def test_text_that_is_held_back_is_waited_for() -> None:
 
 
 def test_ids_that_were_not_told_are_text() -> None:
-    presence = Presence(PENALISED, [1, 2], [], most=9)
+    presence = PresencePenalty(PENALISED, [1, 2], [], most=9)
     presence.call()
     assert presence.hear(chunk("😀", 2, 3))
     assert presence.parts == [[1, 2], "😀"]
 
 
 def test_the_last_token_needs_no_further_call() -> None:
-    presence = Presence(PENALISED, [1, 2], [], most=1)
+    presence = PresencePenalty(PENALISED, [1, 2], [], most=1)
     presence.call()
     assert not presence.hear(chunk("b", 2, 1))
 
 
 def test_the_first_call_tells_what_was_cached() -> None:
-    presence = Presence(PENALISED, [1, 2], [], most=9)
+    presence = PresencePenalty(PENALISED, [1, 2], [], most=9)
     presence.call()
     presence.hear({"prompt_progress": {"cache": 40}})
     presence.hear(chunk("b", 2, 1))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters.delivery.channel import SENDING, Forbidden, Limits, MessageGone, Rejected
 from adapters.delivery.outbox import Outboxes
 from adapters.delivery.outcome import DELIVERED, Outcome
-from bots.messages import Action, Captioned, Ended, Relabelled, ReplyEvent, Said, Started, ThinkingMode
+from bots.messages import Action, CaptionReady, Ended, Relabelled, ReplyEvent, Started, TextDelta, ThinkingMode
 from bots.ports import StorageError
 from inference.api import Timings, Usage
 from tests.servers.simulated import PHRASES, Faults, Platform, Records, Rules, SimulatedChannel, run_virtually, told
@@ -31,7 +31,7 @@ def end(mode: ThinkingMode = "show") -> Ended:
 
 
 def said(words: Sequence[str], pause: float = 0.3) -> list[ReplyEvent | float]:
-    return [step for word in words for step in (Said(word), pause)]
+    return [step for word in words for step in (TextDelta(word), pause)]
 
 
 def delivered(
@@ -87,7 +87,7 @@ def test_captions_stay_above_the_answer() -> None:
     platform, records = Platform(), Records()
     events = [
         Started(answer_id="a"),
-        Captioned("a cat"),
+        CaptionReady("a cat"),
         *said(SECRET[:5]),
         Relabelled(),
         *said(["It is a cat."]),
@@ -120,7 +120,7 @@ def test_killed_anywhere_it_goes_on_in_its_messages(died_s: float, words: int, a
     async def events() -> AsyncGenerator[ReplyEvent, None]:
         yield Started(answer_id="a")
         async for event in told([*said(SECRET[:words]), Relabelled(), *said(ANSWER[:answer]), end()]):
-            if isinstance(event, Said):
+            if isinstance(event, TextDelta):
                 kept["text"] += event.text
             yield event
             if isinstance(event, Relabelled):
@@ -186,10 +186,12 @@ def test_a_message_that_was_announced_and_not_sent_is_none_of_the_answer() -> No
     async def main() -> None:
         async with Outboxes(phrases=PHRASES) as outboxes:
             channel = Announcing(platform, "c", LIMITS)
-            events = told([Started(answer_id="a"), Said("".join(SECRET)), 3.0, Relabelled(), Said("One "), end()])
+            events = told(
+                [Started(answer_id="a"), TextDelta("".join(SECRET)), 3.0, Relabelled(), TextDelta("One "), end()]
+            )
             assert await outboxes.deliver(channel, "c", events, reply_to="q", record=records) == DELIVERED
             known = (await records.delivered("c", "a")).message_ids
-            more = told([Started(answer_id="a", text="One ", message_ids=known), Said("and two."), end()])
+            more = told([Started(answer_id="a", text="One ", message_ids=known), TextDelta("and two."), end()])
             assert await outboxes.deliver(channel, "c", more, reply_to="q", record=records) == DELIVERED
 
     run_virtually(main())

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.delivery.blocks import Blocks
+from adapters.delivery.markdown.block_parser import BlockParser
 from adapters.delivery.renderers.discord import render_discord
+from adapters.delivery.renderers.formulas.mathml import mathml
 from adapters.delivery.renderers.highlighting import plain
 from adapters.delivery.renderers.html import pygments_css, render_html
-from adapters.delivery.renderers.mathml import mathml
 from adapters.delivery.renderers.pygments_worker import highlight
 from adapters.delivery.renderers.telegram import render_telegram
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.memory import MemoryPosts
-from adapters.web.personal import PageData
-from adapters.web.previews import Thumbnails
-from adapters.web.uploads import Uploads
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.files.previews import Thumbnails
+from adapters.web.files.uploads import Uploads
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.sessions.guest_data import GuestData
 from tests.unit.test_chunking import markdown_texts
 
 ALLOWED = {
@@ -252,10 +252,10 @@ def test_a_formula_brings_nothing_of_its_own_into_the_page(formula: str) -> None
 
 
 async def test_drawn_formulas_are_forgotten_when_somebody_is_erased() -> None:
-    board = Board(MemoryPosts(), audience := Audience(), render_html)
+    board = ChannelLog(MemoryPosts(), audience := Subscribers(), render_html)
     render_html(r"\(x^2\)")
     assert mathml.cache_info().currsize > 0
-    await PageData(board, audience, Uploads(Thumbnails()), MemoryPosts()).erase(["web:ada"], "2026-01-01")
+    await GuestData(board, audience, Uploads(Thumbnails()), MemoryPosts()).erase(["web:ada"], "2026-01-01")
     assert mathml.cache_info().currsize == 0
 
 
@@ -336,7 +336,7 @@ def test_bars_in_code_of_a_header_divide_no_cells(header: str) -> None:
     assert html.count("<th ") == html.count("<td ") == 2
     assert "a|b" in html
     assert "\N{BROKEN BAR}" not in html
-    blocks = Blocks().read(written)
+    blocks = BlockParser().read(written)
     assert blocks.table
     assert "<th" not in render_html(f"{header} | d\n|---|---|\n")
 

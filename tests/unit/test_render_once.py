@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.delivery.renderers import commonmark, tree
-from adapters.discord.content import body, content, units
-from adapters.telegram.rendering import Renderer, length
+from adapters.delivery.markdown import commonmark, tree
+from adapters.discord.outbound.content import body, content, units
+from adapters.telegram.outbound.rendering import Renderer, length
 from bots.messages import Action
 
 MEASURED = Frame(markdown="**Once** upon a time, in `code` that no other test has\n\n- a list")

@@ -8,13 +8,13 @@ import pytest
 
 from adapters.delivery.channel import Frame
 from adapters.retention import BATCH, sweep, sweeping
-from adapters.storage.memory import MemoryStorage
-from adapters.web.personal import PageData
-from adapters.web.previews import Thumbnails
-from adapters.web.uploads import Uploads
-from bots.account import Account
-from bots.personal import Retention
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.web.files.previews import Thumbnails
+from adapters.web.files.uploads import Uploads
+from adapters.web.sessions.guest_data import GuestData
+from bots.people.account import Account
 from bots.ports import Turn
+from bots.profile.personal import Retention
 from tests.fakes import keep_turn
 from tests.unit.test_web_channel import Desk
 from tests.unit.web_parts import reading
@@ -62,7 +62,7 @@ async def test_every_place_expires_by_the_operators_days() -> None:
     storage, now = MemoryStorage(), 100 * DAY_S
     account = Account(storage, now=lambda: now, retention=Retention(days=10))
     desk = Desk()
-    account.privacy.keeps(PageData(desk.board, desk.audience, Uploads(Thumbnails()), desk.posts))
+    account.privacy.keeps(GuestData(desk.board, desk.audience, Uploads(Thumbnails()), desk.posts))
     for number, age in enumerate((1, 20)):
         created = now - age * DAY_S
         turn = Turn(id=str(number), chat="c", person="p", role="user", text="", created_at=created)
@@ -81,7 +81,7 @@ async def test_what_is_erased_leaves_the_page_at_once() -> None:
     uploads = Uploads(thumbnails)
     upload = await uploads.add("web:ada", "a.png", reading(b"no picture"))
     await thumbnails.close()
-    data = PageData(desk.board, desk.audience, uploads, desk.posts)
+    data = GuestData(desk.board, desk.audience, uploads, desk.posts)
     await desk.channel.send(Frame(markdown="to Ada"), reply_to=None, nonce="1")
     await desk.board.add(kind="person", author="web:ada", name="Ada", frame=Frame(markdown="by Ada"))
     await desk.board.add(kind="person", author="web:bob", name="Bob", frame=Frame(markdown="by Bob"))

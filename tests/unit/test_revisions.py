@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.engines.revisions import of_file, of_folder
+from inference.checkpoints.revisions import of_file, of_folder
 
 MB = 1024 * 1024
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bots.access.allow_list import Access
+from bots.access.gate import Call, Gate
+from bots.access.rights import TABLE, Actor, Decision, Platform, Rule, cases
 from bots.messages import Permit
-from bots.people.access import Access
-from bots.people.gate import Call, Gate
-from bots.people.rights import TABLE, Actor, Outcome, Platform, Rule, cases
 from tests.rights_page import as_markdown
 
 RATE = 5
@@ -20,7 +20,7 @@ def test_there_are_enough_cases_on_every_platform() -> None:
     platforms = [case[0] for case in cases()]
     assert len(platforms) >= 200
     assert set(platforms) == set(Platform)
-    refused = [case for case in cases() if case[3] is Outcome.REFUSED]
+    refused = [case for case in cases() if case[3] is Decision.REFUSED]
     assert len(refused) > len(platforms) / 3
 
 
@@ -52,9 +52,9 @@ async def test_the_gate_decides_by_the_table(rule: Rule) -> None:
         for _ in range(RATE if actor is Actor.HASTY else 0):
             await gate.decide(_call(rule, actor))
         decision = await gate.decide(_call(rule, actor))
-        found = Outcome.REFUSED
+        found = Decision.REFUSED
         if isinstance(decision, Permit):
-            found = Outcome.SILENT if decision.quiet else Outcome.DONE
+            found = Decision.SILENT if decision.quiet else Decision.DONE
         assert found is expected, actor
 
 

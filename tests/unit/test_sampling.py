@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from inference.api import Sampling
-from inference.sampling import Row, Sampler, _mixed
+from inference.engines.transformers.sampling import Row, Sampler, _mixed
 
 DRAWS = 20_000
 PROMPT = [3, 5, 5, 8]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.engines import spinning
-from inference.engines.spinning import Contention, Spinning, waited
+from inference.engines.llamacpp import openmp_spin
+from inference.engines.llamacpp.openmp_spin import Contention, Spinning, waited
 
 shares = st.floats(0.0, 3.0)
 intervals = st.floats(0.01, 1.0)
@@ -111,7 +111,7 @@ def openmp(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("openmp")
 def test_the_crowd_is_there_while_cores_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spinning, "waited", lambda: None)  # as where nobody counts, which is taken for scarce
+    monkeypatch.setattr(openmp_spin, "waited", lambda: None)  # as where nobody counts, which is taken for scarce
     watch = Spinning()
     watch.start()
     try:
@@ -131,7 +131,7 @@ def test_there_is_no_crowd_while_there_are_cores(monkeypatch: pytest.MonkeyPatch
         looks.release()
         return 0.0
 
-    monkeypatch.setattr(spinning, "waited", nothing_waited)
+    monkeypatch.setattr(openmp_spin, "waited", nothing_waited)
     watch = Spinning()
     watch.start()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.people.standing import Standings
+from bots.access.standing import Standings
 
 DAY_S = 86_400.0
 NOON = 1_764_504_000.0

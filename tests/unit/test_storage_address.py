@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.address import hidden_password, parse_address
-from adapters.storage.database import open_database
-from adapters.storage.errors import StorageError
+from adapters.storage.database.address import hidden_password, parse_address
+from adapters.storage.database.database import open_database
+from adapters.storage.errors import DatabaseFailure
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_shown_of_an_address_holds_no_password(text: str, shown: str) ->
     ],
 )
 def test_anything_else_is_refused_with_one_sentence(text: str) -> None:
-    with pytest.raises(StorageError) as refusal:
+    with pytest.raises(DatabaseFailure) as refusal:
         parse_address(text)
     assert "PARTYLINE_DATABASE" in str(refusal.value)
     assert "hush" not in str(refusal.value)
@@ -88,7 +88,7 @@ def test_anything_else_is_refused_with_one_sentence(text: str) -> None:
 
 async def test_postgresql_without_its_driver_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StorageError, match=r"partyline\[postgres\]") as refusal:
+    with pytest.raises(DatabaseFailure, match=r"partyline\[postgres\]") as refusal:
         async with open_database("postgresql://ann:hush@host/party"):
             pass
     assert "hush" not in str(refusal.value)

@@ -7,7 +7,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from adapters.storage.tables import metadata
+from adapters.storage.sql.tables import metadata
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 

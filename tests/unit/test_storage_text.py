@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.storage.text import decode, encode
+from adapters.storage.sql.text import decode, encode
 
 ANY_TEXT = st.text(st.characters())  # with categories unrestricted: surrogates and NUL too
 

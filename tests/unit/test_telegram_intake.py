@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from telegram import Bot as Api
 from telegram import User
 
-from adapters.delivery.inhand import InHand
+from adapters.delivery.in_hand import InHand
 from adapters.delivery.outcome import NOTHING, Outcome
-from adapters.storage.memory import MemoryStorage
-from adapters.telegram.channel import Sightings
-from adapters.telegram.events import Events
-from adapters.telegram.gathering import Gathering
-from adapters.telegram.intake import KINDS, Intake, received
-from adapters.telegram.moves import Moves
-from adapters.telegram.polling import poll
-from adapters.telegram.requests import Asked, Pressed
-from adapters.telegram.webhook import SECRET_HEADER, listening
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.telegram.handlers.dispatcher import Dispatcher
+from adapters.telegram.inbound.aggregation import UpdateAggregator
+from adapters.telegram.inbound.intake import KINDS, Intake, received
+from adapters.telegram.inbound.polling import poll
+from adapters.telegram.inbound.webhook import SECRET_HEADER, listening
+from adapters.telegram.outbound.channel import Sightings
+from adapters.telegram.updates.chat_migration import ChatMigrations
+from adapters.telegram.updates.parsing import ButtonPress, IncomingMessage
 from bots.ports import Received, StorageError
 from tests.servers.telegram import until
 
@@ -89,11 +89,11 @@ async def test_what_is_taken_up_at_the_start_is_not_what_has_just_come(over: boo
     if not over:
         handler.release.clear()
     async with intake(storage, handler) as taking:
-        await taking.take([update(1)])
+        await taking.record([update(1)])
         await turns()
-        taking_up = asyncio.ensure_future(taking.take_up())
+        taking_up = asyncio.ensure_future(taking.recover())
         await storage.looked.wait()
-        await taking.take([update(2)])
+        await taking.record([update(2)])
         storage.tell.set()
         await turns()
         taking_up.cancel()
@@ -107,8 +107,8 @@ async def test_what_was_left_and_comes_again_is_taken_up_once() -> None:
     storage.tell.set()
     storage.keep.clear()
     async with intake(storage, handler) as taking:
-        again = asyncio.ensure_future(taking.take([update(1)]))
-        taking_up = asyncio.ensure_future(taking.take_up())
+        again = asyncio.ensure_future(taking.record([update(1)]))
+        taking_up = asyncio.ensure_future(taking.recover())
         await turns()
         assert handler.handled == []
         storage.keep.set()
@@ -145,7 +145,7 @@ ODD = [
 async def test_an_odd_update_costs_nobody_else_anything(odd: dict[str, Any]) -> None:
     storage, handler = MemoryStorage(), Handler()
     async with intake(storage, handler) as taking:
-        await taking.take([odd, update(1000)])
+        await taking.record([odd, update(1000)])
         await turns()
     assert ("1000-1700000000", True) in handler.handled
 
@@ -183,7 +183,7 @@ JSON = st.recursive(
 async def test_whatever_comes_is_recorded_or_left_out(odd: dict[str, Any], number: int) -> None:
     storage, handler = MemoryStorage(), Handler()
     async with intake(storage, handler) as taking:
-        await taking.take([odd, update(number)])
+        await taking.record([odd, update(number)])
         await turns()
     assert f"{number}-1700000000" in [event_id for event_id, _ in handler.handled]
     for kept in storage._received.values():
@@ -195,13 +195,13 @@ class Silent:
 
     api, sightings = Api("1:a"), Sightings()
 
-    async def answer(self, event_id: str, asked: Asked) -> Outcome:
+    async def answer(self, event_id: str, asked: IncomingMessage) -> Outcome:
         return NOTHING
 
-    async def press(self, event_id: str, pressed: Pressed) -> Outcome:
+    async def press(self, event_id: str, pressed: ButtonPress) -> Outcome:
         return NOTHING
 
-    async def apologise(self, pressed: Pressed) -> Outcome:
+    async def apologise(self, pressed: ButtonPress) -> Outcome:
         return NOTHING
 
     async def say(self, *_: Any, **__: Any) -> Outcome:
@@ -211,7 +211,9 @@ class Silent:
 @given(st.dictionaries(st.sampled_from(["update_id", *KINDS]), JSON, max_size=3))
 async def test_whatever_was_recorded_is_closed(odd: dict[str, Any]) -> None:
     silent, storage = cast(Any, Silent()), MemoryStorage()
-    events = Events(ME, storage, silent, silent, silent, Gathering(quiet_s=0.0), Moves(storage, 4711))
+    events = Dispatcher(
+        ME, storage, silent, silent, silent, UpdateAggregator(quiet_s=0.0), ChatMigrations(storage, 4711)
+    )
     kept = Received(account="telegram:4711", id="1", chat="c", payload=json.dumps(odd))
     await storage.receive([kept])
     await events.handle(kept, new=True)
@@ -263,7 +265,7 @@ async def test_an_update_that_cannot_be_kept_does_not_keep_others_out(monkeypatc
                 raise StorageError("the database refused a value")
             return await super().receive(events)
 
-    monkeypatch.setattr("adapters.telegram.polling._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("adapters.telegram.inbound.polling._FIRST_PAUSE_S", 0.01)
     server, handler = Server(update(1), update(2, "poison"), update(3)), Handler()
     async with polling(server, Picky(), handler):
         await until(lambda: server.offsets[-1:] == [4])
@@ -301,8 +303,8 @@ async def test_a_raid_on_one_group_keeps_no_other_chat_waiting(caplog: pytest.Lo
     handler.release.clear()
     async with intake(storage, handler) as taking:
         raid = [from_chat(number, -100, number % 7) for number in range(3_000)]
-        await asyncio.wait_for(taking.take(raid), 20)
-        await taking.take([from_chat(5_000, 5), from_chat(5_001, -200)])
+        await asyncio.wait_for(taking.record(raid), 20)
+        await taking.record([from_chat(5_000, 5), from_chat(5_001, -200)])
         await turns()
         begun = {name.partition("-")[0] for name, _ in handler.handled}
         assert {"5000", "5001"} <= begun
@@ -350,8 +352,8 @@ async def test_what_is_urgent_begins_at_once_in_a_flooded_group(urgent: dict[str
     handler.release.clear()
     async with asyncio.TaskGroup() as tasks:
         taking = Intake(storage, 4711, handler, tasks, lambda: 0.0, owners=["telegram:77"])
-        await taking.take([from_chat(number, -100) for number in range(flood)])
-        await taking.take([urgent])
+        await taking.record([from_chat(number, -100) for number in range(flood)])
+        await taking.record([urgent])
         await turns()
         assert any(name.startswith("5000-") for name, _ in handler.handled)
         handler.release.set()
@@ -364,7 +366,7 @@ async def test_what_was_left_of_a_flooded_group_keeps_no_other_chat_waiting() ->
     flood = [from_chat(number, -100) for number in range(1_500)]
     await storage.receive([received(each, 4711, 0.0) for each in (*flood, from_chat(5_000, 5))])
     async with intake(storage, handler) as taking:
-        taking_up = asyncio.create_task(taking.take_up())
+        taking_up = asyncio.create_task(taking.recover())
         await turns()
         begun = [name.partition("-")[0] for name, _ in handler.handled]
         assert "5000" in begun
@@ -382,7 +384,7 @@ async def test_a_row_that_cannot_be_read_keeps_nothing_else_from_being_taken_up(
     odd = Received(account="telegram:4711", id="odd", chat="telegram:4711:5", payload=payload)
     await storage.receive([odd, received(update(1), 4711, 0.0)])
     async with intake(storage, handler) as taking:
-        taking_up = asyncio.create_task(taking.take_up())
+        taking_up = asyncio.create_task(taking.recover())
         await until(lambda: len(handler.handled) == 2 or taking_up.done())
         assert taking_up.cancel(), "it goes on looking"
         assert len(handler.handled) == 2
@@ -393,9 +395,9 @@ async def test_a_flood_of_commands_keeps_no_press_and_no_operator_waiting() -> N
     handler.release.clear()
     async with asyncio.TaskGroup() as tasks:
         taking = Intake(storage, 4711, handler, tasks, lambda: 0.0, owners=["telegram:77"])
-        await taking.take([written(number, text="/stop") for number in range(3_000)])
-        await taking.take([pressed(5_000, "answer:stop"), written(5_001, person=77, text="hi")])
-        await taking.take([pressed(5_002, "answer:regenerate")])
+        await taking.record([written(number, text="/stop") for number in range(3_000)])
+        await taking.record([pressed(5_000, "answer:stop"), written(5_001, person=77, text="hi")])
+        await taking.record([pressed(5_002, "answer:regenerate")])
         await turns()
         assert {"5000", "5001", "5002"} <= {name.partition("-")[0] for name, _ in handler.handled}
         handler.release.set()
@@ -405,8 +407,8 @@ async def test_to_ask_for_another_answer_is_not_urgent() -> None:
     storage, handler = MemoryStorage(), Handler()
     handler.release.clear()
     async with intake(storage, handler) as taking:
-        await taking.take([from_chat(number, -100) for number in range(400)])
-        await taking.take([pressed(5_000, "answer:regenerate")])
+        await taking.record([from_chat(number, -100) for number in range(400)])
+        await taking.record([pressed(5_000, "answer:regenerate")])
         await turns()
         assert not any(name.startswith("5000-") for name, _ in handler.handled)
     assert any(name.startswith("5000-") for name, _ in handler.handled)
@@ -420,7 +422,7 @@ async def test_a_stop_during_a_flood_begins_nothing() -> None:
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             taking = Intake(MemoryStorage(), 4711, handler, tasks, lambda: 0.0)
-            await taking.take([from_chat(number, -100) for number in range(600)])
+            await taking.record([from_chat(number, -100) for number in range(600)])
             await turns()
             ready.set()
             await asyncio.Event().wait()

@@ -25,19 +25,19 @@ from adapters.delivery.channel import (
     UnknownOutcome,
     Unsent,
 )
-from adapters.telegram.addresses import Destination, api_url, file_url
-from adapters.telegram.callbacks import LONGEST, PanelData, PanelPress, action_data, read_action
-from adapters.telegram.failures import channel_error
-from adapters.telegram.gathering import Gathering
-from adapters.telegram.intake import received
-from adapters.telegram.panel import panel_keyboard, stepped
-from adapters.telegram.rendering import MESSAGE_UNITS, MOST_ENTITIES, entities, keyboard, length, render
-from adapters.telegram.requests import Asked
+from adapters.telegram.client.addresses import Destination, api_url, file_url
+from adapters.telegram.client.errors import channel_error
+from adapters.telegram.handlers.settings_panel import panel_keyboard, stepped
+from adapters.telegram.inbound.aggregation import UpdateAggregator
+from adapters.telegram.inbound.intake import received
+from adapters.telegram.outbound.callback_data import LONGEST, PanelData, PanelPress, action_data, read_action
+from adapters.telegram.outbound.rendering import MESSAGE_UNITS, MOST_ENTITIES, entities, keyboard, length, render
+from adapters.telegram.updates.parsing import IncomingMessage
 from bots.messages import Action, Person
 from bots.ports import Received
-from bots.preferences import Bounds, Profile, settings_of
+from bots.profile.preferences import Profile, SettingBounds, settings_of
 
-SETTINGS = settings_of(Bounds())
+SETTINGS = settings_of(SettingBounds())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_panel_data_is_short_and_only_this_bots(owner: int, setting: str, value:
 
 
 def test_every_button_of_the_panel_fits() -> None:
-    profile = Profile(SETTINGS, {}, Bounds())
+    profile = Profile(SETTINGS, {}, SettingBounds())
     panel: InlineKeyboardMarkup = panel_keyboard(SETTINGS, profile, f"telegram:{2**52}", PanelData("1:secret"))
     buttons = [button for row in panel.inline_keyboard for button in row]
     assert all(len(str(button.callback_data).encode()) <= LONGEST for button in buttons)
@@ -196,16 +196,18 @@ LONG = "line\n" * 500 + "end"
 HERE = Destination(9, 5)
 
 
-def said(number: int, text: str, **fields: Any) -> Asked:
-    message = Asked(destination=HERE, author=Person("telegram:1", "Ann"), message_id=str(number), text=text)
+def said(number: int, text: str, **fields: Any) -> IncomingMessage:
+    message = IncomingMessage(destination=HERE, author=Person("telegram:1", "Ann"), message_id=str(number), text=text)
     return replace(message, **{"units": len(text), "written_at": 100} | fields)
 
 
-async def gathered(*messages: Asked, at: Sequence[float] = (), quiet_s: float = 60.0) -> list[tuple[str, list[str]]]:
+async def gathered(
+    *messages: IncomingMessage, at: Sequence[float] = (), quiet_s: float = 60.0
+) -> list[tuple[str, list[str]]]:
     """What becomes of messages that come at once: the text of each request and the numbers of its events, in order."""
-    gathering, requests = Gathering(quiet_s), []
+    gathering, requests = UpdateAggregator(quiet_s), []
 
-    async def collect(message: Asked, recorded_at: float) -> None:
+    async def collect(message: IncomingMessage, recorded_at: float) -> None:
         event = Received(
             account="telegram:9", id=message.message_id, chat=HERE.chat, payload="", received_at=recorded_at
         )
@@ -251,7 +253,7 @@ async def test_parts_in_no_order_are_read_in_theirs() -> None:
         (said(2, "a caption", units=0), 0.0),
     ],
 )
-async def test_what_is_no_part_of_a_text_comes_after_it(other: Asked, at: float) -> None:
+async def test_what_is_no_part_of_a_text_comes_after_it(other: IncomingMessage, at: float) -> None:
     assert await gathered(said(1, LONG), other, at=[0.0, at]) == [(LONG, ["1"]), (other.text, ["2"])]
 
 
@@ -262,7 +264,7 @@ async def test_what_is_no_part_of_a_text_comes_after_it(other: Asked, at: float)
         said(2, "in another topic", destination=Destination(9, 5, 7)),
     ],
 )
-async def test_what_is_elsewhere_waits_for_no_text(other: Asked) -> None:
+async def test_what_is_elsewhere_waits_for_no_text(other: IncomingMessage) -> None:
     assert await gathered(said(1, LONG), other, quiet_s=0.001) == [(other.text, ["2"]), (LONG, ["1"])]
 
 

@@ -11,7 +11,7 @@ from adapters.app import phrases
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.delivery.outbox import Outboxes
 from adapters.terminal.channel import TerminalChannel
-from bots.messages import Attached, Ended, Failed, Notice, ReplyEvent, Said, Started, Thought, Waiting
+from bots.messages import Attached, Ended, Failed, Notice, QueueUpdate, ReplyEvent, Started, TextDelta, ThinkingDelta
 from inference.api import Timings, Usage
 from tests.servers.simulated import Records, told
 
@@ -42,24 +42,24 @@ def ended(reason: str = "stop") -> Ended:
 
 
 async def test_an_answer_and_its_small_print() -> None:
-    assert await delivered(Started(answer_id="a"), Said("Hello "), Said("you"), ended()) == (
+    assert await delivered(Started(answer_id="a"), TextDelta("Hello "), TextDelta("you"), ended()) == (
         "Hello you\nm · 3 tokens · 1.5 s\n\n"
     )
 
 
 async def test_reasoning_then_the_answer() -> None:
-    text = await delivered(Started(answer_id="a"), Thought("hm"), Thought(" hm"), Said("yes"), ended())
+    text = await delivered(Started(answer_id="a"), ThinkingDelta("hm"), ThinkingDelta(" hm"), TextDelta("yes"), ended())
     assert text.startswith("hm hm\nThought")
 
 
 async def test_failures_and_notices() -> None:
-    assert "It broke." in await delivered(Started(answer_id="a"), Said("so far"), Failed("It broke."))
+    assert "It broke." in await delivered(Started(answer_id="a"), TextDelta("so far"), Failed("It broke."))
     assert await delivered(Notice("Set.")) == "Set.\n"
 
 
 @pytest.mark.parametrize("piece", ["\x1b[2J", "\x07", "\x9b31m", "\x1b]0;title\x07", "\r", "\x08"])
 async def test_control_characters_of_an_answer_do_not_reach_the_terminal(piece: str) -> None:
-    text = await delivered(Started(answer_id="a"), Said(f"a{piece}b"), ended())
+    text = await delivered(Started(answer_id="a"), TextDelta(f"a{piece}b"), ended())
     assert all(character.isprintable() or character == "\n" for character in text)
 
 
@@ -97,7 +97,7 @@ async def test_whatever_grows_is_printed_once(pieces: list[str]) -> None:
 
 
 async def test_waiting_is_told() -> None:
-    text = await delivered(Started(answer_id="a"), Waiting(2, 8.0), Said("yes"), ended())
+    text = await delivered(Started(answer_id="a"), QueueUpdate(2, 8.0), TextDelta("yes"), ended())
     assert "yes" in text
 
 

@@ -3,8 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inference.engines.stops import Stops
-from inference.engines.transformers.text import Detokenizer
+from inference.engines.stop_strings import StopStrings
+from inference.engines.transformers.detokenizer import Detokenizer
 
 
 def decode(ids: list[int]) -> str:
@@ -42,7 +42,7 @@ def test_bytes_that_are_no_text_cost_no_more(data: bytes) -> None:
 @given(st.text("ab", max_size=40), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
 def test_a_text_ends_before_the_first_stop_string(text: str, stops: list[str], data: st.DataObject) -> None:
     ends = [text.find(stop) for stop in stops if stop in text]
-    watch = Stops(stops)
+    watch = StopStrings(stops)
     shown, rest = "", text
     while rest and not watch.met:
         size = data.draw(st.integers(1, len(rest)))
@@ -59,6 +59,6 @@ def test_a_text_ends_before_the_first_stop_string(text: str, stops: list[str], d
 
 
 def test_nothing_is_held_back_that_cannot_become_a_stop_string() -> None:
-    assert Stops(["END"]).feed("the E") == "the "
-    assert Stops(["END"]).feed("the Ends") == "the Ends"
-    assert Stops([]).feed("all") == "all"
+    assert StopStrings(["END"]).feed("the E") == "the "
+    assert StopStrings(["END"]).feed("the Ends") == "the Ends"
+    assert StopStrings([]).feed("all") == "all"

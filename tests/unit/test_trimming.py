@@ -19,7 +19,7 @@ def _grown(script: str) -> int:
     measured = f"""
 import asyncio, ctypes, threading
 import psutil
-from inference.trimming import return_large_blocks, trimming
+from inference.processes.malloc_trim import return_large_blocks, trimming
 
 def resident():
     return psutil.Process().memory_info().rss

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.storage.memory import MemoryStorage
-from bots.links import GUESSING_S, MAX_GUESSES, Guesses, Linking, new_code
-from bots.measures import bucket, percentile
-from bots.messages import Captioned, Ended, ReplyEvent, Said, Started
-from bots.personal import Mark, Quotas, Used
+from adapters.storage.memory.storage import MemoryStorage
+from bots.messages import CaptionReady, Ended, ReplyEvent, Started, TextDelta
+from bots.people.account_links import GUESSING_S, MAX_GUESSES, Guesses, Linking, new_code
+from bots.people.stats import StatsQuery as AskedStats
+from bots.people.stats import panels, read, stats
+from bots.people.usage import QuotaClaim, QuotaMeter, seconds_to_midnight
 from bots.ports import StorageError
-from bots.preferences import Refused
-from bots.stats import Asked as AskedStats
-from bots.stats import panels, read, stats
-from bots.tally import day_of
-from bots.usage import Asked, Meter, seconds_to_midnight
+from bots.profile.histograms import bucket, percentile
+from bots.profile.personal import Quotas, Sample, Used
+from bots.profile.preferences import UserError
+from bots.profile.tally import day_of
 from inference.api import Timings, Usage
 
 ANN, BOB = "telegram:1", "discord:2"
@@ -68,11 +68,13 @@ class Desk:
     def __init__(self, tokens: int = 0, captions: int = 0, owners: tuple[str, ...] = ()) -> None:
         self.now = EVENING
         self.storage = MemoryStorage()
-        self.meter = Meter(self.storage, lambda: self.now, Quotas(tokens=tokens, captions=captions), owners)
+        self.meter = QuotaMeter(self.storage, lambda: self.now, Quotas(tokens=tokens, captions=captions), owners)
 
     async def ask(self, *events: ReplyEvent, person: str = ANN, tokens: int = 100, captions: int = 0) -> None:
         people = await self.storage.people(person)
-        async for _ in self.meter.metered(self.meter.tally(person), people, Asked(tokens, captions), answer(*events)):
+        async for _ in self.meter.metered(
+            self.meter.tally(person), people, QuotaClaim(tokens, captions), answer(*events)
+        ):
             pass
 
     async def used(self, person: str = ANN) -> Used:
@@ -81,7 +83,7 @@ class Desk:
 
 async def test_an_answer_is_counted_when_it_ends() -> None:
     desk = Desk()
-    await desk.ask(Started(answer_id="a"), Captioned("a cat"), Captioned("a dog", 1, 2), Said("hi"), ended())
+    await desk.ask(Started(answer_id="a"), CaptionReady("a cat"), CaptionReady("a dog", 1, 2), TextDelta("hi"), ended())
     assert await desk.used() == Used(answers=1, tokens=15, captions=2, seconds=2.0)
     histograms = await desk.storage.histograms([ANN], "2026-11-25")
     assert {kind: sum(each.values()) for (_, kind), each in histograms.items()} == {
@@ -95,11 +97,11 @@ async def test_an_answer_is_counted_when_it_ends() -> None:
 async def test_an_answer_that_is_given_up_counts_for_what_was_said() -> None:
     desk = Desk()
     events = desk.meter.metered(
-        desk.meter.tally(ANN), [ANN], Asked(100, 0), answer(Started(answer_id="a"), Said("x" * 400), ended())
+        desk.meter.tally(ANN), [ANN], QuotaClaim(100, 0), answer(Started(answer_id="a"), TextDelta("x" * 400), ended())
     )
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Said):
+            if isinstance(event, TextDelta):
                 break
     assert await desk.used() == Used(tokens=100)
     assert not desk.meter.busy([ANN])
@@ -112,14 +114,14 @@ async def test_what_cannot_be_counted_costs_nobody_the_answer(monkeypatch: pytes
         raise RuntimeError("nobody has foreseen this")
 
     monkeypatch.setattr(desk.storage, "count", fail)
-    await desk.ask(Started(answer_id="a"), Said("hi"), ended())
+    await desk.ask(Started(answer_id="a"), TextDelta("hi"), ended())
     assert not desk.meter.busy([ANN])
 
 
 async def test_a_quota_that_is_used_up_says_when_it_comes_back() -> None:
     desk = Desk(tokens=20)
     await desk.ask(ended(15))
-    with pytest.raises(Refused, match=r"20 tokens .* used up; you get new ones at midnight UTC, in 3 h 15 min\.$"):
+    with pytest.raises(UserError, match=r"20 tokens .* used up; you get new ones at midnight UTC, in 3 h 15 min\.$"):
         await desk.ask(ended())
     await desk.ask(ended(), person=BOB)
     desk.now += seconds_to_midnight(EVENING)
@@ -128,11 +130,11 @@ async def test_a_quota_that_is_used_up_says_when_it_comes_back() -> None:
 
 async def test_captions_have_a_quota_of_their_own() -> None:
     desk = Desk(captions=3)
-    await desk.ask(Captioned("a"), Captioned("b", 1, 2), ended(0), tokens=0, captions=2)
-    with pytest.raises(Refused, match="only 1 is left"):
+    await desk.ask(CaptionReady("a"), CaptionReady("b", 1, 2), ended(0), tokens=0, captions=2)
+    with pytest.raises(UserError, match="only 1 is left"):
         await desk.ask(tokens=0, captions=2)
-    await desk.ask(Captioned("a"), ended(0), tokens=0, captions=1)
-    with pytest.raises(Refused, match="none is left"):
+    await desk.ask(CaptionReady("a"), ended(0), tokens=0, captions=1)
+    with pytest.raises(UserError, match="none is left"):
         await desk.ask(tokens=0, captions=1)
     await desk.ask(ended())
 
@@ -148,9 +150,9 @@ async def test_many_at_once_are_not_more_than_one_by_one() -> None:
 
     async def ask() -> None:
         try:
-            async for _ in desk.meter.metered(desk.meter.tally(ANN), [ANN], Asked(100, 0), slow()):
+            async for _ in desk.meter.metered(desk.meter.tally(ANN), [ANN], QuotaClaim(100, 0), slow()):
                 assert desk.meter.busy([ANN])
-        except Refused as refusal:
+        except UserError as refusal:
             refusals.append(str(refusal))
             if len(refusals) == 2:
                 release.set()
@@ -176,18 +178,18 @@ async def test_linked_ids_share_a_quota() -> None:
     assert await desk.storage.accept(ANN, EVENING) == BOB
     await desk.ask(ended(), person=ANN)
     for person in (ANN, BOB):
-        with pytest.raises(Refused):
+        with pytest.raises(UserError):
             await desk.ask(ended(), person=person)
 
 
 async def test_an_answer_is_not_lost_because_it_cannot_be_counted(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
 
-    async def full(person: str, day: str, used: Used, marks: Sequence[Mark]) -> None:
+    async def full(person: str, day: str, used: Used, marks: Sequence[Sample]) -> None:
         raise OSError("no space left")
 
     desk.storage.count = full  # type: ignore[method-assign]
-    await desk.ask(Said("hi"), ended())
+    await desk.ask(TextDelta("hi"), ended())
     assert "not counted" in caplog.text
 
 
@@ -211,7 +213,7 @@ async def test_a_code_links_two_platforms() -> None:
     assert "is now linked" in await link.news(BOB)
     assert await link.news(BOB) == ""
     assert "on its own" in (await link.do(BOB, "off")).text
-    with pytest.raises(Refused, match="linked to no other"):
+    with pytest.raises(UserError, match="linked to no other"):
         await link.do(BOB, "off")
 
 
@@ -237,7 +239,7 @@ async def test_an_old_code_does_not_work() -> None:
     link, clock = linking(MemoryStorage())
     await link.do(ANN, "")
     clock[0] = 601.0
-    with pytest.raises(Refused, match="expired"):
+    with pytest.raises(UserError, match="expired"):
         await link.do(BOB, "ABCDE23452")
 
 
@@ -247,7 +249,7 @@ async def test_who_guesses_has_to_wait_even_with_the_right_code() -> None:
     await link.do(ANN, "")
     results = await asyncio.gather(*(link.do(BOB, f"WRZNGCZD{n + 22}") for n in range(8)), return_exceptions=True)
     assert sum("didn't work. It may" in str(result) for result in results) == MAX_GUESSES
-    with pytest.raises(Refused, match="try again in 1 h"):
+    with pytest.raises(UserError, match="try again in 1 h"):
         await link.do(BOB, "ABCDE23452")
     assert list(await storage.people(BOB)) == [BOB]
     clock[0] = GUESSING_S
@@ -321,7 +323,7 @@ def test_what_stats_is_asked(words: str, asked: AskedStats) -> None:
 
 @pytest.mark.parametrize("words", ["0", "91", "-1", "²", "9" * 5000, "0090000", "purple"])
 def test_what_stats_cannot_be_asked(words: str) -> None:
-    with pytest.raises(Refused, match="up to 90"):
+    with pytest.raises(UserError, match="up to 90"):
         read(words)
 
 
@@ -344,7 +346,7 @@ async def test_a_word_behind_link_is_no_guess() -> None:
     link, _ = linking(MemoryStorage())
     await link.do(ANN, "")
     for word in ("help", "please", "to my discord", "?", "ABCDE2345", "ABCDE234520", "0123456789", "help yes"):
-        with pytest.raises(Refused, match="didn't work"):
+        with pytest.raises(UserError, match="didn't work"):
             await link.do(BOB, word)
     assert ANN in (await link.do(BOB, "ABCDE-23452")).text
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.web.buckets import ADDRESS_POST_BYTES, POST_BYTES, POST_S, Buckets, Budgets, network
+from adapters.web.security.token_buckets import ADDRESS_POST_BYTES, POST_BYTES, POST_S, Budgets, TokenBuckets, network
 
 KB = 1024
 
@@ -21,7 +21,7 @@ class Clock:
 
 def test_a_bucket_empties_and_fills() -> None:
     clock = Clock()
-    buckets = Buckets(4, 8.0, clock)
+    buckets = TokenBuckets(4, 8.0, clock)
     assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 0]
     assert buckets.take("a") == 2.0
     assert buckets.take("b") == 0
@@ -33,7 +33,7 @@ def test_a_bucket_empties_and_fills() -> None:
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 10)), max_size=60))
 def test_no_more_is_taken_than_a_full_bucket_and_what_came_in(steps: list[tuple[float, float]]) -> None:
     clock = Clock()
-    buckets, taken = Buckets(10, 20.0, clock), 0.0
+    buckets, taken = TokenBuckets(10, 20.0, clock), 0.0
     for pause_s, amount in steps:
         clock.now += pause_s
         if not buckets.take("a", amount):
@@ -42,7 +42,7 @@ def test_no_more_is_taken_than_a_full_bucket_and_what_came_in(steps: list[tuple[
 
 
 def test_many_newcomers_refill_nobodys_bucket() -> None:
-    buckets = Buckets(5, 600.0, Clock(), remembered=100)
+    buckets = TokenBuckets(5, 600.0, Clock(), remembered=100)
     for _ in range(5):
         buckets.take("flooder")
     for number in range(10_001):

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from adapters.delivery.channel import Frame, MessageGone, Rejected, Unsent
-from adapters.web.audience import Audience, Listener
-from adapters.web.board import SHOWN_POSTS, Board
-from adapters.web.channel import LIMITS, WebChannel
-from adapters.web.deltas import View
-from adapters.web.handouts import LIFETIME_S, Handouts
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post, StoredFile
+from adapters.web.channel.channel import LIMITS, WebChannel
+from adapters.web.channel.channel_log import SHOWN_POSTS, ChannelLog
+from adapters.web.channel.deltas import View
+from adapters.web.channel.subscribers import Subscriber, Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post, StoredFile
+from adapters.web.posts.private_files import LIFETIME_S, PrivateFiles
 from bots.ports import StorageError
 
 
-class Recorder(Listener):
+class Recorder(Subscriber):
     """Keeps what it is told."""
 
     def __init__(self, person: str) -> None:
@@ -40,8 +40,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.posts = MemoryPosts()
-        self.audience = Audience()
-        self.board = Board(self.posts, self.audience, lambda markdown: f"<p>{markdown}</p>")
+        self.audience = Subscribers()
+        self.board = ChannelLog(self.posts, self.audience, lambda markdown: f"<p>{markdown}</p>")
         self.ada, self.bob = Recorder("web:ada"), Recorder("web:bob")
         for listener in (self.ada, self.bob):
             self.audience.join(listener, listener.person)
@@ -181,7 +181,7 @@ async def test_a_private_file_is_the_askers_alone_and_is_not_kept(desk: Desk) ->
 
 def test_what_was_handed_out_is_forgotten() -> None:
     now = 0.0
-    handouts = Handouts(lambda: now)
+    handouts = PrivateFiles(lambda: now)
     files = [StoredFile(id=f"f{n}", name="a", media_type="b", data=b"") for n in range(100)]
     for file in files:
         handouts.add("web:ada", file)
@@ -201,7 +201,7 @@ async def test_what_is_over_the_limits_is_rejected(desk: Desk) -> None:
 async def test_a_new_board_begins_with_the_newest_posts(desk: Desk) -> None:
     for number in range(SHOWN_POSTS + 5):
         await desk.channel.send(Frame(markdown=str(number)), reply_to=None, nonce=str(number))
-    again = Board(desk.posts, Audience(), str)
+    again = ChannelLog(desk.posts, Subscribers(), str)
     await again.open()
     shown = [view.fields["html"] for post in again.posts() if (view := again.view(post.id))]
     assert shown == [str(n) for n in range(5, SHOWN_POSTS + 5)]
@@ -226,7 +226,7 @@ async def test_a_slow_socket_gets_the_newest_state_only() -> None:
         async def close(self, **_: object) -> None:
             self.closed = True
 
-    listener, socket = Listener("web:ada"), Socket()
+    listener, socket = Subscriber("web:ada"), Socket()
     for key, message in (("a", "a1"), ("b", "b1"), ("a", "a2"), ("", "n")):
         listener.tell(key, message)
     await listener.pump(socket)  # type: ignore[arg-type]
@@ -241,7 +241,7 @@ async def test_a_socket_that_falls_behind_is_closed() -> None:
         async def close(self, *, code: int, message: bytes) -> None:
             self.code = code
 
-    listener, socket = Listener("web:ada"), Socket()
+    listener, socket = Subscriber("web:ada"), Socket()
     for number in range(2000):
         listener.tell("", str(number))
     await listener.pump(socket)  # type: ignore[arg-type]

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from adapters.delivery.channel import Frame, ThinkingView
 from adapters.delivery.renderers.html import render_html
-from adapters.web.audience import Audience, Listener
-from adapters.web.board import Board
-from adapters.web.channel import WebChannel
-from adapters.web.deltas import View
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
-from adapters.web.protocol import MAX_FRAME_BYTES, view
+from adapters.web.channel.channel import WebChannel
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.deltas import View
+from adapters.web.channel.protocol import MAX_FRAME_BYTES, view
+from adapters.web.channel.subscribers import Subscriber, Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post
 from bots.messages import Action
 from tests.unit.web_parts import Parts, browser_session
 
@@ -114,9 +114,9 @@ def an_answer(size: int) -> str:
 
 async def sent(text: str, step: int, *, deltas: bool = True) -> Wire:
     """What a page is sent for an answer that grows by so many characters a state."""
-    posts, audience = MemoryPosts(), Audience()
-    board = Board(posts, audience, render_html)
-    listener, wire = Listener("web:ada", deltas=deltas), Wire()
+    posts, audience = MemoryPosts(), Subscribers()
+    board = ChannelLog(posts, audience, render_html)
+    listener, wire = Subscriber("web:ada", deltas=deltas), Wire()
     audience.join(listener, "Ada")
     channel = WebChannel(board, posts, audience, "web:ada")
 
@@ -146,9 +146,9 @@ async def test_an_answer_of_15_kb_takes_at_most_four_times_the_text() -> None:
 
 
 async def test_a_removed_post_is_kept_for_no_delta() -> None:
-    posts, audience = MemoryPosts(), Audience()
-    board = Board(posts, audience, render_html)
-    listener = Listener("web:ada", deltas=True)
+    posts, audience = MemoryPosts(), Subscribers()
+    board = ChannelLog(posts, audience, render_html)
+    listener = Subscriber("web:ada", deltas=True)
     audience.join(listener, "Ada")
     wire = Wire()
     post = await board.add(kind="bot", author="", name="Partyline", frame=Frame(markdown="secret"))

@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from adapters.web import server
-from adapters.web.door import Door
-from adapters.web.identity import Identities
-from adapters.web.seats import Seats, TooManyHere
+from adapters.web.security.connection_limits import ConnectionLimits, TooManyHere
+from adapters.web.security.door import Door
+from adapters.web.security.identity import Identities
 from tests.unit.web_parts import Parts, browser_session
 
 PASSWORD = "open, please"
@@ -68,7 +68,7 @@ async def test_one_person_holds_so_many_sockets_and_hears_why_there_is_no_other(
 
 
 async def test_the_people_of_one_address_hold_so_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "Seats", lambda **_: Seats(address=2))
+    monkeypatch.setattr(server, "ConnectionLimits", lambda **_: ConnectionLimits(address=2))
     async with Parts().server(proxies=["127.0.0.1"]).serving() as address, AsyncExitStack() as stack:
         got = []
         for place in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"):
@@ -112,7 +112,7 @@ async def test_one_person_sends_so_many_uploads_at_the_same_time() -> None:
 
 
 def test_seats_are_given_back_and_loopback_is_many_peoples() -> None:
-    seats = Seats(person=1, address=1)
+    seats = ConnectionLimits(person=1, address=1)
     with seats.taken("a", "192.0.2.1") as first, pytest.raises(TooManyHere), seats.taken("b", "192.0.2.1"):
         pass
     with (

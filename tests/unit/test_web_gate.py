@@ -7,10 +7,10 @@ import asyncio
 import aiohttp
 import pytest
 
+from bots.access.gate import Call, Unheard
+from bots.access.rights import Thing, Verb
 from bots.messages import Permit
-from bots.people.gate import Call, Unheard
-from bots.people.rights import Thing, Verb
-from bots.preferences import Refused
+from bots.profile.preferences import UserError
 from tests.unit.web_parts import FakeBot, Parts, browser_session, visit
 
 _SORRY = "Not you."
@@ -28,7 +28,7 @@ class Guarded(FakeBot):
         self.calls.append((call.thing, call.verb))
         self.left -= 1
         if self.left < 0:
-            raise Refused(_SORRY) if self.left == -1 else Unheard(_SORRY)
+            raise UserError(_SORRY) if self.left == -1 else Unheard(_SORRY)
         return Permit(call.actor)
 
 

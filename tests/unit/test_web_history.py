@@ -12,21 +12,22 @@ from contextlib import AsyncExitStack
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.web import audience as audiences
-from adapters.web import buckets, protocol
-from adapters.web.audience import Audience, Listener
-from adapters.web.board import SHOWN_POSTS, Board
-from adapters.web.deltas import View
-from adapters.web.history import HELD_BYTES, PAGE_BYTES, PAGE_POSTS, History
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Attachment, Post
-from adapters.web.tasks import Tasks
+from adapters.web.background_tasks import BackgroundTasks
+from adapters.web.channel import protocol
+from adapters.web.channel import subscribers as audiences
+from adapters.web.channel.channel_log import SHOWN_POSTS, ChannelLog
+from adapters.web.channel.deltas import View
+from adapters.web.channel.history import HELD_BYTES, PAGE_BYTES, PAGE_POSTS, History
+from adapters.web.channel.subscribers import Subscriber, Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post, PostFile
+from adapters.web.security import token_buckets
 from tests.unit.web_parts import Page, Parts, browser_session, visit
 
 
-async def channel(texts: Sequence[str], pictures: int = 0) -> tuple[Board, MemoryPosts]:
+async def channel(texts: Sequence[str], pictures: int = 0) -> tuple[ChannelLog, MemoryPosts]:
     posts = MemoryPosts()
-    attachments = tuple(Attachment(id=f"f{n}", name="a.png", media_type="image/webp") for n in range(pictures))
+    attachments = tuple(PostFile(id=f"f{n}", name="a.png", media_type="image/webp") for n in range(pictures))
     for number, text in enumerate(texts):
         await posts.put(
             Post(
@@ -40,7 +41,7 @@ async def channel(texts: Sequence[str], pictures: int = 0) -> tuple[Board, Memor
                 attachments=attachments,
             )
         )
-    board = Board(posts, Audience(), str)
+    board = ChannelLog(posts, Subscribers(), str)
     await board.open()
     return board, posts
 
@@ -121,7 +122,7 @@ async def test_somebody_who_scrolls_up_and_opens_a_long_post() -> None:
             assert (await page.next("rejected"))["client_id"] == "odd"
 
 
-class CountedListener(Listener):
+class CountedListener(Subscriber):
     """Counts what its page is told."""
 
     told: Counter[str]
@@ -143,7 +144,7 @@ class CountedListener(Listener):
 
 async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audiences, "_PACE_S", 0.0)
-    audience = Audience()
+    audience = Subscribers()
     listeners = [CountedListener(f"web:{number}") for number in range(400)]
     telling = [asyncio.create_task(audience.tell_presence()), asyncio.create_task(audience.tell_crowd())]
     for number, listener in enumerate(listeners):
@@ -159,7 +160,7 @@ async def test_whoever_joins_costs_those_who_are_here_nothing_of_their_own(monke
 @pytest.mark.parametrize(("people", "sockets"), [(60, 1), (1, 60), (6, 10)])
 async def test_a_crowd_is_of_sockets_whosever_they_are(people: int, sockets: int) -> None:
     """Telling costs by socket."""
-    audience = Audience()
+    audience = Subscribers()
     listeners = [CountedListener(f"web:{number % people}") for number in range(people * sockets)]
     for listener in listeners:
         audience.join(listener, "Guest")
@@ -176,7 +177,7 @@ async def test_a_crowd_is_of_sockets_whosever_they_are(people: int, sockets: int
 @pytest.mark.parametrize("size", [50, 200])
 async def test_a_crowd_hears_the_newest_of_what_others_write_and_who_asked_hears_all(size: int) -> None:
     """A post has a hundred states; whatever the crowd misses of them, it has the last one."""
-    audience = Audience()
+    audience = Subscribers()
     listeners = [CountedListener(f"web:{number}") for number in range(size)]
     for listener in listeners:
         audience.join(listener, "Guest")
@@ -202,7 +203,7 @@ async def test_a_crowd_hears_the_newest_of_what_others_write_and_who_asked_hears
     telling.cancel()
 
 
-class DeafListener(Listener):
+class DeafListener(Subscriber):
     """One that cannot be told of some things."""
 
     def tell(self, key: str, message: str | View) -> None:
@@ -214,13 +215,13 @@ class DeafListener(Listener):
 @pytest.mark.parametrize("size", [3, 60])
 async def test_a_page_that_cannot_be_told_something_silences_no_other(size: int) -> None:
     """Neither now nor later, and it hears the next thing itself."""
-    audience = Audience()
+    audience = Subscribers()
     deaf = DeafListener("web:deaf")
     audience.join(deaf, "Guest")
     listeners = [CountedListener(f"web:{number}") for number in range(size)]
     for listener in listeners:
         audience.join(listener, "Guest")
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         tasks.begin(audience.tell_crowd())
         await asyncio.sleep(0)  # it has begun
         for state in ("odd", "next"):
@@ -232,7 +233,7 @@ async def test_a_page_that_cannot_be_told_something_silences_no_other(size: int)
 
 
 async def test_what_serves_every_page_goes_on_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.web.tasks._AGAIN_S", 0.0)
+    monkeypatch.setattr("adapters.web.background_tasks._AGAIN_S", 0.0)
     runs, goes_on = 0, asyncio.Event()
 
     async def serve() -> None:
@@ -243,24 +244,24 @@ async def test_what_serves_every_page_goes_on_after_an_exception(monkeypatch: py
         goes_on.set()
         await asyncio.Event().wait()
 
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with BackgroundTasks() as tasks, asyncio.timeout(10):
         tasks.keep(serve)
         await goes_on.wait()
 
 
 @pytest.mark.parametrize("task", ["tell_presence", "tell_crowd"])
 async def test_the_page_keeps_what_serves_everybody(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.web.tasks._AGAIN_S", 0.0)
-    whole, failures = getattr(Audience, task), iter([RuntimeError("nobody has foreseen this")])
+    monkeypatch.setattr("adapters.web.background_tasks._AGAIN_S", 0.0)
+    whole, failures = getattr(Subscribers, task), iter([RuntimeError("nobody has foreseen this")])
     again = asyncio.Event()
 
-    async def fails_once(self: Audience) -> None:
+    async def fails_once(self: Subscribers) -> None:
         for error in failures:
             raise error
         again.set()
         await whole(self)
 
-    monkeypatch.setattr(Audience, task, fails_once)
+    monkeypatch.setattr(Subscribers, task, fails_once)
     async with Parts().server().serving(), asyncio.timeout(10):
         await again.wait()
 
@@ -295,8 +296,8 @@ async def test_many_connections_at_once_are_all_served() -> None:
 
 
 async def test_whoever_looks_without_end_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "READS", 3)
-    monkeypatch.setattr(buckets, "READS_S", 36_000.0)
+    monkeypatch.setattr(token_buckets, "READS", 3)
+    monkeypatch.setattr(token_buckets, "READS_S", 36_000.0)
     async with Parts().server().serving() as address, visit(address) as eve, visit(address) as ann:
         for number in range(20):
             await eve.say("whole", post=f"gone{number}")

@@ -17,8 +17,8 @@ from multidict import CIMultiDict
 from adapters.app import _check_page
 from adapters.delivery.channel import Channel
 from adapters.delivery.outcome import DELIVERED, Outcome
-from adapters.web.identity import Identities, Identity, new_key
-from adapters.web.posts import StoredFile
+from adapters.web.posts.posts import StoredFile
+from adapters.web.security.identity import Identities, Identity, new_key
 from bots.ports import StorageError
 from config.settings import ConfigError, WebSettings, load
 from tests.unit.web_parts import Page, Parts, PlainOutboxes, browser_session

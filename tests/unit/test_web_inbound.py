@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from adapters.web import audience, inbound, visits
-from adapters.web.audience import Audience, Listener
-from adapters.web.inbound import Crowded, Full, Inbound
-from adapters.web.tasks import Tasks
+from adapters.web.background_tasks import BackgroundTasks
+from adapters.web.channel import subscribers
+from adapters.web.channel.subscribers import Subscriber, Subscribers
+from adapters.web.sessions import inbound, sessions
+from adapters.web.sessions.inbound import Crowded, Inbound, InboxFull
 from tests.unit.web_parts import Parts, browser_session, visit
 
 
@@ -47,7 +48,7 @@ async def settled() -> None:
 
 async def test_a_few_people_are_served_at_once_and_all_in_turn() -> None:
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks)
         for name in "aabbccddeeff":
             number = sum(name == each[0] for each in desk.begun) + len(line._queues.get(name, ()))
@@ -66,7 +67,7 @@ async def test_a_few_people_are_served_at_once_and_all_in_turn() -> None:
 
 async def test_people_of_another_day_go_first() -> None:
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks)
         for number in range(8):
             line.put(f"new{number}", desk.work(f"new{number}"), asks=True)
@@ -80,7 +81,7 @@ async def test_people_of_another_day_go_first() -> None:
 async def test_who_waits_for_the_storage_holds_nobody_else_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbound, "_HOLDS_S", 0.0)
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks)
         for number in range(9):
             line.put(f"p{number}", desk.work(f"p{number}"))
@@ -94,7 +95,7 @@ async def test_who_waits_for_the_storage_holds_nobody_else_up(monkeypatch: pytes
 
 async def test_what_idles_takes_nobodys_turn() -> None:
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks)
         for number in range(9):
             line.put(f"reads{number}", desk.work(f"reads{number}"), idles=True)
@@ -106,7 +107,7 @@ async def test_what_idles_takes_nobodys_turn() -> None:
 
 async def test_so_many_answers_are_under_way_and_people_of_another_day_have_some_more() -> None:
     desk, in_hand = Desk(), 5
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks, lambda: in_hand, most=5)
         line.put("new", desk.work("new"), asks=True)
         line.put("settings", desk.work("settings"))
@@ -127,7 +128,7 @@ async def test_whoever_comes_behind_hundreds_is_told_and_people_of_another_day_a
 ) -> None:
     monkeypatch.setattr(inbound, "_MOST_PEOPLE", 3)
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks, lambda: 1, most=1)
         for number in range(3):
             line.put(f"p{number}", desk.work(f"p{number}"), asks=True)
@@ -138,14 +139,14 @@ async def test_whoever_comes_behind_hundreds_is_told_and_people_of_another_day_a
         line.put("regular", desk.work("regular"), asks=True, is_regular=True)
         for _ in range(inbound.MAX_WAITING - 2):
             line.put("p0", desk.work("more"), asks=True)
-        with pytest.raises(Full):
+        with pytest.raises(InboxFull):
             line.put("p0", desk.work("more"), asks=True)
         await desk.end("p3", "regular")
 
 
 async def test_a_crowd_asks_no_faster_than_it_can_be_told() -> None:
     desk, pace_s = Desk(), 3600.0
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks, pace_s=lambda: pace_s)
         for number in range(3):
             line.put(f"p{number}", desk.work(f"p{number}"), asks=True)
@@ -160,7 +161,7 @@ async def test_a_crowd_asks_no_faster_than_it_can_be_told() -> None:
 
 async def test_nothing_begins_when_the_page_ends() -> None:
     desk = Desk()
-    async with Tasks() as tasks:
+    async with BackgroundTasks() as tasks:
         line = Inbound(tasks)
         for number in range(9):
             line.put(f"p{number}", desk.work(f"p{number}"))
@@ -184,7 +185,7 @@ class Wire:
         self.closed = True
 
 
-async def pumped(listener: Listener, until: int) -> list[dict[str, Any]]:
+async def pumped(listener: Subscriber, until: int) -> list[dict[str, Any]]:
     wire = Wire()
     pump = asyncio.ensure_future(listener.pump(wire))  # type: ignore[arg-type]
     for _ in range(until):
@@ -194,7 +195,7 @@ async def pumped(listener: Listener, until: int) -> list[dict[str, Any]]:
 
 
 async def test_what_waits_comes_in_one_frame_where_the_page_takes_that() -> None:
-    plain, batches = Listener("web:ada"), Listener("web:ada", batches=True)
+    plain, batches = Subscriber("web:ada"), Subscriber("web:ada", batches=True)
     messages = [json.dumps({"type": "typing", "n": number}) for number in range(30)]
     for listener in (plain, batches):
         for message in messages:
@@ -206,7 +207,7 @@ async def test_what_waits_comes_in_one_frame_where_the_page_takes_that() -> None
 
 
 async def test_a_frame_is_not_made_larger_than_is_cheap_to_compress() -> None:
-    listener = Listener("web:ada", batches=True)
+    listener = Subscriber("web:ada", batches=True)
     listener.tell("hello", json.dumps({"type": "hello", "text": "x" * 50_000}))
     for number in range(40):
         listener.tell("", json.dumps({"type": "typing", "text": "y" * 1_000, "n": number}))
@@ -218,17 +219,17 @@ async def test_a_frame_is_not_made_larger_than_is_cheap_to_compress() -> None:
 
 
 async def test_a_long_backlog_leaves_turns_to_others() -> None:
-    listener = Listener("web:ada")
-    for number in range(10 * audience._AT_ONCE):
+    listener = Subscriber("web:ada")
+    for number in range(10 * subscribers._AT_ONCE):
         listener.tell("", json.dumps({"n": number}))
-    assert len(await pumped(listener, 4)) < 5 * audience._AT_ONCE
+    assert len(await pumped(listener, 4)) < 5 * subscribers._AT_ONCE
 
 
 async def test_a_crowd_writes_at_the_pace_of_what_it_is_told() -> None:
-    crowd = Audience()
+    crowd = Subscribers()
     assert crowd.pace_s == 0.0
     for number in range(1_050):
-        crowd.join(Listener(f"web:{number}"), f"Guest {number}")
+        crowd.join(Subscriber(f"web:{number}"), f"Guest {number}")
     assert crowd.pace_s == pytest.approx(0.1)
 
 
@@ -250,8 +251,8 @@ async def test_the_page_begins_so_many_answers_and_the_next_one_when_one_ends() 
 
 
 async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visits, "_FRAMES", 5)
-    monkeypatch.setattr(visits, "_FRAMES_S", 10_000.0)
+    monkeypatch.setattr(sessions, "_FRAMES", 5)
+    monkeypatch.setattr(sessions, "_FRAMES_S", 10_000.0)
     async with Parts().server().serving() as address, visit(address) as hasty, visit(address) as other:
         for number in range(50):
             await hasty.say("nothing of ours", client_id=str(number))
@@ -263,8 +264,8 @@ async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(mo
 
 @pytest.mark.parametrize("kind", ["ping", "pong"])
 async def test_control_frames_count_like_messages(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visits, "_FRAMES", 5)
-    monkeypatch.setattr(visits, "_FRAMES_S", 10_000.0)
+    monkeypatch.setattr(sessions, "_FRAMES", 5)
+    monkeypatch.setattr(sessions, "_FRAMES_S", 10_000.0)
     async with Parts().server().serving() as address, visit(address) as hasty, visit(address) as other:
         for _ in range(5):
             await getattr(hasty.socket, kind)(b"x")
@@ -289,10 +290,10 @@ async def test_a_ping_is_answered_with_what_it_brought() -> None:
 
 
 async def test_in_a_crowd_whoever_takes_no_batches_gets_ten_frames_at_once_and_the_page_all() -> None:
-    crowd = Audience()
+    crowd = Subscribers()
     for number in range(1_048):
-        crowd.join(Listener(f"web:{number}"), f"Guest {number}")
-    plain, page = Listener("web:program"), Listener("web:page", batches=True)
+        crowd.join(Subscriber(f"web:{number}"), f"Guest {number}")
+    plain, page = Subscriber("web:program"), Subscriber("web:page", batches=True)
     for listener in (plain, page):
         crowd.join(listener, "Somebody")
         for number in range(100):

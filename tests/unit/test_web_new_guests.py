@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from adapters.web.identity import Identities, Identity
-from adapters.web.memory import MemoryPosts
-from adapters.web.panel import SettingView
+from adapters.web.channel.setting_views import SettingView
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.security.identity import Identities, Identity
 from tests.floods import REGULAR, REGULAR_SECRET, Seen, guest
 from tests.unit.web_parts import FakePanel, Parts, browser_session, visit
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.web.memory import MemoryPosts
-from adapters.web.people import Guests, rename, tidy_name
+from adapters.web.posts.guests import Guests, rename, tidy_name
+from adapters.web.posts.memory import MemoryPosts
 
 DAY_S = 86_400.0
 INVISIBLE = ["\u3164", "\u2800\u2800", "\ufe0f", "\u115f\u1160", "\U000e0041", "\u00ad", "\U0001d159", "\ufffc", "..."]

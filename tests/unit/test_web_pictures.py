@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 import pytest
 from PIL import Image
 
-from adapters.web import uploads as waiting
-from adapters.web.previews import Thumbnails
-from adapters.web.thumbnails import EDGE_PX, thumbnail
-from adapters.web.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, Refused, Uploads
-from inference.worker import Unusable
+from adapters.web.files import uploads as waiting
+from adapters.web.files.previews import Thumbnails
+from adapters.web.files.thumbnails import EDGE_PX, thumbnail
+from adapters.web.files.uploads import MAX_PICTURE_BYTES, MAX_PICTURES, UploadRefused, Uploads
+from inference.processes.worker import Unusable
 from tests.unit.web_parts import reading
 
 
@@ -107,14 +107,14 @@ async def test_a_message_takes_its_pictures_in_order_and_once(thumbnails: Thumbn
     assert [each.picture.name for each in uploads.take("web:1", [second.id, first.id])] == ["b.png", "a.png"]
     assert first.attachment.id
     assert not second.attachment.id
-    with pytest.raises(Refused, match="attach it again"):
+    with pytest.raises(UploadRefused, match="attach it again"):
         uploads.take("web:1", [first.id])
 
 
 async def test_nobody_takes_another_persons_picture(thumbnails: Thumbnails) -> None:
     uploads = Uploads(thumbnails)
     upload = await uploads.add("web:1", "a.png", reading(b"x"))
-    with pytest.raises(Refused):
+    with pytest.raises(UploadRefused):
         uploads.take("web:2", [upload.id])
     uploads.drop("web:2", upload.id)
     assert uploads.take("web:1", [upload.id]) == [upload]
@@ -124,14 +124,14 @@ async def test_pictures_that_wait_are_bounded_and_forgotten(thumbnails: Thumbnai
     now = 0.0
     uploads = Uploads(thumbnails, clock=lambda: now)
     kept = [await uploads.add("web:1", "a.png", reading(b"x")) for _ in range(2 * MAX_PICTURES)]
-    with pytest.raises(Refused, match="At most 10"):
+    with pytest.raises(UploadRefused, match="At most 10"):
         await uploads.add("web:1", "a.png", reading(b"x"))
-    with pytest.raises(Refused, match="At most 10"):
+    with pytest.raises(UploadRefused, match="At most 10"):
         uploads.take("web:1", [each.id for each in kept])
     uploads.drop("web:1", kept[0].id)
     now = 1000.0
     upload = await uploads.add("web:1", "a.png", reading(b"x"))
-    with pytest.raises(Refused):
+    with pytest.raises(UploadRefused):
         uploads.take("web:1", [kept[1].id])
     assert uploads.take("web:1", [upload.id]) == [upload]
 
@@ -144,7 +144,7 @@ async def test_a_picture_without_end_is_not_read_to_its_end(thumbnails: Thumbnai
         calls += 1
         return chunk
 
-    with pytest.raises(Refused, match="20 MB"):
+    with pytest.raises(UploadRefused, match="20 MB"):
         await uploads.add("web:1", "a.png", endless)
     assert calls == MAX_PICTURE_BYTES // len(chunk) + 1
     for _ in range(2 * MAX_PICTURES):
@@ -165,7 +165,7 @@ async def test_what_is_arriving_takes_room(thumbnails: Thumbnails, monkeypatch: 
     async with asyncio.TaskGroup() as tasks:
         slow = tasks.create_task(uploads.add("web:1", "a.png", slowly))
         await halfway.wait()
-        with pytest.raises(Refused, match="Too many"):
+        with pytest.raises(UploadRefused, match="Too many"):
             await uploads.add("web:2", "b.png", reading(b"123"))
         small = await uploads.add("web:2", "b.png", reading(b"12"))
         uploads.drop("web:2", small.id)
@@ -185,7 +185,7 @@ async def test_many_pictures_at_once_are_no_more_than_one_after_the_other(thumbn
         for _ in range(2 * MAX_PICTURES):
             tasks.create_task(uploads.add("web:1", "a.png", read))
         await asyncio.sleep(0)
-        with pytest.raises(Refused, match="At most 10"):
+        with pytest.raises(UploadRefused, match="At most 10"):
             await uploads.add("web:1", "a.png", reading(b"x"))
         goes_on.set()
 
@@ -196,15 +196,15 @@ async def test_one_guest_cannot_fill_what_all_share(thumbnails: Thumbnails, monk
     monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 26)
     uploads = Uploads(thumbnails)
     own = [await uploads.add("web:1", "a.png", reading(b"12345"), "192.0.2.1") for _ in range(2)]
-    with pytest.raises(Refused, match="Your pictures"):
+    with pytest.raises(UploadRefused, match="Your pictures"):
         await uploads.add("web:1", "a.png", reading(b"1"), "192.0.2.1")
     await uploads.add("web:2", "a.png", reading(b"123456"), "192.0.2.1")  # another guest of the same machine
-    with pytest.raises(Refused, match="Too many"):
+    with pytest.raises(UploadRefused, match="Too many"):
         await uploads.add("web:3", "a.png", reading(b"1"), "192.0.2.1")
     await uploads.add("web:4", "a.png", reading(b"123456"), "192.0.2.4")
     late = await uploads.add("web:5", "a.png", reading(b"123456"), "2001:db8::1")
     assert uploads.take("web:5", [late.id]) == [late]
-    with pytest.raises(Refused):  # whoever had most has lost the oldest
+    with pytest.raises(UploadRefused):  # whoever had most has lost the oldest
         uploads.take("web:1", [own[0].id])
     assert uploads.take("web:1", [own[1].id]) == [own[1]]
 
@@ -213,6 +213,6 @@ async def test_nobody_pushes_out_those_who_have_less(thumbnails: Thumbnails, mon
     monkeypatch.setattr(waiting, "MAX_WAITING_BYTES", 10)
     uploads = Uploads(thumbnails)
     small = [await uploads.add(f"web:{number}", "a.png", reading(b"12"), "") for number in range(5)]
-    with pytest.raises(Refused, match="Too many"):
+    with pytest.raises(UploadRefused, match="Too many"):
         await uploads.add("web:large", "a.png", reading(b"123"))
     assert all(uploads.take(each.person, [each.id]) for each in small)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.delivery.channel import Frame, ThinkingView
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Attachment, Post, StoredFile, decode, encode
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post, PostFile, StoredFile, decode, encode
 from bots.messages import Action
 
 POST = Post(
@@ -21,7 +21,7 @@ POST = Post(
     frame=Frame(markdown="Hi", thinking=ThinkingView("hm", 2.5, True), actions=(Action.STOP,), footer="small"),
     asker="web:1",
     reply_to="p0",
-    attachments=(Attachment(id="f1", name="a.png", media_type="image/webp"),),
+    attachments=(PostFile(id="f1", name="a.png", media_type="image/webp"),),
     nonce="n1",
     created_at=3.5,
     revision=4,

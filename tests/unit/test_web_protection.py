@@ -6,8 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from adapters.web.protection import origin_allowed
-from inference.hosts import host_allowed, is_loopback, one_place, plain_network
+from adapters.web.security.origins import origin_allowed
+from inference.untrusted.hosts import host_allowed, is_loopback, one_place, plain_network
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "127.0.0.1"])

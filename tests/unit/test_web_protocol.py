@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.web.protocol import MAX_MESSAGE_BYTES, BadMessage, Changed, Dropped, Pressed, Renamed, Typed, clean, parse
+from adapters.web.channel.protocol import (
+    MAX_MESSAGE_BYTES,
+    BadMessage,
+    Changed,
+    Dropped,
+    Pressed,
+    Renamed,
+    Typed,
+    clean,
+    parse,
+)
 from bots.messages import Action
 
 

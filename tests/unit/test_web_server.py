@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from adapters.delivery.channel import Frame
-from adapters.web import server, uploads
-from adapters.web.events import Event
-from adapters.web.panel import SettingView
-from adapters.web.posts import Attachment, Post, StoredFile
-from adapters.web.previews import Thumbnails
-from adapters.web.uploads import Uploads
+from adapters.web import server
+from adapters.web.channel.setting_views import SettingView
+from adapters.web.files import uploads
+from adapters.web.files.previews import Thumbnails
+from adapters.web.files.uploads import Uploads
+from adapters.web.posts.posts import Post, PostFile, StoredFile
+from adapters.web.sessions.events import PageEvent
 from bots.ports import StorageError
 from inference.api import ModelInfo
 from tests.unit.web_parts import FakePanel, Page, Parts, browser_session, visit
@@ -413,7 +414,7 @@ async def test_a_restart_keeps_the_conversation_and_closes_what_grew(parts: Part
     assert not kept.frame.growing
 
 
-def typed_post(number: int, text: str, *pictures: Attachment) -> Post:
+def typed_post(number: int, text: str, *pictures: PostFile) -> Post:
     return Post(
         id=f"p{number}",
         position=number,
@@ -429,12 +430,12 @@ def typed_post(number: int, text: str, *pictures: Attachment) -> Post:
 async def test_a_restart_answers_what_was_accepted_and_not_answered(parts: Parts) -> None:
     small = StoredFile(id="small", name="a.png", media_type="image/webp", data=b"preview")
     await parts.posts.put_file(small)
-    picture = Attachment(id="small", name="a.png", media_type="image/webp")
+    picture = PostFile(id="small", name="a.png", media_type="image/webp")
     posts = [typed_post(0, "answered"), typed_post(1, "asked"), typed_post(2, "pictured", picture)]
     for post in posts:
         await parts.posts.put(post)
-        await parts.inbox.receive([Event.of_post(post).received(0.0)])
-    await parts.inbox.answered("web", Event.of_post(posts[0]).inbox_id)
+        await parts.inbox.receive([PageEvent.of_post(post).received(0.0)])
+    await parts.inbox.answered("web", PageEvent.of_post(posts[0]).inbox_id)
     async with parts.server().serving() as address, visit(address):
         pass
     assert [incoming.text for incoming in parts.bot.incoming] == ["asked", "pictured"]
@@ -456,7 +457,7 @@ async def test_a_message_that_was_posted_and_not_taken_on_is_answered_when_it_is
 async def test_what_goes_on_is_not_closed(parts: Parts) -> None:
     asked = typed_post(1, "hold")
     await parts.posts.put(asked)
-    await parts.inbox.receive([Event.of_post(asked).received(0.0)])
+    await parts.inbox.receive([PageEvent.of_post(asked).received(0.0)])
     grown = Post(
         id="a", position=2, kind="bot", author="", name="P", frame=Frame(markdown="Half", growing=True), reply_to="p1"
     )

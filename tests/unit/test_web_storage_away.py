@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from adapters.delivery.channel import Frame
-from adapters.storage.errors import Refused
-from adapters.storage.memory import MemoryStorage
-from adapters.web import faults, inbound
-from adapters.web.audience import Audience
-from adapters.web.board import Board
-from adapters.web.faults import Faults
-from adapters.web.memory import MemoryPosts
-from adapters.web.posts import Post
+from adapters.storage.errors import WriteRefused
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.web import repeated_faults
+from adapters.web.channel.channel_log import ChannelLog
+from adapters.web.channel.subscribers import Subscribers
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Post
+from adapters.web.repeated_faults import RepeatedFaults
+from adapters.web.sessions import inbound
 from bots.ports import Received, StorageError
 from tests.unit.web_parts import Page, Parts, browser_session, visit
 
@@ -70,7 +71,7 @@ def kept() -> FragileInbox:
 
 @pytest.fixture
 def parts(posts: FragilePosts, kept: FragileInbox, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    monkeypatch.setattr(faults, "_LAST_PAUSE_S", 0.02)
+    monkeypatch.setattr(repeated_faults, "_LAST_PAUSE_S", 0.02)
     return Parts(posts=posts, inbox=kept)
 
 
@@ -180,7 +181,7 @@ async def test_a_stop_does_not_wait_for_the_storage(address: str, parts: Parts, 
 async def test_few_presses_of_stop_wait_for_the_storage(
     address: str, posts: FragilePosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(repeated_faults, "_FIRST_PAUSE_S", 3600.0)
     async with visit(address) as page:
         posts.trouble = StorageError("away")
         for number in range(50):
@@ -191,7 +192,9 @@ async def test_few_presses_of_stop_wait_for_the_storage(
         posts.trouble = None
 
 
-@pytest.mark.parametrize("trouble", [RuntimeError("an odd post"), Refused("It never takes an odd post.")], ids=repr)
+@pytest.mark.parametrize(
+    "trouble", [RuntimeError("an odd post"), WriteRefused("It never takes an odd post.")], ids=repr
+)
 async def test_a_message_that_cannot_be_kept_costs_its_author_a_sentence(
     address: str, posts: FragilePosts, caplog: pytest.LogCaptureFixture, trouble: Exception
 ) -> None:
@@ -231,7 +234,7 @@ async def test_a_post_that_cannot_be_rendered_is_shown_as_it_was_written(caplog:
     def render(markdown: str) -> str:
         raise RecursionError(markdown)
 
-    board = Board(MemoryPosts(), Audience(), render)
+    board = ChannelLog(MemoryPosts(), Subscribers(), render)
     post = await board.add(kind="bot", author="", name="P", frame=Frame(markdown="a < b"))
     view = board.view(post.id)
     assert view is not None
@@ -244,13 +247,13 @@ async def test_a_post_that_cannot_be_written_keeps_no_other_waiting() -> None:
             if post.frame.markdown == "odd":
                 raise RuntimeError("cannot be written")
             if post.frame.markdown == "never":
-                raise Refused("never")
+                raise WriteRefused("never")
             if post.frame.markdown == "refused":
                 raise StorageError("refused")
             await super().put(post)
 
     posts = Odd()
-    board = Board(posts, Audience(), str)
+    board = ChannelLog(posts, Subscribers(), str)
     made = [await board.add(kind="bot", author="", name="P", asker=each, frame=Frame(growing=True)) for each in "abcd"]
     for post, words in zip(made, ("odd", "refused", "good", "never"), strict=True):
         await board.change(post.id, Frame(markdown=words, growing=True))
@@ -275,7 +278,7 @@ async def test_a_post_that_is_removed_while_it_cannot_be_written_keeps_no_other_
             await super().put(post)
 
     posts = Removing()
-    board = Board(posts, Audience(), str)
+    board = ChannelLog(posts, Subscribers(), str)
     made = [await board.add(kind="bot", author="", name="P", asker=each, frame=Frame(growing=True)) for each in "ab"]
     async with asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(board.write_behind())
@@ -305,7 +308,7 @@ async def test_who_sends_without_end_is_refused_with_a_sentence(
 
 def test_a_fault_that_repeats_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    said = Faults(logging.getLogger("page"), lambda: now)
+    said = RepeatedFaults(logging.getLogger("page"), lambda: now)
     for number in range(1000):
         said.say("posts are stored later", StorageError(f"away {number}"))
         said.say("posts are stored later", RuntimeError("odd"))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inference import worker
-from inference.worker import Unusable
-from inference.worker_pool import Overrun, TieredPool, WorkerPool
+from inference.processes import worker
+from inference.processes.worker import Unusable
+from inference.processes.worker_pool import Overrun, TieredPool, WorkerPool
 
 MB = 2**20
 

@@ -14,15 +14,15 @@ import aiohttp
 from adapters.delivery.channel import Channel, Frame, ThinkingView
 from adapters.delivery.outcome import DELIVERED, Outcome
 from adapters.delivery.phrases import Phrases
-from adapters.delivery.ports import Outboxes
-from adapters.storage.memory import MemoryStorage
-from adapters.web.memory import MemoryPosts
-from adapters.web.panel import SettingView
-from adapters.web.posts import Posts
+from adapters.delivery.ports import DeliveryPort
+from adapters.storage.memory.storage import MemoryStorage
+from adapters.web.channel.setting_views import SettingView
+from adapters.web.posts.memory import MemoryPosts
+from adapters.web.posts.posts import Posts
 from adapters.web.server import WebServer
-from bots.coming import Coming
-from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Said, Started, Thought
-from bots.people.gate import Call
+from bots.access.gate import Call
+from bots.conversation.coming import Coming
+from bots.messages import Action, Ended, Failed, Incoming, Notice, Permit, ReplyEvent, Started, TextDelta, ThinkingDelta
 from bots.ports import Delivered, Deliveries, Inbox
 from inference.api import ModelInfo, Timings, Usage
 
@@ -93,20 +93,20 @@ class FakeBot:
             case text:
                 yield Started(answer_id=incoming.event_id)
                 if text.startswith("long"):
-                    yield Said("word " * 10_000)
+                    yield TextDelta("word " * 10_000)
                 if text.startswith("think"):
-                    yield Thought("Let me see.")
+                    yield ThinkingDelta("Let me see.")
                 async for event in self._words(text):
                     yield event
                 yield ENDED
 
     async def _words(self, text: str) -> AsyncIterator[ReplyEvent]:
         if "hold" in text:
-            yield Said("Holding ")
+            yield TextDelta("Holding ")
             await self.release.wait()
         for word in f"You said: {text[:400]}".split(" "):
             await asyncio.sleep(self.pause())
-            yield Said(word + " ")
+            yield TextDelta(word + " ")
 
 
 class PlainOutboxes:
@@ -136,9 +136,9 @@ class PlainOutboxes:
 
 def _next(frame: Frame, event: ReplyEvent) -> Frame:
     match event:
-        case Said(text):
+        case TextDelta(text):
             return replace(frame, markdown=frame.markdown + text, status="")
-        case Thought(text):
+        case ThinkingDelta(text):
             return replace(frame, thinking=ThinkingView(text, 1.0, False))
         case Ended(actions=actions):
             thinking = frame.thinking and replace(frame.thinking, done=True)
@@ -225,7 +225,7 @@ class Parts:
     panel: FakePanel = field(default_factory=FakePanel)
     posts: Posts = field(default_factory=MemoryPosts)
     inbox: Inbox = field(default_factory=MemoryStorage)
-    outboxes: Outboxes = field(default_factory=PlainOutboxes)
+    outboxes: DeliveryPort = field(default_factory=PlainOutboxes)
     info: ModelInfo = field(default_factory=lambda: ModelInfo(name="A fake model", context_tokens=2048))
     examples: Sequence[Prompt] = (Prompt("plain", "Write a poem."), Prompt("one word", "Rain"))
     loaded: Callable[[], Awaitable[None]] | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from adapters.delivery.renderers.tree import CodeBlock, Item, Link, List, plain
-from adapters.delivery.renderers.walk import Walker
+from adapters.delivery.markdown.tree import CodeBlock, Item, Link, List, plain
+from adapters.delivery.renderers.plain.walker import Walker
 
 _SPECIAL = re.compile(r"[\\*_~`|<>@\[\]]|(?<!\w)#|:(?=\w+:|//)")
 _LINE_START = re.compile(r"(?=[-+#>])|(?<=\d)(?=[.)])")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from inference.worker_pool import Overrun, WorkerPool
+from inference.processes.worker_pool import Overrun, WorkerPool
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain
 
-from adapters.delivery.renderers.commonmark import reveal_bidi
-from adapters.delivery.renderers.highlighting import Highlighter, plain
-from adapters.delivery.renderers.mathml import mathml
-from adapters.delivery.renderers.tree import (
+from adapters.delivery.markdown.commonmark import reveal_bidi
+from adapters.delivery.markdown.tree import (
     Alignment,
     Block,
     Break,
@@ -18,6 +16,7 @@ from adapters.delivery.renderers.tree import (
     CodeBlock,
     Footnote,
     Heading,
+    HorizontalRule,
     Inline,
     Inlines,
     Item,
@@ -27,14 +26,15 @@ from adapters.delivery.renderers.tree import (
     MathBlock,
     Paragraph,
     Quote,
-    Rule,
     Styled,
     Table,
-    Text,
+    TextRun,
     read,
 )
-from adapters.delivery.renderers.tree import plain as words_of
-from adapters.delivery.renderers.walk import BOXES
+from adapters.delivery.markdown.tree import plain as words_of
+from adapters.delivery.renderers.formulas.mathml import mathml
+from adapters.delivery.renderers.highlighting import Highlighter, plain
+from adapters.delivery.renderers.plain.walker import BOXES
 
 _WIDEST_MARKER = 10
 """Characters: nine digits, which Markdown allows, and a delimiter."""
@@ -87,7 +87,7 @@ class _Page:
                 return f'<p class="formula" dir="auto">{self._math(math, display=True)}{escape(after)}</p>\n'
             case Table():
                 return self._table(block)
-            case Rule():
+            case HorizontalRule():
                 return "<hr>\n"
 
     def _list(self, block: List) -> str:
@@ -141,7 +141,7 @@ class _Page:
 
     def _inline(self, child: Inline) -> str:
         match child:
-            case Text(text):
+            case TextRun(text):
                 return self._escaped(text)
             case Code(code):
                 return f"<code>{self._escaped(code)}</code>"

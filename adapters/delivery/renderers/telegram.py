@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from adapters.delivery.renderers.tree import Link, plain
-from adapters.delivery.renderers.walk import Walker
+from adapters.delivery.markdown.tree import Link, plain
+from adapters.delivery.renderers.plain.walker import Walker
 
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
 _FRACTION = re.compile(r"(?<!\w)/(?=\w)")

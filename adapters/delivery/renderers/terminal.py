@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from adapters.delivery.blocks import Blocks
-from adapters.delivery.renderers.commonmark import replace_unsafe
-from adapters.delivery.renderers.syntax import Places, closes_display, math_at, opens_display
-from adapters.delivery.renderers.tables import columns
-from adapters.delivery.renderers.unicode_math import unicode_math
-from adapters.delivery.renderers.unicode_matrix import matrix_lines
+from adapters.delivery.markdown.block_parser import BlockParser
+from adapters.delivery.markdown.commonmark import replace_unsafe
+from adapters.delivery.markdown.syntax import Places, closes_display, math_at, opens_display
+from adapters.delivery.renderers.plain.tables import columns
+from adapters.delivery.renderers.plain.unicode_math import unicode_math
+from adapters.delivery.renderers.plain.unicode_matrix import matrix_lines
 
 _C1 = re.compile("[\x80-\x9f]")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
@@ -39,7 +39,7 @@ class TerminalStream:
     def __init__(self, *, colour: bool, width: int = 80) -> None:
         self._colour, self._width = colour, width
         self._line: list[str] = []
-        self._blocks = Blocks()
+        self._blocks = BlockParser()
         self._formula: list[str] = []
         """Its lines."""
         self._math = ""

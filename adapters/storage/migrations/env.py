@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from adapters.storage.schema import VERSION_TABLE
-from adapters.storage.tables import metadata
+from adapters.storage.database.schema import VERSION_TABLE
+from adapters.storage.sql.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

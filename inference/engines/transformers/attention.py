@@ -59,7 +59,7 @@ class Rectangle:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptSegment:
     """Several tokens of one request, which attend to what was before them. `mask` bool [queries, keys] or None."""
 
     queries: slice
@@ -72,7 +72,7 @@ class Plan:
     """Who attends to what in one step; `read` holds for each key the place in the batch's list of keys."""
 
     rectangles: list[Rectangle]
-    prompts: list[Prompt]
+    prompts: list[PromptSegment]
     read: Tensor
 
 
@@ -103,7 +103,7 @@ def plan(queries: Sequence[int], keys: Sequence[int], device: torch.device) -> P
     for at in (at for at, yes in enumerate(decodes) if not yes):
         read.append(torch.arange(places[at], places[at + 1]))
         part = slice(taken, taken + keys[at])
-        prompts.append(Prompt(slice(starts[at], starts[at + 1]), part, _causal(queries[at], keys[at], device)))
+        prompts.append(PromptSegment(slice(starts[at], starts[at + 1]), part, _causal(queries[at], keys[at], device)))
         taken += keys[at]
     return Plan(rectangles, prompts, torch.cat(read).to(device))
 

@@ -28,13 +28,13 @@ from transformers.generation.continuous_batching.model_runner import ModelRunner
 from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState, RequestStatus
 from transformers.generation.continuous_batching.utils import stream_context
 
-from inference.adaptive_limit import AdaptiveLimit
 from inference.api import Unavailable
 from inference.engines.cache_salt import salted
 from inference.engines.port import Died, TooLarge
 from inference.engines.transformers import attention
-from inference.faults import is_out_of_memory
-from inference.sampling import Row, Sampler
+from inference.engines.transformers.sampling import Row, Sampler
+from inference.failures.error_classes import is_out_of_memory
+from inference.queueing.adaptive_limit import AdaptiveLimit
 
 log = logging.getLogger(__name__)
 

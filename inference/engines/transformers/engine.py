@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.api import ChatRequest, Message, ModelInfo, TooLong, Unavailable
 from inference.engines.lengths import count_within, may_be_far_too_long
-from inference.engines.port import Closed, Opened, Output, Piece, Progress, Rejected, answer_one_token
-from inference.engines.stops import Stops
-from inference.engines.transformers.prompts import Prompt
-from inference.engines.transformers.text import Detokenizer
-from inference.garbage import made_to_last
+from inference.engines.port import Closed, Opened, Output, Piece, Progress, RequestRejected, answer_one_token
+from inference.engines.stop_strings import StopStrings
+from inference.engines.transformers.detokenizer import Detokenizer
+from inference.engines.transformers.prompts import TokenizedPrompt
+from inference.processes.gc_freeze import frozen_allocations
 
 if TYPE_CHECKING:
-    from inference.checkpoint import Say
+    from inference.checkpoints.location import Say
     from inference.engines.transformers.loading import Loaded
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class TransformersEngine:
         return len((await self._in_thread(self._running().prompts.encode, messages, "")).ids)
 
     async def _answer(
-        self, loaded: Loaded, request: ChatRequest, prompt: Prompt, most: int
+        self, loaded: Loaded, request: ChatRequest, prompt: TokenizedPrompt, most: int
     ) -> AsyncGenerator[Output, None]:
         name = f"{next(self._numbers)}"
         heard: asyncio.Queue[Any] = asyncio.Queue()
@@ -154,7 +154,7 @@ class TransformersEngine:
             member = loaded.submit(name, prompt, request.owner, request.sampling, most, heard.put_nowait)
             member.reads = partial(_tell, asyncio.get_running_loop(), heard)
             detokenizer = Detokenizer(loaded.decode, prompt.ids)
-            stops = Stops(request.sampling.stop)
+            stops = StopStrings(request.sampling.stop)
             total = waiting = 0
             async with aclosing(_tokens(heard, loaded)) as tokens:
                 async for token in tokens:
@@ -213,7 +213,7 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
             continue
         for token in output.generated_tokens[seen:]:
             if token == loaded.vocabulary:
-                raise Rejected("the model's logits are no numbers (NaN), so the request was given up")
+                raise RequestRejected("the model's logits are no numbers (NaN), so the request was given up")
             if token in loaded.end_ids:
                 return
             yield token
@@ -224,7 +224,7 @@ async def _tokens(heard: asyncio.Queue[Any], loaded: Loaded) -> AsyncGenerator[i
             return
 
 
-@made_to_last()
+@frozen_allocations()
 def _load(reference: str, options: TransformersOptions, say: Say) -> Loaded:
     from inference.engines.transformers.loading import load
 

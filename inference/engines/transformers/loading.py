@@ -17,14 +17,14 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from inference.api import Sampling, Unavailable
-from inference.checkpoint import Say, check_memory, folder_of, free_memory, weights_size
+from inference.checkpoints.location import Say, check_memory, folder_of, free_memory, weights_size
+from inference.checkpoints.revisions import SNAPSHOTS, of_folder
 from inference.engines.cache_salt import cache_salt
-from inference.engines.llamacpp_process import available_cores
-from inference.engines.revisions import SNAPSHOTS, of_folder
+from inference.engines.llamacpp.process import available_cores
 from inference.engines.transformers import attention
 from inference.engines.transformers.batch import Member, SharedBatch
-from inference.engines.transformers.prompts import Prompt, Prompts
-from inference.sampling import Row, Sampler
+from inference.engines.transformers.prompts import Prompts, TokenizedPrompt
+from inference.engines.transformers.sampling import Row, Sampler
 
 if TYPE_CHECKING:
     from inference.engines.transformers.engine import TransformersOptions
@@ -65,7 +65,13 @@ class Loaded:
         return text
 
     def submit(
-        self, name: str, prompt: Prompt, owner: str, sampling: Sampling, most: int, heard: Callable[[Any], None]
+        self,
+        name: str,
+        prompt: TokenizedPrompt,
+        owner: str,
+        sampling: Sampling,
+        most: int,
+        heard: Callable[[Any], None],
     ) -> Member:
         """Put a request into the batch. What of it is kept for later prompts is for this owner alone."""
         said = prompt.ids[len(prompt.ids) - prompt.said :]

@@ -9,18 +9,18 @@ from itertools import pairwise
 from typing import Any
 
 from inference.api import Message, Unavailable
-from inference.engines.marks import Marks
-from inference.engines.port import Rejected
+from inference.engines.placeholders import Placeholders
+from inference.engines.port import RequestRejected
 from inference.engines.surrogates import encodable
 from inference.reasoning.formats import FORMATS, format_of
-from inference.reasoning.prefix import Said, resume
+from inference.reasoning.prefix import PrefixPiece, resume
 
 # Written in the templates of DeepSeek-R1 and its distilled models, whose makers ask for no system prompt.
 _R1_USER = "<｜User｜>"
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class TokenizedPrompt:
     """Token ids: the first `head` are the template's before any message, the last `said` the text to go on from."""
 
     ids: list[int]
@@ -52,7 +52,7 @@ class Prompts:
         self.marks = frozenset(added[mark] for format in marks for mark in format.tokens if mark in added)
         """Ids of the marks of reasoning, some of which the library counts among the tokens that are never shown."""
 
-    def encode(self, messages: Sequence[Message], prefix: str) -> Prompt:
+    def encode(self, messages: Sequence[Message], prefix: str) -> TokenizedPrompt:
         """Control tokens count in the template alone; in people's text and in what the model said they are text."""
         messages = without_system(messages) if self._system_is_text else messages
         template, messages = self._render(messages)
@@ -64,15 +64,15 @@ class Prompts:
         # The model's own marks, which it wrote as control tokens, are those again.
         said = self._said(resume(rendered, prefix, self.format))
         opened = self.format is not None and self.format.opened_by(rendered)
-        return Prompt(ids + said, len(said), thinking=not prefix and opened, head=head)
+        return TokenizedPrompt(ids + said, len(said), thinking=not prefix and opened, head=head)
 
     def _render(self, messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
-        """The template's own text around the messages, and these in its order: see `Marks.apart`."""
-        marks = Marks(messages)
+        """The template's own text around the messages, and these in its order: see `Placeholders.apart`."""
+        marks = Placeholders(messages)
         try:
             rendered = self._tokenizer.apply_chat_template(marks.turns(), tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is a program of strangers and raises what it likes
-            raise Rejected(f"the model's chat template refuses these messages: {error}") from error
+            raise RequestRejected(f"the model's chat template refuses these messages: {error}") from error
         return marks.apart(str(rendered))
 
     def _plain(self, text: str) -> list[int]:
@@ -84,7 +84,7 @@ class Prompts:
         cuts = [0, *cuts, len(text)]
         return [token for start, end in pairwise(cuts) for token in self._ids(text[start:end])]
 
-    def _said(self, said: Sequence[Said]) -> list[int]:
+    def _said(self, said: Sequence[PrefixPiece]) -> list[int]:
         """Ids of what the model wrote: its marks of reasoning are its own, anything else is plain."""
         return [token for piece in said for token in (self._ids if piece.mark else self._plain)(piece.text)]
 

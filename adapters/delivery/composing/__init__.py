@@ -1,0 +1,1 @@
+"""What a growing answer shows now: chunks within a platform's limits, thinking, files."""

@@ -1,0 +1,1 @@
+"""LaTeX as MathML, for the page."""

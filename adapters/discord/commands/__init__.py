@@ -1,0 +1,1 @@
+"""Slash commands, menus, forms and pressed buttons."""

@@ -1,0 +1,1 @@
+"""Frames as Discord's messages: channels, interactions, components."""

@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL: where a database lies, how it is opened, its threads and its version."""

@@ -1,0 +1,1 @@
+"""What is kept, in SQL: the tables and what reads and writes them."""

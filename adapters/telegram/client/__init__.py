@@ -1,0 +1,1 @@
+"""The way to a Bot API server: transport, its errors, retries, addresses."""

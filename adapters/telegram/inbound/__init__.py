@@ -1,0 +1,1 @@
+"""Updates on their way in: received, recorded, put together, handed on."""

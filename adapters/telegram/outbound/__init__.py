@@ -1,0 +1,1 @@
+"""Frames as Telegram's messages: text with entities, drafts, buttons."""

@@ -1,0 +1,1 @@
+"""What an update says: messages, files, marked text, groups that moved."""

@@ -1,0 +1,1 @@
+"""Pictures, code and fonts of the page: uploads, previews, colours."""

@@ -1,0 +1,1 @@
+"""One open socket: what its person sends, and what becomes of it."""

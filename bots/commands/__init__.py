@@ -1,0 +1,1 @@
+"""How words become commands, and what each command is called and does, by language. Pure."""

@@ -1,0 +1,1 @@
+"""What is known of a person, as values and ports: settings, usage, histograms. Pure."""

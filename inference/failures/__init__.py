@@ -1,0 +1,1 @@
+"""What a failure means, and which request has caused it. Pure."""

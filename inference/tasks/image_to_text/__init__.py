@@ -1,0 +1,1 @@
+"""Captions of pictures, and answers about them, by BLIP."""

@@ -1,0 +1,1 @@
+"""Decodes pictures of strangers, in processes with limits of time and memory."""

@@ -1,0 +1,1 @@
+"""What strangers send over HTTP, within limits: connections, Host headers, forms, JSON."""
