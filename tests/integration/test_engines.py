@@ -470,7 +470,7 @@ def test_a_model_that_is_still_being_loaded_ends_with_the_process_that_wants_it(
     """Whoever is started again needs the memory."""
     code = """
 import sys, time
-from inference.engines import llamacpp_process as child
+from inference.engines.llamacpp import process as child
 def load(*given):
     print("loading", file=sys.stderr, flush=True)
     time.sleep(600)

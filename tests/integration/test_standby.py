@@ -26,8 +26,8 @@ pytestmark = pytest.mark.timeout(120)
 _SHORT_LEASE = """
 import os, signal
 from pathlib import Path
-from adapters.storage import processes
-processes.BEAT_S, processes.LEASE_S, processes.BEAT_WITHIN_S = 0.4, 5.0, 1.5
+from adapters.storage import leases
+leases.BEAT_S, leases.LEASE_S, leases.BEAT_WITHIN_S = 0.4, 5.0, 1.5
 from adapters.telegram.client.transport import BotApiRequest
 whole, under_way = BotApiRequest.do_request, 0
 
