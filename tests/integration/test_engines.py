@@ -279,7 +279,6 @@ async def test_nobody_waits_for_the_long_prompts_of_others_to_be_read() -> None:
                 if isinstance(output, Piece):
                     read.append(name)
 
-    await outputs(engine, replace(ask("hello", max_new_tokens=1), owner="short"))  # has been here before
     async with asyncio.TaskGroup() as tasks:
         begun = asyncio.Event()
         for number in range(2):
