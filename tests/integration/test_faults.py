@@ -275,6 +275,8 @@ class Somebody:
             return not shown
         ends = [label for each in shown for label in each.buttons if "Regenerate" in label or "Continue" in label]
         is_there = bool(ends) or any(_is_told(each.text) for each in shown) if what in MANY else bool(shown)
+        if what == "edit" and self._takes_many(what):  # it is there in place of the old answer, which was over, too
+            is_there = is_there and "long" not in shown[0].text
         of_answer = [each for each in shown if not (self.may_stay and each.text.startswith("pondered"))]
         return is_there and not any("Stop" in label for each in of_answer for label in each.buttons)
 

@@ -6,7 +6,8 @@ import itertools
 import subprocess
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,27 @@ class Server:
         self._server.cleanup()
         self._server = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside of this it answers nobody, and no connection is closed: a machine that stands still."""
+        family = self._family()
+        for each in family:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in family:
+                each.resume()
+
+    def _family(self) -> list[Any]:
+        parent = self._server.get_postmaster_info().process
+        return [parent, *parent.children(recursive=True)]
+
     def kill(self) -> None:
         """Ends all its processes with -9; what was committed is recovered by `start`."""
         import psutil
 
-        parent = self._server.get_postmaster_info().process
-        family = [parent, *parent.children(recursive=True)]
+        family = self._family()
         for each in family:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
