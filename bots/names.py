@@ -21,6 +21,9 @@ _HIDDEN = regex.compile(
 # Blank, although they are symbols: the Braille pattern without dots, a note without a head, a replaced object.
 _BLANK = str.maketrans(dict.fromkeys("\u2800\U0001d159\ufffc", " "))
 _STACKED = regex.compile(r"(\p{M}\p{M})\p{M}+")
+# Marks that make no letter of their own with theirs (José and Jose are two), where nobody spells by such marks.
+_MARKS = regex.compile(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}\p{N}\p{P}\s]\p{M}*)\p{M}")
+_PUNCTUATION = regex.compile(r"\p{P}")
 _VISIBLE = regex.compile(r"[\p{L}\p{N}\p{So}]")
 _NO_WORD = regex.compile(r"[^\p{L}\p{N}\p{So}]")
 # Likeness and case together: O is 0's twin and o's capital. I is l's twin, but small i and l are two: Neil and Nell.
@@ -28,11 +31,31 @@ _TWINS = str.maketrans({"l": "1", "|": "1", "0": "o"})
 # What Unicode's name of a character says of the letter that people read in it.
 _CAPITAL = regex.compile(r"LATIN (?:CAPITAL )?LETTER SMALL CAPITAL ([A-Z])|NEGATIVE .* LATIN CAPITAL LETTER ([A-Z])")
 _DRAWN = regex.compile(
-    r"(?:REGIONAL INDICATOR SYMBOL|LATIN (?:SMALL|CAPITAL)) LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?"
+    r"(?:REGIONAL INDICATOR SYMBOL|LATIN (?:SMALL|CAPITAL)) LETTER (?:SMALL CAPITAL )?"
+    r"(?:(?:REVERSED|TURNED|INVERTED|OPEN|DOTLESS|SIDEWAYS) )*([A-Z])(?: WITH .*)?"
 )
 _TURNED = regex.compile(r"LATIN .*(?:TURNED|INVERTED) ([A-Z])")
 # Digits and signs in place of letters, and letters that look like others upside down.
 _DIGITS = str.maketrans("4@3€7+5$|!", "aaeettss11")
+# Currency signs and letters of other scripts that people take for one of these, and that are in no table of Unicode's.
+# They are read so in the bot's name alone: elsewhere each is a letter of its own.
+_DRAWN_ALIKE = str.maketrans(
+    {
+        sign: letter
+        for letter, signs in {
+            "a": "ΛΔ∆₳卂ԹɅᗅᗩᎯคДд",
+            "p": "Þþ₱₽卩尸קթƿᎮφ℗ᑭ",
+            "r": "®Яя₹尺ɾԻՐᖇгГ",
+            "t": "₮₸₺ㄒ丅十テեէ†Ттτ",
+            "y": "¥ㄚ丫ץչվՎчЧуγ",
+            "l": "₤£Ⱡㄥ乚丨լӀᒪ",
+            "i": "工ㄐเᎥ¡",
+            "n": "ПпИиЛлНнηΠπΝמภ几₦ղռՌᑎ",
+            "e": "ЄєεΕΣΞξЭэҼҽ乇モ℮ཇع೯ՅᏋ",
+        }.items()
+        for sign in signs
+    }
+)
 _FLIPPED = str.maketrans("udnbqp\u0285", "npuqbdl")
 _REPEATED = regex.compile(r"(.)\1+")
 
@@ -76,11 +99,13 @@ def keys(name: str) -> tuple[str, str, str]:
     """Three keys; names of which one and the same is equal look alike, whatever their case.
 
     The first folds case before it takes the skeleton, the second afterwards: Cyrillic В looks like B, and its small
-    letter like nothing Latin. The third is of the name in capitals: MIA COOPER IO is Mia Cooper 10.
+    letter like nothing Latin. The third is of the name in capitals: MIA COOPER IO is Mia Cooper 10. Punctuation
+    counts for nothing, and neither do marks that make no other letter of a Latin, Greek or Cyrillic one.
     """
     name = _IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).translate(_BLANK)
     name = "".join(_read(_CAPITAL, char) for char in name)
-    raised = "".join(skeleton(name.upper()).split())
+    name = _MARKS.sub("", name)
+    raised = "".join(_without_punctuation(skeleton(name.upper())).split())
     return _joined(skeleton(name.casefold())), _joined(skeleton(name)), raised
 
 
@@ -112,7 +137,8 @@ def passes_for(name: str, known: str) -> bool:
 
 def _letters(name: str) -> tuple[str, str]:
     """The letters that are read in a name, by both of its keys; i is l, and each run of one letter is one."""
-    drawn = "".join(_read(_DRAWN, char) for char in _bare(name.translate(_DIGITS)))
+    name = unicodedata.normalize("NFKD", name).translate(_DRAWN_ALIKE).translate(_DIGITS)
+    drawn = "".join(_read(_DRAWN, char) for char in _bare(name))
     first, second = (_REPEATED.sub(r"\1", _bare(key).replace("i", "1")) for key in keys(drawn)[:2])
     return first, second
 
@@ -131,7 +157,12 @@ def skeleton(text: str) -> str:
 
 
 def _joined(skeleton: str) -> str:
-    return "".join(skeleton.casefold().split()).translate(_TWINS)
+    return "".join(_without_punctuation(skeleton).casefold().split()).translate(_TWINS)
+
+
+def _without_punctuation(skeleton: str) -> str:
+    """The skeleton is taken before: some punctuation is drawn like letters. What is all punctuation stays."""
+    return str(_PUNCTUATION.sub("", skeleton)) or skeleton
 
 
 def _bare(name: str) -> str:

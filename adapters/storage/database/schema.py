@@ -11,7 +11,7 @@ from adapters.storage.errors import ELSEWHERE, DatabaseFailure
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration; a test holds it against the folder."""
 
 VERSION_TABLE = "partyline_version"
