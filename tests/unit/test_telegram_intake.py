@@ -220,6 +220,19 @@ async def test_whatever_was_recorded_is_closed(odd: dict[str, Any]) -> None:
     assert await storage.unanswered("telegram:4711") == []
 
 
+async def test_an_album_is_known_by_whatever_number_it_has(caplog: pytest.LogCaptureFixture) -> None:
+    silent, storage = cast(Any, Silent()), MemoryStorage()
+    album = UpdateAggregator(quiet_s=0.0)
+    events = Dispatcher(ME, storage, silent, silent, silent, album, ChatMigrations(storage, 4711))
+    odd = update(1000)
+    odd["message"]["media_group_id"] = {"x": 1}
+    kept = Received(account="telegram:4711", id="1", chat="c", payload=json.dumps(odd))
+    await storage.receive([kept])
+    await events.handle(kept, new=True)
+    assert await storage.unanswered("telegram:4711") == []
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 class Server:
     """Stands for the Bot API: gives the same updates until they are confirmed."""
 

@@ -179,7 +179,7 @@ def _asked(message: Message, me: User, *, edited: bool) -> IncomingMessage:
         files=files_of(message),
         reply_to=reply_to,
         meant=_is_meant(message, reply_to is not None, me),
-        album=message.media_group_id or "",
+        album=str(message.media_group_id or ""),
         units=utf16_units(message.text or ""),
         written_at=int(message.date.timestamp()),
         forwarded=message.forward_origin is not None and read(text) is None,
