@@ -251,6 +251,14 @@ def heads() -> Iterator[Request]:
             b"POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
         )
 
+        swollen = b"1;" + b"x" * 90 + b"\r\n-\r\n"
+        for name, chunk in (
+            ("chunks of 20 bytes", b"14\r\n----------==========\r\n"),
+            ("long chunk extensions", swollen),
+        ):
+            head = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            yield f"{to}: {name}", to, head + chunk * 100_000
+
 
 def post(path: str, body: bytes, key: str = "", *headers: str, length: int | None = None) -> bytes:
     """A request; its declared length is that of its body unless told otherwise."""

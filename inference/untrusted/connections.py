@@ -4,7 +4,8 @@ A connection that has not sent a whole request head in time is closed. Of those 
 are kept, so that opening many locks nobody out: an honest client's head comes within milliseconds. Those that have sent
 nothing at all go first: a head that is there is read a moment later. Where all places are taken, a connection that is
 kept open between two requests makes room. Bodies are never unpacked: a compressed one is
-refused. A WebSocket is read no faster than a person could need.
+refused, and so is one of chunks that are tiny. Of no connection more than some kilobytes are parsed in one go. A
+WebSocket is read no faster than a person could need.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from inference.untrusted.hosts import one_place, plain_address, plain_network
@@ -42,6 +43,9 @@ _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 16
 """Less than the fewest that are kept without a request: a head that is there already is read before others push out
 the connection that it came by."""
+_PIECE = 2**14
+_SMALL_PIECE = 2**12
+"""What is parsed in one go where each byte may cost much: heads, chunks and frames."""
 _OTHER_FILES = 512
 _WARNING_EVERY_S = 60.0
 
@@ -60,6 +64,8 @@ class ConnectionBounds:
         shared: addresses and networks of proxies, which `per_address` does not bound.
         socket_bytes: what a WebSocket brings at once, and again over `socket_s` seconds; the rest stays in the network.
             Counted before any of it is parsed, so it holds for frames that become no message too.
+        framing_bytes: what the chunks of a body may have around them at once beyond a sixteenth of what is in them, and
+            again over `framing_s` seconds; a connection with more is closed. 5 bytes are around the smallest chunk.
     """
 
     head_s: float = 10.0
@@ -69,6 +75,8 @@ class ConnectionBounds:
     shared: Collection[str] = ()
     socket_bytes: int = 2**20
     socket_s: float = 8.0
+    framing_bytes: int = 2**13
+    framing_s: float = 32.0
 
 
 @asynccontextmanager
@@ -154,6 +162,8 @@ class _Gate:
         self._idle: dict[_Connection, None] = {}
         """Their requests are answered, or about to be; the one that has been so for longest first."""
         self._warned_at = float("-inf")
+        self.buffer = memoryview(bytearray(_PIECE))
+        """Of all connections: what is read into it is parsed before another one is read."""
 
     @web.middleware
     async def noticed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -161,6 +171,8 @@ class _Gate:
         if connection is None:
             return await handler(request)
         connection.request_begins(is_socket=request.headers.get("Upgrade", "").strip().lower() == "websocket")
+        if "Transfer-Encoding" in request.headers:
+            connection.brings_chunks(request.content)
         try:
             return await handler(request)
         finally:
@@ -223,8 +235,12 @@ class _Gate:
             log.warning("connections are refused, now one from %s: %d are open", address or "here", len(self._open))
 
 
-class _Connection(asyncio.Protocol):
-    """Stands before aiohttp's protocol, which does the work."""
+class _Connection(asyncio.BufferedProtocol):
+    """Stands before aiohttp's protocol, which does the work.
+
+    Its buffer bounds what comes in one go: aiohttp parses all that it is given before anything else has its turn, and
+    asyncio would give it 256 kB, which can be 40,000 chunks.
+    """
 
     def __init__(self, inner: asyncio.Protocol, gate: _Gate) -> None:
         self._inner = inner
@@ -238,6 +254,10 @@ class _Connection(asyncio.Protocol):
         self._is_socket = False
         self._came, self._came_at = 0.0, 0.0
         """Bytes of the socket that count, and when the last of them came."""
+        self._chunked: StreamReader | None = None
+        """The newest body that comes in chunks; read to its end also when its request is answered."""
+        self._framing, self._framing_at = 0.0, 0.0
+        """Bytes around chunks that count, and when the last of them came."""
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -252,14 +272,24 @@ class _Connection(asyncio.Protocol):
         self._await_head()
         self._inner.connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        is_plain = self._requests and not self._is_socket and self._chunked is None
+        return self._gate.buffer if is_plain else self._gate.buffer[:_SMALL_PIECE]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._gate.buffer[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         if self._admitted:
             if not self._requests and not self._begun:
                 self._begun = True
                 self._gate.begins(self)
                 if self._deadline is None:
                     self._await_head()
+            body, before = self._chunked, self._chunked.total_bytes if self._chunked is not None else 0
             self._inner.data_received(data)
+            if body is not None:
+                self._weigh(body, len(data), body.total_bytes - before)
             if self._is_socket:
                 self._slow_down(len(data))
 
@@ -291,6 +321,24 @@ class _Connection(asyncio.Protocol):
         is_open = self._transport is not None and not self._transport.is_closing()
         if is_open and not self._requests and self._deadline is None:
             self._gate.rests(self)
+
+    def brings_chunks(self, body: StreamReader) -> None:
+        self._chunked = body
+
+    def _weigh(self, body: StreamReader, size: int, content: int) -> None:
+        """Close a connection whose body is mostly what is around its chunks: each costs as much as a large one."""
+        if body.is_eof():
+            # What came after the end is no body; the next head is bounded by itself.
+            if self._chunked is body:
+                self._chunked = None
+            return
+        bounds, now = self._gate.bounds, asyncio.get_running_loop().time()
+        gone = (now - self._framing_at) * bounds.framing_bytes / bounds.framing_s
+        self._framing = max(0.0, self._framing - gone) + max(0.0, size - content - content / 16)
+        self._framing_at = now
+        if self._framing > bounds.framing_bytes:
+            log.debug("a body of tiny chunks from %s: closed", self.address or "here")
+            self.abort()
 
     def _slow_down(self, size: int) -> None:
         """Count what came; where it is too much, read on when it no longer is."""

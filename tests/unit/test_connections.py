@@ -191,13 +191,13 @@ async def test_an_address_that_is_at_its_bound_gives_up_what_is_idle_of_its_own(
 async def test_one_whose_head_has_come_stays_before_those_that_say_nothing() -> None:
     gate = connections._Gate(ConnectionBounds(without_request=2))
     asking, asks = _connected(gate, "10.0.0.7")
-    asking.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    asking._received(b"GET / HTTP/1.1\r\n\r\n")
     silent = [_connected(gate, "10.0.0.8")[1] for _ in range(5)]
     assert [asks.closing, *(each.closing for each in silent)] == [False, True, True, True, True, False]
     # What has begun and does not go on gives way in its turn.
     others = [_connected(gate, "10.0.0.9") for _ in range(3)]
     for other, _ in others:
-        other.data_received(b"G")
+        other._received(b"G")
     _connected(gate, "10.0.0.9")
     assert asks.closing
 
@@ -323,3 +323,54 @@ async def test_a_socket_is_read_no_faster_than_it_may_send_whatever_its_frames_a
         writer.write(last)
         await _until(lambda: bool(messages))
         assert messages == ["ab"], "it is read later, and nothing of it is lost"
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_of_tiny_chunks_is_not_read_to_its_end() -> None:
+    reads: list[int] = []
+
+    async def slow(request: web.Request) -> web.Response:
+        reads.extend([len(data) async for data in request.content.iter_any()])
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", slow)
+    async with (
+        listening(app, "127.0.0.1", 0, shutdown_timeout=0.1) as port,
+        opened(port, CHUNKED + b"1\r\n-\r\n" * 50_000 + b"0\r\n\r\n") as (reader, _),
+    ):
+        assert await _rest(reader) == b""
+    assert sum(reads) < 5_000
+
+
+async def test_tiny_chunks_after_the_answer_are_not_read_either() -> None:
+    async with (
+        served(PATIENT) as port,
+        opened(port, CHUNKED.replace(b" / ", b" /none ") + b"1\r\n-\r\n" * 50_000 + b"0\r\n\r\n") as (reader, _),
+    ):
+        assert b"HTTP/1.1 200" not in await _rest(reader)
+        assert await answer(port) == 200
+
+
+async def test_chunks_of_an_honest_size_are_read() -> None:
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [b"x" * 100] * 9)
+    async with served(PATIENT) as port, opened(port, (CHUNKED + chunks + b"0\r\n\r\n") * 100) as (reader, _):
+        for _ in range(100):
+            assert await reader.readuntil(b"x" * 900)
+
+
+async def test_of_no_connection_much_is_parsed_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    parse = web.RequestHandler.data_received
+
+    def seen(self: web.RequestHandler[web.Request], data: bytes) -> None:
+        sizes.append(len(data))
+        parse(self, data)
+
+    monkeypatch.setattr(web.RequestHandler, "data_received", seen)
+    chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    async with served(PATIENT) as port, opened(port, CHUNKED + chunk * 100 + b"0\r\n\r\n") as (reader, _):
+        await reader.readuntil(b"\r\n")
+    assert max(sizes) <= 2**14
