@@ -6,13 +6,15 @@ import asyncio
 import base64
 import json
 import multiprocessing
+import select
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +22,7 @@ from tests import costly
 
 KEY = "the key"
 HELD_S = 0.3
+POURED_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ def attacks() -> Iterator[tuple[str, Attack]]:
     for name, to, request in (*costly.bodies(KEY), *costly.heads()):
         yield name, lambda target, to=to, request=request: _raw(target, to, request)  # type: ignore[misc]
     yield "900 connections that say nothing", _silent
+    yield "four uploads in chunks of one byte", partial(_uploading, b"1\r\n-\r\n" * 5000)
+    yield "four uploads in chunks of nothing but extensions", partial(_uploading, b"1;a=b\r\n-\r\n" * 4000)
+    yield "four sockets of frames that unpack to 2 MB", _unpacking
 
 
 def _typed(text: str) -> str:
@@ -122,6 +128,48 @@ def _silent(target: Target) -> None:
 @cache
 def _all() -> list[Attack]:
     return [attack for _, attack in attacks()]
+
+
+def _uploading(chunks: bytes, target: Target) -> None:
+    """Four bodies that are sent as fast as they are taken, for a while."""
+    head = (
+        b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    part = b'--B\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
+    _pour(target, [head + f"{len(part):x}\r\n".encode() + part + b"\r\n"] * 4, chunks)
+
+
+def _unpacking(target: Target) -> None:
+    packer = zlib.compressobj(wbits=-15)
+    packed = (packer.compress(b"x" * 1_900_000) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    frame = struct.pack(">BBH", 0xC1, 0xFE, len(packed)) + bytes(4) + packed
+    head = (
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    )
+    _pour(target, [head] * 4, frame * 16)
+
+
+def _pour(target: Target, heads: list[bytes], data: bytes) -> None:
+    """One connection for each head; `data` again and again behind it, as fast as it is taken."""
+    connections = [_connect(target.page) for _ in heads]
+    left = {}
+    for connection, head in zip(connections, heads, strict=True):
+        connection.sendall(head)
+        connection.setblocking(False)
+        left[connection] = memoryview(data)
+    until = time.monotonic() + POURED_S
+    while left and time.monotonic() < until:
+        _, ready, _ = select.select([], list(left), [], 0.1)
+        for connection in ready:
+            try:
+                left[connection] = left[connection][connection.send(left[connection]) :] or memoryview(data)
+            except OSError:  # closed by the other side
+                del left[connection]
+    for connection in connections:
+        connection.close()
 
 
 def _attack(number: int, target: Target) -> None:

@@ -40,6 +40,8 @@ from inference.api import (
     Usage,
 )
 
+MAX_MESSAGES = 2_048
+"""Of one request; each of them costs the service something before anything says that they are too long."""
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # Name here: name there. The first that is given counts.
 _SAMPLING = {
@@ -145,6 +147,8 @@ def read_messages(values: object) -> list[Message]:
     """Raises WrongRequest."""
     if not isinstance(values, list) or not values:
         raise WrongRequest("messages", "messages must be a list with at least one message")
+    if len(values) > MAX_MESSAGES:
+        raise WrongRequest("messages", f"messages may hold {MAX_MESSAGES:,} messages at most, not {len(values):,}")
     return [_message(value, f"messages[{index}]") for index, value in enumerate(values)]
 
 

@@ -44,7 +44,7 @@ _ACCEPTED_AT_ONCE = 16
 """Less than the fewest that are kept without a request: a head that is there already is read before others push out
 the connection that it came by."""
 _PIECE = 2**14
-_SMALL_PIECE = 2**12
+_SMALL_PIECE = 2**11
 """What is parsed in one go where each byte may cost much: heads, chunks and frames."""
 _OTHER_FILES = 512
 _WARNING_EVERY_S = 60.0

@@ -262,6 +262,7 @@ async def test_no_key_no_answer(served: Served) -> None:
     ("body", "param"),
     [
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "x"}] * 2_049}, "messages"),
         ({"messages": "hi"}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": [], "content": "x"}]}, "messages[0]"),

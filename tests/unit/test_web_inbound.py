@@ -16,7 +16,7 @@ from adapters.web.channel import subscribers
 from adapters.web.channel.subscribers import Subscriber, Subscribers
 from adapters.web.sessions import inbound, sessions
 from adapters.web.sessions.inbound import Crowded, Inbound, InboxFull
-from tests.unit.web_parts import Parts, browser_session, visit
+from tests.unit.web_parts import Page, Parts, browser_session, visit
 
 
 class Desk:
@@ -260,6 +260,27 @@ async def test_who_sends_thousands_of_frames_is_read_later_and_others_at_once(mo
         await other.type("hello")
         await other.answer()
         assert "5" not in [message.get("client_id") for message in hasty.seen]
+
+
+async def test_what_frames_unpack_to_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame of 2 kB may hold 2 MB of one letter."""
+    monkeypatch.setattr(sessions, "_UNPACKED_BYTES", 700_000)
+    monkeypatch.setattr(sessions, "_UNPACKED_S", 1e9)
+    async with (
+        Parts().server().serving() as address,
+        visit(address) as other,
+        browser_session() as session,
+        session.ws_connect(address + "ws", compress=15) as socket,
+    ):
+        assert socket.compress
+        hasty = Page(socket)
+        for number in range(5):
+            await hasty.say("nothing of ours", client_id=str(number), text="x" * 200_000)
+        for number in range(3):
+            await hasty.next("rejected", lambda message, number=number: message["client_id"] == str(number))
+        await other.type("hello")
+        await other.answer()
+        assert "4" not in [message.get("client_id") for message in hasty.seen]
 
 
 @pytest.mark.parametrize("kind", ["ping", "pong"])

@@ -46,6 +46,8 @@ _HANDS = 4
 _GREETED_WITHIN_S = 0.2
 """A slow connection takes no longer from those behind it."""
 _FRAMES, _FRAMES_S = 100, 10.0
+_UNPACKED_BYTES, _UNPACKED_S = 2 * 2**20, 8.0
+"""Of one person's frames as they are once they are unpacked: 2 kB may have become 2 MB."""
 """Of one person, pings and pongs included, read at once, and again in so many seconds; more stay in the network. A page
 sends again what was not accepted, 50 messages at most."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
@@ -89,6 +91,7 @@ class Sessions:
     _hands_for_regulars: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _HANDS))
     """Whoever has been here before today joins beside a crowd that has not."""
     _frames: TokenBuckets = field(default_factory=lambda: TokenBuckets(_FRAMES, _FRAMES_S))
+    _unpacked: TokenBuckets = field(default_factory=lambda: TokenBuckets(_UNPACKED_BYTES, _UNPACKED_S))
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """The newest messages that were accepted: which post each became."""
     _waiting: dict[str, list[Subscriber]] = field(default_factory=dict)
@@ -160,6 +163,9 @@ class Sessions:
                     await socket.pong(message.data)
             if message.type is not WSMsgType.TEXT:
                 continue
+            if wait_s := self._unpacked.take(listener.person, len(message.data)):
+                await asyncio.sleep(wait_s)
+                self._unpacked.take(listener.person, len(message.data))
             client_id = ""
             try:
                 asked = protocol.parse(message.data)

@@ -30,8 +30,8 @@ RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _OPEN = frozenset({"/healthz", "/readyz"})
 # Without a key only under a name of ours, so that no site in a browser of this network reads the load.
 _OPEN_HERE = frozenset({"/metrics"})
-# Of a request's JSON; a conversation of ten thousand messages has a tenth of it.
-_MAX_VALUES = 300_000
+# Of a request's JSON; a conversation of as many messages as there may be has 20,000.
+_MAX_VALUES = 50_000
 _CLIENT = web.RequestKey("client", Client)
 _CLIENT_GONE = 499  # nginx's number; nobody is there to see it but the metrics
 
