@@ -366,7 +366,7 @@ async def test_of_no_connection_much_is_parsed_in_one_go(monkeypatch: pytest.Mon
     sizes: list[int] = []
     parse = web.RequestHandler.data_received
 
-    def seen(self: web.RequestHandler[web.Request], data: bytes) -> None:
+    def seen(self: web.RequestHandler, data: bytes) -> None:
         sizes.append(len(data))
         parse(self, data)
 

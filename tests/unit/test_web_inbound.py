@@ -277,7 +277,7 @@ async def test_what_frames_unpack_to_counts(monkeypatch: pytest.MonkeyPatch) -> 
         for number in range(5):
             await hasty.say("nothing of ours", client_id=str(number), text="x" * 200_000)
         for number in range(3):
-            await hasty.next("rejected", lambda message, number=number: message["client_id"] == str(number))
+            assert (await hasty.next("rejected"))["client_id"] == str(number)
         await other.type("hello")
         await other.answer()
         assert "4" not in [message.get("client_id") for message in hasty.seen]
