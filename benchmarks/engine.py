@@ -23,7 +23,8 @@ from typing import Any
 from benchmarks.reference import alone
 from inference.api import ChatRequest, Message, Sampling, Text
 from inference.engine_factory import demo_model, engine_for
-from inference.engines.llamacpp.process import LlamaOptions, available_cores
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.processes.cores import available_cores
 from inference.serving.service import LocalInference
 
 TOKENS = 200

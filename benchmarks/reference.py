@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 from benchmarks.checkpoint import dequantised
 from inference.api import ChatRequest, Finished, Message, Sampling
 from inference.engine_factory import engine_for
-from inference.engines.llamacpp.process import LlamaOptions, available_cores
+from inference.engines.llamacpp.process import LlamaOptions
+from inference.processes.cores import available_cores
 from inference.serving.service import LocalInference
 
 PEOPLE = 8

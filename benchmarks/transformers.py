@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, ContinuousBatching
 from benchmarks.checkpoint import dequantised
 from benchmarks.managers import await_answers
 from inference.api import Sampling
-from inference.engines.llamacpp.process import available_cores
 from inference.engines.transformers.batch import SharedBatch
 from inference.engines.transformers.sampling import Row, Sampler
+from inference.processes.cores import available_cores
 
 PEOPLE = 16
 SETTINGS = [

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from inference.engines.llamacpp.process import available_cores
+from inference.processes.cores import available_cores
 from tests.servers import discord as discord_server
 from tests.servers import telegram as telegram_server
 from tests.servers.discord import DiscordServer

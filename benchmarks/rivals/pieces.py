@@ -54,7 +54,7 @@ def from_threads(tokens: int) -> Pieces:
     from transformers import AsyncTextIteratorStreamer, AutoModelForCausalLM, AutoTokenizer
 
     from benchmarks.checkpoint import dequantised
-    from inference.engines.llamacpp.process import available_cores
+    from inference.processes.cores import available_cores
 
     torch.set_num_threads(available_cores())
     folder = dequantised()

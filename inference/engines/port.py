@@ -117,6 +117,11 @@ class Engine(Protocol):
         """The engine has died and could not be replaced yet."""
         ...
 
+    @property
+    def is_being_replaced(self) -> bool:
+        """The engine has died and requests wait for another one; always False for an engine without a supervisor."""
+        ...
+
     async def start(self) -> None:
         """Loads the model, off the event loop.
 

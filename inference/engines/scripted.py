@@ -133,6 +133,7 @@ class ScriptedEngine:
         self.progress = ""
         self.share: float | None = None
         self.lost = False
+        self.is_being_replaced = False
         self._info = ModelInfo(name=f"scripted:{path.name}", context_tokens=context_tokens)
 
     @property

@@ -1,1 +1,1 @@
-"""This process and its children: what the garbage collector looks at, memory given back, workers that may be killed."""
+"""This process and its children: cores, garbage collection, memory given back, workers that may be killed."""

@@ -148,7 +148,7 @@ class LocalInference:
 
     @property
     def is_away(self) -> bool:
-        return bool(getattr(self._engine, "is_dead", False))
+        return self._engine.is_being_replaced
 
     def loading(self, what: Literal["model", "pictures"] = "model") -> Loading | None:
         if what == "pictures":

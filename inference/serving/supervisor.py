@@ -90,8 +90,7 @@ class SupervisedEngine:
         return self._engine.steps
 
     @property
-    def is_dead(self) -> bool:
-        """It is being replaced, or is to be."""
+    def is_being_replaced(self) -> bool:
         return self._dead
 
     @property

@@ -80,6 +80,10 @@ class LlamaCppEngine:
     def lost(self) -> bool:
         return False
 
+    @property
+    def is_being_replaced(self) -> bool:
+        return False
+
     async def check(self) -> None:
         await answer_one_token(self)
 

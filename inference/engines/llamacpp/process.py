@@ -22,6 +22,7 @@ from typing import Any
 from inference.api import Unavailable
 from inference.engines.llamacpp.openmp_spin import Spinning
 from inference.failures.error_classes import missing_memory
+from inference.processes.cores import available_cores
 
 _BATCH_TOKENS = 256
 # Of the machine's memory, for conversations whose slot somebody else has taken; never more than the library would take.
@@ -133,14 +134,6 @@ def _free_memory(xllamacpp: Any) -> int:
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     gpus = [device for device in xllamacpp.get_device_info() if device["type"] != cpu]
     return int(psutil.virtual_memory().available) + sum(int(device["memory_free"]) for device in gpus)
-
-
-def available_cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

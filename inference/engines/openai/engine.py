@@ -108,6 +108,10 @@ class OpenAIEngine:
     def lost(self) -> bool:
         return False
 
+    @property
+    def is_being_replaced(self) -> bool:
+        return False
+
     async def check(self) -> None:
         """A server that is away is not for us to replace: its replica rests, and is used again when it is back."""
 
@@ -139,9 +143,7 @@ class OpenAIEngine:
                 models = models or found
         if models:
             return models
-        raise max(
-            failures[::-1], key=lambda failure: (isinstance(failure, ServerAway), getattr(failure, "loads", False))
-        )
+        raise max(failures[::-1], key=_hope)
 
     async def close(self) -> None:
         self._closed = True
@@ -425,6 +427,11 @@ class OpenAIEngine:
             holds_prefix=self._dialect.continues is not None,
             reference=self._model,
         )
+
+
+def _hope(failure: InferenceError) -> int:
+    """How likely the server answers soon: it loads its model, does not listen yet, or has failed otherwise."""
+    return 1 + failure.loads if isinstance(failure, ServerAway) else 0
 
 
 def _is_soon_free(error: InferenceError) -> bool:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,7 @@ from inference.engines.lengths import count_within, may_be_far_too_long
 from inference.engines.port import Closed, Opened, Output, Piece, Progress, RequestRejected, answer_one_token
 from inference.engines.stop_strings import StopStrings
 from inference.engines.transformers.detokenizer import Detokenizer
+from inference.engines.transformers.options import TransformersOptions
 from inference.engines.transformers.prompts import TokenizedPrompt
 from inference.processes.gc_freeze import frozen_allocations
 
@@ -26,26 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformersOptions:
-    """How the model is loaded.
-
-    Args:
-        slots: how many requests are decoded in one batch.
-        context_tokens: prompt and answer of one request; never more than the model was trained for.
-        batch_tokens: tokens of all requests in one step. Small steps keep others' text flowing while a long prompt is
-            read, and bound the time until a Stop is heard. 0 means 256 on CPUs and 1024 on a GPU.
-        threads: on CPUs; 0 means one for each core that this process may use.
-        adapter: a LoRA adapter over the model, a folder or a hub id; empty for none.
-    """
-
-    slots: int = 8
-    context_tokens: int = 4096
-    batch_tokens: int = 0
-    threads: int = 0
-    adapter: str = ""
 
 
 class TransformersEngine:
@@ -73,6 +53,10 @@ class TransformersEngine:
 
     @property
     def lost(self) -> bool:
+        return False
+
+    @property
+    def is_being_replaced(self) -> bool:
         return False
 
     @property

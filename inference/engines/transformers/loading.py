@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, ContinuousBatchingConfig
@@ -20,14 +20,12 @@ from inference.api import Sampling, Unavailable
 from inference.checkpoints.location import Say, check_memory, folder_of, free_memory, weights_size
 from inference.checkpoints.revisions import SNAPSHOTS, of_folder
 from inference.engines.cache_salt import cache_salt
-from inference.engines.llamacpp.process import available_cores
 from inference.engines.transformers import attention
 from inference.engines.transformers.batch import Member, SharedBatch
+from inference.engines.transformers.options import TransformersOptions
 from inference.engines.transformers.prompts import Prompts, TokenizedPrompt
 from inference.engines.transformers.sampling import Row, Sampler
-
-if TYPE_CHECKING:
-    from inference.engines.transformers.engine import TransformersOptions
+from inference.processes.cores import available_cores
 
 log = logging.getLogger(__name__)
 
