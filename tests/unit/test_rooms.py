@@ -193,6 +193,8 @@ def _has(path: str, name: str, method: str) -> bool:
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 _PATH = re.compile(r"`((?:adapters|bots|inference|config|tests|docs|benchmarks)/[\w./*-]*)`")
+_OPEN = re.compile("NAME|NNNN")
+"""What a recipe leaves open in a path."""
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
 # What these two tell of is the past: a path may have been moved since.
 _OF_THE_PAST = ("CHANGELOG.md", "docs/decisions/")
@@ -203,5 +205,6 @@ def test_every_path_in_a_page_exists(page: Path) -> None:
     text = page.read_text()
     missing = [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
     if not page.relative_to(ROOT).as_posix().startswith(_OF_THE_PAST):
-        missing += [path for path in _PATH.findall(text) if not list(ROOT.glob(path.rstrip("/")))]
+        paths = [path for path in _PATH.findall(text) if not _OPEN.search(path)]
+        missing += [path for path in paths if not list(ROOT.glob(path.rstrip("/")))]
     assert missing == []
