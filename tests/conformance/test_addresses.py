@@ -282,10 +282,11 @@ def test_an_address_is_shown_to_the_character(around: str, address: Address) -> 
 
 def test_marks_that_were_opened_in_the_message_before_belong_to_no_address() -> None:
     """GitHub leaves them out as well."""
-    for marks in ("***~~", "~~**", "~~", "~~**__"):
+    for marks in ("***~~", "~~**", "~~", "~~**__", "__***", "__~~", "_**", "**__", "**_", "***___", "__**~~"):
         assert '<a href="https://e.org/a"' in render_html(f"https://e.org/a{marks} b")
     assert '<a href="https://e.org/a~"' in render_html("https://e.org/a~ b")
     assert '<a href="https://e.org/__a__"' in render_html("https://e.org/__a__~~** b")
+    assert '<a href="https://e.org/__a__"' in render_html("https://e.org/__a__*** b")
 
 
 @pytest.mark.parametrize("formula", [r"\boxed{\sum_{i=1}^{6} i}", r"\(a_{1}\)", "$a_{1}$", r"\boxed{a_{1}}"])

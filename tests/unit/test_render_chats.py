@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.delivery.renderers.discord import render_discord
 from adapters.delivery.renderers.html import render_html
-from adapters.delivery.renderers.telegram import render_telegram, utf16_units
+from adapters.delivery.renderers.telegram import Entity, render_telegram, utf16_units
 from adapters.delivery.renderers.terminal import TerminalStream, safe
 from tests.conformance.chats import in_terminal, on_discord
 from tests.unit.test_chunking import markdown_texts
@@ -303,6 +303,54 @@ def test_what_telegram_would_make_live_is_code() -> None:
     ]  # fmt: skip
     quiet = "On 2024-05-01 100 000 000 e.g. 3.14, 1234567890123456, 1.2.3.4.5 and U.S.A."
     assert render_telegram(quiet).entities == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "EVIL.COM", "evil.COM", "T.ME/ann", "README.MD", "a.PY", "TG://resolve?domain=ann", "tonSite://x.TON",
+        "TON://x/Y", "evil.xn--p1ai", "пример.РФ", "evil.香港", "evil.भारत", "EVIL.COM:80/x?y=Z", "ME@X.ORG",
+        "1.1.1.1", "#TAG", "@ANN",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("around", ["{}", "see {}.", "**{}**", "> - ({})", "| a |\n|---|\n| [x](https://a.b) {} |"])
+def test_capitals_and_other_scripts_are_not_live_on_telegram(written: str, around: str) -> None:
+    rendered = render_telegram(around.format(written))
+    assert written in [on_telegram_text(rendered.text, entity) for entity in rendered.entities if entity.type == "code"]
+
+
+def on_telegram_text(text: str, entity: Entity) -> str:
+    units = text.encode("utf-16-le")
+    return units[2 * entity.offset : 2 * entity.end].decode("utf-16-le")
+
+
+def test_what_telegram_takes_for_the_next_sentence_stays_text() -> None:
+    assert render_telegram("It ends.Next one. 1.首先 2.中国的首都 $usd U.S.A. Ph.D").entities == ()
+
+
+BLANK = [
+    "", " ", "\u2800" * 40, "\u200b", "\u3164", "\u00ad", "\u115f", "\u2060", "\u034f", "\U000e0041", "\U0001d159",
+    "\uffa0", "\u0301", "&#x200b;", "&zwnj;", "&nbsp;", "*\u200b*", "**~~\u2800~~**", "`\u200b`", "` `",
+    "$\\quad$", "$\\,\\;$", "\\(\\phantom{x}\\)", "$\\hspace{3em}$", "\\boxed{}", "\\boxed{\\text{ }}", "\u180e",
+    "\ufe0f", "\u17b4", "\u202e", "\u2061", "\U00013441",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", BLANK)
+@pytest.mark.parametrize("picture", ["", "!"])
+def test_a_link_that_cannot_be_seen_is_its_address(label: str, picture: str) -> None:
+    address = "https://evil.example/x"
+    markdown = f"see {picture}[{label}]({address}) now"
+    assert f"<bdi>{address}</bdi>" in render_html(markdown)
+    assert render_discord(markdown) == f"see <{address}> now"
+    assert render_telegram(markdown).text == f"see {address} now"
+
+
+@pytest.mark.parametrize(
+    "label", ["a", "👩‍👩‍👧", "7️⃣", "字", "हि", "—", "é", "$\\alpha$", "\\(x\\)", "\\boxed{1}", "`|`", "\ue000", "→"]
+)
+def test_a_label_that_can_be_seen_stays(label: str) -> None:
+    assert "evil" not in render_telegram(f"[{label}](https://evil.example/x)").text
 
 
 def test_in_the_bots_own_words_commands_are_live_and_nothing_else() -> None:

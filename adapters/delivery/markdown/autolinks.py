@@ -162,8 +162,11 @@ def _last_of(address: str, before: str) -> int:
     """Where the marks begin that stand at the end of the address and belong to the text."""
     end = len(address)
     marks = len(address.rstrip("*_~"))
-    if (struck := address.find("~~", marks)) >= 0 and not address.endswith("\\", 0, marks):
-        end = struck  # it ends emphasis that an earlier message began, and so does what stands behind it
+    tail = address[marks:]
+    if ("**" in tail or "~~" in tail) and not address.endswith("\\", 0, marks):
+        # They end emphasis that an earlier message began, and so do underscores before them that have no partner here.
+        underscores = tail[: len(tail) - len(tail.lstrip("_"))]
+        end = marks + (len(underscores) if underscores in address[:marks] else 0)
     left = {"_": _open_underscores(before), "~": len(before) - len(before.rstrip("~"))}
     while end and address[end - 2 : end - 1] != "\\":
         last = address[end - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from adapters.delivery.markdown.autolinks import without_entities
@@ -12,6 +13,7 @@ from adapters.delivery.markdown.commonmark import parse
 from adapters.delivery.markdown.syntax import DISPLAY
 
 if TYPE_CHECKING:
+    import regex
     from markdown_it.token import Token
 
 _DEEPEST = 16
@@ -20,6 +22,11 @@ _TASK = re.compile(r"\[([ xX])\][ \t]+")
 _PLAIN = re.compile(r"(?!www\.)[a-z](?:[a-vx-z0-9 ,.;?!%'\"()/-]|w(?!ww\.))*+", re.IGNORECASE | re.ASCII)
 """What has no markup in it: most beginnings of an answer."""
 _LANGUAGE = re.compile(r"[\w+#.-]{1,32}(?=[\s:,;{(]|$)")
+_BLANK_MATH = re.compile(
+    r"\\[hvm]?phantom\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}|\\m?k(?:ern|ip)\s*[-\d.]+\s*\w\w"
+    r"|\\(?:q?quad|\w*space|\w*strut|[hv]fill?|null|boxed|text\w*|math\w+|operatorname|[fhm]box)(?![a-zA-Z])|\\[\W\d_]|[{}~&]"
+)
+"""Commands of LaTeX that draw nothing by themselves."""
 _KINDS: dict[str, Style] = {"strong": "bold", "em": "italic", "s": "strike"}
 
 Style: TypeAlias = Literal["bold", "italic", "strike"]
@@ -191,6 +198,35 @@ def _plain(child: Inline) -> str:
             return plain(child.children)
 
 
+def _can_be_seen(children: Inlines) -> bool:
+    """Whether anything is drawn of a label. Blanks hide where their link leads."""
+    return any(_is_drawn(child) for child in children)
+
+
+def _is_drawn(child: Inline) -> bool:
+    match child:
+        case TextRun(text) | Code(text):
+            return _drawn().search(text) is not None
+        case Math(source, _, closed):
+            return not closed or _drawn().search(_BLANK_MATH.sub("", source)) is not None
+        case Break():
+            return False
+        case Footnote():
+            return True
+        case Styled() | Link():
+            return _can_be_seen(child.children)
+
+
+@cache
+def _drawn() -> regex.Pattern[str]:
+    """What has a shape: no white space, control, loose accent or blank of a script (Braille, music, hieroglyphs)."""
+    import regex
+
+    return regex.compile(
+        r"[^\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\U0001d159\U00013441\U00013442]"
+    )
+
+
 class _Container:
     def __init__(self, token: Token | None) -> None:
         self.token = token
@@ -333,7 +369,9 @@ def _linked(link: Link) -> Inlines:
 def _image(token: Token) -> Link:
     address = str(token.attrGet("src"))
     children = _inlines(token.children or [])
-    return Link(address, str(token.attrGet("title") or ""), children or (TextRun(address),), bare=not children)
+    visible = _can_be_seen(children)
+    title = str(token.attrGet("title") or "")
+    return Link(address, title, children if visible else (TextRun(address),), bare=not visible)
 
 
 def _link(span: _Span) -> Link:
@@ -342,6 +380,6 @@ def _link(span: _Span) -> Link:
     title = str(token.attrGet("title") or "") if token else ""
     if token is not None and token.markup == "autolink":  # where the parser leaves entities as they are
         address, children = without_entities(address), (TextRun(without_entities(plain(children))),)
-    visible = bool(plain(children).strip())
+    visible = _can_be_seen(children)
     bare = not visible or (token is not None and (token.markup in ("linkify", "autolink") or token.info == "auto"))
     return Link(address, title, children if visible else (TextRun(address),), bare)

@@ -14,21 +14,36 @@ from adapters.delivery.renderers.plain.walker import Walker
 _KINDS = {"bold": "bold", "italic": "italic", "strike": "strikethrough", "heading": "bold", "quote": "blockquote"}
 _FRACTION = re.compile(r"(?<!\w)/(?=\w)")
 _SIGNS = re.compile(r"[@/#$+]\w|\w\.\w|://|\d[ -]?\d{3}")
+_OTHER_SCRIPTS = (  # noqa: SIM905
+    "ελ ευ бг бел дети ею католик ком мкд мон москва онлайн орг рус рф сайт срб укр қаз հայ ישראל קום"
+    " ابوظبي ارامكو الاردن البحرين الجزائر السعودية العليان المغرب امارات ایران بارت بازار بيتك بھارت تونس"
+    " سودان سورية شبكة عراق عرب عمان فلسطين قطر كاثوليك كوم مصر مليسيا موريتانيا موقع همراه پاکستان ڀارت"
+    " कॉम नेट भारत भारतम् भारोत संगठन বাংলা ভারত ভাৰত ਭਾਰਤ ભારત ଭାରତ இந்தியா இலங்கை சிங்கப்பூர் భారత్ ಭಾರತ"
+    " ഭാരതം ලංකා คอม ไทย ລາວ გე みんな アマゾン クラウド グーグル コム ストア セール ファッション ポイント"
+    " 世界 中信 中国 中國 中文网 亚马逊 企业 佛山 信息 健康 八卦 公司 公益 台湾 台灣 商城 商店 商标 嘉里"
+    " 嘉里大酒店 在线 大拿 天主教 娱乐 家電 广东 微博 慈善 我爱你 手机 招聘 政务 政府 新加坡 新闻 时尚"
+    " 書籍 机构 淡马锡 游戏 澳門 点看 移动 组织机构 网址 网店 网站 网络 联通 谷歌 购物 通販 集团 電訊盈科"
+    " 飞利浦 食品 餐厅 香格里拉 香港 닷넷 닷컴 삼성 한국 vermögensberater vermögensberatung"
+).split()
+"""Top-level domains of IANA's root zone with other than English letters. In English letters any word may be one."""
+_TOP = rf"(?:xn--[a-z0-9]{{2,59}}|[a-z]{{2,24}}|{'|'.join(_OTHER_SCRIPTS)})"
 _LIVE = re.compile(
     r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)++"
     r"|(?<!\w)(?:tg|ton|tonsite)://\S*[^\s.,;:!?()<>]"
     r"|(?<!\w)@\w{2,}"
     r"|(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,})?(?![\w/<>])"
     r"|(?<![\w#])#\w*[^\W\d]\w*"
-    r"|(?<![\w$])\$(?:1INCH|[A-Z]{1,8})(?![\w$])"
+    r"|(?<![\w$])\$(?-i:1INCH|[A-Z]{1,8})(?![\w$])"
     r"|(?<![\w+])\+\d(?:[ ().-]{0,2}\d){6,14}(?!\w)"
     r"|(?<![\w.,+-])(?P<card>\d(?:[ -]?\d){12,18})(?![\w])"
     r"|(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)(?::\d+)?(?:/(?:[^\s()<>]*[^\s()<>.,;:!?])?)?"
-    r"|(?<![\w@/.:-])(?:[\w-]++\.)+(?:[a-z]{2,24}|рф|укр|бел)(?![\w-])(?::\d+)?(?:[/?#](?:[^\s()<>]*[^\s()<>.,;:!?])?)?"
+    rf"|(?<![\w@/.:-])(?:[\w-]++\.)+(?!(?-i:[A-Z][a-z]+)(?![\w-])){_TOP}(?![\w-])"
+    r"(?::\d+)?(?:[/?#](?:[^\s()<>]*[^\s()<>.,;:!?])?)?",
+    re.IGNORECASE,
 )
 """What Telegram makes live by itself: e-mail addresses, its own links, mentions, commands, hashtags, stocks, numbers of
-telephones and bank cards, addresses without a scheme. The last are often names of files (`README.md`), which would lead
-to somebody's site."""
+telephones and bank cards, addresses without a scheme, in small letters or capitals (but no `End.Next`, which begins a
+sentence for Telegram). The last are often names of files (`README.md`), which would lead to somebody's site."""
 
 
 @dataclass(frozen=True, slots=True)
