@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,12 +15,16 @@ from adapters.storage.database.database import open_database
 from adapters.storage.sql.storage import SqlStorage
 from tests.fakes import script
 from tests.integration.telegram_parts import answer_to
+from tests.integration.test_kill import free_port
 from tests.integration.test_telegram_process import partyline
-from tests.lifecycle import ended_after_s
+from tests.killing import Page, Program
+from tests.lifecycle import SETTLED_WITHIN_S, Discord, Party, Telegram, ended_after_s
+from tests.servers.discord import DiscordServer
 from tests.servers.postgresql import Server
 from tests.servers.telegram import telegram, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
+STOPS = 3
 WORDS = [f"word{n}" for n in range(200)]
 BRIEF = [f"brief{n}" for n in range(24)]
 Hanging = Callable[[], AbstractContextManager[None]]
@@ -97,3 +103,30 @@ async def test_what_a_stop_cannot_keep_is_gone_on_with_and_comes_once(
 
 def _words(text: str) -> list[str]:
     return [word for word in text.split() if word.startswith(("word", "brief"))]
+
+
+async def test_people_on_all_platforms_do_not_mind(tmp_path: Path, database: tuple[str, Hanging]) -> None:
+    """They write, press and set on, also while nothing can be kept; everything is answered once and is whole."""
+    address, hanging = database
+    dice = random.Random(20)
+    async with telegram() as telegrams, DiscordServer().serving() as discords:
+        party = Party(Telegram(telegrams, dice), Discord(discords, dice), Page(free_port(), dice))
+        # Such a stop takes all its time, and the machine may be busy.
+        program = Program(tmp_path, address, {**party.environment, "PARTYLINE_INFERENCE__DRAIN_S": "1"})
+        async with asyncio.TaskGroup() as group:
+            people = group.create_task(party.live())
+            for _ in range(STOPS):
+                async with program.running() as process:
+                    await asyncio.sleep(dice.uniform(0.5, 1.5))
+                    with hanging():
+                        await asyncio.sleep(dice.uniform(0.0, 0.5))
+                        await ended_after_s(process)
+            party.finish()
+            async with program.running() as process:
+                try:
+                    async with asyncio.timeout(SETTLED_WITHIN_S):
+                        await people
+                except TimeoutError:
+                    raise AssertionError("\n".join(["these wait for ever:", *party.waiting()])) from None
+                await ended_after_s(process)
+        await party.check(address)
