@@ -19,8 +19,7 @@ setup: $(VENV)/.run  ## install the program into .venv
 demo: $(VENV)/.run  ## the page with the embedded models, on http://127.0.0.1:8080
 	@$(BIN)/partyline demo --port $(PORT)
 
-# In the order of the folders: the long files of tests/integration begin first, and the many short ones of tests/unit
-# fill what is left at the end.
+# In the order of tests/conftest.py, and not by the number of tests: files with few and long ones would come last, alone.
 test: check browser $(VENV)/commonmark.json $(VENV)/gfm.txt  ## every check and every test
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r sR
 
