@@ -17,8 +17,10 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files of each folder are spread evenly: integration tests wait, those of units compute, and beside each other they
-    take two processors half the time that they take in turn."""
+    """Files of each folder are spread evenly.
+
+    Integration tests wait and those of units compute: beside each other they take less time than one after the other.
+    """
     if not hasattr(config, "workerinput"):
         return
     files: dict[Path, dict[Path, None]] = {}
