@@ -373,3 +373,10 @@ def test_marks_in_code_before_an_address_end_it_nowhere() -> None:
 def test_underscores_in_code_before_an_address_open_nothing() -> None:
     html = render_html("_``__x__`` https://a.b/c_ and ``__y__`` https://a.b/__d__")
     assert re.findall(r'href="([^"]*)"', html) == ["https://a.b/c", "https://a.b/__d__"]
+
+
+@pytest.mark.parametrize("marks", [".", "),", "?”", "。", "؟"])
+def test_a_mark_behind_a_formula_stays_on_its_line(marks: str) -> None:
+    html = render_html(f"so \\(x\\){marks} Next")
+    assert re.search(rf'<span class="kept"><math.*</math>{re.escape(marks)}</span> Next', html)
+    assert "kept" not in render_html(r"so \(\unknown{x}\), `x`, and \(y\) here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -39,6 +40,7 @@ from adapters.delivery.renderers.plain.walker import BOXES
 _WIDEST_MARKER = 10
 """Characters: nine digits, which Markdown allows, and a delimiter."""
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s"}
+_CLOSING = re.compile(r"[.,;:!?)\]}’”»…،؛؟。，、；：！？）」』]+")
 _MOST_MATH = 8_000
 """Code points of mathematics in one chunk; what is more stays as it was written."""
 
@@ -137,7 +139,16 @@ class _Page:
         return f"<tr>\n{cells}</tr>\n"
 
     def inlines(self, children: Inlines) -> str:
-        return "".join(self._inline(child) for child in children)
+        pieces: list[str] = []
+        for child in children:
+            text = child.text if isinstance(child, TextRun) else ""
+            if pieces and pieces[-1].startswith("<math") and (marks := _CLOSING.match(text)):
+                # A browser may break a line behind any formula, and the mark would stand alone on the next one.
+                pieces[-1] = f'<span class="kept">{pieces[-1]}{marks[0]}</span>'
+                pieces.append(self._escaped(text[marks.end() :]))
+            else:
+                pieces.append(self._inline(child))
+        return "".join(pieces)
 
     def _inline(self, child: Inline) -> str:
         match child:
