@@ -380,3 +380,8 @@ def test_a_mark_behind_a_formula_stays_on_its_line(marks: str) -> None:
     html = render_html(f"so \\(x\\){marks} Next")
     assert re.search(rf'<span class="kept"><math.*</math>{re.escape(marks)}</span> Next', html)
     assert "kept" not in render_html(r"so \(\unknown{x}\), `x`, and \(y\) here")
+
+
+@pytest.mark.parametrize("formula", [r"x=1 \tag{1}", r"\begin{align} y&=2 \\ x&=1\tag*{1} \end{align}", r"y \\\tag{1}"])
+def test_the_number_of_a_formula_is_no_factor(formula: str) -> None:
+    assert re.search(r'<mspace width="2em"></mspace><mtext>\(?1', mathml(formula, True) or "")

@@ -43,6 +43,8 @@ _BIG = {
 }  # fmt: skip
 
 _BARS = {"mover": "‾", "munder": "_"}
+_TAG = re.compile(r"(?<!\\)((?:\\\\)*)\\tag(?![a-zA-Z])")
+"""The number of a formula, which would stand at its end like a factor."""
 
 
 @lru_cache(maxsize=128)
@@ -58,6 +60,7 @@ def mathml(source: str, display: bool) -> str | None:
     named = _ALIGNED.sub(lambda found: rf"\{found[1]}{{align*}}", source)
     if "\\begin" not in named and re.search(r"(?<!\\)(?:\\\\)+(?!\\)", named):
         named = rf"\begin{{align*}}{named}\end{{align*}}"
+    named = _TAG.sub(r"\1\\qquad\\tag", named)
     try:
         element = convert_to_element(named, display="block" if display else "inline")
         for operator in element.iter("mo"):
