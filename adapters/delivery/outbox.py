@@ -57,6 +57,9 @@ _LEAVE_WITHIN_S = 2.0
 slow may apply it after the next start has looked for it in vain. `adapters.process.stopping` bounds the whole."""
 _END_WITHIN_S = 0.5
 """How long the outboxes then have to notice that nothing is left."""
+_LEAVES_FOR_S = 300.0
+"""How long somebody who has used their share waits for others at most: a chat where a penalty has left two calls a window
+might never have as many free as they are to leave."""
 _REMEMBERED_CHATS = 2_000
 
 
@@ -113,7 +116,11 @@ class _Moment:
             return self._budget.ready_at(priority, reply.party, self._demand, self._now, reply.served_at)
         demand = self._demand if self.share.is_over(reply.party) else self._demand_within
         leaves = self.share.leaves(reply.party)
-        return self._budget.ready_at(priority, reply.party, demand, self._now, reply.waits_since, leaves=leaves)
+        at = self._budget.ready_at(priority, reply.party, demand, self._now, reply.waits_since, leaves=leaves)
+        if not leaves or at <= self._now:
+            return at
+        alone = self._budget.ready_at(priority, reply.party, demand, self._now, reply.waits_since)
+        return min(at, max(alone, reply.waits_since + _LEAVES_FOR_S))
 
 
 class Outbox:
