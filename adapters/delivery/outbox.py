@@ -58,8 +58,8 @@ slow may apply it after the next start has looked for it in vain. `adapters.proc
 _END_WITHIN_S = 0.5
 """How long the outboxes then have to notice that nothing is left."""
 _LEAVES_FOR_S = 300.0
-"""How long somebody who has used their share waits for others at most: a chat where a penalty has left two calls a window
-might never have as many free as they are to leave."""
+"""How long somebody who has used their share waits for others at most: where a penalty has left two calls a window,
+there might never be as many free as they are to leave."""
 _REMEMBERED_CHATS = 2_000
 
 

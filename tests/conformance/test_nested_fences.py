@@ -1,4 +1,4 @@
-"""A fence within a fence of the same length ends it, on every platform and wherever it is cut (decision 033)."""
+"""A fence within a fence of the same length ends it, on every platform and wherever it is cut (decision 034)."""
 
 from __future__ import annotations
 
