@@ -115,7 +115,7 @@ class _Moment:
         if priority is Priority.PREVIEW:
             return self._budget.ready_at(priority, reply.party, self._demand, self._now, reply.served_at)
         demand = self._demand if self.share.is_over(reply.party) else self._demand_within
-        leaves = self.share.leaves(reply.party)
+        leaves = 0 if reply.failures else self.share.leaves(reply.party)  # what fails is given up after a while
         at = self._budget.ready_at(priority, reply.party, demand, self._now, reply.waits_since, leaves=leaves)
         if not leaves or at <= self._now:
             return at
