@@ -46,10 +46,10 @@ _HANDS = 4
 _GREETED_WITHIN_S = 0.2
 """A slow connection takes no longer from those behind it."""
 _FRAMES, _FRAMES_S = 100, 10.0
-_UNPACKED_BYTES, _UNPACKED_S = 2 * 2**20, 8.0
-"""Of one person's frames as they are once they are unpacked: 2 kB may have become 2 MB."""
 """Of one person, pings and pongs included, read at once, and again in so many seconds; more stay in the network. A page
 sends again what was not accepted, 50 messages at most."""
+_UNPACKED_BYTES, _UNPACKED_S = 2 * 2**20, 8.0
+"""Of one person's frames as they are once they are unpacked: 2 kB may have become 2 MB."""
 _TOO_MUCH_WAITS = "Too many of your messages are waiting. Please send this one again when they are through."
 _CROWDED_S = 5.0
 """What such a person sends next is read so much later. No longer: a socket that says nothing for 10 s is given up."""
