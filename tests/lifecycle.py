@@ -197,11 +197,17 @@ class Correspondent:
     def check(self) -> None:
         """Raises AssertionError where something was lost, doubled, or is not whole."""
         ends = [asked.begin for asked in self.asked[1:]]
+        panels = [asked for asked in self.asked if asked.what == "/settings"]
         for asked, end in zip(self.asked, [*ends, None], strict=True):
             shown = self._shown(asked.begin, end)
             texts = [(each.id, each.text[:60], each.text[-60:], len(each.history)) for each in shown]
             if asked.what in ANSWERS:
                 assert seen_on_telegram(shown) == whole(asked.what), (asked.what, asked.begin, texts)
+            elif asked in panels[:-1] and not shown:  # the next panel took its place
+                deleted = [
+                    each for each in self.person.private.messages[asked.begin : end] if each.is_own and each.deleted
+                ]
+                assert len(deleted) == 1, (asked.what, len(deleted))
             else:
                 assert len(shown) == 1, (asked.what, texts)
         files = [each.file for each in self.person.private.messages if each.is_own and each.file]
